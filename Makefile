@@ -1,0 +1,82 @@
+# Two commands matter: `make quickstart` shows a load test on this machine, `make test` runs all that CI runs.
+# Whatever they need, they install: a virtual environment in .venv, and for the e2e tests a real Kubernetes cluster.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+PURE := core/loadstone_core operator/loadstone_operator runner-image/loadstone_runner
+CODE := core protocol operator runner-image cli tools tests benchmarks examples
+
+-include tests/e2e/cluster/cluster.mk
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
+
+.PHONY: quickstart
+quickstart: .venv/runner.stamp ## run examples/quickstart.yaml on this machine, with a target of its own
+	@$(BIN)/python examples/quickstart.py
+
+.PHONY: test
+test: lint types walls unit contract component other-python e2e ## everything that CI runs
+
+.PHONY: lint
+lint: .venv/dev.stamp ## style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python tools/check_house.py
+
+.PHONY: types
+types: .venv/dev.stamp ## mypy, strict
+	$(BIN)/mypy core/loadstone_core protocol/loadstone_protocol operator/loadstone_operator runner-image/loadstone runner-image/loadstone_runner cli/loadstone_cli tools
+
+.PHONY: walls
+walls: .venv/dev.stamp ## which room may import which
+	$(BIN)/lint-imports
+
+.PHONY: unit
+unit: .venv/dev.stamp ## pure rooms, with their branch coverage
+	$(BIN)/pytest tests/unit -q --cov=loadstone_core --cov-branch --cov-report=term --cov-fail-under=100
+
+.PHONY: contract
+contract: .venv/dev.stamp ## files that must agree
+	$(BIN)/pytest tests/contract -q
+
+.PHONY: component
+component: .venv/dev.stamp ## real processes on loopback
+	$(BIN)/pytest tests/component -q
+
+.PHONY: other-python
+other-python: ## unit and component tests on Python 3.13, where it is installed
+	@tools/other_python 3.13 tests/unit tests/component
+
+.PHONY: e2e
+e2e: .venv/dev.stamp ## on a real Kubernetes cluster
+	tests/e2e/run
+
+.PHONY: bench-start
+bench-start: .venv/dev.stamp ## from kubectl apply to the first request, and from the last one to the verdict
+	tests/e2e/run --bench
+
+.PHONY: bench-import
+bench-import: .venv/dev.stamp ## CPU time of imports and process starts
+	$(BIN)/python benchmarks/imports.py
+
+.PHONY: generate
+generate: .venv/dev.stamp ## stubs and CRDs, after a change of proto or model
+	$(BIN)/python tools/generate_stubs.py
+	$(BIN)/python tools/render_crd.py
+
+.PHONY: locks
+locks: ## hash-pinned locks, after a change of dependencies
+	tools/lock
+
+.venv/runner.stamp: locks/runner.txt locks/build.txt pyproject.toml
+	@tools/environment .venv runner $(PYTHON)
+
+.venv/dev.stamp: locks/dev.txt pyproject.toml
+	@tools/environment .venv dev $(PYTHON)
+
+.PHONY: clean
+clean: ## remove what the build made
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

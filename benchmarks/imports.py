@@ -1,0 +1,51 @@
+"""CPU time of what starts often: `import loadstone`, `loadstone --help`, and agent and engine up to their work.
+
+Agent and engine are measured up to the moment at which they have imported everything and look for their peers: they
+are given a socket folder in which nobody listens, and ended then.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from figures import Figure, publish, spread
+
+RUNS = 9
+
+
+def cpu_seconds(command: list[str]) -> float:
+    """Return user and system time of `command`, children included, as the kernel accounts them."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    """Measure each command a few times; the first, which may write bytecode, does not count."""
+    python = sys.executable
+    bare = [python, "-c", "pass"]
+    commands = {
+        "python_cpu": bare,
+        "import_loadstone_cpu": [python, "-c", "import loadstone"],
+        "help_cpu": [python, "-m", "loadstone_cli", "--help"],
+        "agent_start_cpu": [python, "-c", "import loadstone_runner.agent.service"],
+        "engine_start_cpu": [python, "-c", "import loadstone_runner.engine.host"],
+    }
+    figures: list[Figure] = []
+    medians = {}
+    for name, command in commands.items():
+        cpu_seconds(command)
+        found = spread(name, [cpu_seconds(command) for _ in range(RUNS)], "s")
+        medians[name] = found[0].value
+        figures.extend(found)
+    both = medians["agent_start_cpu"] + medians["engine_start_cpu"]
+    publish("import", [*figures, Figure("agent_and_engine_start_cpu", round(both, 4), "s", RUNS)])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The commands and their options. Heavy imports stand inside the commands, so that --help answers at once."""
+
+import sys
+from pathlib import Path
+
+import click
+
+_FILE = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path)
+_SETTINGS = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Change a field of the spec first, e.g. --set load.users=10. May be repeated.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="loadstone", prog_name="loadstone")
+def main() -> None:
+    """Load tests as a Kubernetes resource, and the same file on a laptop."""
+
+
+@main.command()
+@click.argument("file", type=_FILE)
+@_SETTINGS
+@click.option(
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("loadstone-results"),
+    show_default=True,
+    help="Folder for the report.",
+)
+@click.option("--name", help="Which LoadTest, when FILE holds several.")
+@click.option(
+    "--status", "status_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the status here, as JSON."
+)
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def run(
+    *, file: Path, settings: tuple[str, ...], results: Path, name: str | None, status_file: Path | None, quiet: bool
+) -> None:
+    """Run the LoadTest in FILE on this machine, with processes for pods.
+
+    The exit code is the verdict: 0 passed, 99 a threshold broke, 97 inconclusive, 130 aborted, 1 error.
+    Ctrl-C once stops new iterations and keeps the results; twice stops within ten seconds.
+    """
+    from loadstone_cli.run import run_file
+
+    sys.exit(run_file(file, settings=settings, results=results, name=name, status_file=status_file, quiet=quiet))
+
+
+@main.command()
+@click.argument("files", type=_FILE, nargs=-1, required=True)
+@_SETTINGS
+def validate(*, files: tuple[Path, ...], settings: tuple[str, ...]) -> None:
+    """Say what is wrong with the LoadTests in FILES, before anything starts.
+
+    Checks the fields, the thresholds, and that the script can be imported and has a user class.
+    Exits 1 if anything is wrong.
+    """
+    from loadstone_cli.validate import validate_files
+
+    sys.exit(validate_files(files, settings=settings))
+
+
+if __name__ == "__main__":
+    main()

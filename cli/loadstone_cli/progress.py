@@ -1,0 +1,80 @@
+"""Show a run while it goes on: one line that is rewritten in a terminal, one every five seconds elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from loadstone_core.plan.model import RunPlan
+from loadstone_core.units import format_duration, format_latency, format_share
+from loadstone_protocol.v1 import control_pb2 as pb
+
+PLAIN_INTERVAL_SECONDS = 5.0
+SECOND_NS = 1_000_000_000
+_STAGES = {
+    pb.GATHERING: "starting",
+    pb.ARMED: "armed",
+    pb.RUNNING_LOAD: "running",
+    pb.STOPPING_LOAD: "stopping",
+    pb.FINISHED: "finished",
+}
+
+
+class Progress:
+    """The line that tells where a run is."""
+
+    def __init__(self, name: str, plan: RunPlan, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._name = name
+        self._workers = plan.workers
+        self._terminal = sys.stderr.isatty()
+        self._last_stage = -1
+        self._last_print = 0.0
+        self._interrupts = 0
+
+    def __enter__(self) -> Self:
+        self._say(f"{self._name}: starting master, director and {self._workers} workers")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._terminal and not self._quiet:
+            sys.stderr.write("\r\x1b[K")
+
+    def show(self, report: pb.RunReport) -> None:
+        """Show `report`, if it is time to."""
+        now = time.monotonic()
+        new_stage = report.stage != self._last_stage
+        if not self._terminal and not new_stage and now - self._last_print < PLAIN_INTERVAL_SECONDS:
+            return
+        self._last_stage, self._last_print = report.stage, now
+        self._say(progress_line(report))
+
+    def interrupted(self) -> None:
+        """Say what Ctrl-C did."""
+        self._interrupts += 1
+        word = "again within ten seconds: stopping now" if self._interrupts > 1 else "once: stopping, results are kept"
+        if self._terminal:
+            sys.stderr.write("\n")
+        self._say(f"{self._name}: interrupted {word}")
+
+    def _say(self, line: str) -> None:
+        if self._quiet:
+            return
+        sys.stderr.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
+        sys.stderr.flush()
+
+
+def progress_line(report: pb.RunReport) -> str:
+    """Return one line for people: stage, time, users, rate, 95th percentile and errors."""
+    stage = _STAGES.get(report.stage, "starting")
+    if report.stage == pb.GATHERING:
+        return f"{stage:<9}{report.waiting_for}"
+    seen = report.progress
+    elapsed = format_duration(seen.elapsed_ns // SECOND_NS * SECOND_NS)
+    return (
+        f"{stage:<9}{seen.percent:3d}%  {elapsed:>6}  {seen.users} users  {seen.requests_per_second}/s  "
+        f"p95 {format_latency(seen.p95_ns // 1000)}  {seen.requests} requests  "
+        f"errors {format_share(seen.failures, seen.requests)}"
+    )

@@ -1,0 +1,134 @@
+"""The plan of one run and its JSON, `run.json`: the only document that a master reads about its run.
+
+How a plan comes out of a spec belongs to `planner`; the values of the spec belong to the spec.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from loadstone_core.errors import InternalError
+from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.spec.model import OnNoData, Severity, ThresholdSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunIdentity:
+    """Which run, and which master of it.
+
+    Attributes:
+        uid: the LoadTest's UID, a slash, and the run's number: unique for ever.
+        loadtest: the LoadTest's name.
+        namespace: of the LoadTest.
+        number: of the run, from 1.
+        epoch: of the master within the run, from 1.
+    """
+
+    uid: str
+    loadtest: str
+    namespace: str
+    number: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptRef:
+    """The script's files as the pods mount them.
+
+    Attributes:
+        digest: the `files_digest` that every worker must find; None for a script that is part of the image.
+        directory: where the files are, absolute.
+        entrypoint: the file that is run, relative to the directory.
+    """
+
+    digest: str | None
+    directory: str
+    entrypoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """Everything that a master must know before its first worker comes; immutable for the whole run.
+
+    Attributes:
+        run: its identity.
+        spec_digest: of the spec that the plan was made from.
+        workers: how many are expected at the barrier.
+        engines_per_worker: at least 1; slots of the load are workers times engines.
+        load: the profile over time, from the start of load.
+        tolerance_ppm: by how much the achieved load may fall short.
+        target: base URL handed to the script, if any.
+        percentiles: to report, as text.
+        thresholds: as in the spec; their expressions are valid.
+        startup_timeout_ns: from the run's creation to its first load.
+        graceful_stop_ns: how long running iterations may take to finish.
+        script: its files.
+    """
+
+    run: RunIdentity
+    spec_digest: str
+    workers: int
+    engines_per_worker: int
+    load: LoadProfile
+    tolerance_ppm: int
+    target: str | None
+    percentiles: tuple[str, ...]
+    thresholds: tuple[ThresholdSpec, ...]
+    startup_timeout_ns: int
+    graceful_stop_ns: int
+    script: ScriptRef
+
+    @property
+    def slots(self) -> int:
+        """How many parts the load has: one for each engine of each worker."""
+        return self.workers * self.engines_per_worker
+
+    def to_json(self) -> str:
+        """Return the plan as JSON: sorted keys, integers only, the same text for the same plan."""
+        return json.dumps({"format": FORMAT} | asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> RunPlan:
+        """Return the plan that `to_json` made the text of.
+
+        Raises:
+            InternalError: the text is no plan, or one of another version of this program.
+        """
+        try:
+            return _plan(json.loads(text))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InternalError(
+                f"run.json is no plan of this version ({error!r}); operator and runner image must be of one version"
+            ) from error
+
+
+def _plan(document: Mapping[str, Any]) -> RunPlan:
+    fields = dict(document)
+    if fields.pop("format") != FORMAT:
+        raise ValueError(f"its format is not {FORMAT}")
+    return RunPlan(
+        run=RunIdentity(**fields.pop("run")),
+        load=_load(fields.pop("load")),
+        percentiles=tuple(fields.pop("percentiles")),
+        thresholds=tuple(_threshold(each) for each in fields.pop("thresholds")),
+        script=ScriptRef(**fields.pop("script")),
+        **fields,
+    )
+
+
+def _load(document: Mapping[str, Any]) -> LoadProfile:
+    profile = document["profile"]
+    segments = tuple(Segment(**each) for each in profile["segments"])
+    return LoadProfile(Model(document["model"]), Profile(segments, profile["end_ns"]), document["iterations"])
+
+
+def _threshold(document: Mapping[str, Any]) -> ThresholdSpec:
+    words = {"severity": Severity(document["severity"]), "on_no_data": OnNoData(document["on_no_data"])}
+    return ThresholdSpec(**{**document, **words})

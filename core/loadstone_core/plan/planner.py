@@ -1,0 +1,53 @@
+"""Make the plan of a run out of a valid spec. Pure: same spec, same plan.
+
+Where pods run and what they are called is not planned here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loadstone_core.load.profile import Model, profile_of
+from loadstone_core.load.share import share
+from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
+
+if TYPE_CHECKING:
+    from loadstone_core.load.profile import LoadProfile
+    from loadstone_core.spec.model import LoadTestSpec
+
+
+def plan_run(
+    spec: LoadTestSpec, identity: RunIdentity, *, spec_digest: str, script: ScriptRef, engines_per_worker: int
+) -> RunPlan:
+    """Return the plan of one run.
+
+    Args:
+        spec: what is asked, without problems.
+        identity: the run and its first master.
+        spec_digest: of the spec as it was written.
+        script: the files as the pods will mount them.
+        engines_per_worker: for how many engines a worker has room; no worker gets more than its share of the load.
+    """
+    load = profile_of(spec.load)
+    workers = spec.workers.replicas
+    return RunPlan(
+        run=identity,
+        spec_digest=spec_digest,
+        workers=workers,
+        engines_per_worker=max(1, min(engines_per_worker, share(_at_once(load), 0, workers))),
+        load=load,
+        tolerance_ppm=spec.load.tolerance_ppm,
+        target=spec.load.target,
+        percentiles=spec.results.percentiles,
+        thresholds=spec.thresholds,
+        startup_timeout_ns=spec.startup_timeout_ns,
+        graceful_stop_ns=spec.load.graceful_stop_ns,
+        script=script,
+    )
+
+
+def _at_once(load: LoadProfile) -> int:
+    """Return how many engines could have something to do at the same time."""
+    if load.model is Model.ITERATIONS and load.iterations is not None:
+        return min(load.profile.peak, load.iterations)
+    return load.profile.peak

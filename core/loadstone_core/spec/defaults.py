@@ -1,0 +1,36 @@
+"""The values and limits that hold when the user says nothing; the CRD, the model and the docs take them from here.
+
+Defaults of an installation (images, resources) belong to the operator's settings.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+GROUP: Final = "loadstone.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "LoadTest"
+NAMESPACE: Final = "default"
+
+ENTRYPOINT: Final = "test.py"
+GRACEFUL_STOP: Final = "30s"
+STARTUP_TIMEOUT: Final = "10m"
+DELAY_ABORT: Final = "10s"
+REPLICAS: Final = 1
+PERCENTILES: Final = ("50", "90", "95", "99", "99.9")
+# How much the achieved load may fall short of the planned one, in parts per million.
+TOLERANCE_PPM: Final = 10_000
+
+NAME_LONGEST: Final = 52
+REPLICAS_MOST: Final = 5_000
+USERS_MOST: Final = 100_000_000
+RATE_MOST: Final = 100_000_000
+ITERATIONS_MOST: Final = 1_000_000_000_000_000
+RUNS_MOST: Final = 2**31 - 1
+STAGES_MOST: Final = 256
+THRESHOLDS_MOST: Final = 64
+PERCENTILES_MOST: Final = 10
+CONTENT_MOST_BYTES: Final = 64 * 1024
+# kubectl keeps a second copy of the whole object in an annotation, and all annotations together may have 256 KiB.
+INLINE_MOST_BYTES: Final = 128 * 1024

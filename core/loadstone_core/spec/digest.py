@@ -1,0 +1,62 @@
+"""Name a spec and a set of files by their contents, the same in every process that holds them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from loadstone_core.spec.shape import AnyNode, Listing, Node, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What steers a run without changing what it is.
+_STEERING: Final = frozenset({"suspend", "stopRun", "trigger"})
+
+
+def spec_digest(raw_spec: Mapping[str, Any]) -> str:
+    """Return `sha256:<hex>` over the fields of a valid spec that decide what a run does.
+
+    Left out are `suspend`, `stopRun`, `trigger`, `workers.replicas`, and every value that is the default or empty. So
+    a file and the same resource read back from the API server agree, and a field that is new in the CRD changes no
+    digest until somebody sets it.
+    """
+    # Agents, whose start is counted in milliseconds, only need files_digest and not the tree of fields.
+    from loadstone_core.spec.fields import SPEC
+
+    telling = {field: value for field, value in raw_spec.items() if field not in _STEERING}
+    if "workers" in telling:
+        telling["workers"] = {field: value for field, value in telling["workers"].items() if field != "replicas"}
+    text = json.dumps(_without_defaults(SPEC, telling), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _named(hashlib.sha256(text.encode()))
+
+
+def files_digest(files: Mapping[str, bytes]) -> str:
+    """Return `sha256:<hex>` over files by path, in the order of their paths' UTF-8.
+
+    Each path and each content is preceded by its length as 8 bytes, big-endian, so that no two sets of files look the
+    same. Agents compute it over what they really mount.
+    """
+    summed = hashlib.sha256()
+    for path, content in sorted((path.encode(errors="surrogateescape"), content) for path, content in files.items()):
+        for part in (path, content):
+            summed.update(len(part).to_bytes(8, "big"))
+            summed.update(part)
+    return _named(summed)
+
+
+def _named(summed: Any) -> str:
+    return f"sha256:{summed.hexdigest()}"
+
+
+def _without_defaults(node: Node, value: Any) -> Any:
+    """Return the value without fields that are empty or as by default."""
+    match cast("AnyNode", node):
+        case Record(fields=fields):
+            kept = {name: _without_defaults(fields[name], held) for name, held in value.items()}
+            return {name: held for name, held in kept.items() if held != fields[name].default and held not in ({}, [])}
+        case Listing(items=items):
+            return [_without_defaults(items, item) for item in value]
+        case _:
+            return value

@@ -1,0 +1,231 @@
+"""The fields of a LoadTest's spec, each with what a user has to know to fill it in.
+
+This tree is the one source of the CRD, of `kubectl explain` and of the checks made without a cluster. Rules over the
+fields stand in `validation`, the status in `status`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from loadstone_core.spec import defaults, validation
+from loadstone_core.spec.environment import ENV, ENV_FROM
+from loadstone_core.spec.model import Engine, OnNoData, Ramp, Severity
+from loadstone_core.spec.shape import UNSET, Flag, Listing, Record, Rule, Text, Whole
+from loadstone_core.spec.source import SOURCE
+from loadstone_core.spec.template import TEMPLATE
+from loadstone_core.units import DURATION_MAX_LENGTH
+
+
+def _duration(about: str, rules: tuple[Rule, ...] = validation.LONG_DURATION, default: Any = UNSET) -> Text:
+    return Text(about=about, longest=DURATION_MAX_LENGTH, rules=rules, default=default)
+
+
+_STAGE: Final = Record(
+    about="One part of the load; exactly one of users and rate.",
+    fields={
+        "duration": _duration("How long the stage takes, for example 30s or 5m."),
+        "users": Whole(about="Virtual users at its end, all workers together.", least=0, most=defaults.USERS_MOST),
+        "rate": Whole(
+            about="Iterations started a second at its end, all workers together.", least=0, most=defaults.RATE_MOST
+        ),
+        "ramp": Text(
+            about="Linear goes evenly from the previous stage's value (at first 0) to this one; Step jumps at once.",
+            choices=tuple(ramp.value for ramp in Ramp),
+            default=Ramp.LINEAR.value,
+        ),
+    },
+    required=("duration",),
+    rules=validation.STAGE,
+)
+
+LOAD: Final = Record(
+    about=(
+        "How much load, and how long: users (with spawnRate) or rate for a duration, a number of iterations, "
+        "or stages. Example: {users: 50, spawnRate: 25, duration: 5m}."
+    ),
+    fields={
+        "target": Text(
+            about="Base URL that the script's relative paths are added to. Example: https://shop.example.com.",
+            longest=2_048,
+            rules=validation.TARGET,
+        ),
+        "users": Whole(
+            about=(
+                "Virtual users, all workers together. Each waits for its own answers, so slow answers mean fewer "
+                "requests (closed model). Example: 50."
+            ),
+            least=1,
+            most=defaults.USERS_MOST,
+        ),
+        "spawnRate": Whole(
+            about="Users started a second until all run; all at once if unset. Example: 25.",
+            least=1,
+            most=defaults.USERS_MOST,
+        ),
+        "rate": Whole(
+            about=(
+                "Iterations started a second, all workers together, however slow the answers are (open model, "
+                "arrival rate). Example: 200."
+            ),
+            least=1,
+            most=defaults.RATE_MOST,
+        ),
+        "duration": _duration(
+            "How long load runs, ramps included, from the moment when all workers start. Example: 30s, 5m, 1h30m."
+        ),
+        "iterations": Whole(
+            about="Ends the run after so many iterations, all users (1 if unset) together. Example: 10000.",
+            least=1,
+            most=defaults.ITERATIONS_MOST,
+            long=True,
+        ),
+        "stages": Listing(
+            about=(
+                "Parts of the load one after another, instead of users, rate, duration and iterations. "
+                "Example: [{duration: 1m, users: 100}, {duration: 5m, users: 100}, {duration: 30s, users: 0}]."
+            ),
+            items=_STAGE,
+            fewest=1,
+            most=defaults.STAGES_MOST,
+            rules=validation.STAGES,
+        ),
+        "gracefulStop": _duration(
+            "How long running iterations may take to finish when the load ends; 0s cuts them off. Default: 30s.",
+            rules=validation.DURATION,
+            default=defaults.GRACEFUL_STOP,
+        ),
+    },
+    rules=validation.LOAD,
+)
+
+_THRESHOLD: Final = Record(
+    about="One condition on the results.",
+    fields={
+        "name": Text(
+            about="Its name in the status: lower-case letters, digits and dashes. Example: p95-front-page.",
+            shortest=1,
+            longest=63,
+            rules=validation.THRESHOLD_NAME,
+        ),
+        "expr": Text(
+            about=(
+                'What must hold: metric{label="value"}:statistic op value [over DURATION]. Examples: '
+                'latency{name="front page"}:p95 < 300ms, failures:rate < 1%, requests:rate >= 500/s over 60s. '
+                "Statistics are p1 to p99.999, avg, min, max, count, rate, value."
+            ),
+            shortest=1,
+            longest=512,
+            rules=validation.EXPRESSION,
+        ),
+        "severity": Text(
+            about="Fail makes the run fail when it does not hold; Warn only reports it. Default: Fail.",
+            choices=tuple(severity.value for severity in Severity),
+            default=Severity.FAIL.value,
+        ),
+        "abortOnFail": Flag(
+            about="End the run as soon as it does not hold (after delayAbort). Default: false.", default=False
+        ),
+        "delayAbort": _duration(
+            "How long load runs before abortOnFail may end it, for example 1m. Default: 10s.",
+            rules=validation.DURATION,
+            default=defaults.DELAY_ABORT,
+        ),
+        "onNoData": Text(
+            about="What it means if nothing was measured for it: Fail, Inconclusive or Pass. Default: Fail.",
+            choices=tuple(answer.value for answer in OnNoData),
+            default=OnNoData.FAIL.value,
+        ),
+    },
+    required=("name", "expr"),
+)
+
+SPEC: Final = Record(
+    about="What to run, how much, where, and what the results must be.",
+    fields={
+        "engine": Text(
+            about="Who runs the script: native runs Python classes made with loadstone's User. Default: native.",
+            choices=tuple(engine.value for engine in Engine),
+            default=Engine.NATIVE.value,
+        ),
+        "image": Text(
+            about="Runner image with what the script needs. Default: the operator's runner image.",
+            shortest=1,
+            longest=512,
+            rules=validation.IMAGE,
+        ),
+        "imagePullPolicy": Text(
+            about="When nodes pull the image: Always, IfNotPresent or Never. Default: what Kubernetes does by tag.",
+            choices=("Always", "IfNotPresent", "Never"),
+        ),
+        "source": SOURCE,
+        "load": LOAD,
+        "env": ENV,
+        "envFrom": ENV_FROM,
+        "workers": Record(
+            about="The pods that make the load.",
+            fields={
+                "replicas": Whole(
+                    about="How many worker pods share the load. A change counts from the next run on. Default: 1.",
+                    least=1,
+                    most=defaults.REPLICAS_MOST,
+                    default=defaults.REPLICAS,
+                ),
+                "template": TEMPLATE,
+            },
+            default={},
+        ),
+        "thresholds": Listing(
+            about=(
+                "Conditions on the merged results that decide between Passed and Failed. "
+                "Example: [{name: reliable, expr: 'failures:rate < 1%'}]."
+            ),
+            items=_THRESHOLD,
+            most=defaults.THRESHOLDS_MOST,
+            key="name",
+        ),
+        "stopRun": Whole(
+            about=(
+                "Stops the run of this number (status.run.number) gracefully and keeps its results; other runs are not "
+                "touched, so it may stay there. Example: 3."
+            ),
+            least=1,
+            most=defaults.RUNS_MOST,
+        ),
+        "suspend": Flag(
+            about="True stops a run (verdict Aborted) and starts none until it is false again. Default: false.",
+            default=False,
+        ),
+        "trigger": Text(
+            about=(
+                "Each new value starts one more run, for example a commit or a date. Nothing else makes a finished "
+                "test run again."
+            ),
+            longest=128,
+        ),
+        "startupTimeout": _duration(
+            "How long it may take until load starts; then the run ends as Error with StartupTimeout. Default: 10m.",
+            default=defaults.STARTUP_TIMEOUT,
+        ),
+        "results": Record(
+            about="What is reported.",
+            fields={
+                "percentiles": Listing(
+                    about='Percentiles of latency in the status, as text. Default: ["50", "90", "95", "99", "99.9"].',
+                    items=Text(
+                        about='From 1 to 99.999, for example "99.9".',
+                        shortest=1,
+                        longest=6,
+                        rules=validation.PERCENTILE,
+                    ),
+                    fewest=1,
+                    most=defaults.PERCENTILES_MOST,
+                    distinct=True,
+                    default=list(defaults.PERCENTILES),
+                ),
+            },
+            default={},
+        ),
+    },
+    required=("source", "load"),
+)

@@ -1,0 +1,163 @@
+"""The values that a valid LoadTest consists of, in base units. Nothing here parses, checks or fills in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Engine(StrEnum):
+    """Who runs the script."""
+
+    NATIVE = "native"
+
+
+class Severity(StrEnum):
+    """What a broken threshold does to the verdict."""
+
+    FAIL = "Fail"
+    WARN = "Warn"
+
+
+class OnNoData(StrEnum):
+    """What a threshold does to the verdict when nothing was measured for it."""
+
+    FAIL = "Fail"
+    INCONCLUSIVE = "Inconclusive"
+    PASS = "Pass"  # noqa: S105 (the word of the resource, no password)
+
+
+class Ramp(StrEnum):
+    """How a stage gets from the previous value to its own."""
+
+    LINEAR = "Linear"
+    STEP = "Step"
+
+
+@dataclass(frozen=True, slots=True)
+class InlineSource:
+    """A script in the resource itself; `files` are further files by their path beside it."""
+
+    content: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigMapSource:
+    """A script in a ConfigMap of the same namespace; `items` are (key, path), empty for all keys."""
+
+    name: str
+    items: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """A script in the runner image, by its absolute path."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the script is, and which of its files is run: relative, or absolute for an image."""
+
+    kind: InlineSource | ConfigMapSource | ImageSource
+    entrypoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the load: `users` or `rate` (iterations a second) at its end, never both."""
+
+    duration_ns: int
+    users: int | None
+    rate: int | None
+    ramp: Ramp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How much is asked of the target.
+
+    Attributes:
+        target: base URL without a trailing slash, or None.
+        users: virtual users, all workers together.
+        spawn_rate: users started a second; None for all at once.
+        rate: iterations started a second, all workers together.
+        stages: parts one after another, all of users or all of rates.
+        duration_ns: from the start of load, ramps included.
+        iterations: how many are done in total.
+        graceful_stop_ns: how long running iterations may take to finish.
+        tolerance_ppm: by how much achieved may fall short of planned.
+    """
+
+    target: str | None
+    users: int | None
+    spawn_rate: int | None
+    rate: int | None
+    stages: tuple[Stage, ...]
+    duration_ns: int | None
+    iterations: int | None
+    graceful_stop_ns: int
+    tolerance_ppm: int
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """How many worker pods, and the allowed part of their pod template as it was written ({} if unset)."""
+
+    replicas: int
+    template: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdSpec:
+    """A condition on the results; `expr` is its text in the grammar of thresholds."""
+
+    name: str
+    expr: str
+    severity: Severity
+    abort_on_fail: bool
+    delay_abort_ns: int
+    on_no_data: OnNoData
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What is reported: percentiles as text without a trailing zero, such as `99.9`."""
+
+    percentiles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadTestSpec:
+    """Everything under `spec`, checked and with defaults filled in; `env` and `env_from` stay Kubernetes dicts."""
+
+    engine: Engine
+    image: str | None
+    image_pull_policy: str | None
+    source: Source
+    load: Load
+    workers: Workers
+    env: tuple[Mapping[str, Any], ...]
+    env_from: tuple[Mapping[str, Any], ...]
+    thresholds: tuple[ThresholdSpec, ...]
+    stop_run: int | None
+    suspend: bool
+    trigger: str | None
+    startup_timeout_ns: int
+    results: Results
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTest:
+    """A whole resource; `raw_spec` is the spec as it was written, for `spec_digest`."""
+
+    name: str
+    namespace: str
+    spec: LoadTestSpec
+    raw_spec: Mapping[str, Any]

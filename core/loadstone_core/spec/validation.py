@@ -1,0 +1,275 @@
+"""The rules over the fields of a LoadTest: each one sentence, once for the API server and once for Python.
+
+Rules without CEL are those that the API server cannot afford or express. Fields are declared in `fields`.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from loadstone_core.spec import defaults
+from loadstone_core.spec.shape import Rule, exactly_one, matching
+from loadstone_core.units import DURATION_PATTERN, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PORT_MOST: Final = 65_535
+_SEGMENT: Final = r"[A-Za-z0-9._-]+"
+_RELATIVE_PATH: Final = rf"{_SEGMENT}(/{_SEGMENT})*"
+_PATH_SENTENCE: Final = "must be relative paths of letters, digits, dots, dashes and slashes without . or .., such as"
+_DOTS_IN_CEL: Final = "('/' + {0} + '/').contains('/./') || ('/' + {0} + '/').contains('/../')"
+_ENTRYPOINT_IN_CEL: Final = f"(has(self.entrypoint) ? self.entrypoint : '{defaults.ENTRYPOINT}')"
+_DURATION: Final = DURATION_PATTERN.removeprefix("^").removesuffix("$")
+_ZERO: Final = r"^(0+(\.0+)?(ms|s|m|h))+$"
+_EXPRESSION: Final = (
+    r"\s*[a-z_][a-z0-9_]*\s*(\{.*\}\s*)?:\s*(p[1-9][0-9]?(\.[0-9]{1,3})?|avg|min|max|count|rate|value)\s*"
+    r"(<=|>=|==|<|>)\s*-?[0-9]+(\.[0-9]+)?(us|ms|s|m|%|/s)?"
+    rf"(\s*over\s*{_DURATION})?\s*"
+)
+
+
+def _fits(text: str) -> bool:
+    try:
+        parse_duration(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_path(text: str) -> bool:
+    return not {".", ".."}.intersection(text.split("/")) and _RELATIVE.holds(text)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        port = urlsplit(text).port
+    except ValueError:
+        return False
+    return port is None or 0 < port <= _PORT_MOST
+
+
+def _first_value(stage: Mapping[str, Any]) -> int:
+    return int(stage.get("users", stage.get("rate", 0)))
+
+
+def _inline_bytes(inline: Mapping[str, Any]) -> int:
+    return sum(len(text.encode()) for text in (inline["content"], *inline.get("files", {}).values()))
+
+
+def _entrypoint(source: Mapping[str, Any]) -> str:
+    return str(source.get("entrypoint", defaults.ENTRYPOINT))
+
+
+def _entrypoint_is_free(source: Mapping[str, Any]) -> bool:
+    files = source.get("inline", {}).get("files", {})
+    return _entrypoint(source) not in files and _no_path_within_another([_entrypoint(source), *files])
+
+
+def _no_path_within_another(paths: list[str]) -> bool:
+    """Tell whether no path is the folder of another one."""
+    ordered = sorted(path.split("/") for path in paths)
+    return not any(later[: len(one)] == one for one, later in pairwise(ordered) if one != later)
+
+
+_RELATIVE: Final = matching(_RELATIVE_PATH, "")
+
+DURATION: Final = (
+    matching(_DURATION, "must look like 30s, 5m or 1h30m (units: ms, s, m, h)"),
+    Rule(message="must be shorter than 292 years", holds=_fits),
+)
+LONG_DURATION: Final = (
+    *DURATION,
+    Rule(
+        message="must be longer than zero, such as 30s",
+        holds=lambda text: parse_duration(text) > 0,
+        cel=f"!self.matches(r'{_ZERO}')",
+    ),
+)
+TARGET: Final = (
+    matching(
+        r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[^\s?#]*)?",
+        "must be a URL without query, such as http://shop.default or https://shop.example.com:8443/api",
+    ),
+    Rule(message="must be a URL whose port, if it has one, is from 1 to 65535", holds=_is_url),
+)
+IMAGE: Final = (
+    matching(r"\S+", "must be an image reference without blanks, such as registry.example.com/shop-tests:1"),
+)
+CONTENT: Final = (
+    Rule(
+        message="must be at most 64 KiB; put a larger script into a ConfigMap (source.configMap) or source.image",
+        holds=lambda text: len(text.encode()) <= defaults.CONTENT_MOST_BYTES,
+        cel=f"size(bytes(self)) <= {defaults.CONTENT_MOST_BYTES}",
+    ),
+)
+FILES: Final = (
+    Rule(
+        message=f"{_PATH_SENTENCE} data/users.csv",
+        holds=lambda files: all(_is_path(path) for path in files),
+        cel=f"self.all(path, path.matches(r'^{_RELATIVE_PATH}$') && !({_DOTS_IN_CEL.format('path')}))",
+    ),
+    Rule(
+        message="a path may not be the folder of another one; rename one of them",
+        holds=lambda files: _no_path_within_another(list(files)),
+    ),
+)
+INLINE: Final = (
+    Rule(
+        message="content and files together must be at most 128 KiB; put more into a ConfigMap (source.configMap)",
+        holds=lambda inline: _inline_bytes(inline) <= defaults.INLINE_MOST_BYTES,
+        cel="size(bytes(self.content)) + "
+        "(has(self.files) ? self.files.map(path, size(bytes(self.files[path]))).sum() : 0)"
+        f" <= {defaults.INLINE_MOST_BYTES}",
+        needs=("content", "files"),
+    ),
+)
+RELATIVE_PATH: Final = (
+    Rule(
+        message="must be a relative path of letters, digits, dots, dashes and slashes without . or .., such as test.py",
+        holds=_is_path,
+        cel=f"self.matches(r'^{_RELATIVE_PATH}$') && !({_DOTS_IN_CEL.format('self')})",
+    ),
+)
+ABSOLUTE_PATH: Final = (matching(r"/.*[^/]", "must be the absolute path of a file, such as /tests/checkout.py"),)
+KEY: Final = (matching(r"[-._a-zA-Z0-9]+", "must be a key of a ConfigMap: letters, digits, dots, dashes, underscores"),)
+ITEMS: Final = (
+    Rule(
+        message="a path may be there once only, and not be the folder of another one",
+        holds=lambda items: (
+            len({item["path"] for item in items}) == len(items)
+            and _no_path_within_another([item["path"] for item in items])
+        ),
+        cel="self.all(item, self.exists_one(other, other.path == item.path))",
+    ),
+)
+SOURCE: Final = (
+    exactly_one("inline", "configMap", "image"),
+    Rule(
+        message="source.image.path names the script already; leave source.entrypoint out",
+        holds=lambda source: not ("image" in source and "entrypoint" in source),
+        cel="!(has(self.image) && has(self.entrypoint))",
+        needs=("image", "entrypoint"),
+    ),
+    Rule(
+        message="inline.files holds the entrypoint's path (test.py unless source.entrypoint says otherwise) or one "
+        "below it, but the entrypoint's text is inline.content; rename the file",
+        holds=_entrypoint_is_free,
+        cel=f"!has(self.inline) || !has(self.inline.files) || !({_ENTRYPOINT_IN_CEL} in self.inline.files)",
+        needs=("inline", "entrypoint"),
+    ),
+    Rule(
+        message="configMap.items must have the entrypoint's path (test.py unless source.entrypoint says otherwise)",
+        holds=lambda source: (
+            not source.get("configMap", {}).get("items")
+            or _entrypoint(source) in {item["path"] for item in source["configMap"]["items"]}
+        ),
+        cel="!has(self.configMap) || !has(self.configMap.items) || self.configMap.items.size() == 0 || "
+        f"self.configMap.items.exists(item, item.path == {_ENTRYPOINT_IN_CEL})",
+        needs=("configMap", "entrypoint"),
+    ),
+    Rule(
+        message="without configMap.items each key is a file of its name, so source.entrypoint must be a key (no slash)",
+        holds=lambda source: (
+            "configMap" not in source or bool(source["configMap"].get("items")) or "/" not in _entrypoint(source)
+        ),
+        cel="!has(self.configMap) || (has(self.configMap.items) && self.configMap.items.size() > 0) || "
+        "!has(self.entrypoint) || !self.entrypoint.contains('/')",
+        needs=("configMap", "entrypoint"),
+    ),
+)
+STAGE: Final = (
+    Rule(
+        message="a stage sets exactly one of users and rate",
+        holds=lambda stage: ("users" in stage) != ("rate" in stage),
+        cel="has(self.users) != has(self.rate)",
+        needs=("users", "rate"),
+    ),
+)
+STAGES: Final = (
+    Rule(
+        message="stages must all set users, or all set rate",
+        holds=lambda stages: len({"users" in stage for stage in stages}) == 1,
+        cel="!self.exists(stage, has(stage.users)) || !self.exists(stage, has(stage.rate))",
+    ),
+    Rule(
+        message="at least one stage must ask for more than 0 users or iterations a second",
+        holds=lambda stages: any(_first_value(stage) for stage in stages),
+        cel="!self.all(stage, (has(stage.users) && stage.users == 0) || (has(stage.rate) && stage.rate == 0))",
+    ),
+)
+LOAD: Final = (
+    Rule(
+        message="stages exclude users, rate, duration and iterations: each stage has a duration and users or rate",
+        holds=lambda load: "stages" not in load or load.keys().isdisjoint(("users", "rate", "duration", "iterations")),
+        cel="!has(self.stages) || !(has(self.users) || has(self.rate) || has(self.duration) || has(self.iterations))",
+        needs=("stages", "users", "rate", "duration", "iterations"),
+    ),
+    Rule(
+        message="users and rate exclude each other: set users (each waits for its own answers) or rate "
+        "(iterations start whether or not earlier ones have ended)",
+        holds=lambda load: not ("users" in load and "rate" in load),
+        cel="!(has(self.users) && has(self.rate))",
+        needs=("users", "rate"),
+    ),
+    Rule(
+        message="iterations are shared among users and exclude rate; set rate and duration instead",
+        holds=lambda load: not ("iterations" in load and "rate" in load),
+        cel="!(has(self.iterations) && has(self.rate))",
+        needs=("iterations", "rate"),
+    ),
+    Rule(
+        message="spawnRate says how fast users start; set users too, or leave spawnRate out",
+        holds=lambda load: "spawnRate" not in load or "users" in load,
+        cel="!has(self.spawnRate) || has(self.users)",
+        needs=("spawnRate", "users"),
+    ),
+    Rule(
+        message="the load has no end: set duration, iterations or stages, such as duration: 5m",
+        holds=lambda load: not load.keys().isdisjoint(("duration", "iterations", "stages")),
+        cel="has(self.duration) || has(self.iterations) || has(self.stages)",
+        needs=("duration", "iterations", "stages"),
+    ),
+    Rule(
+        message="there is no load: set users, rate, iterations or stages, such as users: 50",
+        holds=lambda load: not load.keys().isdisjoint(("users", "rate", "iterations", "stages")),
+        cel="has(self.users) || has(self.rate) || has(self.iterations) || has(self.stages)",
+        needs=("users", "rate", "iterations", "stages"),
+    ),
+)
+THRESHOLD_NAME: Final = (
+    matching(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", "must be lower-case letters, digits and dashes, such as p95-front-page"),
+)
+EXPRESSION: Final = (
+    matching(
+        _EXPRESSION,
+        'must look like latency{name="front page"}:p95 < 300ms, failures:rate < 1% or requests:rate >= 500/s over 60s',
+    ),
+)
+PERCENTILE: Final = (
+    matching(
+        r"[1-9][0-9]?(\.[0-9]{0,2}[1-9])?",
+        'must be a number from 1 to 99.999 without trailing zeros, such as "95" or "99.9"',
+    ),
+)
+# On the name, for Python; on the whole object, for the API server.
+NAME: Final = (
+    Rule(
+        message=f"must be at most {defaults.NAME_LONGEST} characters long, because the names of pods are made from it",
+        holds=lambda name: len(name) <= defaults.NAME_LONGEST,
+        cel=f"size(self.metadata.name) <= {defaults.NAME_LONGEST}",
+    ),
+    Rule(
+        message="must not contain dots, because the names of pods and of a Service are made from it; use dashes",
+        holds=lambda name: "." not in name,
+        cel="!self.metadata.name.contains('.')",
+    ),
+    Rule(
+        message="must begin with a letter, because the name of a Service is made from it",
+        holds=lambda name: not name[:1].isdecimal(),
+        cel="!self.metadata.name.matches(r'^[0-9]')",
+    ),
+)
+DNS_LABEL: Final = matching(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", "must be lower-case letters, digits and dashes")

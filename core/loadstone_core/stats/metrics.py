@@ -1,0 +1,106 @@
+"""Name what can be counted: the built-in metrics, the four kinds, and the key of a series.
+
+What is recorded under a key lives in `series`; what a threshold may ask of a metric lives in `loadstone_core.verdict`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OVERFLOW_NAME = "__overflow__"
+
+
+class Kind(StrEnum):
+    """What a series does with its samples."""
+
+    TREND = "trend"
+    COUNTER = "counter"
+    RATE = "rate"
+    GAUGE = "gauge"
+
+
+LATENCY = "latency"
+SERVICE_TIME = "service_time"
+ITERATION_DURATION = "iteration_duration"
+SCHEDULE_SLIP = "schedule_slip"
+ITERATIONS = "iterations"
+DROPPED_ITERATIONS = "dropped_iterations"
+CHECKS = "checks"
+USERS = "users"
+
+
+class Phase(StrEnum):
+    """The parts of an exchange that are timed apart from its latency."""
+
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    FIRST_BYTE = "first_byte"
+
+
+BUILT_IN: Final[Mapping[str, Kind]] = MappingProxyType(
+    {
+        LATENCY: Kind.TREND,
+        SERVICE_TIME: Kind.TREND,
+        ITERATION_DURATION: Kind.TREND,
+        SCHEDULE_SLIP: Kind.TREND,
+        **dict.fromkeys(Phase, Kind.TREND),
+        ITERATIONS: Kind.COUNTER,
+        DROPPED_ITERATIONS: Kind.COUNTER,
+        CHECKS: Kind.RATE,
+        USERS: Kind.GAUGE,
+    }
+)
+"""The metrics that every run may have. Times are nanoseconds."""
+
+DERIVED: Final = frozenset({"requests", "failures", "bytes_sent", "bytes_received"})
+"""Metrics that a threshold may name although no series has them: they are read from latency and its outcomes."""
+
+
+class Outcome(StrEnum):
+    """The counters beside a latency or an iteration series."""
+
+    FAILED = "failed"
+    UNSENT = "unsent"
+    AMBIGUOUS = "ambiguous"
+    INTERRUPTED = "interrupted"
+    BYTES_SENT = "bytes_sent"
+    BYTES_RECEIVED = "bytes_received"
+
+
+class SeriesKey(NamedTuple):
+    """Identify a series. A named tuple, so that the hot path finds a series by a plain tuple, hashed in C.
+
+    Attributes:
+        metric: a name of `BUILT_IN`, or the user's.
+        scenario: the scenario that the sample belongs to.
+        method: of a request; else empty.
+        name: of the request, the task or the check; empty for the user's own metrics.
+        labels: the user's, sorted by name, no name twice.
+    """
+
+    metric: str
+    scenario: str = ""
+    method: str = ""
+    name: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_overflow(self) -> bool:
+        """Say whether the series stands for those that had no place of their own."""
+        return OVERFLOW_NAME in (self.name, self.metric)
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Say whether every label asked for is held; `name`, `method` and `scenario` are fields, others the user's."""
+        held = {**dict(self.labels), "scenario": self.scenario, "method": self.method, "name": self.name}
+        return all(held.get(label) == value for label, value in labels.items())
+
+
+def sorted_labels(labels: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Return labels as a key holds them: sorted by name, the last value of a name that comes twice."""
+    return tuple(sorted(dict(labels).items())) if labels else labels

@@ -1,0 +1,187 @@
+"""Find the causes of each row of the verdict's table in an ending, with sentences that say what to do.
+
+In which order they count, and what each means, is the table in `outcome`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from loadstone_core.load.profile import Model
+from loadstone_core.spec.model import OnNoData, Severity
+from loadstone_core.units import format_share
+from loadstone_core.verdict.evaluation import Answer
+from loadstone_core.verdict.reasons import Cause, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from loadstone_core.verdict.ending import Ending, ThresholdFinding
+
+# Share of the workers, in percent, whose loss makes a run an Error whatever the others did.
+MAX_LOST_PERCENT: Final = 20
+# Share of the seconds, in percent, in which the generator may be late before its numbers prove nothing.
+SATURATED_PERCENT: Final = 10
+# Lateness of a second (p99 of schedule slip or loop lag) from which on the generator counts as saturated in it.
+SATURATED_LAG_NS: Final = 100_000_000
+# Share of the requests, in parts per million, that may be unaccounted for.
+UNACCOUNTED_PPM: Final = 1_000
+_MILLION: Final = 1_000_000
+
+STOPS: Final[Mapping[Reason, str]] = {
+    Reason.STOPPED: "the run was stopped on request; its results cover the time until then",
+    Reason.SUSPENDED: "the run was ended by spec.suspend; set it to false to start a new run",
+    Reason.KILLED: "the run was killed without time to finish; its results may lack the last second",
+    Reason.REPLACED: "the run was ended in favour of a newer one",
+}
+
+_MORE_LOAD: Final[Mapping[Model, str]] = {
+    Model.USERS: "add workers or lower users",
+    Model.RATE: "add workers or lower the rate",
+    Model.ITERATIONS: "allow a longer duration or add users",
+}
+
+
+def find_stop(ending: Ending) -> tuple[Cause, ...]:
+    """Return why somebody stopped the run."""
+    return () if ending.stopped is None else (Cause(ending.stopped, STOPS[ending.stopped]),)
+
+
+def find_errors(ending: Ending) -> tuple[Cause, ...]:
+    """Return what kept the run from being run, or broke it: what was given, then what follows from the numbers."""
+    errors = ending.errors
+    # Whoever lost them may know more than the number.
+    if _are_too_many_lost(ending) and Reason.WORKERS_LOST not in {cause.reason for cause in errors}:
+        message = f"{_lost(ending)}, and give the workers more memory, or nodes that stay"
+        errors += (Cause(Reason.WORKERS_LOST, message),)
+    if ending.load_ran and ending.planned and ending.iterations <= ending.iterations_raised:
+        message = "no iteration was completed; see the top errors, and let the load last longer than one iteration"
+        if ending.iterations:
+            message = f"all of {_count(ending.iterations, 'iteration')} raised; see the top errors, correct the script"
+        errors += (Cause(Reason.SCRIPT_ERRORS, message),)
+    return errors
+
+
+def find_unreliable(ending: Ending) -> tuple[Cause, ...]:
+    """Return the broken thresholds on failures and checks."""
+    return tuple(_broken(each) for each in _deciding(ending) if each.is_broken and _is_on_failures(each))
+
+
+def find_weak_generator(ending: Ending) -> tuple[Cause, ...]:
+    """Return why the numbers prove nothing: a late generator, or too much that is not in them."""
+    causes: tuple[Cause, ...] = ()
+    if ending.saturated_seconds * 100 > ending.seconds * SATURATED_PERCENT:
+        message = (
+            f"the load generator was over 100 ms late in {ending.saturated_seconds} of {ending.seconds} s, so a part "
+            "of the latencies is its own; add workers, give them more CPU, or lower the load"
+        )
+        causes += (Cause(Reason.GENERATOR_SATURATED, message),)
+    if ending.unaccounted * _MILLION > ending.requests * UNACCOUNTED_PPM:
+        message = (
+            f"{_unaccounted(ending)} of {_count(ending.requests, 'request')} "
+            f"({format_share(ending.unaccounted, ending.requests)}) "
+            "are not in the results; see the problems of the workers, and run the test again"
+        )
+        causes += (Cause(Reason.RESULTS_INCOMPLETE, message),)
+    return causes
+
+
+def find_broken_thresholds(ending: Ending) -> tuple[Cause, ...]:
+    """Return the other broken thresholds, then those without data that count as failed."""
+    broken = [_broken(each) for each in _deciding(ending) if each.is_broken and not _is_on_failures(each)]
+    return (*broken, *_without_data(ending, OnNoData.FAIL))
+
+
+def find_regressions(ending: Ending) -> tuple[Cause, ...]:
+    """Return what a baseline found."""
+    return ending.regressions
+
+
+def find_missing_load(ending: Ending) -> tuple[Cause, ...]:
+    """Return that the load was not reached, then the thresholds without data that leave it open."""
+    causes: tuple[Cause, ...] = ()
+    tolerance_ppm = 0 if ending.model is Model.ITERATIONS else ending.tolerance_ppm
+    if ending.achieved * _MILLION < ending.planned * (_MILLION - tolerance_ppm):
+        causes += (Cause(Reason.LOAD_NOT_REACHED, _missing_load(ending)),)
+    return (*causes, *_without_data(ending, OnNoData.INCONCLUSIVE))
+
+
+def find_nothing(ending: Ending) -> tuple[Cause, ...]:
+    """Return that the run passed, and with what."""
+    thresholds = _count(len(ending.thresholds), "threshold")
+    held = sum(each.finding.answer is Answer.HELD for each in ending.thresholds)
+    judged = f"{held} of {thresholds} held" if ending.thresholds else "there are no thresholds"
+    failed = format_share(ending.failures, ending.requests) if ending.requests else "0%"
+    message = f"{judged}; {_count(ending.requests, 'request')}, {failed} failed; {_load(ending)}"
+    return (Cause(Reason.PASSED, message),)
+
+
+def find_warnings(ending: Ending) -> list[Cause]:
+    """Return what thresholds found and the table does not decide by."""
+    warned = [each for each in ending.thresholds if each.severity is Severity.WARN]
+    broken = [_broken(each) for each in warned if each.is_broken]
+    passed = [each for each in _deciding(ending) if each.on_no_data is OnNoData.PASS]
+    return broken + [_nothing_measured(each) for each in (*warned, *passed) if each.has_no_data]
+
+
+def find_lost_workers(ending: Ending) -> list[Cause]:
+    """Return that workers were lost, if they were too few to decide."""
+    if not ending.workers_lost or _are_too_many_lost(ending):
+        return []
+    return [Cause(Reason.WORKER_DEGRADED, _lost(ending))]
+
+
+def _deciding(ending: Ending) -> tuple[ThresholdFinding, ...]:
+    return tuple(each for each in ending.thresholds if each.severity is Severity.FAIL)
+
+
+def _is_on_failures(threshold: ThresholdFinding) -> bool:
+    return threshold.expression.metric in {"failures", "checks"}
+
+
+def _broken(threshold: ThresholdFinding) -> Cause:
+    ended = "; it ended the run early" if threshold.has_aborted else ""
+    message = f"{threshold.name}: {threshold.expression} did not hold, it was {threshold.finding.actual}{ended}"
+    return Cause(Reason.THRESHOLDS_FAILED, message)
+
+
+def _nothing_measured(threshold: ThresholdFinding) -> Cause:
+    message = (
+        f"{threshold.name}: nothing was measured for {threshold.expression}; correct the metric and its labels, "
+        "or set onNoData: Pass"
+    )
+    return Cause(Reason.THRESHOLD_NO_DATA, message)
+
+
+def _without_data(ending: Ending, on_no_data: OnNoData) -> tuple[Cause, ...]:
+    return tuple(
+        _nothing_measured(each) for each in _deciding(ending) if each.has_no_data and each.on_no_data is on_no_data
+    )
+
+
+def _are_too_many_lost(ending: Ending) -> bool:
+    return ending.workers_lost * 100 > ending.workers * MAX_LOST_PERCENT
+
+
+def _unaccounted(ending: Ending) -> str:
+    return f"at least {ending.unaccounted}" if ending.unaccounted_at_least else str(ending.unaccounted)
+
+
+def _lost(ending: Ending) -> str:
+    return f"lost {ending.workers_lost} of {_count(ending.workers, 'worker')}; see the problems of the workers"
+
+
+def _missing_load(ending: Ending) -> str:
+    dropped = f", {ending.dropped} dropped" if ending.dropped else ""
+    return f"{_load(ending)}{dropped}; {_lost(ending) if ending.workers_lost else _MORE_LOAD[ending.model]}"
+
+
+def _load(ending: Ending) -> str:
+    unit = "user-seconds" if ending.model is Model.USERS else "iterations"
+    # Rounded down: what fell short by a hair must not read 100 %.
+    share = f" ({1000 * ending.achieved // ending.planned / 10:g} %)" if ending.planned else ""
+    return f"achieved {round(ending.achieved)} of {round(ending.planned)} {unit}{share}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,90 @@
+"""Hold everything that is known about a run when it ends; what it means is the table in `outcome`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loadstone_core.verdict.evaluation import Answer
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from loadstone_core.load.profile import Model
+    from loadstone_core.spec.model import OnNoData, Severity
+    from loadstone_core.verdict.evaluation import Finding
+    from loadstone_core.verdict.expression import Expression
+    from loadstone_core.verdict.reasons import Cause, Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdFinding:
+    """A threshold and its final answer; `has_aborted` if it ended the run, which makes it broken for good."""
+
+    name: str
+    expression: Expression
+    severity: Severity
+    on_no_data: OnNoData
+    finding: Finding
+    has_aborted: bool = False
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the expression did not hold, or did not hold when it ended the run."""
+        return self.has_aborted or self.finding.answer is Answer.BROKEN
+
+    @property
+    def has_no_data(self) -> bool:
+        """Whether nothing was measured that could have broken it."""
+        return not self.has_aborted and self.finding.answer is Answer.NO_DATA
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """Everything that is known about a run when it ends; what never applied is left at its default.
+
+    Attributes:
+        stopped: why somebody stopped it: Stopped, Suspended, Killed or Replaced.
+        errors: what kept it from being run or broke it, the weightiest first; reasons of row 2.
+        thresholds: every threshold with its answer, in the order of the spec.
+        regressions: what a baseline of severity Fail found; reason BaselineRegressed.
+        notes: findings that decide nothing by themselves.
+        load_ran: whether any load was started, and its results are known.
+        model: what planned and achieved are counted in.
+        planned: user-seconds or iterations of the whole profile.
+        achieved: the same as it was; for rates the iterations started, for iterations those completed.
+        tolerance_ppm: how much achieved may fall short, in parts per million; the iterations model has none.
+        dropped: iterations of a rate that could not be started in time.
+        requests: completed requests, with those unaccounted for.
+        failures: those of them that failed.
+        unaccounted: requests known to have happened and in no series.
+        unaccounted_at_least: whether there may be more of those.
+        iterations: that ended, by returning or by raising.
+        iterations_raised: those of them that raised.
+        seconds: of load.
+        saturated_seconds: those of them in which the generator was late (`SATURATED_LAG_NS`).
+        workers: expected.
+        workers_lost: those of them whose load was lost.
+    """
+
+    stopped: Reason | None = None
+    errors: tuple[Cause, ...] = ()
+    thresholds: tuple[ThresholdFinding, ...] = ()
+    regressions: tuple[Cause, ...] = ()
+    notes: tuple[Cause, ...] = ()
+    load_ran: bool
+    model: Model
+    planned: Fraction | int
+    achieved: Fraction | int
+    tolerance_ppm: int
+    dropped: int = 0
+    requests: int
+    failures: int
+    unaccounted: int = 0
+    unaccounted_at_least: bool = False
+    iterations: int
+    iterations_raised: int = 0
+    seconds: int
+    saturated_seconds: int = 0
+    workers: int
+    workers_lost: int = 0

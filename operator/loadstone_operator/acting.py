@@ -1,0 +1,162 @@
+"""Carry out what was decided, one action after another, through the ports. What to do is not decided here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final, assert_never
+
+from loadstone_core.errors import LoadstoneError, WorldError
+from loadstone_core.spec.digest import files_digest
+from loadstone_core.spec.model import ConfigMapSource
+from loadstone_operator.actions import (
+    CreateChildren,
+    DeletePods,
+    FetchSource,
+    MarkRun,
+    SaveReport,
+    Steer,
+    TellStored,
+)
+from loadstone_operator.manifests.order import SourceMissing, make_order, script_files
+from loadstone_operator.observation import ReportState, SourceState
+from loadstone_operator.ports import CreationFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loadstone_core.clock import Clock
+    from loadstone_core.spec.model import LoadTest
+    from loadstone_operator.actions import Action
+    from loadstone_operator.cluster.store import Store
+    from loadstone_operator.looking import Look
+    from loadstone_operator.manifests.order import RunnerDefaults
+    from loadstone_operator.ports import Cluster, Masters
+
+_log = logging.getLogger(__name__)
+
+REPORT_SECONDS: Final = 5.0
+
+
+class Actor:
+    """The operator's hands."""
+
+    def __init__(
+        self, cluster: Cluster, masters: Masters, store: Store, *, runner: RunnerDefaults, clock: Clock
+    ) -> None:
+        self._cluster = cluster
+        self._masters = masters
+        self._store = store
+        self._runner = runner
+        self._clock = clock
+
+    async def act(self, look: Look, actions: Sequence[Action]) -> bool:
+        """Do everything in order; return whether to go on with the status, or first to look again."""
+        goes_on = True
+        for action in actions:
+            goes_on = await self._do(look, action) and goes_on
+        return goes_on
+
+    async def _do(self, look: Look, action: Action) -> bool:
+        match action:
+            case FetchSource():
+                await self._fetch_source(look)
+                return False
+            case CreateChildren():
+                return await self._create(look, action)
+            case DeletePods():
+                await self._delete(look, action)
+            case Steer():
+                await self._steer(look, action)
+            case SaveReport():
+                await self._save_report(look, action)
+                return False
+            case TellStored():
+                await self._tell_stored(look)
+            case MarkRun():
+                self._store.see_test(await self._cluster.mark(self._newest(look), action.value))
+            case _:
+                assert_never(action)
+        return True
+
+    async def _fetch_source(self, look: Look) -> None:
+        loadtest, memory = _accepted(look), look.memory
+        now = self._clock.monotonic_ns()
+        kind = loadtest.spec.source.kind
+        held = None
+        if isinstance(kind, ConfigMapSource):
+            held = await self._cluster.fetch_config_map(loadtest.namespace, kind.name)
+        memory.source_asked_ns = now
+        try:
+            memory.files = script_files(loadtest, held)
+        except SourceMissing as missing:
+            memory.source, memory.source_message = SourceState.MISSING, str(missing)
+            memory.source_missing_ns = memory.source_missing_ns or now
+        else:
+            memory.source = SourceState.FOUND
+
+    async def _create(self, look: Look, action: CreateChildren) -> bool:
+        loadtest, memory = _accepted(look), look.memory
+        files = memory.files if memory.files is not None else script_files(loadtest, None)
+        memory.source_digest = files_digest(files) if files else ""
+        order = make_order(
+            loadtest,
+            uid=look.seen.test.uid,
+            run=action.run,
+            epoch=action.epoch,
+            files=files,
+            runner=self._runner,
+        )
+        try:
+            pods = await self._cluster.make_children(order, action.workers)
+        except CreationFailed as failed:
+            memory.creation, memory.creation_ns = failed.problem, self._clock.monotonic_ns()
+            pods = failed.pods
+            _log.warning("Could not create children", extra={"run": order.plan.run.uid, "error": str(failed)})
+        else:
+            memory.creation = None
+            _log.info("Created children", extra={"run": order.plan.run.uid, "pods": len(pods)})
+        for pod in pods:
+            self._store.see_pod(pod)
+        return memory.creation is None
+
+    async def _delete(self, look: Look, action: DeletePods) -> None:
+        namespace = look.seen.test.namespace
+        await asyncio.gather(*(self._cluster.delete_pod(namespace, name, uid) for name, uid in action.pods))
+        _log.info("Deleted pods", extra={"test": look.seen.test.name, "pods": len(action.pods)})
+
+    async def _steer(self, look: Look, action: Steer) -> None:
+        try:
+            await self._masters.steer(look.seen.test.uid, action)
+        except WorldError as error:
+            # The wish stands, and is handed over as soon as the master is heard again.
+            _log.warning("Did not steer master", extra={"test": look.seen.test.name, "error": str(error)})
+
+    async def _save_report(self, look: Look, action: SaveReport) -> None:
+        memory, test = look.memory, look.seen.test
+        memory.report_ns = self._clock.monotonic_ns()
+        try:
+            async with asyncio.timeout(REPORT_SECONDS):
+                report = await self._masters.fetch_report(test.uid)
+                await self._cluster.save_report(test, action.run, report)
+        except (LoadstoneError, TimeoutError) as error:
+            memory.report = ReportState.FAILED
+            _log.warning("Did not save report", extra={"test": test.name, "run": action.run, "error": str(error)})
+        else:
+            memory.report = ReportState.SAVED
+
+    async def _tell_stored(self, look: Look) -> None:
+        try:
+            await self._masters.tell_stored(look.seen.test.uid)
+        except WorldError as error:
+            _log.warning("Did not reach master", extra={"test": look.seen.test.name, "error": str(error)})
+
+    def _newest(self, look: Look) -> dict[str, object]:
+        return self._store.newest(look.body)
+
+
+def _accepted(look: Look) -> LoadTest:
+    """Return the spec of a look; actions that need one are decided only when it was accepted."""
+    if look.loadtest is None:
+        raise AssertionError("decided on the pods of a spec that was rejected")
+    return look.loadtest

@@ -1,0 +1,148 @@
+"""Say what one decision may consist of: things to do, and what becomes of the status. Values only, nothing is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from loadstone_core.lifecycle.phases import Phase
+    from loadstone_operator.observation import Cause, Outcome, ReportState
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSource:
+    """Read the script from where the spec says, so that it can travel in the run's Secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateChildren:
+    """Make Secret, Service, master and workers of a run, all at once; what exists already is left as it is."""
+
+    run: int
+    epoch: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePods:
+    """Delete these pods, by name and UID."""
+
+    pods: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEnd:
+    """A worker's engine container that is known to have ended."""
+
+    worker: int
+    attempt: int
+    reason: str
+    message: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """Tell the master what is wanted from now on: the whole wish, not a difference.
+
+    Attributes:
+        stop: why the run must stop, in the words of the verdict's reasons; empty to let it go on.
+        ended: every worker that is known to have ended.
+    """
+
+    run: int
+    stop: str
+    ended: tuple[WorkerEnd, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SaveReport:
+    """Fetch the report from the master and keep it in the LoadTest's ConfigMap."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellStored:
+    """Tell the master that verdict and report are kept: it may leave."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRun:
+    """Write the last run into the LoadTest's annotation, which survives a backup that loses the status."""
+
+    value: str
+
+
+Action: TypeAlias = FetchSource | CreateChildren | DeletePods | Steer | SaveReport | TellStored | MarkRun
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The status is about a new run from now on."""
+
+    run: int
+    cause: Cause
+    phase: Phase
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The run that the status is about goes on."""
+
+    phase: Phase
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A run has ended. The status may not know of it yet when the operator was away."""
+
+    run: int
+    cause: Cause
+    outcome: Outcome
+    report: ReportState
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The test cannot be started; nothing has run, so no run gets a number."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The test waits for its user before its first run."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The verdict stands; only what is said beside it may change."""
+
+    report: ReportState
+
+
+Update: TypeAlias = Begin | Progress | End | Refuse | Wait | Keep
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, oldest first, and then what to write; None writes nothing.
+
+    Attributes:
+        recheck_seconds: when to look again though nothing was heard; None: only when something is heard.
+    """
+
+    update: Update | None = None
+    actions: tuple[Action, ...] = ()
+    recheck_seconds: float | None = None

@@ -1,0 +1,90 @@
+"""Give out the workers that an installation may have, first come first served. Values only; nobody is woken here.
+
+Looking and taking happen without a pause between them, so two tests at once never exceed the limits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loadstone_operator.observation import Capacity
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The installation's limits; 0 means none."""
+
+    workers_per_test: int = 0
+    total_workers: int = 0
+    users: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one test wants, and since when it exists (RFC 3339)."""
+
+    uid: str
+    workers: int
+    users: int
+    created: str
+
+
+class Ledger:
+    """Who holds how many workers, and who waits."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._held: dict[str, int] = {}
+        self._waiting: dict[str, Claim] = {}
+
+    def ask(self, claim: Claim) -> Capacity:
+        """Return whether the claim could be taken now; one that must wait keeps its place in the line."""
+        refused = self._refusal(claim)
+        if refused:
+            self._waiting.pop(claim.uid, None)
+            return Capacity(refused=refused)
+        total = self._limits.total_workers
+        if not total or claim.uid in self._held:
+            return Capacity()
+        used = sum(self._held.values())
+        place = (claim.created, claim.uid)
+        ahead = [other for other in self._waiting.values() if (other.created, other.uid) < place]
+        if not ahead and used + claim.workers <= total:
+            return Capacity()
+        self._waiting[claim.uid] = claim
+        line = f", and {len(ahead)} older tests wait too" if ahead else ""
+        return Capacity(
+            waiting=f"Waits for {claim.workers} workers: {used} of the installation's {total} are in use{line}. "
+            "It starts by itself when other runs end."
+        )
+
+    def hold(self, uid: str, workers: int) -> None:
+        """Take workers for a run; taking again replaces the number."""
+        self._held[uid] = workers
+        self._waiting.pop(uid, None)
+
+    def release(self, uid: str) -> bool:
+        """Give back what a test holds or waits for; return whether others may have been waiting for it."""
+        held, waiting = self._held.pop(uid, None), self._waiting.pop(uid, None)
+        return held is not None or waiting is not None
+
+    def waiting(self) -> tuple[str, ...]:
+        """Return the UIDs of the tests that wait, oldest first."""
+        line = sorted(self._waiting.values(), key=lambda claim: (claim.created, claim.uid))
+        return tuple(claim.uid for claim in line)
+
+    def _refusal(self, claim: Claim) -> str:
+        limits = self._limits
+        most = limits.workers_per_test or limits.total_workers
+        most = min(most, limits.total_workers) if limits.total_workers else most
+        if most and claim.workers > most:
+            return (
+                f"spec.workers.replicas is {claim.workers}, and this installation allows {most} in one test. "
+                "Ask for fewer, or have the chart's limits raised."
+            )
+        if limits.users and claim.users > limits.users:
+            return (
+                f"spec.load asks for {claim.users} users, and this installation allows {limits.users} in one test. "
+                "Ask for fewer, or have the chart's value limits.users raised."
+            )
+        return ""

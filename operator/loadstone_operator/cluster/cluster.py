@@ -1,0 +1,247 @@
+"""Read and write what a run consists of: the operator's whole dealing with the Kubernetes API, one method a wish.
+
+Whether to do it is decided elsewhere; what an answer means for a run is said here, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from loadstone_core.clock import rfc3339
+from loadstone_core.verdict.outcome import Reason
+from loadstone_operator import naming
+from loadstone_operator.cluster.api import CONFIG_MAPS, EVENTS, LOADTESTS, PODS, SECRETS, SERVICES, Kind
+from loadstone_operator.cluster.errors import ApiError, Conflict, Forbidden, Invalid, NotFound
+from loadstone_operator.cluster.reading import owner_of
+from loadstone_operator.cluster.store import uid_of, version_of
+from loadstone_operator.manifests import objects
+from loadstone_operator.manifests.pods import master_pod, worker_pod
+from loadstone_operator.observation import CreationProblem
+from loadstone_operator.ports import CreationFailed, StatusConflict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from loadstone_core.clock import Clock
+    from loadstone_operator.cluster.api import Api
+    from loadstone_operator.manifests.order import RunOrder
+    from loadstone_operator.observation import TestView
+    from loadstone_operator.ports import Body, Key
+    from loadstone_operator.status.story import Tale
+
+
+class NameTaken(ApiError):  # noqa: N818 (a state of the world)
+    """An object of the wanted name exists and belongs to somebody else."""
+
+
+class KubernetesCluster:
+    """The cluster that the operator works in; `namespaces` is empty when it serves all of them."""
+
+    def __init__(self, api: Api, clock: Clock, *, namespaces: tuple[str, ...], instance: str) -> None:
+        self._api = api
+        self._clock = clock
+        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+        self._instance = instance
+
+    async def list_tests(self) -> list[Body]:
+        """Return every LoadTest that the operator serves."""
+        return await self._list(LOADTESTS, None)
+
+    async def list_pods(self) -> list[Body]:
+        """Return every managed pod."""
+        return await self._list(PODS, naming.MANAGED_SELECTOR)
+
+    async def fetch_test(self, key: Key) -> Body | None:
+        """Return the newest state of a LoadTest, or None if it is gone."""
+        try:
+            return await self._api.get(LOADTESTS, key.namespace, key.name)
+        except NotFound:
+            return None
+
+    async def fetch_config_map(self, namespace: str, name: str) -> Body | None:
+        """Return a ConfigMap, or None if there is none of this name."""
+        try:
+            return await self._api.get(CONFIG_MAPS, namespace, name)
+        except NotFound:
+            return None
+
+    async def make_children(self, order: RunOrder, workers: int) -> list[Body]:
+        """Make the objects of a run, all at once, and return its pods.
+
+        Raises:
+            CreationFailed: an object was refused; a fatal refusal is reported before one that may pass.
+        """
+        pods = [master_pod(order), *(worker_pod(order, index, attempt=1) for index in range(workers))]
+        answers = await asyncio.gather(
+            self._make_secret(order),
+            self._make_service(order),
+            *(self._make_pod(order, pod) for pod in pods),
+            return_exceptions=True,
+        )
+        made = [answer for answer in answers[2:] if isinstance(answer, dict)]
+        refusals = [answer for answer in answers if isinstance(answer, BaseException)]
+        problems = [creation_problem(refusal) for refusal in refusals if isinstance(refusal, ApiError)]
+        if len(problems) < len(refusals):
+            raise next(refusal for refusal in refusals if not isinstance(refusal, ApiError))
+        if problems:
+            raise CreationFailed(max(problems, key=lambda problem: problem.is_fatal), made)
+        return made
+
+    async def delete_pod(self, namespace: str, name: str, uid: str) -> None:
+        """Delete a pod; one that is gone already, or has a successor of its name, is deleted."""
+        try:
+            await self._api.delete(PODS, namespace, name, uid=uid)
+        except (NotFound, Conflict):
+            return
+
+    async def save_report(self, test: TestView, run: int, gzip_json: bytes) -> None:
+        """Keep a run's report in the LoadTest's ConfigMap."""
+        await self._api.apply(CONFIG_MAPS, test.namespace, objects.report(test, run, gzip_json))
+
+    async def write_status(self, body: Body, status: Mapping[str, Any]) -> Body:
+        """Write a whole status over the one in the body.
+
+        Raises:
+            StatusConflict: the LoadTest has changed since the body was read, or is gone.
+        """
+        metadata = body["metadata"]
+        patch = {
+            "apiVersion": naming.API_VERSION,
+            "kind": naming.KIND,
+            # A wrong UID would be taken here; the resource version alone guards against a successor of the name.
+            "metadata": {"name": metadata["name"], "resourceVersion": version_of(body)},
+            "status": dict(status),
+        }
+        try:
+            return await self._api.apply(LOADTESTS, metadata["namespace"], patch, subresource="status")
+        except (Conflict, NotFound) as error:
+            raise StatusConflict(str(error)) from error
+
+    async def mark(self, body: Body, value: str) -> Body:
+        """Write the annotation that tells the last run, unless the LoadTest has a successor of its name.
+
+        Raises:
+            StatusConflict: it has changed since, or is gone.
+        """
+        metadata = body["metadata"]
+        patch = {
+            "metadata": {
+                "resourceVersion": version_of(body),
+                "annotations": {naming.ANNOTATION_LAST_RUN: value},
+            }
+        }
+        try:
+            return await self._api.merge(LOADTESTS, metadata["namespace"], metadata["name"], patch)
+        except (Conflict, NotFound) as error:
+            raise StatusConflict(str(error)) from error
+
+    async def tell(self, body: Body, tale: Tale) -> None:
+        """Post an Event about a LoadTest; its name keeps it from being told twice."""
+        metadata, now = body["metadata"], self._clock.wall_ns()
+        name = naming.event(metadata["name"], uid_of(body), run=tale.run, reason=tale.reason, detail=tale.detail)
+        seconds = f"{rfc3339(now)[:19]}Z"
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": metadata["namespace"]},
+            "involvedObject": {
+                "apiVersion": naming.API_VERSION,
+                "kind": naming.KIND,
+                "name": metadata["name"],
+                "namespace": metadata["namespace"],
+                "uid": uid_of(body),
+                "resourceVersion": version_of(body),
+            },
+            "type": "Warning" if tale.is_warning else "Normal",
+            "reason": tale.reason,
+            "message": tale.message,
+            "source": {"component": "loadstone"},
+            "reportingComponent": "loadstone.dev/operator",
+            "reportingInstance": self._instance,
+            "firstTimestamp": seconds,
+            "lastTimestamp": seconds,
+            "count": 1,
+        }
+        try:
+            await self._api.create(EVENTS, metadata["namespace"], event)
+        except Conflict:
+            return
+
+    async def _list(self, kind: Kind, labels: str | None) -> list[Body]:
+        pages = await asyncio.gather(*(self._api.list(kind, each, labels=labels) for each in self._namespaces))
+        return [body for page in pages for body in page]
+
+    async def _make_secret(self, order: RunOrder) -> None:
+        try:
+            await self._api.create(SECRETS, order.loadtest.namespace, objects.secret(order))
+        except Conflict:
+            # Its name carries the LoadTest's UID, and it cannot be read: it is this run's own.
+            return
+
+    async def _make_service(self, order: RunOrder) -> None:
+        service = objects.service(order)
+        try:
+            await self._api.create(SERVICES, order.loadtest.namespace, service)
+        except Conflict:
+            held = await self._api.merge(SERVICES, order.loadtest.namespace, service["metadata"]["name"], {})
+            if owner_of(held) != order.uid:
+                raise _taken("Service", service) from None
+
+    async def _make_pod(self, order: RunOrder, pod: Body) -> Body:
+        namespace = order.loadtest.namespace
+        try:
+            return await self._api.create(PODS, namespace, pod)
+        except Conflict:
+            mine = await self._api.list(PODS, namespace, labels=f"{naming.LABEL_UID}={order.uid}")
+            for held in mine:
+                if held["metadata"]["name"] == pod["metadata"]["name"] and owner_of(held) == order.uid:
+                    return held
+            raise _taken("Pod", pod) from None
+
+
+def creation_problem(error: ApiError) -> CreationProblem:
+    """Return what a refused creation means for the run."""
+    said = str(error)
+    match error:
+        case NameTaken():
+            return CreationProblem(Reason.OPERATOR_ERROR, said, is_fatal=False, shown="NameConflict")
+        case Forbidden(is_quota=True):
+            return CreationProblem(
+                Reason.QUOTA_EXCEEDED,
+                f"The namespace's quota does not allow the run's pods: {said}. Free some of it, have it raised, or ask "
+                "for fewer workers or smaller workers.template.resources.",
+                is_fatal=False,
+            )
+        case Forbidden(is_missing_right=True):
+            return CreationProblem(
+                Reason.OPERATOR_ERROR,
+                f"The operator lacks a right: {said}. Install the chart's roles again.",
+                is_fatal=False,
+                shown="OperatorForbidden",
+            )
+        case Forbidden() if "being terminated" not in said:
+            return CreationProblem(
+                Reason.TEMPLATE_INVALID,
+                f"The namespace does not admit the run's pods: {said}. Correct workers.template.",
+                is_fatal=True,
+            )
+        case Invalid():
+            return CreationProblem(
+                Reason.TEMPLATE_INVALID,
+                f"The run's pods are not valid: {said}. Correct workers.template, spec.env or spec.envFrom.",
+                is_fatal=True,
+            )
+        case _:
+            return CreationProblem(
+                Reason.OPERATOR_ERROR, f"The API server did not make the run's objects: {said}", is_fatal=False
+            )
+
+
+def _taken(kind: str, body: Body) -> NameTaken:
+    name = body["metadata"]["name"]
+    return NameTaken(
+        409,
+        f"{kind} {name} exists and does not belong to this LoadTest; it is made as soon as that one is gone. "
+        "Delete it, or give the LoadTest another name.",
+    )

@@ -1,0 +1,174 @@
+"""Read pods, as the API server shows them, into values. Every string of Kubernetes that means something is here.
+
+What follows from what was read is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from loadstone_core.verdict.outcome import EXIT_CODES, Reason, Verdict
+from loadstone_operator import naming
+from loadstone_operator.observation import ContainerEnd, Outcome, PodProblem, PodView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_PULL_FAILURES: Final = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
+)
+# Nothing that the cluster does by itself can mend these.
+_PULL_HOPELESS: Final = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+_CONFIG_FAILURE: Final = "CreateContainerConfigError"
+_CREATE_FAILURES: Final = frozenset(
+    {"CreateContainerError", "RunContainerError", "ContainerCannotRun", "StartError", "PreCreateHookError", "PreStartHookError"}
+)
+_PULL_PATIENCE_SECONDS: Final = 10.0
+_CONFIG_PATIENCE_SECONDS: Final = 5.0
+
+
+def read_pod(body: Mapping[str, Any]) -> PodView:
+    """Return what matters of one managed pod; fields that are missing or odd are read as their defaults."""
+    metadata, spec, status = body.get("metadata", {}), body.get("spec", {}), body.get("status", {})
+    labels = metadata.get("labels", {})
+    trusted = next(iter(status.get("initContainerStatuses") or ()), {})
+    user_code = next(iter(status.get("containerStatuses") or ()), {})
+    name = str(metadata.get("name", ""))
+    words = _last_words(trusted)
+    return PodView(
+        name=name,
+        uid=str(metadata.get("uid", "")),
+        role=str(labels.get(naming.LABEL_ROLE, "")),
+        run=_number(labels.get(naming.LABEL_RUN)),
+        worker=_number(labels.get(naming.LABEL_WORKER)),
+        attempt=_number(labels.get(naming.LABEL_ATTEMPT), default=1),
+        epoch=_number(labels.get(naming.LABEL_EPOCH)),
+        phase=str(status.get("phase", "Pending")),
+        ip=str(status.get("podIP", "")),
+        node=str(spec.get("nodeName", "")),
+        deleting="deletionTimestamp" in metadata,
+        trusted_restarts=_number(trusted.get("restartCount")),
+        last_words=words,
+        last_outcome=_outcome(words),
+        end=_end(status, user_code),
+        problem=_problem(name, body),
+    )
+
+
+def owner_of(body: Mapping[str, Any]) -> str:
+    """Return the UID of the LoadTest that controls an object; empty if none does."""
+    for owner in body.get("metadata", {}).get("ownerReferences") or ():
+        if owner.get("kind") == naming.KIND and str(owner.get("apiVersion", "")).startswith(f"{naming.GROUP}/"):
+            return str(owner.get("uid", ""))
+    return ""
+
+
+def _problem(name: str, body: Mapping[str, Any]) -> PodProblem | None:
+    status = body.get("status", {})
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        problem = _container_problem(name, container)
+        if problem is not None:
+            return problem
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            return PodProblem(
+                Reason.UNSCHEDULABLE,
+                f"Pod {name} waits for a node: {condition.get('message', 'no node fits')} Add nodes, ask for less in "
+                "workers.template.resources or workers.replicas, or mend nodeSelector, affinity and tolerations.",
+                None,
+            )
+    return None
+
+
+def _container_problem(name: str, container: Mapping[str, Any]) -> PodProblem | None:
+    state = container.get("state", {})
+    waiting = state.get("waiting") or {}
+    reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
+    where = f"pod {name}, container {container.get('name', '?')}"
+    if reason in _PULL_FAILURES or reason in _PULL_HOPELESS:
+        return PodProblem(
+            Reason.IMAGE_PULL,
+            f"Image {container.get('image', '?')} cannot be pulled ({where}): {message or reason}. "
+            "Correct spec.image, or add workers.template.spec.imagePullSecrets.",
+            0.0 if reason in _PULL_HOPELESS else _PULL_PATIENCE_SECONDS,
+        )
+    if reason == _CONFIG_FAILURE:
+        is_missing = "not found" in message or "find key" in message
+        return PodProblem(
+            Reason.SOURCE_NOT_FOUND if is_missing else Reason.TEMPLATE_INVALID,
+            f"A container cannot be configured ({where}): {message}. Create what is missing, or correct spec.env and "
+            "spec.envFrom.",
+            _CONFIG_PATIENCE_SECONDS,
+        )
+    terminated = state.get("terminated") or {}
+    if reason in _CREATE_FAILURES or terminated.get("reason") in _CREATE_FAILURES:
+        return PodProblem(
+            Reason.TEMPLATE_INVALID,
+            f"A container cannot be started ({where}): {message or terminated.get('message') or reason}. "
+            "Correct spec.image or workers.template.",
+            _PULL_PATIENCE_SECONDS,
+        )
+    if terminated.get("reason") == "OOMKilled":
+        return PodProblem(
+            Reason.WORKER_OOM,
+            f"A container was killed because it used more memory than its limit ({where}). "
+            "Raise workers.template.resources.limits.memory, or spread the users over more workers.replicas.",
+            None,
+        )
+    return None
+
+
+def _end(status: Mapping[str, Any], user_code: Mapping[str, Any]) -> ContainerEnd | None:
+    terminated = (user_code.get("state") or {}).get("terminated")
+    if terminated:
+        disruption = _disruption(status)
+        return ContainerEnd(
+            disruption or str(terminated.get("reason", "Error")),
+            str(terminated.get("message", "")).strip()[-512:],
+            _number(terminated.get("exitCode")),
+        )
+    if status.get("phase") == "Failed":
+        return ContainerEnd(str(status.get("reason", "Error")), str(status.get("message", ""))[-512:], 1)
+    return None
+
+
+def _disruption(status: Mapping[str, Any]) -> str:
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            return str(condition.get("reason", "Disrupted"))
+    return str(status.get("reason", ""))
+
+
+def _last_words(trusted: Mapping[str, Any]) -> str:
+    for state in (trusted.get("state") or {}, trusted.get("lastState") or {}):
+        terminated = state.get("terminated")
+        if terminated:
+            return str(terminated.get("message", "")).strip()[-1024:]
+    return ""
+
+
+def _outcome(words: str) -> Outcome | None:
+    """Return the verdict in a master's termination message, which is JSON only if it had come to one."""
+    if not words.startswith("{"):
+        return None
+    try:
+        said = json.loads(words)
+        verdict = Verdict(said["verdict"])
+        requests = int(said.get("requests", 0))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return Outcome(
+        verdict=verdict,
+        reason=str(said.get("reason") or verdict),
+        message=f"{said.get('message', '')} (from the master's last words; its report is lost)".strip(),
+        exit_code=EXIT_CODES[verdict],
+        results={"requests": requests},
+    )
+
+
+def _number(value: object, *, default: int = 0) -> int:
+    try:
+        return int(str(value))
+    except ValueError:
+        return default

@@ -1,0 +1,158 @@
+"""Remember the newest LoadTests and pods that were seen, so that a decision needs no reading. Nothing is called here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from loadstone_operator import naming
+from loadstone_operator.actions import WorkerEnd
+from loadstone_operator.cluster.reading import owner_of, read_pod
+from loadstone_operator.ports import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from loadstone_operator.observation import PodView
+    from loadstone_operator.ports import Body
+
+# The bulk of an object, and nothing that a decision needs.
+_HEAVY_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+class Store:
+    """LoadTests by key, their pods by the LoadTest's UID, and the workers that are known to have ended."""
+
+    def __init__(self) -> None:
+        self._tests: dict[Key, Body] = {}
+        self._uids: dict[str, Key] = {}
+        self._pods: dict[str, dict[str, PodView]] = {}
+        self._versions: dict[str, str] = {}
+        self._ended: dict[str, dict[tuple[int, int, int], WorkerEnd]] = {}
+
+    def see_test(self, body: Mapping[str, Any]) -> Key:
+        """Take in a LoadTest, unless a newer state of it is known."""
+        key = key_of(body)
+        held = self._tests.get(key)
+        if held is not None and _is_older(body, held):
+            return key
+        if held is not None and uid_of(held) != uid_of(body):
+            self._uids.pop(uid_of(held), None)
+        self._tests[key] = _slim(body)
+        self._uids[uid_of(body)] = key
+        return key
+
+    def lose_test(self, key: Key, uid: str | None = None) -> None:
+        """Forget a LoadTest that is gone; not its successor of the same name."""
+        held = self._tests.get(key)
+        if held is not None and uid in (None, uid_of(held)):
+            del self._tests[key]
+            self._uids.pop(uid_of(held), None)
+            self._ended.pop(uid_of(held), None)
+
+    def see_pod(self, body: Mapping[str, Any]) -> Key | None:
+        """Take in a pod, unless a newer state of it is known; return the key of its LoadTest, if that is known."""
+        owner, name = owner_of(body), str(body["metadata"]["name"])
+        held = self._versions.get(uid_of(body))
+        if held is None or not _precedes(version_of(body), held):
+            pod = read_pod(body)
+            self._pods.setdefault(owner, {})[name] = pod
+            self._versions[uid_of(body)] = version_of(body)
+            self._note_end(owner, pod)
+        return self._uids.get(owner)
+
+    def lose_pod(self, body: Mapping[str, Any]) -> Key | None:
+        """Forget a pod that is gone; how it ended is remembered."""
+        owner, name = owner_of(body), str(body["metadata"]["name"])
+        pod = read_pod(body)
+        self._note_end(owner, pod)
+        pods = self._pods.get(owner, {})
+        if name in pods and pods[name].uid == pod.uid:
+            del pods[name]
+        if not pods:
+            self._pods.pop(owner, None)
+        self._versions.pop(pod.uid, None)
+        return self._uids.get(owner)
+
+    def test(self, key: Key) -> Body | None:
+        """Return a LoadTest, or None if there is none."""
+        return self._tests.get(key)
+
+    def newest(self, body: Body) -> Body:
+        """Return the newest known state of this very LoadTest."""
+        held = self._tests.get(key_of(body))
+        return held if held is not None and uid_of(held) == uid_of(body) else body
+
+    def key_of_uid(self, uid: str) -> Key | None:
+        """Return where the LoadTest of this UID is, or None if it is not known."""
+        return self._uids.get(uid)
+
+    def keys(self) -> tuple[Key, ...]:
+        """Return all LoadTests."""
+        return tuple(self._tests)
+
+    def pods(self, uid: str) -> tuple[PodView, ...]:
+        """Return the pods of a LoadTest by name."""
+        held = self._pods.get(uid, {})
+        return tuple(held[name] for name in sorted(held))
+
+    def ended(self, uid: str, run: int) -> tuple[WorkerEnd, ...]:
+        """Return every worker of a run whose pod has ended before its work was done."""
+        ends = self._ended.get(uid, {})
+        return tuple(ends[place] for place in sorted(ends) if place[0] == run)
+
+    def settle(self, tests: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]]) -> set[Key]:
+        """Take in a whole list; return every key that something was found out about, also about what has vanished."""
+        listed_tests, listed_pods = list(tests), list(pods)
+        touched = {self.see_test(body) for body in listed_tests}
+        gone = set(self._tests) - {key_of(body) for body in listed_tests}
+        for key in gone:
+            self.lose_test(key)
+        for body in listed_pods:
+            self.see_pod(body)
+        alive = {uid_of(body) for body in listed_pods}
+        for owner, held in list(self._pods.items()):
+            for name, pod in list(held.items()):
+                if pod.uid not in alive:
+                    del held[name]
+                    self._versions.pop(pod.uid, None)
+            if not held:
+                del self._pods[owner]
+        return touched | gone
+
+    def _note_end(self, owner: str, pod: PodView) -> None:
+        # Only once no container runs: until then the agent may still hand over what its engines did.
+        if pod.role != naming.ROLE_WORKER or not pod.is_terminal or pod.end is None or not pod.end.exit_code:
+            return
+        self._ended.setdefault(owner, {})[pod.run, pod.worker, pod.attempt] = WorkerEnd(
+            pod.worker, pod.attempt, pod.end.reason, pod.end.message, pod.end.exit_code
+        )
+
+
+def key_of(body: Mapping[str, Any]) -> Key:
+    """Return where an object is."""
+    return Key(str(body["metadata"].get("namespace", "")), str(body["metadata"]["name"]))
+
+
+def uid_of(body: Mapping[str, Any]) -> str:
+    """Return an object's UID."""
+    return str(body["metadata"].get("uid", ""))
+
+
+def version_of(body: Mapping[str, Any]) -> str:
+    """Return an object's resource version."""
+    return str(body["metadata"].get("resourceVersion", ""))
+
+
+def _is_older(new: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+    return uid_of(new) == uid_of(held) and _precedes(version_of(new), version_of(held))
+
+
+def _precedes(one: str, other: str) -> bool:
+    """Say whether a resource version is older; those that are no numbers cannot be compared, and are taken as newer."""
+    return one.isdigit() and other.isdigit() and int(one) < int(other)
+
+
+def _slim(body: Mapping[str, Any]) -> Body:
+    metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
+    annotations = {key: text for key, text in metadata.get("annotations", {}).items() if key != _HEAVY_ANNOTATION}
+    return {**body, "metadata": {**metadata, "annotations": annotations}}

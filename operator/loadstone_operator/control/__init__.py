@@ -1,0 +1,1 @@
+"""Stay connected to the masters of all runs and turn their reports into values. No decision is made here."""

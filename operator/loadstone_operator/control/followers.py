@@ -1,0 +1,150 @@
+"""Keep one connection to the master of every run, remember what it said last, and hand over what is wanted of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from loadstone_core.errors import WorldError
+from loadstone_operator import naming
+from loadstone_operator.control.reports import ReportInvalid, read_report, write_steering
+from loadstone_operator.observation import MasterView
+from loadstone_protocol.follower import Follower, MasterRefused, MasterUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loadstone_core.clock import Clock
+    from loadstone_operator.actions import Steer
+    from loadstone_operator.ports import Key, MasterRef
+
+_log = logging.getLogger(__name__)
+
+_BACKOFF_SECONDS: Final = (0.05, 0.1, 0.2, 0.2, 0.5, 1.0, 2.0)
+
+
+class NotFollowed(WorldError):  # noqa: N818 (a state of the world that passes)
+    """There is no connection to this master."""
+
+
+@dataclass(slots=True)
+class _Link:
+    """One master: its connection, and what has passed over it."""
+
+    ref: MasterRef
+    follower: Follower
+    view: MasterView
+    revision: int
+    steered: Steer | None = None
+    sha256: bytes = b""
+    task: asyncio.Task[None] | None = None
+
+
+class Followers:
+    """The masters of all runs, by the UID of their LoadTest: one at a time for each."""
+
+    def __init__(self, clock: Clock, on_news: Callable[[Key], None]) -> None:
+        self._clock = clock
+        self._on_news = on_news
+        self._links: dict[str, _Link] = {}
+
+    def follow(self, key: Key, ref: MasterRef) -> None:
+        """Connect to a master, unless this very connection exists."""
+        link = self._links.get(ref.uid)
+        if link is not None and link.ref == ref:
+            return
+        self.forget(ref.uid)
+        follower = Follower(ref.address, naming.run_uid(ref.uid, ref.run), ref.epoch)
+        # From the clock, so that a restarted operator's first wish is newer than its predecessor's last.
+        link = _Link(ref, follower, MasterView(connected=False), revision=self._clock.wall_ns() // 1_000_000)
+        link.task = asyncio.create_task(self._stay(key, link), name=f"follow {key.namespace}/{key.name}")
+        self._links[ref.uid] = link
+
+    def forget(self, uid: str) -> None:
+        """Close the connection to a LoadTest's master."""
+        link = self._links.pop(uid, None)
+        if link is not None and link.task is not None:
+            link.task.cancel()
+
+    def view(self, uid: str, run: int) -> MasterView | None:
+        """Return what the master of this run said last."""
+        link = self._links.get(uid)
+        return link.view if link is not None and link.ref.run == run else None
+
+    def steered(self, uid: str) -> Steer | None:
+        """Return the wish that the master has acknowledged."""
+        link = self._links.get(uid)
+        return link.steered if link else None
+
+    async def steer(self, uid: str, wish: Steer) -> None:
+        """Hand over a wish, with a revision above everything that the master holds."""
+        link = self._link(uid)
+        link.revision += 1
+        held = await self._send(link, wish)
+        if held > link.revision:
+            link.revision = held + 1
+            await self._send(link, wish)
+        link.steered = wish
+
+    async def fetch_report(self, uid: str) -> bytes:
+        """Return the report and check it against the digest of the outcome."""
+        link = self._link(uid)
+        report = await link.follower.fetch_report()
+        if link.sha256 and hashlib.sha256(report).digest() != link.sha256:
+            raise MasterUnreachable(f"the report of {link.ref.address} does not match its digest")
+        return report
+
+    async def tell_stored(self, uid: str) -> None:
+        """Tell the master that it may leave."""
+        link = self._link(uid)
+        await link.follower.stored(link.sha256)
+        link.view = replace(link.view, stored=True)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        tasks = [link.task for link in self._links.values() if link.task is not None]
+        for uid in tuple(self._links):
+            self.forget(uid)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _link(self, uid: str) -> _Link:
+        link = self._links.get(uid)
+        if link is None:
+            raise NotFollowed(f"no master is followed for {uid}")
+        return link
+
+    async def _send(self, link: _Link, wish: Steer) -> int:
+        run_uid = naming.run_uid(link.ref.uid, link.ref.run)
+        return await link.follower.steer(
+            write_steering(wish, run_uid=run_uid, epoch=link.ref.epoch, revision=link.revision)
+        )
+
+    async def _stay(self, key: Key, link: _Link) -> None:
+        """Watch the master until the connection is forgotten or refused; a broken one is made again."""
+        failures = 0
+        try:
+            while True:
+                try:
+                    async with contextlib.aclosing(link.follower.watch()) as reports:
+                        async for report in reports:
+                            failures = 0
+                            stored = link.view.stored
+                            link.view = replace(read_report(report), stored=stored)
+                            link.sha256 = report.outcome.report_sha256
+                            self._on_news(key)
+                except MasterRefused as error:
+                    _log.warning("Master refused", extra={"test": str(key), "error": str(error)})
+                    failures = len(_BACKOFF_SECONDS)
+                except (MasterUnreachable, ReportInvalid) as error:
+                    _log.debug("Lost master", extra={"test": str(key), "error": str(error)})
+                if link.view.connected:
+                    link.view = replace(link.view, connected=False)
+                    self._on_news(key)
+                await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
+                failures += 1
+        finally:
+            await link.follower.close()

@@ -1,0 +1,273 @@
+"""Observe, decide, act: look at each LoadTest again whenever something may have changed, and do what was decided.
+
+The shell of the operator: it knows no condition of the domain, only when to look, and what to do when it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from loadstone_core.errors import WorldError
+from loadstone_operator.actions import CreateChildren, End, Refuse
+from loadstone_operator.cluster.reading import owner_of
+from loadstone_operator.cluster.store import uid_of, version_of
+from loadstone_operator.decision import decide
+from loadstone_operator.observation import Accepted
+from loadstone_operator.ports import StatusConflict
+from loadstone_operator.status.projection import Moment, is_urgent, project
+from loadstone_operator.status.story import tales
+from loadstone_operator.workqueue import WorkQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from loadstone_core.clock import Clock
+    from loadstone_operator.acting import Actor
+    from loadstone_operator.actions import Update
+    from loadstone_operator.capacity import Ledger
+    from loadstone_operator.cluster.lease import Lease
+    from loadstone_operator.cluster.store import Store
+    from loadstone_operator.looking import Look, Looker
+    from loadstone_operator.ports import Body, Cluster, Key
+    from loadstone_operator.telemetry.health import WatchProgress
+    from loadstone_operator.telemetry.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+WORKERS: Final = 32
+RESYNC_SECONDS: Final = 60.0
+# Figures move all the time; a status is written for their sake no more often than this.
+PROGRESS_SECONDS: Final = 2.0
+
+_SECOND: Final = 1_000_000_000
+_LONGEST_BACKOFF_SECONDS: Final = 30.0
+
+
+class Controller:
+    """The loop around all LoadTests."""
+
+    def __init__(  # noqa: PLR0913 (the one place where all collaborators meet)
+        self,
+        *,
+        cluster: Cluster,
+        store: Store,
+        looker: Looker,
+        actor: Actor,
+        ledger: Ledger,
+        lease: Lease,
+        metrics: Metrics,
+        progress: WatchProgress,
+        clock: Clock,
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._looker = looker
+        self._actor = actor
+        self._ledger = ledger
+        self._lease = lease
+        self._metrics = metrics
+        self._progress = progress
+        self._clock = clock
+        self._queue = WorkQueue()
+        self._failures: dict[Key, int] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self.is_primed = False
+
+    def heard_test(self, kind: str | None, body: Body) -> None:
+        """Take in an event of the LoadTests' watch."""
+        if kind == "DELETED":
+            self._progress.vanished(uid_of(body))
+            key = self._store.see_test(body)
+            self._store.lose_test(key, uid_of(body))
+        else:
+            self._progress.watched(uid_of(body), version_of(body))
+            key = self._store.see_test(body)
+        self._queue.add(key)
+
+    def heard_pod(self, kind: str | None, body: Body) -> None:
+        """Take in an event of the pods' watch."""
+        key = self._store.lose_pod(body) if kind == "DELETED" else self._store.see_pod(body)
+        if key is not None:
+            self._queue.add(key)
+
+    def heard_master(self, key: Key) -> None:
+        """Take in that a master has said something."""
+        self._queue.add(key)
+
+    async def run(self) -> None:
+        """Work for ever; every task that ends unexpectedly ends this too."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._resync_for_ever(), name="resync")
+            for number in range(WORKERS):
+                tasks.create_task(self._work_for_ever(), name=f"reconcile {number}")
+
+    async def resync(self) -> None:
+        """Compare what is remembered with what exists, and look again at everything that is not at rest."""
+        tests, pods = await asyncio.gather(self._cluster.list_tests(), self._cluster.list_pods())
+        touched = self._store.settle(tests, pods)
+        self._progress.listed((uid_of(body), version_of(body)) for body in tests)
+        for key in touched:
+            self._queue.add(key)
+        self._forget_the_gone()
+        await self._delete_orphans(pods)
+        self._survey(tests)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Look at one LoadTest and do what it needs; return in how many seconds to look again, if so."""
+        body = self._store.test(key)
+        if body is None:
+            self._forget_the_gone()
+            return None
+        look = self._looker.look(key, body)
+        if look.has_freed:
+            self._wake_waiting()
+        decision = decide(look.seen)
+        if isinstance(look.seen.spec, Accepted) and any(isinstance(each, CreateChildren) for each in decision.actions):
+            self._ledger.hold(look.seen.test.uid, look.seen.spec.workers)
+        # A verdict is told before anything is tidied up after it.
+        is_end = isinstance(decision.update, End | Refuse)
+        again = await self._write(look, decision.update) if is_end and decision.update else None
+        goes_on = await self._actor.act(look, decision.actions)
+        if not goes_on:
+            return 0.0
+        if decision.update is not None and not is_end:
+            again = await self._write(look, decision.update)
+        return min((each for each in (again, decision.recheck_seconds) if each is not None), default=None)
+
+    async def _write(self, look: Look, update: Update) -> float | None:
+        """Write the status if it says something new; return when to come back if it was too early for its figures."""
+        body = self._store.newest(look.body)
+        old: dict[str, Any] = body.get("status") or {}
+        moment = Moment(self._clock.wall_ns(), look.created_ns, look.memory.source_digest)
+        new = project(old, look.seen, update, moment)
+        if new == old:
+            return None
+        now = self._clock.monotonic_ns()
+        waited = (now - look.memory.written_ns) / _SECOND
+        if waited < PROGRESS_SECONDS and not is_urgent(old, new):
+            return PROGRESS_SECONDS - waited
+        written = await self._cluster.write_status(body, new)
+        look.memory.written_ns = now
+        self._store.see_test(written)
+        for tale in tales(old, new):
+            self._in_background(self._cluster.tell(written, tale))
+        if new.get("finished") and not old.get("finished"):
+            self._metrics.ended(str(new.get("verdict")))
+            _log.info("Finished run", extra={"test": look.seen.test.name, "verdict": str(new.get("verdict"))})
+        return None
+
+    async def _work_for_ever(self) -> None:
+        while True:
+            await self._lease.wait_until_held()
+            key = await self._queue.take()
+            try:
+                if self._lease.is_held and self.is_primed:
+                    await self._reconcile_safely(key)
+                else:
+                    self._queue.add_later(key, 0.2)
+            finally:
+                self._queue.done(key)
+
+    async def _reconcile_safely(self, key: Key) -> None:
+        """Reconcile; whatever goes wrong with one LoadTest is tried again later and harms no other."""
+        began = self._clock.monotonic_ns()
+        try:
+            again = await self.reconcile(key)
+        except StatusConflict:
+            result = "conflict"
+            await self._refresh(key)
+        except Exception as error:
+            result = "error"
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            _log.warning("Could not reconcile", exc_info=not isinstance(error, WorldError), extra={"test": str(key), "cause": str(error)})
+            self._queue.add_later(key, min(0.5 * 2**failures, _LONGEST_BACKOFF_SECONDS))
+        else:
+            result = "ok"
+            self._failures.pop(key, None)
+            if again is not None:
+                self._queue.add_later(key, again)
+        self._metrics.reconciled(result, (self._clock.monotonic_ns() - began) / _SECOND)
+
+    async def _refresh(self, key: Key) -> None:
+        """Read a LoadTest that has changed under a decision, and look again."""
+        try:
+            body = await self._cluster.fetch_test(key)
+        except WorldError:
+            self._queue.add_later(key, 1.0)
+            return
+        if body is None:
+            self._store.lose_test(key)
+        else:
+            self._store.see_test(body)
+        self._queue.add(key)
+
+    async def _resync_for_ever(self) -> None:
+        """List everything at the start, whenever the lease was regained, and once a minute."""
+        while True:
+            await self._lease.wait_until_held()
+            try:
+                await self.resync()
+            except WorldError as error:
+                _log.warning("Could not list", extra={"cause": str(error)})
+                await asyncio.sleep(1.0)
+                continue
+            if not self.is_primed:
+                self._hold_what_runs()
+                self.is_primed = True
+            await self._sleep_while_held(RESYNC_SECONDS)
+
+    async def _sleep_while_held(self, seconds: float) -> None:
+        for _ in range(int(seconds)):
+            await asyncio.sleep(1.0)
+            if not self._lease.is_held:
+                self.is_primed = False
+                return
+
+    def _hold_what_runs(self) -> None:
+        """Give every run that has begun its workers before anybody else may ask for some."""
+        for key in self._store.keys():
+            body = self._store.test(key)
+            if body is not None:
+                self._looker.look(key, body)
+
+    async def _delete_orphans(self, pods: list[Body]) -> None:
+        """Delete pods whose LoadTest is gone without them, as after `kubectl delete --cascade=orphan`."""
+        for body in pods:
+            metadata = body["metadata"]
+            uid = owner_of(body) or str((metadata.get("labels") or {}).get("loadstone.dev/loadtest-uid", ""))
+            if self._store.key_of_uid(uid) is None and "deletionTimestamp" not in metadata:
+                _log.warning("Deleted orphan", extra={"pod": metadata["name"], "namespace": metadata["namespace"]})
+                await self._cluster.delete_pod(metadata["namespace"], metadata["name"], uid_of(body))
+
+    def _forget_the_gone(self) -> None:
+        freed = [self._looker.forget(uid) for uid in self._looker.known() if self._store.key_of_uid(uid) is None]
+        if any(freed):
+            self._wake_waiting()
+
+    def _wake_waiting(self) -> None:
+        for uid in self._ledger.waiting():
+            key = self._store.key_of_uid(uid)
+            if key is not None:
+                self._queue.add(key)
+
+    def _survey(self, tests: list[Body]) -> None:
+        phases: dict[str, int] = {}
+        for body in tests:
+            phase = str((body.get("status") or {}).get("phase") or "Pending")
+            phases[phase] = phases.get(phase, 0) + 1
+        self._metrics.surveyed(phases, queue=len(self._queue), is_leader=self._lease.is_held)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(_quietly(work))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+async def _quietly(work: Coroutine[Any, Any, None]) -> None:
+    """Do what only tells a story; that it could not be told is logged and no more."""
+    try:
+        await work
+    except WorldError as error:
+        _log.warning("Could not post event", extra={"cause": str(error)})

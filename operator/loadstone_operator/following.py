@@ -1,0 +1,285 @@
+"""Decide what a run needs that has begun: children, a stop, an end, or only time. Pure.
+
+The rules are tried in order and the first that applies decides; what the load itself needs is the master's affair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from loadstone_core.lifecycle.machine import advance
+from loadstone_core.lifecycle.phases import Phase
+from loadstone_core.units import SECOND, format_duration
+from loadstone_core.verdict.outcome import EXIT_CODES, Reason, Verdict
+from loadstone_operator.actions import (
+    Action,
+    Begin,
+    CreateChildren,
+    Decision,
+    DeletePods,
+    End,
+    FetchSource,
+    MarkRun,
+    Progress,
+    Refuse,
+    SaveReport,
+    Steer,
+)
+from loadstone_operator.observation import (
+    Accepted,
+    Cause,
+    CreationProblem,
+    Observation,
+    Outcome,
+    PodView,
+    Rejected,
+    ReportState,
+    SourceState,
+    Stage,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SOURCE_PATIENCE_SECONDS: Final = 5.0
+# The master names the workers that are missing, so it is given the first word on a late start.
+_MASTER_FIRST_SECONDS: Final = 10.0
+_FLUSH_SECONDS: Final = 30.0
+_DEFAULT_STARTUP_SECONDS: Final = 600.0
+_DEFAULT_GRACE_SECONDS: Final = 30.0
+
+_PHASES: Final = {
+    Stage.GATHERING: Phase.PROVISIONING,
+    Stage.ARMED: Phase.ARMED,
+    Stage.RUNNING: Phase.RUNNING,
+    Stage.STOPPING: Phase.STOPPING,
+    Stage.FINISHED: Phase.STOPPING,
+}
+
+
+def follow(seen: Observation) -> Decision:
+    """Return what the newest run needs now."""
+    rules: tuple[Callable[[Observation], Decision | None], ...] = (
+        _end_as_the_master_says,
+        _stop_before_pods,
+        _make_children,
+        _end_without_master,
+        _end_unstoppable,
+        _end_failed_start,
+    )
+    for rule in rules:
+        decision = rule(seen)
+        if decision is not None:
+            return decision
+    return _go_on(seen)
+
+
+def start(seen: Observation, run: int, cause: Cause) -> Decision:
+    """Return the decision that makes a run's children, or what it waits for. The spec must be accepted."""
+    if isinstance(seen.spec, Rejected):
+        return _refuse(Reason.SPEC_INVALID, "; ".join(str(problem) for problem in seen.spec.problems))
+    if seen.creation is not None:
+        return _after_failed_creation(seen, seen.creation, run=run, cause=cause)
+    source = seen.source
+    if source.state is SourceState.UNKNOWN:
+        return Decision(None, (FetchSource(),))
+    if source.state is SourceState.MISSING:
+        if source.seconds_missing >= SOURCE_PATIENCE_SECONDS:
+            return _refuse(Reason.SOURCE_NOT_FOUND, source.message)
+        waiting = _at(seen, Phase.PENDING, reason=Reason.SOURCE_NOT_FOUND, message=source.message, run=run, cause=cause)
+        return Decision(waiting, recheck_seconds=1.0)
+    return Decision(
+        _at(seen, Phase.PROVISIONING, run=run, cause=cause),
+        (CreateChildren(run, seen.held.epoch, seen.spec.workers),),
+    )
+
+
+def wanted_stop(seen: Observation) -> str:
+    """Return why the newest run should stop, in the verdict's words; empty if it should go on."""
+    if seen.test.stop_run is not None and seen.test.stop_run == seen.run:
+        return Reason.STOPPED
+    return Reason.SUSPENDED if seen.test.suspend else ""
+
+
+def mark_run(seen: Observation) -> tuple[MarkRun, ...]:
+    """Return the annotation that keeps a restored backup from running again, if it is not there yet."""
+    held = seen.held
+    mark = last_run_mark(seen.test.uid, held.digest, held.trigger)
+    return (MarkRun(mark),) if held.run and held.digest and seen.test.last_run != mark else ()
+
+
+def last_run_mark(uid: str, digest: str, trigger: str | None) -> str:
+    """Return what the annotation says of the last run: `UID/digest of the spec/hash of the handled trigger`."""
+    return f"{uid}/{digest.removeprefix('sha256:')[:12]}/{trigger_mark(trigger)}"
+
+
+def trigger_mark(trigger: str | None) -> str:
+    """Return a short name of a trigger, whose own text may be long or hold slashes."""
+    return hashlib.sha256(trigger.encode()).hexdigest()[:8] if trigger is not None else "-"
+
+
+def _end_as_the_master_says(seen: Observation) -> Decision | None:
+    outcome = seen.master.outcome if seen.master else None
+    if outcome is None:
+        return None
+    if outcome.has_report and seen.report is ReportState.NONE:
+        return Decision(None, (SaveReport(seen.run),))
+    return _end(seen, outcome, report=seen.report)
+
+
+def _stop_before_pods(seen: Observation) -> Decision | None:
+    stop = wanted_stop(seen)
+    if not stop or _has_begun(seen):
+        return None
+    return _abort(seen, stop, "before its pods were made")
+
+
+def _make_children(seen: Observation) -> Decision | None:
+    if _has_begun(seen):
+        return None
+    if seen.capacity.refused:
+        return _refuse(Reason.QUOTA_EXCEEDED, seen.capacity.refused)
+    if seen.capacity.waiting:
+        return Decision(_at(seen, Phase.QUEUED, message=seen.capacity.waiting))
+    return start(seen, seen.run, seen.held.cause)
+
+
+def _after_failed_creation(seen: Observation, problem: CreationProblem, *, run: int, cause: Cause) -> Decision:
+    if problem.is_fatal or seen.seconds_in_run >= _startup_seconds(seen):
+        outcome = Outcome(Verdict.ERROR, problem.reason, problem.message, EXIT_CODES[Verdict.ERROR])
+        return _end(seen, outcome, report=ReportState.NONE, run=run, cause=cause)
+    shown = problem.shown or problem.reason
+    waiting = _at(seen, Phase.PENDING, reason=shown, message=problem.message, run=run, cause=cause)
+    return Decision(waiting, recheck_seconds=1.0)
+
+
+def _end_without_master(seen: Observation) -> Decision | None:
+    master = seen.master_pod()
+    if master is None:
+        return _fail(seen, Reason.MASTER_LOST, "The master's pod is gone, and with it the results; run the test again.")
+    if not master.is_terminal and not master.trusted_restarts:
+        return None
+    if master.last_outcome is not None:
+        return _end(seen, master.last_outcome, report=ReportState.NONE)
+    last_words = f" It said: {master.last_words}" if master.last_words else ""
+    return _fail(
+        seen,
+        Reason.MASTER_LOST,
+        f"The master (pod {master.name}) ended before the run did; the numbers are the last that it reported.{last_words}",
+    )
+
+
+def _end_unstoppable(seen: Observation) -> Decision | None:
+    stop = wanted_stop(seen)
+    if not stop:
+        return None
+    if seen.master is None or seen.master.stage is None:
+        return _abort(seen, stop, "before its load began")
+    grace = seen.spec.graceful_stop_ns / SECOND if isinstance(seen.spec, Accepted) else _DEFAULT_GRACE_SECONDS
+    if seen.seconds_stopping < grace + _FLUSH_SECONDS:
+        return None
+    return _abort(seen, stop, "and its master did not answer in time, so its results are lost")
+
+
+def _end_failed_start(seen: Observation) -> Decision | None:
+    if not _is_starting(seen):
+        return None
+    problems = [pod for pod in _pods_of_run(seen) if pod.problem]
+    for pod in problems:
+        problem = pod.problem
+        if problem and problem.patience_seconds is not None and pod.problem_seconds >= problem.patience_seconds:
+            return _fail(seen, problem.reason, problem.message)
+    limit = _startup_seconds(seen)
+    if problems and problems[0].problem and seen.seconds_in_run >= limit:
+        return _fail(seen, problems[0].problem.reason, problems[0].problem.message)
+    if seen.seconds_in_run < limit + _MASTER_FIRST_SECONDS:
+        return None
+    late = ", ".join(pod.name for pod in _pods_of_run(seen) if pod.phase == "Pending") or "all pods run, the master is silent"
+    return _fail(
+        seen,
+        Reason.STARTUP_TIMEOUT,
+        f"The load did not begin within {format_duration(int(limit * SECOND))} (not started: {late}). "
+        "Look at the pods with kubectl describe, or raise spec.startupTimeout.",
+    )
+
+
+def _go_on(seen: Observation) -> Decision:
+    actions: list[Action] = []
+    wish = Steer(seen.run, wanted_stop(seen), seen.ended)
+    steered = seen.steered or Steer(seen.run, "", ())
+    if seen.master is not None and seen.master.stage is not None and wish != steered:
+        actions.append(wish)
+    stale = tuple((pod.name, pod.uid) for pod in seen.pods if pod.run < seen.run and not pod.deleting)
+    if stale:
+        actions.append(DeletePods(stale))
+    actions += mark_run(seen)
+    stage = seen.master.stage if seen.master else None
+    phase = _PHASES[stage] if stage else Phase.PROVISIONING
+    reason, message = _remark(seen)
+    recheck = 1.0 if _is_starting(seen) or wanted_stop(seen) else None
+    return Decision(_at(seen, phase, reason=reason, message=message), tuple(actions), recheck_seconds=recheck)
+
+
+def _remark(seen: Observation) -> tuple[str, str]:
+    """Return reason and message for people who look at a run that goes on: the first thing that is wrong with it."""
+    if wanted_stop(seen):
+        return wanted_stop(seen), "The run is being stopped."
+    for pod in _pods_of_run(seen):
+        if pod.problem:
+            return pod.problem.reason, pod.problem.message
+    for worker in seen.master.workers if seen.master else ():
+        if worker.state == "Lost":
+            return Reason.WORKERS_LOST, f"Worker {worker.worker} was lost: {worker.message or worker.reason or 'it fell silent'}."
+    return "", seen.master.waiting_for if seen.master else ""
+
+
+def _has_begun(seen: Observation) -> bool:
+    phase = seen.held.phase
+    return seen.held.run == seen.run and phase is not None and phase.order >= Phase.PROVISIONING.order
+
+
+def _is_starting(seen: Observation) -> bool:
+    return seen.master is None or seen.master.stage in (None, Stage.GATHERING)
+
+
+def _startup_seconds(seen: Observation) -> float:
+    return seen.spec.startup_timeout_ns / SECOND if isinstance(seen.spec, Accepted) else _DEFAULT_STARTUP_SECONDS
+
+
+def _pods_of_run(seen: Observation) -> tuple[PodView, ...]:
+    master = seen.master_pod()
+    return ((master,) if master else ()) + seen.worker_pods()
+
+
+def _at(  # noqa: PLR0913 (the three words of a status, and which run they are about)
+    seen: Observation, phase: Phase, *, reason: str = "", message: str = "", run: int = 0, cause: Cause | None = None
+) -> Begin | Progress:
+    """Return the update for a phase that is seen; the status may not know of the run yet."""
+    run = run or seen.run
+    if seen.held.run == run and seen.held.phase is not None:
+        return Progress(advance(seen.held.phase, phase), reason, message)
+    return Begin(run, cause or seen.held.cause, phase, reason, message)
+
+
+def _end(
+    seen: Observation, outcome: Outcome, *, report: ReportState, run: int = 0, cause: Cause | None = None
+) -> Decision:
+    pods = tuple((pod.name, pod.uid) for pod in seen.pods if not pod.is_terminal and not pod.deleting)
+    # With a report the pods leave by themselves once it is stored; without one nobody will tell them to.
+    actions: tuple[Action, ...] = (DeletePods(pods),) if pods and not outcome.has_report else ()
+    return Decision(End(run or seen.run, cause or seen.held.cause, outcome, report), actions)
+
+
+def _fail(seen: Observation, reason: str, message: str) -> Decision:
+    return _end(seen, Outcome(Verdict.ERROR, reason, message, EXIT_CODES[Verdict.ERROR]), report=ReportState.NONE)
+
+
+def _abort(seen: Observation, reason: str, how: str) -> Decision:
+    by = "spec.stopRun" if reason == Reason.STOPPED else "spec.suspend"
+    message = f"The run was stopped by {by} {how}."
+    return _end(seen, Outcome(Verdict.ABORTED, reason, message, EXIT_CODES[Verdict.ABORTED]), report=ReportState.NONE)
+
+
+def _refuse(reason: Reason, message: str) -> Decision:
+    return Decision(Refuse(Outcome(Verdict.ERROR, reason, message, EXIT_CODES[Verdict.ERROR])))

@@ -1,0 +1,239 @@
+"""Put together what is known of one LoadTest: resource, pods, master, limits, and for how long things have been so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from loadstone_core.admission import admit
+from loadstone_core.errors import SpecInvalidError
+from loadstone_core.lifecycle.phases import Phase
+from loadstone_core.load.profile import Model, profile_of
+from loadstone_core.spec.digest import spec_digest
+from loadstone_core.spec.model import ConfigMapSource
+from loadstone_operator import naming
+from loadstone_operator.capacity import Claim
+from loadstone_operator.cluster.store import uid_of
+from loadstone_operator.decision import wanted_cause
+from loadstone_operator.following import wanted_stop
+from loadstone_operator.memory import Memory
+from loadstone_operator.observation import (
+    Accepted,
+    Capacity,
+    Observation,
+    PodView,
+    Rejected,
+    ReportState,
+    SourceState,
+    SourceView,
+    SpecView,
+    TestView,
+)
+from loadstone_operator.ports import MasterRef
+from loadstone_operator.status.held import read_held
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from loadstone_core.clock import Clock
+    from loadstone_core.spec.model import LoadTest
+    from loadstone_operator.capacity import Ledger
+    from loadstone_operator.cluster.store import Store
+    from loadstone_operator.ports import Body, Key, Masters
+
+CREATION_RETRY_SECONDS: Final = 2.0
+SOURCE_RETRY_SECONDS: Final = 1.0
+REPORT_RETRY_SECONDS: Final = 10.0
+
+_SECOND: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a LoadTest, and what is needed to act on it.
+
+    Attributes:
+        created_ns: wall clock of the beginning of the run.
+        has_freed: whether workers were given back that others may wait for.
+    """
+
+    body: Body
+    loadtest: LoadTest | None
+    seen: Observation
+    memory: Memory
+    created_ns: int
+    has_freed: bool
+
+
+class Looker:
+    """Looks at LoadTests; keeps what was parsed of a spec until the spec changes."""
+
+    def __init__(self, store: Store, masters: Masters, ledger: Ledger, clock: Clock) -> None:
+        self._store = store
+        self._masters = masters
+        self._ledger = ledger
+        self._clock = clock
+        self._memories: dict[str, Memory] = {}
+        self._specs: dict[str, tuple[int, LoadTest | None, SpecView]] = {}
+
+    def look(self, key: Key, body: Body) -> Look:
+        """Return what is to be seen now; connections to masters and places in the line are brought up to date."""
+        test = read_test(body)
+        loadtest, spec = self._spec(test, body)
+        held = read_held(body.get("status") or {})
+        pods = self._store.pods(test.uid)
+        rough = Observation(test=test, spec=spec, held=held, pods=pods)
+        created_ns = self._created_ns(body, rough)
+        memory = self._memory(rough, created_ns)
+        self._connect(key, rough, memory)
+        now = self._clock.monotonic_ns()
+        self._note(rough, memory, now)
+        capacity, has_freed = self._capacity(rough, body)
+        seen = replace(
+            rough,
+            pods=tuple(_with_age(pod, memory, now) for pod in pods),
+            master=self._masters.view(test.uid, rough.run),
+            capacity=capacity,
+            source=_source(loadtest, memory, now),
+            creation=memory.creation if now - memory.creation_ns < CREATION_RETRY_SECONDS * _SECOND else None,
+            report=memory.report,
+            ended=self._store.ended(test.uid, rough.run),
+            steered=self._masters.steered(test.uid),
+            seconds_in_run=(now - memory.began_ns) / _SECOND,
+            seconds_stopping=_since(memory.stopping_ns, now),
+            seconds_finished=_since(memory.finished_ns, now),
+            seconds_stored=_since(memory.stored_ns, now),
+        )
+        return Look(body, loadtest, seen, memory, created_ns, has_freed)
+
+    def forget(self, uid: str) -> bool:
+        """Drop everything about a LoadTest that is gone; return whether workers were given back."""
+        self._memories.pop(uid, None)
+        self._specs.pop(uid, None)
+        self._masters.forget(uid)
+        return self._ledger.release(uid)
+
+    def known(self) -> tuple[str, ...]:
+        """Return the UIDs of all LoadTests that were looked at and not forgotten."""
+        return tuple(self._specs)
+
+    def _spec(self, test: TestView, body: Body) -> tuple[LoadTest | None, SpecView]:
+        held = self._specs.get(test.uid)
+        if held is not None and held[0] == test.generation:
+            return held[1], held[2]
+        try:
+            loadtest = admit({key: value for key, value in body.items() if key != "status"})
+        except SpecInvalidError as error:
+            self._specs[test.uid] = (test.generation, None, Rejected(error.problems))
+            return None, Rejected(error.problems)
+        view = _accepted(loadtest)
+        self._specs[test.uid] = (test.generation, loadtest, view)
+        return loadtest, view
+
+    def _created_ns(self, body: Body, seen: Observation) -> int:
+        told = ((body.get("status") or {}).get("run") or {}).get("createdAt")
+        if seen.held.run and seen.held.run == seen.run and told:
+            return _wall_ns(str(told))
+        return self._clock.wall_ns()
+
+    def _memory(self, seen: Observation, created_ns: int) -> Memory:
+        held = self._memories.get(seen.test.uid)
+        if held is not None and held.run == seen.run:
+            return held
+        age_ns = max(0, self._clock.wall_ns() - created_ns)
+        memory = Memory(run=seen.run, began_ns=self._clock.monotonic_ns() - age_ns)
+        self._memories[seen.test.uid] = memory
+        return memory
+
+    def _connect(self, key: Key, seen: Observation, memory: Memory) -> None:
+        pod = seen.master_pod()
+        is_wanted = seen.is_active or (pod is not None and pod.run == seen.held.run and memory.stored_ns is None)
+        if pod is not None and pod.ip and not pod.is_terminal and is_wanted:
+            address = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+            self._masters.follow(key, MasterRef(seen.test.uid, pod.run, pod.epoch, f"{address}:{naming.PORT_GRPC}"))
+        elif not seen.is_active:
+            self._masters.forget(seen.test.uid)
+
+    def _note(self, seen: Observation, memory: Memory, now: int) -> None:
+        """Note since when things have been so that are so now."""
+        present = {(pod.name, str(pod.problem.reason)) for pod in seen.pods if pod.problem}
+        memory.problems = {each: memory.problems.get(each, now) for each in present}
+        is_stopping = seen.is_active and bool(wanted_stop(seen))
+        memory.stopping_ns = (memory.stopping_ns or now) if is_stopping else None
+        if seen.held.finished:
+            memory.finished_ns = memory.finished_ns or now
+        view = self._masters.view(seen.test.uid, seen.run)
+        if view is not None and view.stored:
+            memory.stored_ns = memory.stored_ns or now
+        is_retried = now - memory.report_ns >= REPORT_RETRY_SECONDS * _SECOND
+        if memory.report is ReportState.FAILED and seen.held.finished and is_retried:
+            memory.report = ReportState.NONE
+        is_missing = memory.source is SourceState.MISSING
+        if is_missing and now - memory.source_asked_ns >= SOURCE_RETRY_SECONDS * _SECOND:
+            memory.source = SourceState.UNKNOWN
+
+    def _capacity(self, seen: Observation, body: Body) -> tuple[Capacity, bool]:
+        uid = seen.test.uid
+        phase = seen.held.phase
+        has_begun = seen.is_active and (phase is None or phase.order >= Phase.PROVISIONING.order)
+        if has_begun:
+            self._ledger.hold(uid, seen.held.workers or len(seen.worker_pods()))
+            return Capacity(), False
+        is_wanted = not seen.test.deleting and (seen.is_active or wanted_cause(seen) is not None)
+        if not is_wanted or isinstance(seen.spec, Rejected):
+            return Capacity(), self._ledger.release(uid)
+        created = str(body["metadata"].get("creationTimestamp", ""))
+        return self._ledger.ask(Claim(uid, seen.spec.workers, seen.spec.users, created)), False
+
+
+def read_test(body: Mapping[str, Any]) -> TestView:
+    """Return the resource's identity and steering wishes; a wish of the wrong type is read as none."""
+    metadata, spec = body["metadata"], body.get("spec")
+    wishes: Mapping[str, Any] = spec if isinstance(spec, dict) else {}
+    trigger, stop_run = wishes.get("trigger"), wishes.get("stopRun")
+    return TestView(
+        namespace=str(metadata.get("namespace", "")),
+        name=str(metadata["name"]),
+        uid=uid_of(body),
+        generation=int(metadata.get("generation") or 0),
+        deleting="deletionTimestamp" in metadata,
+        last_run=str((metadata.get("annotations") or {}).get(naming.ANNOTATION_LAST_RUN, "")),
+        trigger=trigger if isinstance(trigger, str) else None,
+        suspend=wishes.get("suspend") is True,
+        stop_run=stop_run if isinstance(stop_run, int) else None,
+    )
+
+
+def _accepted(loadtest: LoadTest) -> Accepted:
+    load = profile_of(loadtest.spec.load)
+    return Accepted(
+        workers=loadtest.spec.workers.replicas,
+        users=0 if load.model is Model.RATE else load.profile.peak,
+        graceful_stop_ns=loadtest.spec.load.graceful_stop_ns,
+        startup_timeout_ns=loadtest.spec.startup_timeout_ns,
+        digest=spec_digest(loadtest.raw_spec),
+    )
+
+
+def _source(loadtest: LoadTest | None, memory: Memory, now: int) -> SourceView:
+    if loadtest is None or not isinstance(loadtest.spec.source.kind, ConfigMapSource):
+        return SourceView()
+    missing = _since(memory.source_missing_ns, now)
+    return SourceView(memory.source, memory.source_message, missing)
+
+
+def _with_age(pod: PodView, memory: Memory, now: int) -> PodView:
+    if pod.problem is None:
+        return pod
+    since = memory.problems.get((pod.name, str(pod.problem.reason)), now)
+    return replace(pod, problem_seconds=(now - since) / _SECOND)
+
+
+def _since(instant: int | None, now: int) -> float:
+    # A thing that has just begun has lasted for some time, however short: zero means that it has not.
+    return max(1e-9, (now - instant) / _SECOND) if instant is not None else 0.0
+
+
+def _wall_ns(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1_000_000) * 1_000

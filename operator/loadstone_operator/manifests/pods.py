@@ -1,0 +1,242 @@
+"""Make the pods of a run: a master beside the director, agents beside engines. Pure.
+
+The trusted process is a native sidecar: it starts first, survives the user's code, and is asked to leave last. Every
+pod passes the restricted pod security level.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from loadstone_operator import naming
+from loadstone_operator.manifests import resources
+from loadstone_operator.manifests.objects import SCRIPT_KEY, owner_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from loadstone_operator.manifests.order import RunOrder
+
+USER_TRUSTED: Final = 10001
+USER_ENGINE: Final = 10002
+GROUP: Final = 10001
+
+SOCKET_DIRECTORY: Final = "/run/loadstone"
+STATE_DIRECTORY: Final = "/var/lib/loadstone"
+PLAN_DIRECTORY: Final = "/etc/loadstone"
+
+# What an engine needs to finish, and an agent to hand over its last numbers; both share one grace period.
+WORKER_GRACE_SECONDS: Final = 25
+MASTER_GRACE_SECONDS: Final = 30
+
+_ANNOTATIONS: Final = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
+_SCRAPED: Final = {
+    "prometheus.io/scrape": "true",
+    "prometheus.io/port": str(naming.PORT_METRICS),
+    "prometheus.io/path": "/metrics",
+}
+
+
+def master_pod(order: RunOrder) -> dict[str, Any]:
+    """Return the pod with master and director."""
+    labels = {naming.LABEL_ROLE: naming.ROLE_MASTER, naming.LABEL_EPOCH: str(order.epoch)}
+    trusted = _trusted(
+        order,
+        naming.ROLE_MASTER,
+        environment={
+            "RUN_FILE": f"{PLAN_DIRECTORY}/run.json",
+            "LISTEN": f"0.0.0.0:{naming.PORT_GRPC}",
+            "STATE_DIR": STATE_DIRECTORY,
+        },
+        limits=resources.MASTER,
+    )
+    trusted["ports"].insert(0, {"name": "grpc", "containerPort": naming.PORT_GRPC})
+    trusted["volumeMounts"] += [
+        {"name": "loadstone-plan", "mountPath": PLAN_DIRECTORY, "readOnly": True},
+        {"name": "loadstone-state", "mountPath": STATE_DIRECTORY},
+    ]
+    user_code = _user_code(order, "director", engines=1, limits=resources.DIRECTOR)
+    pod = _pod(order, naming.ROLE_MASTER, labels, containers=(trusted, user_code))
+    pod["metadata"]["name"] = naming.master_pod(order.loadtest.name, order.run, epoch=order.epoch)
+    pod["spec"]["terminationGracePeriodSeconds"] = MASTER_GRACE_SECONDS
+    pod["spec"]["volumes"] += [
+        {
+            "name": "loadstone-plan",
+            "secret": {
+                "secretName": _secret_name(order),
+                "defaultMode": 0o440,
+                "items": [{"key": "run.json", "path": "run.json"}],
+            },
+        },
+        {"name": "loadstone-state", "emptyDir": {"sizeLimit": "1Gi"}},
+    ]
+    return pod
+
+
+def worker_pod(order: RunOrder, index: int, *, attempt: int) -> dict[str, Any]:
+    """Return the pod with an agent and its engines."""
+    name = naming.worker_pod(order.loadtest.name, order.run, index=index, attempt=attempt)
+    service = naming.service(order.loadtest.name, order.run)
+    labels = {
+        naming.LABEL_ROLE: naming.ROLE_WORKER,
+        naming.LABEL_WORKER: str(index),
+        naming.LABEL_ATTEMPT: str(attempt),
+    }
+    trusted = _trusted(
+        order,
+        "agent",
+        environment={
+            "RUN_UID": order.plan.run.uid,
+            "EPOCH": str(order.epoch),
+            "WORKER": str(index),
+            "ATTEMPT": str(attempt),
+            "POD": name,
+            "MASTER": f"{service}.{order.loadtest.namespace}.svc:{naming.PORT_GRPC}",
+            "ENTRYPOINT": order.plan.script.entrypoint,
+            "ENGINES": str(order.plan.engines_per_worker),
+        },
+        limits=resources.AGENT,
+    )
+    user_code = _user_code(order, "engine", engines=order.plan.engines_per_worker, limits=order.resources)
+    pod = _pod(order, naming.ROLE_WORKER, labels, containers=(trusted, user_code))
+    pod["metadata"]["name"] = name
+    pod["spec"]["terminationGracePeriodSeconds"] = WORKER_GRACE_SECONDS
+    template = order.loadtest.spec.workers.template.get("spec") or {}
+    if "affinity" in template:
+        pod["spec"]["affinity"] = template["affinity"]
+    pod["spec"]["topologySpreadConstraints"] = template.get("topologySpreadConstraints") or [_spread(order)]
+    return pod
+
+
+def _pod(
+    order: RunOrder, role: str, labels: Mapping[str, str], *, containers: tuple[dict[str, Any], dict[str, Any]]
+) -> dict[str, Any]:
+    loadtest = order.loadtest
+    template = loadtest.spec.workers.template
+    metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
+    trusted, user_code = containers
+    pod_spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsGroup": GROUP,
+            "fsGroup": GROUP,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "initContainers": [{**trusted, "restartPolicy": "Always"}],
+        "containers": [user_code],
+        "volumes": [*_volumes(order, trusted["name"], user_code["name"]), *spec.get("volumes", ())],
+    }
+    # Whatever lets a worker run on a node must let its master run there too; the rest is for workers only.
+    for field in ("nodeSelector", "tolerations", "priorityClassName"):
+        if field in spec:
+            pod_spec[field] = spec[field]
+    secrets = [*({"name": name} for name in order.runner.pull_secrets), *spec.get("imagePullSecrets", ())]
+    if secrets:
+        pod_spec["imagePullSecrets"] = secrets
+    own = naming.child_labels(loadtest.name, order.uid, run=order.run, component=role)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "namespace": loadtest.namespace,
+            "labels": {**metadata.get("labels", {}), **own, **labels},
+            "annotations": {**_ANNOTATIONS, **metadata.get("annotations", {}), **_SCRAPED},
+            "ownerReferences": [owner_reference(loadtest.name, order.uid)],
+        },
+        "spec": pod_spec,
+    }
+
+
+def _trusted(
+    order: RunOrder, role: str, *, environment: Mapping[str, str], limits: Mapping[str, Any]
+) -> dict[str, Any]:
+    told = {
+        **environment,
+        "SCRIPT_DIR": order.plan.script.directory,
+        "METRICS": f"0.0.0.0:{naming.PORT_METRICS}",
+        "SOCKET_DIR": SOCKET_DIRECTORY,
+    }
+    container = _container(order, role, user=USER_TRUSTED, environment=told, limits=limits)
+    container["command"] = ["python", "-m", "loadstone_runner", role]
+    container["ports"] = [{"name": "metrics", "containerPort": naming.PORT_METRICS}]
+    return container
+
+
+def _user_code(order: RunOrder, role: str, *, engines: int, limits: Mapping[str, Any]) -> dict[str, Any]:
+    spec = order.loadtest.spec
+    told = {
+        "SCRIPT_DIR": order.plan.script.directory,
+        "ENTRYPOINT": order.plan.script.entrypoint,
+        "TARGET": order.plan.target or "",
+        "SOCKET_DIR": SOCKET_DIRECTORY,
+        "ENGINES": str(engines),
+        "ENGINE_ROLE": role,
+    }
+    container = _container(order, role, user=USER_ENGINE, environment=told, limits=limits)
+    container["command"] = ["python", "-m", "loadstone_runner", "launcher"]
+    container["env"] = [*spec.env, {"name": "HOME", "value": "/tmp"}, *container["env"]]  # noqa: S108 (an emptyDir)
+    if spec.env_from:
+        container["envFrom"] = list(spec.env_from)
+    container["volumeMounts"] += spec.workers.template.get("volumeMounts", [])
+    return container
+
+
+def _container(
+    order: RunOrder, name: str, *, user: int, environment: Mapping[str, str], limits: Mapping[str, Any]
+) -> dict[str, Any]:
+    mounts: list[dict[str, Any]] = [
+        {"name": "loadstone-run", "mountPath": SOCKET_DIRECTORY},
+        {"name": f"loadstone-tmp-{name}", "mountPath": "/tmp"},  # noqa: S108 (an emptyDir)
+    ]
+    if order.files:
+        mounts.append({"name": "loadstone-script", "mountPath": order.plan.script.directory, "readOnly": True})
+    return {
+        "name": name,
+        "image": order.image,
+        "imagePullPolicy": order.pull_policy,
+        "env": [{"name": f"LOADSTONE_{key}", "value": value} for key, value in environment.items()],
+        "resources": {kind: dict(amounts) for kind, amounts in limits.items()},
+        "securityContext": {
+            "runAsUser": user,
+            "runAsNonRoot": True,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+    }
+
+
+def _volumes(order: RunOrder, *containers: str) -> list[dict[str, Any]]:
+    volumes: list[dict[str, Any]] = [
+        {"name": "loadstone-run", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+        # One each, so that a script cannot reach into the files of the process that watches it.
+        *({"name": f"loadstone-tmp-{name}", "emptyDir": {"sizeLimit": "1Gi"}} for name in containers),
+    ]
+    if order.files:
+        items = [{"key": f"{SCRIPT_KEY}{number}", "path": path} for number, path in enumerate(sorted(order.files))]
+        script = {"secretName": _secret_name(order), "defaultMode": 0o440, "items": items}
+        volumes.append({"name": "loadstone-script", "secret": script})
+    return volumes
+
+
+def _spread(order: RunOrder) -> dict[str, Any]:
+    """Return the wish that workers be on different nodes, which never keeps one from starting."""
+    mine = {naming.LABEL_UID: order.uid, naming.LABEL_RUN: str(order.run), naming.LABEL_ROLE: naming.ROLE_WORKER}
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": mine},
+    }
+
+
+def _secret_name(order: RunOrder) -> str:
+    return naming.secret(order.loadtest.name, order.run, uid=order.uid)

@@ -1,0 +1,42 @@
+"""Remember of one LoadTest what no object tells: since when things have been so. Lost on a restart, and then begun anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from loadstone_operator.observation import ReportState, SourceState
+
+if TYPE_CHECKING:
+    from loadstone_operator.observation import CreationProblem
+
+
+@dataclass(slots=True)
+class Memory:
+    """What happened to one run, in nanoseconds of the monotonic clock.
+
+    Attributes:
+        run: which run this is about; another run begins with an empty memory.
+        began_ns: when the run was first seen.
+        problems: since when each (pod, reason) has been seen.
+        files: the script, once it was read from a ConfigMap.
+        creation: why the last attempt to make the children failed, and when.
+    """
+
+    run: int
+    began_ns: int
+    problems: dict[tuple[str, str], int] = field(default_factory=dict)
+    files: dict[str, bytes] | None = None
+    source: SourceState = SourceState.UNKNOWN
+    source_message: str = ""
+    source_missing_ns: int | None = None
+    source_asked_ns: int = 0
+    source_digest: str = ""
+    creation: CreationProblem | None = None
+    creation_ns: int = 0
+    report: ReportState = ReportState.NONE
+    report_ns: int = 0
+    stopping_ns: int | None = None
+    finished_ns: int | None = None
+    stored_ns: int | None = None
+    written_ns: int = 0

@@ -1,0 +1,317 @@
+"""Hold what the operator sees of one LoadTest at one moment: resource, pods, master, time. Values only.
+
+Nothing is read from the API here and nothing is concluded; durations are seconds on a monotonic clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from loadstone_operator.naming import ROLE_MASTER, ROLE_WORKER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from loadstone_core.errors import Problem
+    from loadstone_core.lifecycle.phases import Phase
+    from loadstone_core.verdict.outcome import Reason
+    from loadstone_operator.actions import Steer, WorkerEnd
+
+
+class Cause(StrEnum):
+    """Why a run was started."""
+
+    CREATED = "Created"
+    TRIGGER = "Trigger"
+    UNSUSPEND = "Unsuspend"
+
+
+class SourceState(StrEnum):
+    """Whether the script is at hand."""
+
+    UNKNOWN = "Unknown"
+    FOUND = "Found"
+    MISSING = "Missing"
+
+
+class ReportState(StrEnum):
+    """What became of a finished run's report; the value is the reason of the condition ResultsSaved."""
+
+    NONE = "NoReport"
+    PENDING = "Pending"
+    SAVED = "Saved"
+    FAILED = "SaveFailed"
+
+
+class Stage(StrEnum):
+    """Where the master says that the run is."""
+
+    GATHERING = "Gathering"
+    ARMED = "Armed"
+    RUNNING = "Running"
+    STOPPING = "Stopping"
+    FINISHED = "Finished"
+
+
+@dataclass(frozen=True, slots=True)
+class TestView:
+    """The resource itself: identity and the wishes that can be read even from a spec that is wrong elsewhere."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    deleting: bool = False
+    last_run: str = ""
+    trigger: str | None = None
+    suspend: bool = False
+    stop_run: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A valid spec, as far as the operator's decisions need it. `users` is the peak of users, 0 for open models."""
+
+    workers: int
+    users: int
+    graceful_stop_ns: int
+    startup_timeout_ns: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A spec that cannot be run, and everything that is wrong with it."""
+
+    problems: tuple[Problem, ...]
+
+
+SpecView: TypeAlias = Accepted | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the status says. `run` is 0 unless a run has been given its number and was not refused."""
+
+    observed_generation: int = -1
+    phase: Phase | None = None
+    finished: bool = False
+    verdict: str = ""
+    reason: str = ""
+    run: int = 0
+    last_run: int = 0
+    epoch: int = 1
+    cause: Cause = Cause.CREATED
+    workers: int = 0
+    trigger: str | None = None
+    digest: str = ""
+    report: ReportState = ReportState.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class PodProblem:
+    """What keeps a pod from doing its work, with what to do about it.
+
+    Attributes:
+        patience_seconds: how long it may last before it ends the run; None: until the startup timeout.
+    """
+
+    reason: Reason
+    message: str
+    patience_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerEnd:
+    """How the container with user code (engine or director) ended."""
+
+    reason: str
+    message: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """One pod of the LoadTest.
+
+    Attributes:
+        worker: index of the worker; 0 for a master.
+        attempt: how often the worker's pod has been made.
+        epoch: of a master; 0 for a worker.
+        trusted_restarts: how often the master or agent beside the user code was restarted.
+        last_words: termination message of the master or agent.
+        last_outcome: the verdict in a master's last words, if it had come to one.
+        end: how the container with user code ended, if it did.
+        problem: what keeps the pod from starting, and since when.
+    """
+
+    name: str
+    uid: str
+    role: str
+    run: int
+    worker: int = 0
+    attempt: int = 1
+    epoch: int = 0
+    phase: str = "Pending"
+    ip: str = ""
+    node: str = ""
+    deleting: bool = False
+    trusted_restarts: int = 0
+    last_words: str = ""
+    last_outcome: Outcome | None = None
+    end: ContainerEnd | None = None
+    problem: PodProblem | None = None
+    problem_seconds: float = 0.0
+
+    @property
+    def is_terminal(self) -> bool:
+        """Say whether no container of the pod will run again."""
+        return self.phase in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One worker as the master knows it."""
+
+    worker: int
+    attempt: int
+    state: str
+    pod: str = ""
+    reason: str = ""
+    message: str = ""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended, by the master or, when there is none to ask, by the operator. The mappings are as in the status."""
+
+    verdict: str
+    reason: str
+    message: str
+    exit_code: int
+    results: Mapping[str, Any] | None = None
+    load: Mapping[str, Any] | None = None
+    thresholds: tuple[Mapping[str, Any], ...] | None = None
+    summary: Mapping[str, Any] | None = None
+    has_report: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Wall clock, nanoseconds since the Unix epoch; 0 = not yet. `start_skew_ns` is a duration."""
+
+    workers_ready_ns: int = 0
+    load_started_ns: int = 0
+    load_stopped_ns: int = 0
+    finished_ns: int = 0
+    start_skew_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MasterView:
+    """The newest report of a run's master."""
+
+    connected: bool
+    stage: Stage | None = None
+    workers: tuple[WorkerView, ...] = ()
+    progress: Mapping[str, Any] | None = None
+    summary: Mapping[str, Any] | None = None
+    thresholds: tuple[Mapping[str, Any], ...] | None = None
+    findings: tuple[str, ...] = ()
+    times: Times = field(default_factory=Times)
+    waiting_for: str = ""
+    outcome: Outcome | None = None
+    stored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What the operator's limits say to a start: `refused` for ever, `waiting` for now, or neither."""
+
+    refused: str = ""
+    waiting: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CreationProblem:
+    """Why the run's objects could not be made. A fatal one will not go away by trying again.
+
+    Attributes:
+        shown: a more exact word than the reason, for as long as the run may still begin.
+    """
+
+    reason: Reason
+    message: str
+    is_fatal: bool
+    shown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceView:
+    """What is known of the script, and for how long it has been missing."""
+
+    state: SourceState = SourceState.FOUND
+    message: str = ""
+    seconds_missing: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything that one decision is made from.
+
+    Attributes:
+        ended: every worker of the run whose engine is known to have ended, remembered after its pod has gone.
+        steered: what the master has acknowledged.
+        seconds_in_run: since the run was given its number.
+        seconds_stopping: since the master was first told to stop; 0 if it was not.
+        seconds_finished: since the end was first seen.
+        seconds_stored: since the master was told that everything is stored; 0 if it was not.
+    """
+
+    test: TestView
+    spec: SpecView
+    held: Held = field(default_factory=Held)
+    pods: tuple[PodView, ...] = ()
+    master: MasterView | None = None
+    capacity: Capacity = field(default_factory=Capacity)
+    source: SourceView = field(default_factory=SourceView)
+    creation: CreationProblem | None = None
+    report: ReportState = ReportState.NONE
+    ended: tuple[WorkerEnd, ...] = ()
+    steered: Steer | None = None
+    seconds_in_run: float = 0.0
+    seconds_stopping: float = 0.0
+    seconds_finished: float = 0.0
+    seconds_stored: float = 0.0
+
+    @property
+    def run(self) -> int:
+        """Return the newest run that has a number or a pod; 0 if there is none."""
+        return max([self.held.run, *(pod.run for pod in self.pods)])
+
+    @property
+    def is_active(self) -> bool:
+        """Say whether the newest run has begun, or waits to, and has not ended."""
+        if self.held.run and self.held.run >= self.run:
+            return not self.held.finished
+        # A pod of a run that the status does not know: the operator was lost between making it and saying so.
+        return self.run > self.held.last_run
+
+    def master_pod(self) -> PodView | None:
+        """Return the newest master of the newest run."""
+        masters = [pod for pod in self.pods if pod.role == ROLE_MASTER and pod.run == self.run]
+        return max(masters, key=lambda pod: pod.epoch, default=None)
+
+    def worker_pods(self) -> tuple[PodView, ...]:
+        """Return the newest attempt of each worker of the newest run, by index."""
+        newest: dict[int, PodView] = {}
+        for pod in self.pods:
+            if pod.role != ROLE_WORKER or pod.run != self.run:
+                continue
+            known = newest.get(pod.worker)
+            if known is None or known.attempt < pod.attempt:
+                newest[pod.worker] = pod
+        return tuple(newest[index] for index in sorted(newest))

@@ -1,0 +1,123 @@
+"""The shapes of the operator's collaborators, as the shell needs them; the edges fit themselves to these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from loadstone_operator.actions import Steer
+    from loadstone_operator.manifests.order import RunOrder
+    from loadstone_operator.observation import CreationProblem, MasterView, TestView
+    from loadstone_operator.status.story import Tale
+
+Body: TypeAlias = "dict[str, Any]"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Which LoadTest."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class MasterRef:
+    """Which master: the LoadTest's UID, its run and epoch, and where it listens."""
+
+    uid: str
+    run: int
+    epoch: int
+    address: str
+
+
+class CreationFailed(Exception):  # noqa: N818 (an answer of the cluster, not a fault of ours)
+    """Some of a run's objects could not be made; those that could are given along."""
+
+    def __init__(self, problem: CreationProblem, pods: list[Body]) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+        self.pods = pods
+
+
+class StatusConflict(Exception):  # noqa: N818
+    """The status was decided from a resource that has changed since, or is gone."""
+
+
+class Cluster(Protocol):
+    """What the operator reads from and writes to the Kubernetes API."""
+
+    async def list_tests(self) -> list[Body]:
+        """Return every LoadTest that the operator serves."""
+        ...
+
+    async def list_pods(self) -> list[Body]:
+        """Return every managed pod."""
+        ...
+
+    async def fetch_test(self, key: Key) -> Body | None:
+        """Return the newest state of a LoadTest, or None if it is gone."""
+        ...
+
+    async def fetch_config_map(self, namespace: str, name: str) -> Body | None:
+        """Return a ConfigMap, or None if there is none of this name."""
+        ...
+
+    async def make_children(self, order: RunOrder, workers: int) -> list[Body]:
+        """Make the objects of a run and return its pods; raise CreationFailed when one is refused."""
+        ...
+
+    async def delete_pod(self, namespace: str, name: str, uid: str) -> None:
+        """Delete a pod; one that is gone already is deleted."""
+        ...
+
+    async def save_report(self, test: TestView, run: int, gzip_json: bytes) -> None:
+        """Keep a run's report."""
+        ...
+
+    async def write_status(self, body: Body, status: Mapping[str, Any]) -> Body:
+        """Write a whole status over the one in the body; raise StatusConflict if the body is not the newest."""
+        ...
+
+    async def mark(self, body: Body, value: str) -> Body:
+        """Write the annotation that tells the last run."""
+        ...
+
+    async def tell(self, body: Body, tale: Tale) -> None:
+        """Post an Event about a LoadTest, at most once."""
+        ...
+
+
+class Masters(Protocol):
+    """What the operator hears from and says to the masters of runs."""
+
+    def follow(self, key: Key, ref: MasterRef) -> None:
+        """Stay connected to a master until it is forgotten; another address is another connection."""
+        ...
+
+    def forget(self, uid: str) -> None:
+        """End the connection to a LoadTest's master, if there is one."""
+        ...
+
+    def view(self, uid: str, run: int) -> MasterView | None:
+        """Return what the master of a run said last, or None if it is not followed."""
+        ...
+
+    def steered(self, uid: str) -> Steer | None:
+        """Return the wish that the master has acknowledged."""
+        ...
+
+    async def steer(self, uid: str, wish: Steer) -> None:
+        """Hand a wish to the master."""
+        ...
+
+    async def fetch_report(self, uid: str) -> bytes:
+        """Return the report of a finished run."""
+        ...
+
+    async def tell_stored(self, uid: str) -> None:
+        """Tell the master that verdict and report are kept."""
+        ...

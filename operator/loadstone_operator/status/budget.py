@@ -1,0 +1,79 @@
+"""Keep a status within its 32 KiB: what is left out first stands in one list, and how much is left out is said.
+
+The whole truth is in the report; nothing of it is changed here.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+LIMIT_BYTES: Final = 32 * 1024
+
+_LONGEST_MESSAGE: Final = 4096
+
+
+def fit(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the status, without its least important parts if it would be too large."""
+    fitted = copy.deepcopy(dict(status))
+    if len(str(fitted.get("message", ""))) > _LONGEST_MESSAGE:
+        fitted["message"] = fitted["message"][: _LONGEST_MESSAGE - 3] + "..."
+    for cut in _CUTS:
+        while size(fitted) > LIMIT_BYTES:
+            if not cut(fitted):
+                break
+    return fitted
+
+
+def size(status: Mapping[str, Any]) -> int:
+    """Return the bytes of the status as the API server gets it."""
+    return len(json.dumps(status).encode())
+
+
+def _drop_endpoint(status: dict[str, Any], keep: int) -> bool:
+    results = status.get("results") or {}
+    endpoints = results.get("endpoints") or []
+    if len(endpoints) <= keep:
+        return False
+    # A tenth at a time, so that a long list costs few measurements.
+    dropped = max(1, (len(endpoints) - keep) // 10)
+    del endpoints[-dropped:]
+    results["endpointsOmitted"] = int(results.get("endpointsOmitted", 0)) + dropped
+    return True
+
+
+def _drop_last(status: dict[str, Any], path: tuple[str, ...], keep: int) -> bool:
+    held: Any = status
+    for key in path:
+        held = (held or {}).get(key)
+    if not isinstance(held, list) or len(held) <= keep:
+        return False
+    held.pop()
+    return True
+
+
+def _shorten_findings(status: dict[str, Any]) -> bool:
+    findings = status.get("findings") or []
+    if len(findings) <= 1:
+        return False
+    said = [finding for finding in findings if not finding.startswith("Omitted:")]
+    omitted = sum(int(finding.split()[1]) for finding in findings if finding.startswith("Omitted:"))
+    status["findings"] = [*said[:-1], f"Omitted: {omitted + 1} more findings are in the report."]
+    return len(said) > 1
+
+
+# In this order, each as far as it goes before the next.
+_CUTS: Final[tuple[Callable[[dict[str, Any]], bool], ...]] = (
+    lambda status: _drop_endpoint(status, 20),
+    lambda status: _drop_last(status, ("results", "topErrors"), 3),
+    lambda status: _drop_last(status, ("workers", "problems"), 3),
+    lambda status: _drop_last(status, ("history",), 3),
+    lambda status: _drop_endpoint(status, 0),
+    _shorten_findings,
+    lambda status: _drop_last(status, ("results", "topErrors"), 0),
+    lambda status: _drop_last(status, ("thresholds",), 8),
+)

@@ -1,0 +1,50 @@
+"""Read a status back into what decisions need. The reverse, writing one, belongs to `projection`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from loadstone_core.lifecycle.phases import Phase
+from loadstone_operator.observation import Cause, Held, ReportState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RESULTS_SAVED = "ResultsSaved"
+
+
+def read_held(status: Mapping[str, Any]) -> Held:
+    """Return what a status holds; what is missing or unknown is read as if it had never been written."""
+    run = status.get("run") or {}
+    number = int(run.get("number") or 0)
+    history = [int(past.get("run") or 0) for past in status.get("history") or ()]
+    return Held(
+        observed_generation=int(status.get("observedGeneration", -1)),
+        phase=_word(Phase, status.get("phase")),
+        finished=bool(status.get("finished", False)),
+        verdict=str(status.get("verdict", "")),
+        reason=str(status.get("reason", "")),
+        run=number,
+        last_run=max([number, *history]),
+        epoch=int(run.get("epoch") or 1),
+        cause=_word(Cause, run.get("cause")) or Cause.CREATED,
+        workers=int((status.get("workers") or {}).get("desired") or 0),
+        trigger=status.get("lastHandledTrigger"),
+        digest=str(run.get("specHash", "")),
+        report=_report(status),
+    )
+
+
+def _report(status: Mapping[str, Any]) -> ReportState:
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == RESULTS_SAVED:
+            return _word(ReportState, condition.get("reason")) or ReportState.NONE
+    return ReportState.NONE
+
+
+def _word(words: type[Any], value: object) -> Any:
+    """Return the member of a closed set, or None for a word that is not in it."""
+    try:
+        return words(value)
+    except ValueError:
+        return None

@@ -1,0 +1,287 @@
+"""Turn core's values into messages and back: statistics and load plans, what engines need. gRPC is not imported here.
+
+Whatever comes from a message is checked, as any bytes parse as some message; what agents and followers say beside it
+is in `coordination` and `control`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.message import DecodeError
+
+from loadstone_core.errors import InternalError
+from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.stats.metrics import Kind, SeriesKey
+from loadstone_core.stats.stream import Counters, ErrorCount, SeriesState, StreamId, StreamState, unsound
+from loadstone_protocol.v1 import engine_pb2, statistics_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+SERIES_MAX: Final = 4_096  # of one state: the cap of an engine, its overflow series, and room
+NAME_MAX: Final = 1_024
+LABELS_MAX: Final = 32
+
+_KINDS: Final = {
+    Kind.TREND: statistics_pb2.KIND_TREND,
+    Kind.COUNTER: statistics_pb2.KIND_COUNTER,
+    Kind.RATE: statistics_pb2.KIND_RATE,
+    Kind.GAUGE: statistics_pb2.KIND_GAUGE,
+}
+_KINDS_BACK: Final = {number: kind for kind, number in _KINDS.items()}
+_MODELS: Final = {
+    Model.USERS: engine_pb2.USERS,
+    Model.RATE: engine_pb2.RATE,
+    Model.ITERATIONS: engine_pb2.ITERATIONS,
+}
+_MODELS_BACK: Final = {number: model for model, number in _MODELS.items()}
+
+
+class WireError(InternalError):
+    """A message that parses and yet cannot be meant; it is refused and harms nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOrder:
+    """What is to be done to which target: everything about the load that engines need.
+
+    Attributes:
+        load: the profile of all slots together.
+        target: base URL, or None.
+        graceful_stop_ns: how long running iterations may take to finish after the end.
+    """
+
+    load: LoadProfile
+    target: str | None
+    graceful_stop_ns: int
+
+
+def stream_id_to_message(stream: StreamId) -> statistics_pb2.StreamId:
+    """Return the message of a stream's name."""
+    return statistics_pb2.StreamId(
+        worker=stream.worker, attempt=stream.attempt, engine=stream.engine, start=stream.start
+    )
+
+
+def stream_id_from_message(message: statistics_pb2.StreamId) -> StreamId:
+    """Return a stream's name; raise WireError if attempt or start are not counted from 1."""
+    if not (message.attempt and message.start):
+        raise WireError("a stream's attempt and start are counted from 1")
+    return StreamId(message.worker, message.attempt, message.engine, message.start)
+
+
+def counters_to_message(counters: Counters) -> statistics_pb2.Counters:
+    """Return the message of an engine's exact counters."""
+    return statistics_pb2.Counters(
+        started=counters.started,
+        completed=counters.completed,
+        unsent=counters.unsent,
+        ambiguous=counters.ambiguous,
+        iterations_started=counters.iterations_started,
+        iterations_completed=counters.iterations_completed,
+    )
+
+
+def counters_from_message(message: statistics_pb2.Counters) -> Counters:
+    """Return an engine's exact counters.
+
+    Unsent and ambiguous may be ahead of completed by the one request during which an engine was killed.
+
+    Raises:
+        WireError: more was completed than started.
+    """
+    if message.completed > message.started or message.iterations_completed > message.iterations_started:
+        raise WireError("counters say that more was completed than started")
+    return Counters(
+        started=message.started,
+        completed=message.completed,
+        unsent=message.unsent,
+        ambiguous=message.ambiguous,
+        iterations_started=message.iterations_started,
+        iterations_completed=message.iterations_completed,
+    )
+
+
+def stream_state_to_message(state: StreamState, *, first_start_ns: int = 0) -> statistics_pb2.StreamState:
+    """Return the message of a stream's cumulative state.
+
+    Args:
+        state: what was recorded.
+        first_start_ns: when the sender's first user or iteration began, on its monotonic clock; 0 = not yet.
+    """
+    return statistics_pb2.StreamState(
+        stream=stream_id_to_message(state.stream),
+        sequence=state.sequence,
+        second=state.second,
+        full=state.full,
+        series=[_series_to_message(series) for series in state.series],
+        counters=counters_to_message(state.counters),
+        errors=[
+            statistics_pb2.ErrorCount(kind=each.kind, message=each.message, name=each.name, count=each.count)
+            for each in state.errors
+        ],
+        users=state.users,
+        final=state.final,
+        first_start_ns=first_start_ns,
+    )
+
+
+def stream_state_from_message(message: statistics_pb2.StreamState) -> StreamState:
+    """Return a stream's cumulative state, of which every histogram adds up.
+
+    Raises:
+        WireError: a number is out of its range, a series has no name or comes twice, a histogram does not add up.
+    """
+    if len(message.series) > SERIES_MAX:
+        raise WireError(f"a state has {len(message.series)} series; at most {SERIES_MAX} are allowed")
+    state = StreamState(
+        stream=stream_id_from_message(message.stream),
+        sequence=message.sequence,
+        second=message.second,
+        full=message.full,
+        series=tuple(map(_series_from_message, message.series)),
+        counters=counters_from_message(message.counters),
+        errors=tuple(
+            ErrorCount(kind=each.kind, message=each.message, name=each.name, count=each.count)
+            for each in message.errors
+        ),
+        users=message.users,
+        final=message.final,
+    )
+    if fault := unsound(state):
+        raise WireError(f"a state of stream {state.stream} cannot be meant: {fault}")
+    return state
+
+
+def stream_state_to_bytes(state: StreamState) -> bytes:
+    """Return a stream's cumulative state as it is kept on disk."""
+    return stream_state_to_message(state).SerializeToString()
+
+
+def stream_state_from_bytes(content: bytes) -> StreamState:
+    """Return what `stream_state_to_bytes` was given; raise WireError if it is none."""
+    try:
+        return stream_state_from_message(statistics_pb2.StreamState.FromString(content))
+    except DecodeError as error:
+        raise WireError("these bytes are no state of a stream") from error
+
+
+def load_plan_to_message(order: LoadOrder) -> engine_pb2.LoadPlan:
+    """Return the message of a load and its target."""
+    profile = order.load.profile
+    return engine_pb2.LoadPlan(
+        model=_MODELS[order.load.model],
+        segments=[
+            engine_pb2.Segment(
+                start_ns=each.start_ns,
+                duration_ns=each.duration_ns,
+                from_value=each.from_value,
+                to_value=each.to_value,
+            )
+            for each in profile.segments
+        ],
+        end_ns=profile.end_ns or 0,
+        iterations=order.load.iterations or 0,
+        target=order.target or "",
+        graceful_stop_ns=order.graceful_stop_ns,
+    )
+
+
+def load_plan_from_message(message: engine_pb2.LoadPlan) -> LoadOrder:
+    """Return a load and its target.
+
+    Raises:
+        WireError: the model is not known, or the segments leave a gap.
+    """
+    model = _MODELS_BACK.get(message.model)
+    if model is None:
+        raise WireError(f"the load's model {message.model} is not known here")
+    if message.end_ns < 0 or message.graceful_stop_ns < 0:
+        raise WireError("a load's durations are not negative")
+    segments = tuple(
+        Segment(each.start_ns, each.duration_ns, each.from_value, each.to_value) for each in message.segments
+    )
+    try:
+        profile = Profile(segments, message.end_ns or None)
+    except ValueError as error:
+        raise WireError(f"the load's profile has a gap: {error}") from error
+    return LoadOrder(
+        load=LoadProfile(model, profile, message.iterations or None),
+        target=message.target or None,
+        graceful_stop_ns=message.graceful_stop_ns,
+    )
+
+
+def ranges_to_messages(ranges: Iterable[range]) -> list[engine_pb2.IterationRange]:
+    """Return the messages of ranges of global iteration numbers."""
+    return [engine_pb2.IterationRange(start=each.start, count=len(each)) for each in ranges]
+
+
+def ranges_from_messages(messages: Iterable[engine_pb2.IterationRange]) -> tuple[range, ...]:
+    """Return ranges of global iteration numbers; raise WireError for an empty one or one that is not after the last."""
+    ranges: list[range] = []
+    for message in messages:
+        if not message.count or (ranges and message.start < ranges[-1].stop):
+            raise WireError("ranges of iterations are not empty and come in order")
+        ranges.append(range(message.start, message.start + message.count))
+    return tuple(ranges)
+
+
+def _series_to_message(state: SeriesState) -> statistics_pb2.SeriesState:
+    key = state.key
+    message = statistics_pb2.SeriesState(
+        kind=_KINDS[state.kind],
+        count=state.count,
+        total=state.total,
+        minimum=state.minimum,
+        maximum=state.maximum,
+        zeros=state.zeros,
+        index_deltas=_deltas(state.indexes),
+        counts=state.counts,
+        outcomes=[statistics_pb2.Outcome(name=name, count=count) for name, count in sorted(state.outcomes)],
+    )
+    message.key.metric = key.metric
+    message.key.scenario = key.scenario
+    message.key.method = key.method
+    message.key.name = key.name
+    for name, value in key.labels:
+        message.key.labels.add(name=name, value=value)
+    return message
+
+
+def _series_from_message(message: statistics_pb2.SeriesState) -> SeriesState:
+    kind = _KINDS_BACK.get(message.kind)
+    if kind is None:
+        raise WireError(f"a series has the kind {message.kind}, which is not known here")
+    return SeriesState(
+        key=_key_from_message(message.key),
+        kind=kind,
+        count=message.count,
+        total=message.total,
+        minimum=message.minimum,
+        maximum=message.maximum,
+        zeros=message.zeros,
+        indexes=tuple(accumulate(message.index_deltas)),
+        counts=tuple(message.counts),
+        outcomes=tuple((each.name, each.count) for each in message.outcomes),
+    )
+
+
+def _key_from_message(message: statistics_pb2.SeriesKey) -> SeriesKey:
+    labels = tuple((label.name, label.value) for label in message.labels)
+    if not message.metric:
+        raise WireError("a series has no metric")
+    if len(labels) > LABELS_MAX or max(len(message.metric), len(message.name), len(message.method)) > NAME_MAX:
+        raise WireError(f"a series of {message.metric[:64]} has too long a name or too many labels")
+    if len(labels) > 1 and any(left[0] >= right[0] for left, right in pairwise(labels)):
+        raise WireError(f"the labels of a series of {message.metric} are not sorted, or one comes twice")
+    return SeriesKey(message.metric, message.scenario, message.method, message.name, labels)
+
+
+def _deltas(indexes: Sequence[int]) -> list[int]:
+    if not indexes:
+        return []
+    return [indexes[0], *(right - left for left, right in pairwise(indexes))]

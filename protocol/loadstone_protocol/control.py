@@ -1,0 +1,176 @@
+"""What a master shows to whoever follows its run: plain values, and their message. Nothing is decided here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from loadstone_protocol.v1 import control_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STAGES: Final[Mapping[str, control_pb2.RunStage]] = {
+    "gathering": control_pb2.GATHERING,
+    "armed": control_pb2.ARMED,
+    "running": control_pb2.RUNNING_LOAD,
+    "stopping": control_pb2.STOPPING_LOAD,
+    "finished": control_pb2.FINISHED,
+}
+WORKER_STATES: Final[Mapping[str, control_pb2.WorkerReport.State]] = {
+    "expected": control_pb2.WorkerReport.EXPECTED,
+    "connected": control_pb2.WorkerReport.CONNECTED,
+    "ready": control_pb2.WorkerReport.READY_WORKER,
+    "running": control_pb2.WorkerReport.RUNNING_WORKER,
+    "suspect": control_pb2.WorkerReport.SUSPECT,
+    "ended": control_pb2.WorkerReport.ENDED_WORKER,
+    "lost": control_pb2.WorkerReport.LOST,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerView:
+    """One worker; `state` is a key of WORKER_STATES."""
+
+    worker: int
+    attempt: int
+    state: str
+    pod: str
+    reason: str
+    message: str
+    exit_code: int
+    users: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressView:
+    """How far the load is, and what the last closed second was like. Times are nanoseconds."""
+
+    percent: int = 0
+    elapsed_ns: int = 0
+    users: int = 0
+    requests: int = 0
+    failures: int = 0
+    requests_per_second: int = 0
+    failures_per_second: int = 0
+    p50_ns: int = 0
+    p95_ns: int = 0
+    p99_ns: int = 0
+    iterations: int = 0
+    dropped_iterations: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimesView:
+    """When the run got where, nanoseconds since the Unix epoch, 0 = not yet; the skew is a duration."""
+
+    workers_ready_ns: int = 0
+    load_started_ns: int = 0
+    load_stopped_ns: int = 0
+    finished_ns: int = 0
+    start_skew_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeView:
+    """The verdict with everything that the status takes from it, the JSON ready-made."""
+
+    verdict: str
+    reason: str
+    message: str
+    exit_code: int
+    results_json: bytes
+    load_json: bytes
+    thresholds_json: bytes
+    summary_json: bytes
+    report_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """The whole state of a run; `stage` is a key of STAGES."""
+
+    run_uid: str
+    epoch: int
+    sequence: int
+    stage: str
+    workers: tuple[WorkerView, ...] = ()
+    progress: ProgressView = field(default_factory=ProgressView)
+    thresholds_json: bytes = b"[]"
+    findings: tuple[str, ...] = ()
+    times: TimesView = field(default_factory=TimesView)
+    outcome: OutcomeView | None = None
+    waiting_for: str = ""
+
+
+def run_report(view: RunView) -> control_pb2.RunReport:
+    """Return the message of a run's whole state."""
+    report = control_pb2.RunReport(
+        run_uid=view.run_uid,
+        epoch=view.epoch,
+        sequence=view.sequence,
+        stage=STAGES[view.stage],
+        workers=[_worker_report(worker) for worker in view.workers],
+        progress=_progress(view.progress),
+        thresholds_json=view.thresholds_json,
+        findings=view.findings,
+        times=_times(view.times),
+        waiting_for=view.waiting_for,
+    )
+    if view.outcome is not None:
+        report.outcome.CopyFrom(_outcome(view.outcome))
+    return report
+
+
+def _worker_report(worker: WorkerView) -> control_pb2.WorkerReport:
+    return control_pb2.WorkerReport(
+        worker=worker.worker,
+        attempt=worker.attempt,
+        state=WORKER_STATES[worker.state],
+        pod=worker.pod,
+        reason=worker.reason,
+        message=worker.message,
+        exit_code=worker.exit_code,
+        users=worker.users,
+    )
+
+
+def _progress(progress: ProgressView) -> control_pb2.Progress:
+    return control_pb2.Progress(
+        percent=progress.percent,
+        elapsed_ns=progress.elapsed_ns,
+        users=progress.users,
+        requests=progress.requests,
+        failures=progress.failures,
+        requests_per_second=progress.requests_per_second,
+        failures_per_second=progress.failures_per_second,
+        p50_ns=progress.p50_ns,
+        p95_ns=progress.p95_ns,
+        p99_ns=progress.p99_ns,
+        iterations=progress.iterations,
+        dropped_iterations=progress.dropped_iterations,
+    )
+
+
+def _times(times: TimesView) -> control_pb2.RunTimes:
+    return control_pb2.RunTimes(
+        workers_ready_ns=times.workers_ready_ns,
+        load_started_ns=times.load_started_ns,
+        load_stopped_ns=times.load_stopped_ns,
+        finished_ns=times.finished_ns,
+        start_skew_ns=times.start_skew_ns,
+    )
+
+
+def _outcome(outcome: OutcomeView) -> control_pb2.RunOutcome:
+    return control_pb2.RunOutcome(
+        verdict=outcome.verdict,
+        reason=outcome.reason,
+        message=outcome.message,
+        exit_code=outcome.exit_code,
+        results_json=outcome.results_json,
+        load_json=outcome.load_json,
+        thresholds_json=outcome.thresholds_json,
+        summary_json=outcome.summary_json,
+        report_sha256=outcome.report_sha256,
+    )

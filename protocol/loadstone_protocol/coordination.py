@@ -1,0 +1,266 @@
+"""Turn what agents and followers send into checked values, and a master's words into messages. No gRPC here."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from loadstone_core.register import Version
+from loadstone_protocol.codec import (
+    LoadOrder,
+    WireError,
+    counters_from_message,
+    load_plan_to_message,
+    ranges_to_messages,
+    stream_id_from_message,
+)
+from loadstone_protocol.messages import (
+    AgentWord,
+    Bye,
+    EngineEnd,
+    EngineNews,
+    EngineStage,
+    Heartbeat,
+    Hello,
+    Peer,
+    Ping,
+    Refusal,
+    RefusalCode,
+    RunOrder,
+    ScriptNews,
+    Steering,
+    WorkerEnd,
+)
+from loadstone_protocol.v1 import control_pb2, coordination_pb2, engine_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TEXT_MAX: Final = 8_192
+ENGINES_MAX: Final = 1_024
+DIGEST_BYTES: Final = 32
+STOP_REASONS: Final = frozenset({"Stopped", "Suspended", "Killed", "Replaced"})
+
+_STAGES: Final = {
+    engine_pb2.EngineStatus.STAGE_UNSPECIFIED: EngineStage.LOADING,
+    engine_pb2.EngineStatus.LOADING: EngineStage.LOADING,
+    engine_pb2.EngineStatus.READY: EngineStage.READY,
+    engine_pb2.EngineStatus.RUNNING: EngineStage.RUNNING,
+    engine_pb2.EngineStatus.STOPPING: EngineStage.STOPPING,
+    engine_pb2.EngineStatus.ENDED: EngineStage.ENDED,
+}
+_ORDERS: Final = {
+    RunOrder.READY: engine_pb2.READY_STATE,
+    RunOrder.RUNNING: engine_pb2.RUNNING_STATE,
+    RunOrder.STOPPED: engine_pb2.STOPPED_STATE,
+}
+_REFUSALS: Final = {
+    RefusalCode.WRONG_RUN: coordination_pb2.Refused.WRONG_RUN,
+    RefusalCode.FENCED: coordination_pb2.Refused.FENCED,
+    RefusalCode.PROTOCOL: coordination_pb2.Refused.PROTOCOL,
+    RefusalCode.RUN_OVER: coordination_pb2.Refused.RUN_OVER,
+    RefusalCode.UNEXPECTED: coordination_pb2.Refused.UNEXPECTED,
+}
+
+
+def peer_from_message(message: coordination_pb2.Peer) -> Peer:
+    """Return who an agent is; raise WireError if it does not say it fully."""
+    if not (message.run_uid and message.attempt and message.boot):
+        raise WireError("a peer names its run, its attempt (from 1) and its boot")
+    return Peer(message.run_uid, message.worker, message.attempt, message.boot, message.pod[:256])
+
+
+def hello_from_message(message: coordination_pb2.AgentMessage) -> Hello:
+    """Return the first words of an agent; raise WireError if they are others."""
+    if message.WhichOneof("kind") != "hello":
+        raise WireError("the first message of a control stream is Hello")
+    hello = message.hello
+    if not 1 <= hello.engines <= ENGINES_MAX:
+        raise WireError(f"an agent has 1 to {ENGINES_MAX} engines, not {hello.engines}")
+    return Hello(
+        peer=peer_from_message(hello.peer),
+        protocol_major=hello.protocol_major,
+        protocol_minor=hello.protocol_minor,
+        script_digest=hello.script_digest,
+        engines=hello.engines,
+        highest_epoch=hello.highest_epoch,
+    )
+
+
+def word_from_message(message: coordination_pb2.AgentMessage) -> AgentWord:
+    """Return what an agent says after its Hello.
+
+    Raises:
+        WireError: it says nothing that is known, or what it says cannot be meant.
+    """
+    match message.WhichOneof("kind"):
+        case "heartbeat":
+            return _heartbeat(message.heartbeat)
+        case "engine_end":
+            return engine_end_from_message(message.engine_end)
+        case "bye":
+            ends = tuple(engine_end_from_message(each) for each in message.bye.engines)
+            return Bye(ends, message.bye.reason[:TEXT_MAX])
+        case "ping":
+            return Ping(message.ping.sent_ns)
+        case _:
+            raise WireError("a message of an agent says nothing that is known here")
+
+
+def engine_end_from_message(message: coordination_pb2.EngineEnd) -> EngineEnd:
+    """Return how an engine ended; raise WireError if its stream or its counters cannot be meant."""
+    return EngineEnd(
+        stream=stream_id_from_message(message.stream),
+        is_clean=message.clean,
+        counters=counters_from_message(message.counters) if message.counters_known else None,
+        exit_code=message.exit_code,
+        signal=message.signal,
+        tail=message.tail[-TEXT_MAX:],
+        is_out_of_memory=message.out_of_memory,
+        final_sequence=message.final_sequence,
+    )
+
+
+def steering_from_message(message: control_pb2.Steering) -> Steering:
+    """Return what a follower wants; raise WireError without a revision, or with a reason that is not known."""
+    if not message.revision:
+        raise WireError("a steering's revision is counted from 1")
+    if message.stop and message.stop_reason not in STOP_REASONS:
+        raise WireError(f"a stop's reason is one of {', '.join(sorted(STOP_REASONS))}")
+    return Steering(
+        revision=message.revision,
+        stop_reason=message.stop_reason if message.stop else None,
+        is_immediate=message.immediate,
+        ended=tuple(
+            WorkerEnd(each.worker, each.attempt, each.reason[:TEXT_MAX], each.message[:TEXT_MAX], each.exit_code)
+            for each in message.ended
+        ),
+    )
+
+
+def common_body(  # noqa: PLR0913 each is a field of one message
+    run_order: RunOrder,
+    order: LoadOrder,
+    *,
+    script_digest: str,
+    start_at_ns: int,
+    stop_reason: str,
+    graceful_stop_ns: int,
+    setup_json: bytes,
+) -> bytes:
+    """Return the serialized body of a common configuration: what its digest is taken over."""
+    body = coordination_pb2.CommonBody(
+        run_state=_ORDERS[run_order],
+        load=load_plan_to_message(order),
+        script_digest=script_digest,
+        start_at_ns=start_at_ns,
+        stop_reason=stop_reason,
+        graceful_stop_ns=graceful_stop_ns,
+        setup_json=setup_json,
+    )
+    return body.SerializeToString(deterministic=True)
+
+
+def config_message(version: Version, body: bytes) -> coordination_pb2.MasterMessage:
+    """Return a common configuration as it travels."""
+    return coordination_pb2.MasterMessage(
+        config=coordination_pb2.Config(version=_version(version), sha256=sha256(body).digest(), body=body)
+    )
+
+
+def assignment_message(
+    epoch: int, *, version: int, slot: int, slots: int, ranges: Iterable[range], first_range: int
+) -> coordination_pb2.MasterMessage:
+    """Return one worker's assignment as it travels."""
+    return coordination_pb2.MasterMessage(
+        assignment=coordination_pb2.Assignment(
+            epoch=epoch,
+            version=version,
+            slot=slot,
+            slots=slots,
+            ranges=ranges_to_messages(ranges),
+            first_range=first_range,
+        )
+    )
+
+
+def welcome_message(epoch: int, lease_ns: int) -> coordination_pb2.MasterMessage:
+    """Return the answer to a Hello that is taken in."""
+    return coordination_pb2.MasterMessage(welcome=coordination_pb2.Welcome(epoch=epoch, lease_ns=lease_ns))
+
+
+def refused_message(refusal: Refusal) -> coordination_pb2.MasterMessage:
+    """Return the answer to a Hello that is not taken in."""
+    return coordination_pb2.MasterMessage(
+        refused=coordination_pb2.Refused(code=_REFUSALS[refusal.code], detail=refusal.detail)
+    )
+
+
+def acknowledgement_message(number: int, epoch: int) -> coordination_pb2.MasterMessage:
+    """Return the answer to a heartbeat."""
+    return coordination_pb2.MasterMessage(ack=coordination_pb2.HeartbeatAck(number=number, epoch=epoch))
+
+
+def pong_message(sent_ns: int, master_ns: int) -> coordination_pb2.MasterMessage:
+    """Return the answer to a ping."""
+    return coordination_pb2.MasterMessage(pong=coordination_pb2.Pong(sent_ns=sent_ns, master_ns=master_ns))
+
+
+def leave_message(*, is_run_over: bool) -> coordination_pb2.MasterMessage:
+    """Return the last word to an agent."""
+    return coordination_pb2.MasterMessage(leave=coordination_pb2.Leave(run_over=is_run_over))
+
+
+def _version(version: Version) -> coordination_pb2.Version:
+    return coordination_pb2.Version(epoch=version.epoch, revision=version.revision)
+
+
+def _heartbeat(message: coordination_pb2.Heartbeat) -> Heartbeat:
+    if not message.number:
+        raise WireError("heartbeats are counted from 1")
+    if len(message.engines) > ENGINES_MAX:
+        raise WireError(f"a heartbeat has {len(message.engines)} engines; at most {ENGINES_MAX} are allowed")
+    applied = None
+    if message.applied.revision:
+        applied = Version(message.applied.epoch, message.applied.revision)
+        if len(message.applied_sha256) != DIGEST_BYTES:
+            raise WireError("a heartbeat names a configuration without its digest")
+    return Heartbeat(
+        number=message.number,
+        sent_ns=message.sent_ns,
+        applied=applied,
+        applied_digest=message.applied_sha256.hex(),
+        assignment=message.assignment,
+        engines=tuple(map(_engine_news, message.engines)),
+        cpu_permille=message.cpu_permille,
+        memory_bytes=message.memory_bytes,
+        memory_limit_bytes=message.memory_limit_bytes,
+        round_trip_ns=max(0, message.round_trip_ns),
+        conflict=message.conflict_detail[:TEXT_MAX] if message.conflict else None,
+        is_draining=message.draining,
+    )
+
+
+def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
+    status = message.status
+    stage = _STAGES.get(status.stage)
+    if stage is None:
+        raise WireError(f"engine {message.engine} is at stage {status.stage}, which is not known here")
+    if min(status.loop_lag_ns, status.schedule_slip_ns, message.started_at_ns) < 0:
+        raise WireError(f"engine {message.engine} reports a negative time")
+    script = None
+    if message.HasField("script"):
+        told = message.script
+        script = ScriptNews(told.ok, told.problem[:TEXT_MAX], told.traceback[-TEXT_MAX:])
+    return EngineNews(
+        engine=message.engine,
+        start=message.start,
+        stage=stage,
+        users=status.users,
+        loop_lag_ns=status.loop_lag_ns,
+        schedule_slip_ns=status.schedule_slip_ns,
+        iterations_left=status.iterations_left,
+        iterations_per_second=status.iterations_per_second,
+        script=script,
+        started_at_ns=message.started_at_ns,
+    )

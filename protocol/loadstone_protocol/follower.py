@@ -1,0 +1,89 @@
+"""Follow one run from outside: the gRPC client of a master's service Run. What a report means is not decided here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import grpc
+from grpc import aio
+
+from loadstone_core.errors import WorldError
+from loadstone_protocol.channel import CLIENT_OPTIONS
+from loadstone_protocol.v1 import control_pb2, control_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
+    from typing import TypeVar
+
+    _Answer = TypeVar("_Answer")
+
+CALL_SECONDS: Final = 10.0
+
+_REFUSALS: Final = frozenset({grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT})
+
+
+class MasterUnreachable(WorldError):  # noqa: N818 a state of the world that passes, named as such in the status
+    """The master does not answer now; it may again."""
+
+
+class MasterRefused(WorldError):  # noqa: N818 the sibling of MasterUnreachable
+    """The master answers, and this follower is not one of its run: asking again is of no use."""
+
+
+class Follower:
+    """One connection to one master. It reconnects by itself; each call says whether it went through."""
+
+    def __init__(self, address: str, run_uid: str, epoch: int) -> None:
+        self._address = address
+        self._run_uid = run_uid
+        self._epoch = epoch
+        self._channel = aio.insecure_channel(address, options=CLIENT_OPTIONS)
+        self._run = control_pb2_grpc.RunStub(self._channel)  # type: ignore[no-untyped-call]  # generated
+
+    async def watch(self) -> AsyncIterator[control_pb2.RunReport]:
+        """Yield the run's whole state, at once and at each change, until the master ends the stream.
+
+        Raises:
+            MasterUnreachable: the connection broke; watch again, the next first report holds everything.
+            MasterRefused: the master is of another run or epoch.
+        """
+        call = self._run.Watch(control_pb2.WatchRequest(run_uid=self._run_uid, epoch=self._epoch))
+        try:
+            async for report in call:
+                yield report
+        except aio.AioRpcError as error:
+            raise self._explain(error) from error
+        finally:
+            call.cancel()
+
+    async def steer(self, steering: control_pb2.Steering) -> int:
+        """Hand over the desired state; return the newest revision that the master holds."""
+        ack = await self._ask(self._run.Steer(steering, timeout=CALL_SECONDS))
+        return int(ack.revision)
+
+    async def fetch_report(self) -> bytes:
+        """Return the report as gzip JSON; it is complete once a RunReport with an outcome was seen."""
+        request = control_pb2.ReportRequest(run_uid=self._run_uid)
+        report = await self._ask(self._run.FetchReport(request, timeout=CALL_SECONDS))
+        return bytes(report.gzip_json)
+
+    async def stored(self, sha256: bytes) -> None:
+        """Tell the master that outcome and report are safe: it may leave."""
+        notice = control_pb2.StoredNotice(run_uid=self._run_uid, sha256=sha256)
+        await self._ask(self._run.Stored(notice, timeout=CALL_SECONDS))
+
+    async def close(self) -> None:
+        """Close the connection; streams that are open end with MasterUnreachable."""
+        await self._channel.close()
+
+    async def _ask(self, call: Awaitable[_Answer]) -> _Answer:
+        try:
+            return await call
+        except aio.AioRpcError as error:
+            raise self._explain(error) from error
+
+    def _explain(self, error: aio.AioRpcError) -> MasterRefused | MasterUnreachable:
+        detail = error.details() or error.code().name
+        if error.code() in _REFUSALS:
+            return MasterRefused(f"the master at {self._address} refused: {detail}")
+        return MasterUnreachable(f"the master at {self._address} does not answer: {detail}")

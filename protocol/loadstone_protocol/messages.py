@@ -1,0 +1,175 @@
+"""What agents and followers say to a master, as plain values. Nothing is parsed here and no stub is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loadstone_core.register import Version
+    from loadstone_core.stats.stream import Counters, StreamId
+
+
+class EngineStage(StrEnum):
+    """How far an engine is."""
+
+    LOADING = "loading"
+    READY = "ready"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+class RunOrder(StrEnum):
+    """What the common configuration asks of every worker."""
+
+    READY = "ready"
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+class RefusalCode(StrEnum):
+    """Why an agent is not taken in."""
+
+    WRONG_RUN = "wrong run"
+    FENCED = "fenced"
+    PROTOCOL = "protocol"
+    RUN_OVER = "run over"
+    UNEXPECTED = "unexpected"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an agent is not taken in, with one sentence for people."""
+
+    code: RefusalCode
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who an agent is: the attempt of a worker, and which start of the agent's process (`boot`)."""
+
+    run_uid: str
+    worker: int
+    attempt: int
+    boot: str
+    pod: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """The first words of an agent on a new connection."""
+
+    peer: Peer
+    protocol_major: int
+    protocol_minor: int
+    script_digest: str
+    engines: int
+    highest_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptNews:
+    """Whether a process could import the script; `traceback` is its last lines."""
+
+    is_ok: bool
+    problem: str
+    traceback: str
+
+    def describe(self) -> str:
+        """Return problem and traceback for people."""
+        return f"{self.problem}\n{self.traceback}" if self.traceback else self.problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineNews:
+    """One engine in a heartbeat; lag and slip are the largest, or 99th percentile, of the last second."""
+
+    engine: int
+    start: int
+    stage: EngineStage
+    users: int
+    loop_lag_ns: int
+    schedule_slip_ns: int
+    iterations_left: int
+    iterations_per_second: int
+    script: ScriptNews | None
+    started_at_ns: int  # on the master's clock; 0 = not yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """The observed state of one worker."""
+
+    number: int
+    sent_ns: int  # on the agent's clock
+    applied: Version | None
+    applied_digest: str  # hex
+    assignment: int
+    engines: tuple[EngineNews, ...]
+    cpu_permille: int
+    memory_bytes: int
+    memory_limit_bytes: int
+    round_trip_ns: int
+    conflict: str | None
+    is_draining: bool
+
+    @property
+    def users(self) -> int:
+        """Live users of all engines."""
+        return sum(each.users for each in self.engines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineEnd:
+    """How one engine process ended; `counters` are None when nobody could read them."""
+
+    stream: StreamId
+    is_clean: bool
+    counters: Counters | None
+    exit_code: int
+    signal: int
+    tail: str
+    is_out_of_memory: bool
+    final_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """Everything that an agent will ever say has been said."""
+
+    engines: tuple[EngineEnd, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A question for the master's clock."""
+
+    sent_ns: int
+
+
+AgentWord = Heartbeat | EngineEnd | Bye | Ping
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEnd:
+    """A follower knows that the container of a worker has ended."""
+
+    worker: int
+    attempt: int
+    reason: str
+    message: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steering:
+    """What a follower wants of the run, whole; a higher revision replaces a lower one."""
+
+    revision: int
+    stop_reason: str | None
+    is_immediate: bool
+    ended: tuple[WorkerEnd, ...]

@@ -1,0 +1,223 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class RunStage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RUN_STAGE_UNSPECIFIED: _ClassVar[RunStage]
+    GATHERING: _ClassVar[RunStage]
+    ARMED: _ClassVar[RunStage]
+    RUNNING_LOAD: _ClassVar[RunStage]
+    STOPPING_LOAD: _ClassVar[RunStage]
+    FINISHED: _ClassVar[RunStage]
+RUN_STAGE_UNSPECIFIED: RunStage
+GATHERING: RunStage
+ARMED: RunStage
+RUNNING_LOAD: RunStage
+STOPPING_LOAD: RunStage
+FINISHED: RunStage
+
+class WatchRequest(_message.Message):
+    __slots__ = ("run_uid", "epoch")
+    RUN_UID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    run_uid: str
+    epoch: int
+    def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class RunReport(_message.Message):
+    __slots__ = ("run_uid", "epoch", "sequence", "stage", "workers", "progress", "thresholds_json", "findings", "times", "outcome", "waiting_for")
+    RUN_UID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLDS_JSON_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
+    run_uid: str
+    epoch: int
+    sequence: int
+    stage: RunStage
+    workers: _containers.RepeatedCompositeFieldContainer[WorkerReport]
+    progress: Progress
+    thresholds_json: bytes
+    findings: _containers.RepeatedScalarFieldContainer[str]
+    times: RunTimes
+    outcome: RunOutcome
+    waiting_for: str
+    def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., stage: _Optional[_Union[RunStage, str]] = ..., workers: _Optional[_Iterable[_Union[WorkerReport, _Mapping]]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., thresholds_json: _Optional[bytes] = ..., findings: _Optional[_Iterable[str]] = ..., times: _Optional[_Union[RunTimes, _Mapping]] = ..., outcome: _Optional[_Union[RunOutcome, _Mapping]] = ..., waiting_for: _Optional[str] = ...) -> None: ...
+
+class WorkerReport(_message.Message):
+    __slots__ = ("worker", "attempt", "state", "pod", "reason", "message", "exit_code", "users")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[WorkerReport.State]
+        EXPECTED: _ClassVar[WorkerReport.State]
+        CONNECTED: _ClassVar[WorkerReport.State]
+        READY_WORKER: _ClassVar[WorkerReport.State]
+        RUNNING_WORKER: _ClassVar[WorkerReport.State]
+        SUSPECT: _ClassVar[WorkerReport.State]
+        ENDED_WORKER: _ClassVar[WorkerReport.State]
+        LOST: _ClassVar[WorkerReport.State]
+    STATE_UNSPECIFIED: WorkerReport.State
+    EXPECTED: WorkerReport.State
+    CONNECTED: WorkerReport.State
+    READY_WORKER: WorkerReport.State
+    RUNNING_WORKER: WorkerReport.State
+    SUSPECT: WorkerReport.State
+    ENDED_WORKER: WorkerReport.State
+    LOST: WorkerReport.State
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    POD_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    USERS_FIELD_NUMBER: _ClassVar[int]
+    worker: int
+    attempt: int
+    state: WorkerReport.State
+    pod: str
+    reason: str
+    message: str
+    exit_code: int
+    users: int
+    def __init__(self, worker: _Optional[int] = ..., attempt: _Optional[int] = ..., state: _Optional[_Union[WorkerReport.State, str]] = ..., pod: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., exit_code: _Optional[int] = ..., users: _Optional[int] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("percent", "elapsed_ns", "users", "requests", "failures", "requests_per_second", "failures_per_second", "p50_ns", "p95_ns", "p99_ns", "iterations", "dropped_iterations")
+    PERCENT_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_NS_FIELD_NUMBER: _ClassVar[int]
+    USERS_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    P50_NS_FIELD_NUMBER: _ClassVar[int]
+    P95_NS_FIELD_NUMBER: _ClassVar[int]
+    P99_NS_FIELD_NUMBER: _ClassVar[int]
+    ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    percent: int
+    elapsed_ns: int
+    users: int
+    requests: int
+    failures: int
+    requests_per_second: int
+    failures_per_second: int
+    p50_ns: int
+    p95_ns: int
+    p99_ns: int
+    iterations: int
+    dropped_iterations: int
+    def __init__(self, percent: _Optional[int] = ..., elapsed_ns: _Optional[int] = ..., users: _Optional[int] = ..., requests: _Optional[int] = ..., failures: _Optional[int] = ..., requests_per_second: _Optional[int] = ..., failures_per_second: _Optional[int] = ..., p50_ns: _Optional[int] = ..., p95_ns: _Optional[int] = ..., p99_ns: _Optional[int] = ..., iterations: _Optional[int] = ..., dropped_iterations: _Optional[int] = ...) -> None: ...
+
+class RunTimes(_message.Message):
+    __slots__ = ("workers_ready_ns", "load_started_ns", "load_stopped_ns", "finished_ns", "start_skew_ns")
+    WORKERS_READY_NS_FIELD_NUMBER: _ClassVar[int]
+    LOAD_STARTED_NS_FIELD_NUMBER: _ClassVar[int]
+    LOAD_STOPPED_NS_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_NS_FIELD_NUMBER: _ClassVar[int]
+    START_SKEW_NS_FIELD_NUMBER: _ClassVar[int]
+    workers_ready_ns: int
+    load_started_ns: int
+    load_stopped_ns: int
+    finished_ns: int
+    start_skew_ns: int
+    def __init__(self, workers_ready_ns: _Optional[int] = ..., load_started_ns: _Optional[int] = ..., load_stopped_ns: _Optional[int] = ..., finished_ns: _Optional[int] = ..., start_skew_ns: _Optional[int] = ...) -> None: ...
+
+class RunOutcome(_message.Message):
+    __slots__ = ("verdict", "reason", "message", "exit_code", "results_json", "load_json", "thresholds_json", "summary_json", "report_sha256")
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    LOAD_JSON_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLDS_JSON_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_JSON_FIELD_NUMBER: _ClassVar[int]
+    REPORT_SHA256_FIELD_NUMBER: _ClassVar[int]
+    verdict: str
+    reason: str
+    message: str
+    exit_code: int
+    results_json: bytes
+    load_json: bytes
+    thresholds_json: bytes
+    summary_json: bytes
+    report_sha256: bytes
+    def __init__(self, verdict: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., exit_code: _Optional[int] = ..., results_json: _Optional[bytes] = ..., load_json: _Optional[bytes] = ..., thresholds_json: _Optional[bytes] = ..., summary_json: _Optional[bytes] = ..., report_sha256: _Optional[bytes] = ...) -> None: ...
+
+class Steering(_message.Message):
+    __slots__ = ("run_uid", "epoch", "revision", "stop", "stop_reason", "immediate", "ended")
+    RUN_UID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    STOP_REASON_FIELD_NUMBER: _ClassVar[int]
+    IMMEDIATE_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    run_uid: str
+    epoch: int
+    revision: int
+    stop: bool
+    stop_reason: str
+    immediate: bool
+    ended: _containers.RepeatedCompositeFieldContainer[WorkerEnd]
+    def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ..., revision: _Optional[int] = ..., stop: _Optional[bool] = ..., stop_reason: _Optional[str] = ..., immediate: _Optional[bool] = ..., ended: _Optional[_Iterable[_Union[WorkerEnd, _Mapping]]] = ...) -> None: ...
+
+class WorkerEnd(_message.Message):
+    __slots__ = ("worker", "attempt", "reason", "message", "exit_code")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    worker: int
+    attempt: int
+    reason: str
+    message: str
+    exit_code: int
+    def __init__(self, worker: _Optional[int] = ..., attempt: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., exit_code: _Optional[int] = ...) -> None: ...
+
+class SteeringAck(_message.Message):
+    __slots__ = ("revision",)
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    def __init__(self, revision: _Optional[int] = ...) -> None: ...
+
+class ReportRequest(_message.Message):
+    __slots__ = ("run_uid",)
+    RUN_UID_FIELD_NUMBER: _ClassVar[int]
+    run_uid: str
+    def __init__(self, run_uid: _Optional[str] = ...) -> None: ...
+
+class Report(_message.Message):
+    __slots__ = ("gzip_json", "sha256")
+    GZIP_JSON_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    gzip_json: bytes
+    sha256: bytes
+    def __init__(self, gzip_json: _Optional[bytes] = ..., sha256: _Optional[bytes] = ...) -> None: ...
+
+class StoredNotice(_message.Message):
+    __slots__ = ("run_uid", "sha256")
+    RUN_UID_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    run_uid: str
+    sha256: bytes
+    def __init__(self, run_uid: _Optional[str] = ..., sha256: _Optional[bytes] = ...) -> None: ...
+
+class StoredAck(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

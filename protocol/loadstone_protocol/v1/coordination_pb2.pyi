@@ -1,0 +1,282 @@
+from loadstone_protocol.v1 import engine_pb2 as _engine_pb2
+from loadstone_protocol.v1 import statistics_pb2 as _statistics_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Version(_message.Message):
+    __slots__ = ("epoch", "revision")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    revision: int
+    def __init__(self, epoch: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class Peer(_message.Message):
+    __slots__ = ("run_uid", "worker", "attempt", "boot", "pod")
+    RUN_UID_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    BOOT_FIELD_NUMBER: _ClassVar[int]
+    POD_FIELD_NUMBER: _ClassVar[int]
+    run_uid: str
+    worker: int
+    attempt: int
+    boot: str
+    pod: str
+    def __init__(self, run_uid: _Optional[str] = ..., worker: _Optional[int] = ..., attempt: _Optional[int] = ..., boot: _Optional[str] = ..., pod: _Optional[str] = ...) -> None: ...
+
+class AgentMessage(_message.Message):
+    __slots__ = ("hello", "heartbeat", "engine_end", "bye", "ping")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_END_FIELD_NUMBER: _ClassVar[int]
+    BYE_FIELD_NUMBER: _ClassVar[int]
+    PING_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    heartbeat: Heartbeat
+    engine_end: EngineEnd
+    bye: Bye
+    ping: Ping
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., engine_end: _Optional[_Union[EngineEnd, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("peer", "protocol_major", "protocol_minor", "version", "script_digest", "engines", "applied", "highest_epoch")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MAJOR_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MINOR_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SCRIPT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ENGINES_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    HIGHEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    peer: Peer
+    protocol_major: int
+    protocol_minor: int
+    version: str
+    script_digest: str
+    engines: int
+    applied: Version
+    highest_epoch: int
+    def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., protocol_major: _Optional[int] = ..., protocol_minor: _Optional[int] = ..., version: _Optional[str] = ..., script_digest: _Optional[str] = ..., engines: _Optional[int] = ..., applied: _Optional[_Union[Version, _Mapping]] = ..., highest_epoch: _Optional[int] = ...) -> None: ...
+
+class Heartbeat(_message.Message):
+    __slots__ = ("number", "sent_ns", "applied", "applied_sha256", "assignment", "engines", "cpu_permille", "memory_bytes", "memory_limit_bytes", "clock_offset_ns", "round_trip_ns", "conflict", "conflict_detail", "draining")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SENT_NS_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_SHA256_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    ENGINES_FIELD_NUMBER: _ClassVar[int]
+    CPU_PERMILLE_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_OFFSET_NS_FIELD_NUMBER: _ClassVar[int]
+    ROUND_TRIP_NS_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_DETAIL_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    sent_ns: int
+    applied: Version
+    applied_sha256: bytes
+    assignment: int
+    engines: _containers.RepeatedCompositeFieldContainer[EngineSummary]
+    cpu_permille: int
+    memory_bytes: int
+    memory_limit_bytes: int
+    clock_offset_ns: int
+    round_trip_ns: int
+    conflict: bool
+    conflict_detail: str
+    draining: bool
+    def __init__(self, number: _Optional[int] = ..., sent_ns: _Optional[int] = ..., applied: _Optional[_Union[Version, _Mapping]] = ..., applied_sha256: _Optional[bytes] = ..., assignment: _Optional[int] = ..., engines: _Optional[_Iterable[_Union[EngineSummary, _Mapping]]] = ..., cpu_permille: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., clock_offset_ns: _Optional[int] = ..., round_trip_ns: _Optional[int] = ..., conflict: _Optional[bool] = ..., conflict_detail: _Optional[str] = ..., draining: _Optional[bool] = ...) -> None: ...
+
+class EngineSummary(_message.Message):
+    __slots__ = ("engine", "start", "status", "script", "started_at_ns")
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    SCRIPT_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    engine: int
+    start: int
+    status: _engine_pb2.EngineStatus
+    script: _engine_pb2.ScriptReport
+    started_at_ns: int
+    def __init__(self, engine: _Optional[int] = ..., start: _Optional[int] = ..., status: _Optional[_Union[_engine_pb2.EngineStatus, _Mapping]] = ..., script: _Optional[_Union[_engine_pb2.ScriptReport, _Mapping]] = ..., started_at_ns: _Optional[int] = ...) -> None: ...
+
+class EngineEnd(_message.Message):
+    __slots__ = ("stream", "clean", "counters_known", "counters", "exit_code", "signal", "tail", "out_of_memory", "final_sequence")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    CLEAN_FIELD_NUMBER: _ClassVar[int]
+    COUNTERS_KNOWN_FIELD_NUMBER: _ClassVar[int]
+    COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    OUT_OF_MEMORY_FIELD_NUMBER: _ClassVar[int]
+    FINAL_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    stream: _statistics_pb2.StreamId
+    clean: bool
+    counters_known: bool
+    counters: _statistics_pb2.Counters
+    exit_code: int
+    signal: int
+    tail: str
+    out_of_memory: bool
+    final_sequence: int
+    def __init__(self, stream: _Optional[_Union[_statistics_pb2.StreamId, _Mapping]] = ..., clean: _Optional[bool] = ..., counters_known: _Optional[bool] = ..., counters: _Optional[_Union[_statistics_pb2.Counters, _Mapping]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., tail: _Optional[str] = ..., out_of_memory: _Optional[bool] = ..., final_sequence: _Optional[int] = ...) -> None: ...
+
+class Bye(_message.Message):
+    __slots__ = ("engines", "reason")
+    ENGINES_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    engines: _containers.RepeatedCompositeFieldContainer[EngineEnd]
+    reason: str
+    def __init__(self, engines: _Optional[_Iterable[_Union[EngineEnd, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Ping(_message.Message):
+    __slots__ = ("sent_ns",)
+    SENT_NS_FIELD_NUMBER: _ClassVar[int]
+    sent_ns: int
+    def __init__(self, sent_ns: _Optional[int] = ...) -> None: ...
+
+class MasterMessage(_message.Message):
+    __slots__ = ("welcome", "refused", "ack", "config", "assignment", "pong", "leave")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    ACK_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    PONG_FIELD_NUMBER: _ClassVar[int]
+    LEAVE_FIELD_NUMBER: _ClassVar[int]
+    welcome: Welcome
+    refused: Refused
+    ack: HeartbeatAck
+    config: Config
+    assignment: Assignment
+    pong: Pong
+    leave: Leave
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., ack: _Optional[_Union[HeartbeatAck, _Mapping]] = ..., config: _Optional[_Union[Config, _Mapping]] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("epoch", "lease_ns")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    LEASE_NS_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    lease_ns: int
+    def __init__(self, epoch: _Optional[int] = ..., lease_ns: _Optional[int] = ...) -> None: ...
+
+class Refused(_message.Message):
+    __slots__ = ("code", "detail")
+    class Code(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        CODE_UNSPECIFIED: _ClassVar[Refused.Code]
+        WRONG_RUN: _ClassVar[Refused.Code]
+        FENCED: _ClassVar[Refused.Code]
+        PROTOCOL: _ClassVar[Refused.Code]
+        RUN_OVER: _ClassVar[Refused.Code]
+        UNEXPECTED: _ClassVar[Refused.Code]
+    CODE_UNSPECIFIED: Refused.Code
+    WRONG_RUN: Refused.Code
+    FENCED: Refused.Code
+    PROTOCOL: Refused.Code
+    RUN_OVER: Refused.Code
+    UNEXPECTED: Refused.Code
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    code: Refused.Code
+    detail: str
+    def __init__(self, code: _Optional[_Union[Refused.Code, str]] = ..., detail: _Optional[str] = ...) -> None: ...
+
+class HeartbeatAck(_message.Message):
+    __slots__ = ("number", "epoch")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    epoch: int
+    def __init__(self, number: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class Config(_message.Message):
+    __slots__ = ("version", "sha256", "body")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    version: Version
+    sha256: bytes
+    body: bytes
+    def __init__(self, version: _Optional[_Union[Version, _Mapping]] = ..., sha256: _Optional[bytes] = ..., body: _Optional[bytes] = ...) -> None: ...
+
+class CommonBody(_message.Message):
+    __slots__ = ("run_state", "load", "script_digest", "start_at_ns", "stop_reason", "graceful_stop_ns", "setup_json")
+    RUN_STATE_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
+    SCRIPT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    START_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    STOP_REASON_FIELD_NUMBER: _ClassVar[int]
+    GRACEFUL_STOP_NS_FIELD_NUMBER: _ClassVar[int]
+    SETUP_JSON_FIELD_NUMBER: _ClassVar[int]
+    run_state: _engine_pb2.RunState
+    load: _engine_pb2.LoadPlan
+    script_digest: str
+    start_at_ns: int
+    stop_reason: str
+    graceful_stop_ns: int
+    setup_json: bytes
+    def __init__(self, run_state: _Optional[_Union[_engine_pb2.RunState, str]] = ..., load: _Optional[_Union[_engine_pb2.LoadPlan, _Mapping]] = ..., script_digest: _Optional[str] = ..., start_at_ns: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ...) -> None: ...
+
+class Assignment(_message.Message):
+    __slots__ = ("epoch", "version", "slot", "slots", "ranges", "first_range")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    RANGES_FIELD_NUMBER: _ClassVar[int]
+    FIRST_RANGE_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    version: int
+    slot: int
+    slots: int
+    ranges: _containers.RepeatedCompositeFieldContainer[_engine_pb2.IterationRange]
+    first_range: int
+    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[int] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., ranges: _Optional[_Iterable[_Union[_engine_pb2.IterationRange, _Mapping]]] = ..., first_range: _Optional[int] = ...) -> None: ...
+
+class Pong(_message.Message):
+    __slots__ = ("sent_ns", "master_ns")
+    SENT_NS_FIELD_NUMBER: _ClassVar[int]
+    MASTER_NS_FIELD_NUMBER: _ClassVar[int]
+    sent_ns: int
+    master_ns: int
+    def __init__(self, sent_ns: _Optional[int] = ..., master_ns: _Optional[int] = ...) -> None: ...
+
+class Leave(_message.Message):
+    __slots__ = ("run_over",)
+    RUN_OVER_FIELD_NUMBER: _ClassVar[int]
+    run_over: bool
+    def __init__(self, run_over: _Optional[bool] = ...) -> None: ...
+
+class StatisticsFrame(_message.Message):
+    __slots__ = ("peer", "state")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    peer: Peer
+    state: _statistics_pb2.StreamState
+    def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., state: _Optional[_Union[_statistics_pb2.StreamState, _Mapping]] = ...) -> None: ...
+
+class StatisticsAck(_message.Message):
+    __slots__ = ("stream", "received", "durable", "want_full")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_FIELD_NUMBER: _ClassVar[int]
+    WANT_FULL_FIELD_NUMBER: _ClassVar[int]
+    stream: _statistics_pb2.StreamId
+    received: int
+    durable: int
+    want_full: bool
+    def __init__(self, stream: _Optional[_Union[_statistics_pb2.StreamId, _Mapping]] = ..., received: _Optional[int] = ..., durable: _Optional[int] = ..., want_full: _Optional[bool] = ...) -> None: ...

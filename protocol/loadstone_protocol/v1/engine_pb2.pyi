@@ -1,0 +1,220 @@
+from loadstone_protocol.v1 import statistics_pb2 as _statistics_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class EngineRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENGINE_ROLE_UNSPECIFIED: _ClassVar[EngineRole]
+    ENGINE_ROLE_ENGINE: _ClassVar[EngineRole]
+    ENGINE_ROLE_DIRECTOR: _ClassVar[EngineRole]
+
+class RunState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RUN_STATE_UNSPECIFIED: _ClassVar[RunState]
+    READY_STATE: _ClassVar[RunState]
+    RUNNING_STATE: _ClassVar[RunState]
+    STOPPED_STATE: _ClassVar[RunState]
+
+class LoadModel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LOAD_MODEL_UNSPECIFIED: _ClassVar[LoadModel]
+    USERS: _ClassVar[LoadModel]
+    RATE: _ClassVar[LoadModel]
+    ITERATIONS: _ClassVar[LoadModel]
+ENGINE_ROLE_UNSPECIFIED: EngineRole
+ENGINE_ROLE_ENGINE: EngineRole
+ENGINE_ROLE_DIRECTOR: EngineRole
+RUN_STATE_UNSPECIFIED: RunState
+READY_STATE: RunState
+RUNNING_STATE: RunState
+STOPPED_STATE: RunState
+LOAD_MODEL_UNSPECIFIED: LoadModel
+USERS: LoadModel
+RATE: LoadModel
+ITERATIONS: LoadModel
+
+class EngineMessage(_message.Message):
+    __slots__ = ("hello", "script", "status", "state", "setup")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    SCRIPT_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SETUP_FIELD_NUMBER: _ClassVar[int]
+    hello: EngineHello
+    script: ScriptReport
+    status: EngineStatus
+    state: _statistics_pb2.StreamState
+    setup: SetupReport
+    def __init__(self, hello: _Optional[_Union[EngineHello, _Mapping]] = ..., script: _Optional[_Union[ScriptReport, _Mapping]] = ..., status: _Optional[_Union[EngineStatus, _Mapping]] = ..., state: _Optional[_Union[_statistics_pb2.StreamState, _Mapping]] = ..., setup: _Optional[_Union[SetupReport, _Mapping]] = ...) -> None: ...
+
+class EngineHello(_message.Message):
+    __slots__ = ("role", "engine", "start", "pid", "counters_path")
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    COUNTERS_PATH_FIELD_NUMBER: _ClassVar[int]
+    role: EngineRole
+    engine: int
+    start: int
+    pid: int
+    counters_path: str
+    def __init__(self, role: _Optional[_Union[EngineRole, str]] = ..., engine: _Optional[int] = ..., start: _Optional[int] = ..., pid: _Optional[int] = ..., counters_path: _Optional[str] = ...) -> None: ...
+
+class ScriptReport(_message.Message):
+    __slots__ = ("ok", "problem", "traceback", "user_classes")
+    OK_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    TRACEBACK_FIELD_NUMBER: _ClassVar[int]
+    USER_CLASSES_FIELD_NUMBER: _ClassVar[int]
+    ok: bool
+    problem: str
+    traceback: str
+    user_classes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., user_classes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class EngineStatus(_message.Message):
+    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "ranges_taken", "iterations_left", "iterations_per_second", "memory_bytes")
+    class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STAGE_UNSPECIFIED: _ClassVar[EngineStatus.Stage]
+        LOADING: _ClassVar[EngineStatus.Stage]
+        READY: _ClassVar[EngineStatus.Stage]
+        RUNNING: _ClassVar[EngineStatus.Stage]
+        STOPPING: _ClassVar[EngineStatus.Stage]
+        ENDED: _ClassVar[EngineStatus.Stage]
+    STAGE_UNSPECIFIED: EngineStatus.Stage
+    LOADING: EngineStatus.Stage
+    READY: EngineStatus.Stage
+    RUNNING: EngineStatus.Stage
+    STOPPING: EngineStatus.Stage
+    ENDED: EngineStatus.Stage
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    USERS_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    LOOP_LAG_NS_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_SLIP_NS_FIELD_NUMBER: _ClassVar[int]
+    RANGES_TAKEN_FIELD_NUMBER: _ClassVar[int]
+    ITERATIONS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    ITERATIONS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    stage: EngineStatus.Stage
+    users: int
+    applied_revision: int
+    loop_lag_ns: int
+    schedule_slip_ns: int
+    ranges_taken: int
+    iterations_left: int
+    iterations_per_second: int
+    memory_bytes: int
+    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., ranges_taken: _Optional[int] = ..., iterations_left: _Optional[int] = ..., iterations_per_second: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+
+class SetupReport(_message.Message):
+    __slots__ = ("teardown", "ok", "problem", "traceback", "result_json", "requests")
+    TEARDOWN_FIELD_NUMBER: _ClassVar[int]
+    OK_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    TRACEBACK_FIELD_NUMBER: _ClassVar[int]
+    RESULT_JSON_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    teardown: bool
+    ok: bool
+    problem: str
+    traceback: str
+    result_json: bytes
+    requests: int
+    def __init__(self, teardown: _Optional[bool] = ..., ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., result_json: _Optional[bytes] = ..., requests: _Optional[int] = ...) -> None: ...
+
+class ToEngine(_message.Message):
+    __slots__ = ("config", "ack", "setup")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    ACK_FIELD_NUMBER: _ClassVar[int]
+    SETUP_FIELD_NUMBER: _ClassVar[int]
+    config: EngineConfig
+    ack: StateAck
+    setup: SetupRequest
+    def __init__(self, config: _Optional[_Union[EngineConfig, _Mapping]] = ..., ack: _Optional[_Union[StateAck, _Mapping]] = ..., setup: _Optional[_Union[SetupRequest, _Mapping]] = ...) -> None: ...
+
+class EngineConfig(_message.Message):
+    __slots__ = ("revision", "load", "run_state", "start_at_ns", "slot", "slots", "ranges", "first_range", "stop_reason", "graceful_stop_ns", "setup_json", "worker", "attempt")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
+    RUN_STATE_FIELD_NUMBER: _ClassVar[int]
+    START_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    RANGES_FIELD_NUMBER: _ClassVar[int]
+    FIRST_RANGE_FIELD_NUMBER: _ClassVar[int]
+    STOP_REASON_FIELD_NUMBER: _ClassVar[int]
+    GRACEFUL_STOP_NS_FIELD_NUMBER: _ClassVar[int]
+    SETUP_JSON_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    load: LoadPlan
+    run_state: RunState
+    start_at_ns: int
+    slot: int
+    slots: int
+    ranges: _containers.RepeatedCompositeFieldContainer[IterationRange]
+    first_range: int
+    stop_reason: str
+    graceful_stop_ns: int
+    setup_json: bytes
+    worker: int
+    attempt: int
+    def __init__(self, revision: _Optional[int] = ..., load: _Optional[_Union[LoadPlan, _Mapping]] = ..., run_state: _Optional[_Union[RunState, str]] = ..., start_at_ns: _Optional[int] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., ranges: _Optional[_Iterable[_Union[IterationRange, _Mapping]]] = ..., first_range: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., worker: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
+
+class StateAck(_message.Message):
+    __slots__ = ("received",)
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    received: int
+    def __init__(self, received: _Optional[int] = ...) -> None: ...
+
+class SetupRequest(_message.Message):
+    __slots__ = ("teardown",)
+    TEARDOWN_FIELD_NUMBER: _ClassVar[int]
+    teardown: bool
+    def __init__(self, teardown: _Optional[bool] = ...) -> None: ...
+
+class IterationRange(_message.Message):
+    __slots__ = ("start", "count")
+    START_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    start: int
+    count: int
+    def __init__(self, start: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
+
+class Segment(_message.Message):
+    __slots__ = ("start_ns", "duration_ns", "from_value", "to_value")
+    START_NS_FIELD_NUMBER: _ClassVar[int]
+    DURATION_NS_FIELD_NUMBER: _ClassVar[int]
+    FROM_VALUE_FIELD_NUMBER: _ClassVar[int]
+    TO_VALUE_FIELD_NUMBER: _ClassVar[int]
+    start_ns: int
+    duration_ns: int
+    from_value: int
+    to_value: int
+    def __init__(self, start_ns: _Optional[int] = ..., duration_ns: _Optional[int] = ..., from_value: _Optional[int] = ..., to_value: _Optional[int] = ...) -> None: ...
+
+class LoadPlan(_message.Message):
+    __slots__ = ("model", "segments", "end_ns", "iterations", "target", "graceful_stop_ns")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    END_NS_FIELD_NUMBER: _ClassVar[int]
+    ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    GRACEFUL_STOP_NS_FIELD_NUMBER: _ClassVar[int]
+    model: LoadModel
+    segments: _containers.RepeatedCompositeFieldContainer[Segment]
+    end_ns: int
+    iterations: int
+    target: str
+    graceful_stop_ns: int
+    def __init__(self, model: _Optional[_Union[LoadModel, str]] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ..., end_ns: _Optional[int] = ..., iterations: _Optional[int] = ..., target: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,84 @@
+"""Start one process of a run: `python -m loadstone_runner ROLE`. Roles are imported only when they are asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from loadstone_runner import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+EXIT_USAGE = 2
+
+
+def main(arguments: list[str], environment: Mapping[str, str]) -> int:
+    """Run the role that the only argument names until it ends; return its exit code."""
+    role = _ROLES.get(arguments[0]) if len(arguments) == 1 else None
+    if role is None:
+        return _complain(f"usage: python -m loadstone_runner {'|'.join(_ROLES)}")
+    try:
+        return role(environment)
+    except settings.SettingsError as error:
+        return _complain(f"{arguments[0]}: {error}")
+
+
+def _master(environment: Mapping[str, str]) -> int:
+    told = settings.read_master(environment)
+    # gRPC's fork handlers cost a lock at every fork, and nothing here forks.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+    import asyncio
+
+    from loadstone_runner.master.service import serve
+
+    return asyncio.run(serve(told))
+
+
+def _agent(environment: Mapping[str, str]) -> int:
+    told = settings.read_agent(environment)
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+    import asyncio
+
+    from loadstone_runner.agent.service import serve
+
+    return asyncio.run(serve(told))
+
+
+def _launcher(environment: Mapping[str, str]) -> int:
+    told = settings.read_launcher(environment)
+    from loadstone_runner.launcher.service import serve
+
+    return serve(told)
+
+
+def _engine(environment: Mapping[str, str]) -> int:
+    told = settings.read_engine(environment)
+    from loadstone_runner.engine.host import serve
+
+    return serve(told)
+
+
+def _director(environment: Mapping[str, str]) -> int:
+    told = settings.read_engine(environment)
+    from loadstone_runner.engine.director import serve
+
+    return serve(told)
+
+
+def _complain(sentence: str) -> int:
+    sys.stderr.write(f"{sentence}\n")
+    return EXIT_USAGE
+
+
+_ROLES: dict[str, Callable[[Mapping[str, str]], int]] = {
+    "master": _master,
+    "agent": _agent,
+    "launcher": _launcher,
+    "engine": _engine,
+    "director": _director,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

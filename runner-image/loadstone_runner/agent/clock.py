@@ -1,0 +1,63 @@
+"""Know the master's clock from round trips. Pure: every reading is an argument, in nanoseconds.
+
+When to ping is the session's matter.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+# Clocks of two machines drift apart by less than this; an old round trip is trusted less by as much.
+DRIFT_PPM: Final = 100
+TRIPS_KEPT: Final = 16
+_MILLION: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrip:
+    """A ping and its answer: sent and received on this clock, answered on the master's in between."""
+
+    sent_ns: int
+    master_ns: int
+    received_ns: int
+
+    @property
+    def duration_ns(self) -> int:
+        """How long it took."""
+        return self.received_ns - self.sent_ns
+
+    @property
+    def offset_ns(self) -> int:
+        """The master's clock minus this one, as if both ways took equally long; off by half the duration at most."""
+        return self.master_ns - (self.sent_ns + self.received_ns) // 2
+
+    def error_ns(self, now_ns: int) -> int:
+        """Return how far off the offset may be by now: half the duration, and what both clocks drifted since."""
+        return (self.duration_ns + 1) // 2 + max(0, now_ns - self.received_ns) * DRIFT_PPM // _MILLION
+
+
+class ClockOffset:
+    """The offset of the master's clock, from that one of the last round trips that can be least wrong.
+
+    The shortest round trip bounds the error best (Cristian, 1989); age counts against it.
+    """
+
+    __slots__ = ("_trips",)
+
+    def __init__(self) -> None:
+        self._trips: deque[RoundTrip] = deque(maxlen=TRIPS_KEPT)
+
+    def add(self, trip: RoundTrip) -> None:
+        """Take note of a round trip; one that ended before it began is none."""
+        if trip.duration_ns >= 0:
+            self._trips.append(trip)
+
+    def forget(self) -> None:
+        """Drop everything: another master process on another machine may have another clock."""
+        self._trips.clear()
+
+    def best(self, now_ns: int) -> RoundTrip | None:
+        """Return the round trip to trust now, None before the first."""
+        return min(self._trips, key=lambda trip: trip.error_ns(now_ns), default=None)

@@ -1,0 +1,169 @@
+"""Decide what each engine is told: the newest configuration, its part of the load, or a stop decided here. Pure.
+
+When something is told, and what the master hears of it, is decided in `session`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loadstone_core.load.share import slot_of
+from loadstone_core.register import Held, Weighed, weigh
+from loadstone_protocol.messages import RunOrder
+from loadstone_runner.agent.effects import Assignment, Common, Configure
+from loadstone_runner.agent.grants import Grants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from loadstone_runner.agent.engines import Engines, EngineView
+
+
+class Desired:
+    """The two registers of a worker and what follows from them for its engines.
+
+    Attributes:
+        epoch: the highest that was seen; configurations of lower ones are not obeyed.
+        common: the configuration that is held.
+        conflict: one sentence about one that was refused, nothing while all is well.
+        applied: the newest that every engine has applied.
+        applied_assignment: the version of the newest assignment that every engine has applied.
+        grants: iterations by engine.
+    """
+
+    def __init__(self, *, worker: int, engines: Engines, epoch: int, script_digest: str, first_revision: int) -> None:
+        """Begin with nothing held; `first_revision` outranks what engines hold of an earlier agent."""
+        self.epoch = epoch
+        self.common: Common | None = None
+        self.conflict = ""
+        self.applied: Held | None = None
+        self.applied_assignment = 0
+        self.grants = Grants(engines.expected)
+        self._worker = worker
+        self._engines = engines
+        self._script_digest = script_digest
+        self._assignment: Assignment | None = None
+        self._revision = first_revision
+        self._common_revision = first_revision
+        self._assignment_revision = first_revision
+        self._offset_ns: int | None = None
+        self._starts: dict[tuple[int, int], int] = {}  # (epoch, start on the master's clock) -> here
+        self._stop_reason = ""
+        self._stop_grace_ns = 0
+
+    def offer(self, common: Common) -> bool:
+        """Weigh a common configuration; return whether it was adopted: newer, intact, for the script mounted here."""
+        version = common.held.version
+        if version.epoch < self.epoch:
+            return False
+        weighed = weigh(self.common.held if self.common else None, common.held)
+        if weighed is Weighed.CONFLICT or not common.is_intact:
+            self.conflict = (
+                f"worker {self._worker} was sent version {version.epoch}.{version.revision} with two contents"
+            )
+            return False
+        if weighed is not Weighed.ADOPT:
+            return False
+        if common.script_digest not in {"", self._script_digest}:
+            self.conflict = (
+                f"worker {self._worker} has mounted a script with {self._script_digest}, "
+                f"the run is for {common.script_digest}; start the run again"
+            )
+            return False
+        self.conflict = ""
+        self.epoch = version.epoch
+        self.common = common
+        self._common_revision = self.revise()
+        return True
+
+    def assign(self, assignment: Assignment) -> bool:
+        """Take this worker's part of the load; return whether it is newer than the one that was held."""
+        held = self._assignment
+        if assignment.epoch < self.epoch or not 0 <= assignment.slot < assignment.slots:
+            return False
+        if held is not None and (assignment.epoch, assignment.version) <= (held.epoch, held.version):
+            return False
+        self._assignment = assignment
+        self.grants.deal(assignment.ranges, first=assignment.first_range, living=self._engines.living())
+        self._assignment_revision = self.revise()
+        return True
+
+    def stop(self, reason: str, *, grace_ns: int) -> bool:
+        """Stop the load whatever the master says, now and later; return False if it stops as soon already."""
+        if self._stop_reason and grace_ns >= self._stop_grace_ns:
+            return False
+        self._stop_reason = self._stop_reason or reason
+        self._stop_grace_ns = grace_ns
+        self.revise()
+        return True
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the load was stopped here, nothing if it was not."""
+        return self._stop_reason
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether both registers hold something, so that engines can be told what to do."""
+        return self.common is not None and self._assignment is not None
+
+    def know_offset(self, offset_ns: int) -> bool:
+        """Learn the master's clock minus this one; return whether engines waited for it."""
+        waited = self.common is not None and self._start_here() is None
+        self._offset_ns = offset_ns
+        return waited
+
+    def revise(self) -> int:
+        """Number what is wanted now anew, as engines apply only what is newer; return the number."""
+        self._revision += 1
+        return self._revision
+
+    def look_for_applied(self) -> bool:
+        """Update what every engine has applied; return whether it has changed."""
+        before = (self.applied, self.applied_assignment)
+        if self.common is not None and self._engines.have_applied(self._common_revision):
+            self.applied = self.common.held
+        if self._assignment is not None and self._engines.have_applied(self._assignment_revision):
+            self.applied_assignment = self._assignment.version
+        return before != (self.applied, self.applied_assignment)
+
+    def orders(self, views: Iterable[EngineView]) -> list[Configure]:
+        """Return what engines are told now; nothing while a register is empty or the master's clock unknown."""
+        common, assignment, start_at_ns = self.common, self._assignment, self._start_here()
+        if common is None or assignment is None or start_at_ns is None:
+            return []
+        run_order, reason, grace_ns = common.run_order, common.stop_reason, common.graceful_stop_ns
+        if self._stop_reason:
+            run_order, reason, grace_ns = RunOrder.STOPPED, self._stop_reason, min(grace_ns, self._stop_grace_ns)
+        told = []
+        for view in views:
+            first_range, ranges = self.grants.of(view.engine)
+            told.append(
+                Configure(
+                    engine=view.engine,
+                    start=view.start,
+                    revision=self._revision,
+                    body=common.body,
+                    run_order=run_order,
+                    start_at_ns=start_at_ns,
+                    slot=slot_of(assignment.slot, view.engine, assignment.slots),
+                    slots=assignment.slots * self._engines.expected,
+                    ranges=ranges,
+                    first_range=first_range,
+                    stop_reason=reason,
+                    graceful_stop_ns=grace_ns,
+                )
+            )
+        return told
+
+    def _start_here(self) -> int | None:
+        """Return the common start on this machine's clock, 0 without one; None while the master's clock is unknown.
+
+        Converted once: a better offset that comes later must not move a start that engines know already.
+        """
+        if self.common is None or not self.common.start_at_ns:
+            return 0
+        key = (self.common.held.version.epoch, self.common.start_at_ns)
+        if key not in self._starts and self._offset_ns is not None:
+            self._starts[key] = self.common.start_at_ns - self._offset_ns
+        return self._starts.get(key)

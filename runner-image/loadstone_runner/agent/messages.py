@@ -1,0 +1,218 @@
+"""Turn what masters and engines send an agent into checked values, and the agent's words into messages. No I/O here.
+
+The other direction, the master's, is `loadstone_protocol.coordination`.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.message import DecodeError
+
+from loadstone_core.register import Held, Version
+from loadstone_protocol.codec import (
+    WireError,
+    counters_to_message,
+    ranges_from_messages,
+    ranges_to_messages,
+    stream_id_to_message,
+)
+from loadstone_protocol.messages import EngineStage, RefusalCode, RunOrder
+from loadstone_protocol.v1 import coordination_pb2, engine_pb2, statistics_pb2
+from loadstone_protocol.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
+from loadstone_runner.agent.effects import Assignment, Common, Configure, EngineStatus
+from loadstone_runner.agent.ledger import Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from loadstone_protocol.messages import EngineEnd, Peer
+
+TAIL_MAX: Final = 4_096
+
+_RUN_ORDERS: Final = {
+    engine_pb2.READY_STATE: RunOrder.READY,
+    engine_pb2.RUNNING_STATE: RunOrder.RUNNING,
+    engine_pb2.STOPPED_STATE: RunOrder.STOPPED,
+}
+_RUN_STATES: Final = {order: state for state, order in _RUN_ORDERS.items()}
+_STAGES: Final = {
+    engine_pb2.EngineStatus.LOADING: EngineStage.LOADING,
+    engine_pb2.EngineStatus.READY: EngineStage.READY,
+    engine_pb2.EngineStatus.RUNNING: EngineStage.RUNNING,
+    engine_pb2.EngineStatus.STOPPING: EngineStage.STOPPING,
+    engine_pb2.EngineStatus.ENDED: EngineStage.ENDED,
+}
+_REFUSALS: Final = {
+    coordination_pb2.Refused.WRONG_RUN: RefusalCode.WRONG_RUN,
+    coordination_pb2.Refused.FENCED: RefusalCode.FENCED,
+    coordination_pb2.Refused.PROTOCOL: RefusalCode.PROTOCOL,
+    coordination_pb2.Refused.RUN_OVER: RefusalCode.RUN_OVER,
+    coordination_pb2.Refused.UNEXPECTED: RefusalCode.UNEXPECTED,
+}
+
+
+def common_from_message(message: coordination_pb2.Config) -> Common:
+    """Return a common configuration; raise WireError if its body is none or asks for what is not known here."""
+    try:
+        body = coordination_pb2.CommonBody.FromString(message.body)
+    except DecodeError as error:
+        raise WireError("the body of a configuration is none") from error
+    run_order = _RUN_ORDERS.get(body.run_state)
+    if run_order is None:
+        raise WireError(f"a configuration asks for the run state {body.run_state}, which is not known here")
+    if body.graceful_stop_ns < 0 or body.start_at_ns < 0 or (run_order is RunOrder.RUNNING and not body.start_at_ns):
+        raise WireError("a configuration's times are not negative, and Running has a start")
+    return Common(
+        held=Held(Version(message.version.epoch, message.version.revision), message.sha256.hex()),
+        is_intact=sha256(message.body).digest() == message.sha256,
+        run_order=run_order,
+        script_digest=body.script_digest,
+        start_at_ns=body.start_at_ns,
+        stop_reason=body.stop_reason,
+        graceful_stop_ns=body.graceful_stop_ns,
+        body=message.body,
+    )
+
+
+def assignment_from_message(message: coordination_pb2.Assignment) -> Assignment:
+    """Return a worker's assignment; raise WireError if its version, its slot or its ranges cannot be meant."""
+    if not message.version or message.slot >= message.slots:
+        raise WireError("an assignment's version is counted from 1, and its slot is below the number of slots")
+    return Assignment(
+        epoch=message.epoch,
+        version=message.version,
+        slot=message.slot,
+        slots=message.slots,
+        ranges=ranges_from_messages(message.ranges),
+        first_range=message.first_range,
+    )
+
+
+def refusal_from_message(message: coordination_pb2.Refused) -> RefusalCode:
+    """Return why a master does not take this agent in; a code of a later version is taken as UNEXPECTED."""
+    return _REFUSALS.get(message.code, RefusalCode.UNEXPECTED)
+
+
+def status_from_message(message: engine_pb2.EngineStatus) -> EngineStatus:
+    """Return what an agent decides by; an engine that does not say how far it is, is loading."""
+    return EngineStatus(
+        stage=_STAGES.get(message.stage, EngineStage.LOADING),
+        users=message.users,
+        applied_revision=message.applied_revision,
+        ranges_taken=message.ranges_taken,
+    )
+
+
+def piece_of(state: statistics_pb2.StreamState) -> Piece:
+    """Take a state apart: histograms stay encoded. Raise WireError without a sequence."""
+    if not state.sequence:
+        raise WireError("a stream's states are counted from 1")
+    series = {
+        each.key.SerializeToString(deterministic=True): statistics_pb2.StreamState(series=[each]).SerializeToString()
+        for each in state.series
+    }
+    head = statistics_pb2.StreamState(
+        stream=state.stream,
+        sequence=state.sequence,
+        second=state.second,
+        counters=state.counters,
+        errors=state.errors,
+        users=state.users,
+        final=state.final,
+        first_start_ns=state.first_start_ns,
+    )
+    return Piece(state.sequence, head.SerializeToString(), series)
+
+
+def whole_state(encoded: bytes) -> coordination_pb2.StatisticsFrame:
+    """Return the frame of a whole state as the ledger has it."""
+    state = statistics_pb2.StreamState.FromString(encoded)
+    state.full = True
+    return coordination_pb2.StatisticsFrame(state=state)
+
+
+def peer_message(peer: Peer) -> coordination_pb2.Peer:
+    """Return the message of who this agent is."""
+    return coordination_pb2.Peer(
+        run_uid=peer.run_uid, worker=peer.worker, attempt=peer.attempt, boot=peer.boot, pod=peer.pod
+    )
+
+
+def hello_message(
+    peer: Peer, *, version: str, script_digest: str, engines: int, applied: Held | None, highest_epoch: int
+) -> coordination_pb2.AgentMessage:
+    """Return the first words on a control stream."""
+    return coordination_pb2.AgentMessage(
+        hello=coordination_pb2.Hello(
+            peer=peer_message(peer),
+            protocol_major=PROTOCOL_MAJOR,
+            protocol_minor=PROTOCOL_MINOR,
+            version=version,
+            script_digest=script_digest,
+            engines=engines,
+            applied=_version(applied),
+            highest_epoch=highest_epoch,
+        )
+    )
+
+
+def end_message(end: EngineEnd) -> coordination_pb2.EngineEnd:
+    """Return how an engine ended."""
+    return coordination_pb2.EngineEnd(
+        stream=stream_id_to_message(end.stream),
+        clean=end.is_clean,
+        counters_known=end.counters is not None,
+        counters=counters_to_message(end.counters) if end.counters is not None else None,
+        exit_code=end.exit_code,
+        signal=end.signal,
+        tail=end.tail[-TAIL_MAX:],
+        out_of_memory=end.is_out_of_memory,
+        final_sequence=end.final_sequence,
+    )
+
+
+def bye_message(ends: Iterable[EngineEnd], reason: str) -> coordination_pb2.AgentMessage:
+    """Return the last words."""
+    return coordination_pb2.AgentMessage(
+        bye=coordination_pb2.Bye(engines=[end_message(end) for end in ends], reason=reason)
+    )
+
+
+def ping_message(sent_ns: int) -> coordination_pb2.AgentMessage:
+    """Return a question for the master's clock."""
+    return coordination_pb2.AgentMessage(ping=coordination_pb2.Ping(sent_ns=sent_ns))
+
+
+def config_message(told: Configure, *, worker: int, attempt: int) -> engine_pb2.ToEngine:
+    """Return what an engine is told: the load and what setup returned go through as they came."""
+    body = coordination_pb2.CommonBody.FromString(told.body)
+    return engine_pb2.ToEngine(
+        config=engine_pb2.EngineConfig(
+            revision=told.revision,
+            load=body.load,
+            run_state=_RUN_STATES[told.run_order],
+            start_at_ns=told.start_at_ns,
+            slot=told.slot,
+            slots=told.slots,
+            ranges=ranges_to_messages(told.ranges),
+            first_range=told.first_range,
+            stop_reason=told.stop_reason,
+            graceful_stop_ns=told.graceful_stop_ns,
+            setup_json=body.setup_json,
+            worker=worker,
+            attempt=attempt,
+        )
+    )
+
+
+def received_message(sequence: int) -> engine_pb2.ToEngine:
+    """Return the answer to a state: the agent holds it."""
+    return engine_pb2.ToEngine(ack=engine_pb2.StateAck(received=sequence))
+
+
+def _version(held: Held | None) -> coordination_pb2.Version | None:
+    if held is None:
+        return None
+    return coordination_pb2.Version(epoch=held.version.epoch, revision=held.version.revision)

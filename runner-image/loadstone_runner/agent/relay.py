@@ -1,0 +1,173 @@
+"""Stand between engines and master: keep what engines report, pass it on, pass configurations down.
+
+Decisions are the session's; the sockets are `transport`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loadstone_core.errors import WorldError
+from loadstone_core.stats.stream import Counters, read_counters
+from loadstone_protocol.codec import WireError
+from loadstone_protocol.messages import EngineStage
+from loadstone_protocol.v1 import coordination_pb2, engine_pb2
+from loadstone_runner.agent import messages
+from loadstone_runner.agent.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from loadstone_protocol.v1 import statistics_pb2
+    from loadstone_runner.agent.effects import Configure, Summary
+    from loadstone_runner.agent.session import Session
+    from loadstone_runner.transport.local.engines import EngineLink
+
+Stream = tuple[int, int]  # (engine, start)
+
+
+class Relay:
+    """The engines' side of an agent, an EngineListener.
+
+    Attributes:
+        bad_messages: how many messages of engines were refused.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        worker: int,
+        attempt: int,
+        socket_dir: str,
+        report: Callable[[coordination_pb2.StatisticsFrame], None],
+        react: Callable[[], None],
+    ) -> None:
+        """Begin without engines; `report` sends a frame up, `react` carries out what the session wants done."""
+        self.bad_messages = 0
+        self._session = session
+        self._worker = worker
+        self._attempt = attempt
+        self._socket_dir = Path(socket_dir)
+        self._report = report
+        self._react = react
+        self._links: dict[Stream, EngineLink] = {}
+        self._ledgers: dict[Stream, Ledger] = {}
+        self._statuses: dict[Stream, engine_pb2.EngineStatus] = {}
+        self._scripts: dict[Stream, engine_pb2.ScriptReport] = {}
+
+    def on_hello(self, link: EngineLink) -> None:
+        """Begin with an engine; one that is no engine of this worker is sent away."""
+        if link.hello.role != engine_pb2.ENGINE_ROLE_ENGINE or not self._session.join(link.engine, link.start):
+            self.bad_messages += 1
+            link.close()
+            return
+        self._links[_stream(link)] = link
+        self._react()
+
+    def on_message(self, link: EngineLink, message: engine_pb2.EngineMessage) -> None:
+        """Keep and pass on what an engine says; what cannot be meant is counted and dropped."""
+        if self._links.get(_stream(link)) is not link:
+            return
+        match message.WhichOneof("kind"):
+            case "state":
+                self._hold(link, message.state)
+            case "status":
+                self._statuses[_stream(link)] = message.status
+                self._session.report(link.engine, link.start, messages.status_from_message(message.status))
+            case "script":
+                self._scripts[_stream(link)] = message.script
+                self._session.hear_script()
+            case _:
+                self.bad_messages += 1
+        self._react()
+
+    def on_gone(self, link: EngineLink) -> None:
+        """Note that an engine's newest connection has ended."""
+        if self._links.get(_stream(link)) is link:
+            del self._links[_stream(link)]
+            self._session.part(link.engine, link.start, _boottime_ns())
+            self._react()
+
+    def configure(self, told: Configure) -> None:
+        """Tell an engine what is wanted of it."""
+        link = self._links.get((told.engine, told.start))
+        if link is not None:
+            link.send(messages.config_message(told, worker=self._worker, attempt=self._attempt))
+
+    def whole_states(self, engine: int | None = None) -> list[coordination_pb2.StatisticsFrame]:
+        """Return the whole state of every stream, or of one engine's."""
+        return [
+            messages.whole_state(ledger.whole())
+            for (number, _), ledger in self._ledgers.items()
+            if ledger.sequence and engine in {None, number}
+        ]
+
+    def summaries(self, summary: Summary) -> Iterator[coordination_pb2.EngineSummary]:
+        """Yield what a heartbeat says of each engine; of its script only until it is ready."""
+        for stream in summary.engines:
+            status = self._statuses.get(stream)
+            is_loading = status is None or messages.status_from_message(status).stage is EngineStage.LOADING
+            yield coordination_pb2.EngineSummary(
+                engine=stream[0],
+                start=stream[1],
+                status=status,
+                script=self._scripts.get(stream) if is_loading else None,
+                started_at_ns=summary.started_at_ns.get(stream, 0),
+            )
+
+    def counters(self, engine: int, start: int) -> Counters | None:
+        """Return what an engine's counters file says; None if it cannot be known.
+
+        An engine that never connected and left no file has sent nothing.
+        """
+        path = self._socket_dir / f"engine-{engine}-{start}.counters"
+        with contextlib.suppress(OSError, WorldError):
+            return read_counters(path.read_bytes())
+        return None if path.exists() or (engine, start) in self._statuses else Counters()
+
+    def all_counters(self) -> Counters:
+        """Return the sum of what is known of all engines now."""
+        known = [self.counters(view.engine, view.start) or Counters() for view in self._session.engines]
+        return Counters(
+            started=sum(each.started for each in known), completed=sum(each.completed for each in known)
+        )
+
+    def engine_memory_bytes(self) -> int:
+        """Return the engines' memory as they know it."""
+        return sum(status.memory_bytes for status in self._statuses.values())
+
+    def largest_lag_ns(self) -> int:
+        """Return the largest loop lag of the engines' last second."""
+        return max((status.loop_lag_ns for status in self._statuses.values()), default=0)
+
+    def _hold(self, link: EngineLink, state: statistics_pb2.StreamState) -> None:
+        # Who it is from is what the connection says, never what the engine writes.
+        state.stream.worker, state.stream.attempt = self._worker, self._attempt
+        state.stream.engine, state.stream.start = link.engine, link.start
+        try:
+            piece = messages.piece_of(state)
+        except WireError:
+            self.bad_messages += 1
+            return
+        if self._ledgers.setdefault(_stream(link), Ledger()).put(piece):
+            self._session.hold(
+                link.engine,
+                link.start,
+                sequence=state.sequence,
+                is_final=state.final,
+                first_start_ns=state.first_start_ns,
+            )
+            self._report(coordination_pb2.StatisticsFrame(state=state))
+        link.send(messages.received_message(state.sequence))
+
+
+def _stream(link: EngineLink) -> Stream:
+    return link.engine, link.start
+
+
+def _boottime_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

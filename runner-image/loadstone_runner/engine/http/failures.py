@@ -1,0 +1,51 @@
+"""The closed list of what can go wrong with a request. Statuses are no part of it, nor is deciding what is recorded."""
+
+from __future__ import annotations
+
+import errno
+from enum import StrEnum
+from typing import Final
+
+
+class FailureKind(StrEnum):
+    """Why a request got no whole answer, in the words of statistics, checks and documentation."""
+
+    DNS = "dns"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    CONNECT_TIMEOUT = "connect timeout"
+    TLS = "tls"
+    NO_FILES = "too many open files"
+    NO_PORTS = "no free port"
+    RESET = "reset"
+    TIMEOUT = "timeout"
+    TRUNCATED = "truncated"
+    PROTOCOL = "protocol"
+    TOO_LARGE = "too large"
+    TOO_MANY_REDIRECTS = "too many redirects"
+    INTERRUPTED = "interrupted"
+
+
+class ExchangeError(Exception):
+    """A request failed in a way that has a name."""
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+_BY_ERRNO: Final = {
+    errno.ECONNREFUSED: FailureKind.REFUSED,
+    errno.ECONNRESET: FailureKind.RESET,
+    errno.ECONNABORTED: FailureKind.RESET,
+    errno.EPIPE: FailureKind.RESET,
+    errno.ETIMEDOUT: FailureKind.CONNECT_TIMEOUT,
+    errno.EMFILE: FailureKind.NO_FILES,
+    errno.ENFILE: FailureKind.NO_FILES,
+    errno.EADDRNOTAVAIL: FailureKind.NO_PORTS,
+}
+
+
+def kind_of_connect_error(number: int) -> FailureKind:
+    """Return the failure that an errno of socket or connect stands for; unknown ones are `unreachable`."""
+    return _BY_ERRNO.get(number, FailureKind.UNREACHABLE)

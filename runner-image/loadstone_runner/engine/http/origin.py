@@ -1,0 +1,122 @@
+"""Split URLs into where to connect and what to ask for. No I/O, no names are looked up."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+from urllib.parse import quote, urljoin, urlsplit
+
+_PORTS: Final = {"http": 80, "https": 443}
+_PLAIN_TARGET: Final = re.compile(r"[!-~]*\Z")
+_ORIGINS_MAX: Final = 4_096
+
+
+class Origin:
+    """Where requests of one scheme, host and port go. There is one object of each, so identity is equality.
+
+    Attributes:
+        host: name or address, without brackets, in lower case.
+        port: of TCP.
+        is_tls: whether the scheme is https.
+        authority: as the Host header says it, without the scheme's own port.
+    """
+
+    __slots__ = ("authority", "host", "is_tls", "port")
+
+    def __init__(self, scheme: str, host: str, port: int) -> None:
+        self.is_tls = scheme == "https"
+        self.host = host
+        self.port = port
+        name = f"[{host}]" if ":" in host else host
+        self.authority = name if port == _PORTS[scheme] else f"{name}:{port}"
+
+    def __str__(self) -> str:
+        return f"{'https' if self.is_tls else 'http'}://{self.authority}"
+
+
+class Place(NamedTuple):
+    """Where one request goes.
+
+    Attributes:
+        origin: to connect to.
+        target: path and query as they are sent.
+        url: the whole, for people.
+    """
+
+    origin: Origin
+    target: str
+    url: str
+
+    @property
+    def path(self) -> str:
+        """The path without its query."""
+        return self.target.partition("?")[0]
+
+
+_origins: dict[tuple[str, str, int], Origin] = {}
+
+
+def place_of(base: str, path: str) -> Place:
+    """Return where a path below `base` is, or a whole URL.
+
+    A path is appended to the path of the base, as `target: http://host/api` and `/orders` mean `/api/orders`. Spaces
+    and what is not ASCII are percent-encoded; a fragment is dropped.
+
+    Raises:
+        ValueError: there is no usable URL.
+    """
+    if "://" in path.partition("?")[0]:
+        url = path
+    elif not base:
+        raise ValueError(f"{path!r} is no URL and there is no target: set load.target, or `host` in the User class")
+    else:
+        url = base.rstrip("/") + ("" if path.startswith(("/", "?")) or not path else "/") + path
+    return _place_of_url(url)
+
+
+def place_after_redirect(place: Place, location: str) -> Place:
+    """Return where a Location header points to.
+
+    Raises:
+        ValueError: it is no http or https URL.
+    """
+    return _place_of_url(urljoin(place.url, location))
+
+
+def _place_of_url(url: str) -> Place:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{url!r} is no URL: {error}") from error
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise ValueError(f"{url!r} is no http or https URL")
+    host = _ascii_host(parts.hostname)
+    origin = _origin(parts.scheme, host, _PORTS[parts.scheme] if port is None else port)
+    target = _encoded(parts.path or "/") + (f"?{_encoded(parts.query)}" if parts.query else "")
+    return Place(origin, target, f"{origin}{target}")
+
+
+def _origin(scheme: str, host: str, port: int) -> Origin:
+    key = (scheme, host, port)
+    held = _origins.get(key)
+    if held is None:
+        if len(_origins) >= _ORIGINS_MAX:
+            _origins.clear()
+        held = _origins[key] = Origin(scheme, host, port)
+    return held
+
+
+def _ascii_host(host: str) -> str:
+    if host.isascii():
+        if not _PLAIN_TARGET.match(host):
+            raise ValueError(f"{host!r} is no host name")
+        return host
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(f"{host!r} is no host name: {error}") from error
+
+
+def _encoded(text: str) -> str:
+    return text if _PLAIN_TARGET.match(text) else quote(text, safe="!#$%&'()*+,/:;=?@[]~")

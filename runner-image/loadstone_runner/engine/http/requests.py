@@ -1,0 +1,91 @@
+"""Write requests as bytes: head and body, RFC 9112. No I/O."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from loadstone_runner.engine.http.origin import Place
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_VALUE: Final = re.compile(r"[^\r\n\0]*\Z")
+_BODY_METHODS: Final = frozenset({"POST", "PUT", "PATCH"})
+
+OWN_HEADERS: Final[Mapping[str, str]] = {"User-Agent": "loadstone", "Accept": "*/*"}
+
+
+def write_head(method: str, place: Place, headers: Mapping[str, str | None]) -> bytes:
+    """Return the head of a request up to and with its empty line.
+
+    `headers` take the place of the client's own of the same name, whatever the case; None leaves one out.
+
+    Raises:
+        ValueError: a method or header that would break the head.
+    """
+    if not _TOKEN.match(method):
+        raise ValueError(f"{method!r} is no HTTP method")
+    fields = {"host": ("Host", place.origin.authority)}
+    fields |= {name.lower(): (name, value) for name, value in OWN_HEADERS.items()}
+    for name, value in headers.items():
+        if value is None:
+            fields.pop(name.lower(), None)
+        else:
+            fields[name.lower()] = (name, _checked(name, value))
+    lines = [f"{method} {place.target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.values())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def write_body(method: str, json: Any, data: Any) -> tuple[bytes, dict[str, str]]:
+    """Return a body and the headers that describe it.
+
+    Args:
+        method: POST, PUT and PATCH say that their body is empty, others say nothing.
+        json: a value to be sent as JSON; None: there is none.
+        data: bytes, text, or a mapping to be sent as a form.
+
+    Raises:
+        ValueError: both are given, or json is no JSON.
+        TypeError: data is something else.
+    """
+    if json is not None and data is not None:
+        raise ValueError("give either json or data")
+    if json is not None:
+        from json import dumps
+
+        content = dumps(json, separators=(",", ":"), allow_nan=False).encode()
+        kind = {"Content-Type": "application/json"}
+    elif data is None:
+        return b"", ({"Content-Length": "0"} if method in _BODY_METHODS else {})
+    else:
+        content, kind = _data(data)
+    return content, {**kind, "Content-Length": str(len(content))}
+
+
+def with_query(path: str, params: Any) -> str:
+    """Return a path with query parameters added to those that it has."""
+    added = urlencode(params, doseq=True)
+    if not added:
+        return path
+    return f"{path}{'&' if '?' in path else '?'}{added}"
+
+
+def _data(data: Any) -> tuple[bytes, dict[str, str]]:
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data), {}
+    if isinstance(data, str):
+        return data.encode(), {"Content-Type": "text/plain; charset=utf-8"}
+    if isinstance(data, dict):
+        return urlencode(data, doseq=True).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
+    raise TypeError(f"data must be bytes, text or a mapping, not {type(data).__name__}")
+
+
+def _checked(name: str, value: object) -> str:
+    if not _TOKEN.match(name):
+        raise ValueError(f"{name!r} is no name of a header")
+    if not isinstance(value, str) or not _VALUE.match(value):
+        raise ValueError(f"the header {name} must be text without line breaks, not {value!r}")
+    return value

@@ -1,0 +1,123 @@
+"""Count and record what users do, in the order that keeps the counters true at any instant. No waiting, no sockets.
+
+After a SIGKILL only the counter file is left, and it must hold then that
+`completed - unsent - ambiguous <= counted by the target <= started - unsent`. So a request is started before its first
+byte, unsent and ambiguous are counted before completed, and completed comes after the sample is recorded.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import TYPE_CHECKING, Final
+
+from loadstone_core.stats.recorder import Recorder
+from loadstone_runner.engine.counters import (
+    AMBIGUOUS,
+    COMPLETED,
+    ITERATIONS_COMPLETED,
+    ITERATIONS_STARTED,
+    STARTED,
+    UNSENT,
+    CounterFile,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+log = logging.getLogger("loadstone.engine")
+
+EXCEPTION: Final = "exception"
+_LABELS_MAX: Final = 32
+_TEXT_MAX: Final = 256
+_TRACEBACKS_MAX: Final = 100
+
+
+class Instruments:
+    """Everything that one engine measures. The `Instruments` that a script's `check` finds.
+
+    Attributes:
+        recorder: of the samples.
+        counters: that survive.
+    """
+
+    __slots__ = ("_seen_tracebacks", "counters", "recorder", "slots")
+
+    def __init__(self, counters: CounterFile) -> None:
+        self.recorder = Recorder()
+        self.counters = counters
+        self.slots = counters.slots
+        self._seen_tracebacks: set[tuple[str, str]] = set()
+
+    def begin_request(self) -> None:
+        """Count a request as started; to be called before anything of it can leave."""
+        self.slots[STARTED] += 1
+
+    def end_request(  # noqa: PLR0913 the fields of one sample
+        self,
+        *,
+        method: str,
+        name: str,
+        latency_ns: int,
+        service_ns: int,
+        error: str | None,
+        message: str,
+        unsent: bool,
+        ambiguous: bool,
+        interrupted: bool,
+        sent: int,
+        received: int,
+    ) -> None:
+        """Record a request that was begun, and count it as completed. `error` is None for a success, else its kind."""
+        name = name if len(name) <= _TEXT_MAX else name[:_TEXT_MAX]
+        self.recorder.request(
+            method=method,
+            name=name,
+            latency_ns=latency_ns,
+            service_ns=service_ns,
+            failed=error is not None,
+            unsent=unsent,
+            ambiguous=ambiguous,
+            interrupted=interrupted,
+            sent=sent,
+            received=received,
+        )
+        slots = self.slots
+        if error is not None:
+            self.recorder.error(error[:_TEXT_MAX], message, name)
+            if unsent:
+                slots[UNSENT] += 1
+            elif ambiguous:
+                slots[AMBIGUOUS] += 1
+        slots[COMPLETED] += 1
+
+    def begin_iteration(self) -> None:
+        """Count an iteration as started."""
+        self.slots[ITERATIONS_STARTED] += 1
+
+    def end_iteration(self, name: str, duration_ns: int, *, failed: bool, interrupted: bool) -> None:
+        """Record an iteration that was begun, and count it as completed unless it was cut off."""
+        self.recorder.iteration(name, duration_ns, failed=failed, interrupted=interrupted)
+        if not interrupted:
+            self.slots[ITERATIONS_COMPLETED] += 1
+
+    def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
+        """Record a check."""
+        self.recorder.check(name[:_TEXT_MAX], ok, _label_pairs(labels) if labels else ())
+
+    def exception(self, error: BaseException, name: str) -> None:
+        """Count an exception of user code in `name`; the first of each kind is logged with its traceback."""
+        text = f"{type(error).__name__}: {error}"
+        self.recorder.error(EXCEPTION, text, name)
+        frames = traceback.extract_tb(error.__traceback__, limit=-1)
+        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+        kind = (type(error).__name__, place)
+        if kind in self._seen_tracebacks or len(self._seen_tracebacks) >= _TRACEBACKS_MAX:
+            return
+        self._seen_tracebacks.add(kind)
+        log.error("User code raised in %s", name, exc_info=error)
+
+
+def _label_pairs(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    pairs = sorted((str(name)[:_TEXT_MAX], str(value)[:_TEXT_MAX]) for name, value in labels.items())
+    return tuple(pairs[:_LABELS_MAX])

@@ -1,0 +1,269 @@
+"""Live the life of one user of a native script: start, iterations and pauses, stop.
+
+How many users there are belongs to `population`, when iterations are due to its models.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import accumulate
+from random import random
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+import gevent
+from gevent import get_hub
+
+from loadstone_runner.engine.http.client import HttpClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loadstone import User
+    from loadstone_runner.engine.http.client import Written
+    from loadstone_runner.engine.http.resolution import Resolver
+    from loadstone_runner.engine.instruments import Instruments
+
+_PAUSE_MAX_SECONDS: Final = 1e9
+# After a pause that could not be found out: neither a busy loop nor the end of the user.
+_PAUSE_AFTER_ERROR_SECONDS: Final = 1.0
+
+
+class Turn(NamedTuple):
+    """One iteration to be done.
+
+    Attributes:
+        number: see `User.iteration`.
+        due_ns: when it should start, on the monotonic clock; 0: whenever the user comes to it.
+    """
+
+    number: int
+    due_ns: int
+
+
+class Turns(Protocol):
+    """Where users get their iterations from: the model of the load.
+
+    Attributes:
+        has_pauses: whether users wait between iterations.
+    """
+
+    has_pauses: bool
+
+    def next_turn(self, seat: Seat) -> Turn | None:
+        """Return the next iteration of a user, waiting for it if need be; None: there is none any more."""
+        ...
+
+    def started(self, begin_ns: int, due_ns: int) -> None:
+        """Hear that an iteration has begun."""
+        ...
+
+    def abandoned(self, turn: Turn) -> None:
+        """Hear that an iteration was handed to a user that has ended without beginning it."""
+        ...
+
+
+class Role:
+    """What all users of one class have in common, worked out once."""
+
+    __slots__ = ("_cumulative", "_tasks", "_total", "made", "name", "wait")
+
+    def __init__(self, made: type[User]) -> None:
+        self.made = made
+        self.name = made.__name__
+        self.wait: Callable[[Any], float] = made.wait
+        self._tasks = [(f"{self.name}.{task.name}", task.function) for task in made.tasks]
+        self._cumulative = list(accumulate(task.weight for task in made.tasks))
+        self._total = self._cumulative[-1]
+
+    def choose(self) -> tuple[str, Callable[[Any], object]]:
+        """Return name and function of a task, each as often as its weight says."""
+        tasks = self._tasks
+        if len(tasks) == 1:
+            return tasks[0]
+        return tasks[bisect_right(self._cumulative, random() * self._total)]  # noqa: S311 no secret
+
+
+class Scene(NamedTuple):
+    """What all users of one engine share.
+
+    Attributes:
+        roles: the script's classes.
+        target: of the LoadTest; empty: each class's own `host`.
+        setup_data: what setup returned.
+        written: requests by target, see `HttpClient`.
+    """
+
+    roles: tuple[Role, ...]
+    target: str
+    setup_data: Any
+    instruments: Instruments
+    resolver: Resolver
+    written: dict[str, dict[tuple[str, str], Written]]
+
+    def client_for(self, target: str) -> HttpClient:
+        """Return a new client whose paths are relative to a target."""
+        shared = self.written.setdefault(target, {})
+        return HttpClient(target, self.instruments, self.resolver, shared=shared)
+
+
+class Seat:
+    """One user's place in the population.
+
+    Attributes:
+        index: of the seat in this engine.
+        is_retired: no further iteration is wanted of it.
+        has_quit: its user has ended by itself: by `stop()`, or by an error in on_start.
+        work: the next iteration, in models that hand them out.
+        greenlet: that lives the life.
+    """
+
+    __slots__ = (
+        "_instruments", "_is_killed", "_number", "_rests", "_role", "_scene", "_turns", "client", "count", "greenlet",
+        "has_quit", "index", "is_retired", "work",
+    )  # fmt: skip
+
+    def __init__(self, index: int, number: int, *, role: Role, scene: Scene, turns: Turns) -> None:
+        self.index = index
+        self.is_retired = False
+        self.has_quit = False
+        self.work: Turn | None = None
+        self.count = 0  # iterations begun
+        self._number = number
+        self._role = role
+        self._scene = scene
+        self._turns = turns
+        self._instruments = scene.instruments
+        self._is_killed = False
+        self._rests = False
+        self.client = scene.client_for(scene.target or role.made.host or "")
+        self.greenlet = gevent.spawn(self._live)
+
+    def retire(self) -> None:
+        """Let the user end after its iteration; a pause ends now."""
+        self.is_retired = True
+        self.rouse()
+
+    def kill(self) -> None:
+        """End the running iteration now; a second time also on_stop."""
+        self.is_retired = True
+        self._is_killed = True
+        self.greenlet.kill(block=False)
+
+    def rest(self, seconds: float | None) -> None:
+        """Wait so long, or (None) until `rouse`."""
+        hub = get_hub()
+        self._rests = True
+        timer = None if seconds is None else hub.loop.timer(seconds)
+        if timer is not None:
+            timer.start(self._end_rest, update=True)
+        try:
+            while self._rests:
+                hub.switch()
+        finally:
+            self._rests = False
+            if timer is not None:
+                timer.close()
+
+    def rouse(self) -> None:
+        """End a rest, if there is one when the loop comes to it."""
+        get_hub().loop.run_callback(self._end_rest)
+
+    def _end_rest(self) -> None:
+        if self._rests:
+            self._rests = False
+            self.greenlet.switch()
+
+    def _live(self) -> None:
+        user: User | None = None
+        try:
+            user = self._start()
+            if user is None:
+                self.has_quit = True
+            else:
+                self._run(user)
+        except gevent.GreenletExit:
+            pass  # the end of the run: what it cut off is recorded where it was cut off
+        try:
+            if user is not None:
+                self._guard(user.on_stop, "on_stop")
+        except gevent.GreenletExit:
+            pass  # on_stop had its time
+        finally:
+            self.client.settle()
+            self.client.close()
+
+    def _start(self) -> User | None:
+        """Return the user, ready for its first iteration; None if the script's own code did not let it come so far."""
+        made: list[User] = []
+        if not self._guard(lambda: made.append(self._role.made()), "__init__"):
+            return None
+        user = made[0]
+        user.http = self.client
+        user.target = self._scene.target or self._role.made.host or ""
+        user.setup_data = self._scene.setup_data
+        user.number = self._number
+        return user if self._guard(user.on_start, "on_start") else None
+
+    def _run(self, user: User) -> None:
+        turns = self._turns
+        while (turn := turns.next_turn(self)) is not None:
+            exchanges = self.client.exchanges
+            self._iterate(user, turn)
+            if user.is_stopping:
+                self.has_quit = True
+                return
+            if turns.has_pauses and not self.is_retired:
+                self._pause(user)
+            if self.client.exchanges == exchanges:
+                # Nothing in it has waited for a socket, and the other users want to live, too.
+                gevent.sleep(0)
+
+    def _iterate(self, user: User, turn: Turn) -> None:
+        name, function = self._role.choose()
+        instruments, client = self._instruments, self.client
+        instruments.begin_iteration()
+        begin = user.iteration_start_ns = monotonic_ns()
+        user.iteration = turn.number
+        self.count += 1
+        planned = turn.due_ns or begin
+        client.start_delay_ns = begin - planned
+        self._turns.started(begin, planned)
+        failed = False
+        try:
+            function(user)
+        except BaseException as error:  # noqa: BLE001 sys.exit or a gevent.Timeout of the script must not end the user
+            if self._is_killed and isinstance(error, gevent.GreenletExit):
+                client.settle()
+                instruments.end_iteration(name, monotonic_ns() - planned, failed=False, interrupted=True)
+                raise
+            failed = True
+            instruments.exception(error, name)
+        client.settle()
+        client.start_delay_ns = 0
+        instruments.end_iteration(name, monotonic_ns() - planned, failed=failed, interrupted=False)
+
+    def _pause(self, user: User) -> None:
+        seconds = _PAUSE_AFTER_ERROR_SECONDS
+        try:
+            told = float(self._role.wait(user))
+            if not told >= 0:
+                raise ValueError(f"wait returned {told}; it must be seconds from 0 on")  # noqa: TRY301 counted like theirs
+            seconds = min(told, _PAUSE_MAX_SECONDS)
+        except (Exception, SystemExit) as error:
+            self._instruments.exception(error, f"{self._role.name}.wait")
+        if seconds > 0:
+            self.rest(seconds)
+
+    def _guard(self, function: Callable[[], object], what: str) -> bool:
+        """Call user code outside of iterations; return whether it went through."""
+        try:
+            function()
+        except BaseException as error:
+            if self._is_killed and isinstance(error, gevent.GreenletExit):
+                raise
+            self._instruments.exception(error, f"{self._role.name}.{what}")
+            return False
+        finally:
+            self.client.settle()
+        return True

@@ -1,0 +1,47 @@
+"""Make this process one that runs user code: it dies with its parent, and the standard library waits by gevent.
+
+Called once, first of all. No user code may have been imported before.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def prepare() -> None:
+    """Bind this process to its parent and patch the standard library."""
+    parent = os.getppid()
+    _die_with_parent(parent)
+    # Ctrl-C in a terminal reaches every process of its group; how a run ends is decided elsewhere.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _patch()
+    _log_to_stderr()
+
+
+def _die_with_parent(parent: int) -> None:
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it ended before the kernel knew
+
+
+def _patch() -> None:
+    from gevent import events, hub, monkey
+
+    # Looking for plug-ins of the patching reads the metadata of every installed distribution some thirty times, which
+    # is half of the start of an engine; gevent's own subscribers still hear everything.
+    events.notify_and_call_entry_points = events.notify
+    monkey.patch_all()
+    # sys.exit in a greenlet of the script's own would else be raised in the main greenlet and end the engine.
+    hub.Hub.SYSTEM_ERROR = ()
+
+
+def _log_to_stderr() -> None:
+    import logging
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

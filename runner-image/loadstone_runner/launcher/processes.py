@@ -1,0 +1,125 @@
+"""Start engines as processes that die with their parent, and find out how they ended. When to end them: `switch`."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+from loadstone_runner.launcher.tee import Output, Source, Tail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PR_SET_PDEATHSIG: Final = 1
+EXIT_NOT_STARTED: Final = 127
+_LIBC = ctypes.CDLL(None)
+
+
+class Engine:
+    """One process of one engine, and how it ended.
+
+    Attributes:
+        number: index of the engine in this worker.
+        start: how often it has been started, from 1.
+        sources: its outputs by descriptor.
+        was_killed: SIGKILL was sent from here, so a death by it says nothing about memory.
+        out_of_memory: the kernel killed it for want of memory.
+        status: what waitpid(2) gave; None while it lives.
+    """
+
+    __slots__ = ("number", "out_of_memory", "pid", "sources", "start", "status", "tail", "was_killed")
+
+    def __init__(self, number: int, *, start: int, pid: int) -> None:
+        self.number = number
+        self.start = start
+        self.pid = pid
+        self.tail = Tail()
+        self.sources: dict[int, Source] = {}
+        self.was_killed = False
+        self.out_of_memory = False
+        self.status: int | None = None
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, None if a signal ended it."""
+        if self.status is None or os.WIFSIGNALED(self.status):
+            return None
+        return os.waitstatus_to_exitcode(self.status)
+
+    @property
+    def signal(self) -> int | None:
+        """The number of the signal that ended it, None if none did."""
+        return os.WTERMSIG(self.status) if self.status is not None and os.WIFSIGNALED(self.status) else None
+
+    def terminate(self) -> None:
+        """Ask the process to end. What it has started itself is its own to end."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill the process with everything in its process group."""
+        self.was_killed = True
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def ended(self, status: int) -> None:
+        """Take note of the end: kill what it has left behind, pass on its last words."""
+        self.status = status
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        for fd, source in self.sources.items():
+            source.read_rest()
+            os.close(fd)
+        self.sources.clear()
+
+
+def start_engine(
+    number: int, *, command: Sequence[str], environment: Mapping[str, str], outputs: tuple[Output, Output]
+) -> Engine:
+    """Start an engine for the first time, with `outputs` (standard output and error) taking what it prints.
+
+    Raises:
+        OSError: no process or no pipe is to be had.
+    """
+    told = {**environment, "LOADSTONE_ENGINE": str(number), "LOADSTONE_START": "1"}
+    parent = os.getpid()
+    pipes = [os.pipe() for _ in outputs]
+    pid = os.fork()
+    if pid == 0:
+        _become(command, told, parent=parent, writers=[writer for _, writer in pipes])
+    engine = Engine(number, start=1, pid=pid)
+    for (reader, writer), output in zip(pipes, outputs, strict=True):
+        os.close(writer)
+        engine.sources[reader] = Source(reader, engine.tail, output)
+    return engine
+
+
+def _become(command: Sequence[str], environment: Mapping[str, str], *, parent: int, writers: Sequence[int]) -> None:
+    """Turn the child into the engine. It never returns: whatever goes wrong ends the child."""
+    try:
+        os.setpgid(0, 0)
+        # Kept over execve(2); it fires when the thread that forked ends, and the launcher has only one.
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(EXIT_NOT_STARTED)
+        # Python ignores it and a child would inherit that.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for target, writer in enumerate(writers, start=1):
+            os.dup2(writer, target)
+        os.execve(command[0], list(command), dict(environment))  # noqa: S606 no shell is wanted
+    except OSError as error:
+        os.write(2, f"launcher: cannot start {command[0]}: {error.strerror}\n".encode())
+    finally:
+        os._exit(EXIT_NOT_STARTED)
+
+
+def engine_command(role: str) -> tuple[str, ...]:
+    """Return the command line of an engine or director of this installation."""
+    return (sys.executable, "-m", "loadstone_runner", role)

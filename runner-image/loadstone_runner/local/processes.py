@@ -1,0 +1,76 @@
+"""Start, watch and end the processes of a local run. They die with their parent, whatever happens to it."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One process: what a container would be."""
+
+    role: str  # for people and file names: master, director, agent-0, worker-0
+    arguments: tuple[str, ...]  # of `python -m loadstone_runner`
+    environment: Mapping[str, str]
+    log_file: Path
+
+
+class Processes:
+    """The processes of one run."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, asyncio.subprocess.Process] = {}
+        self._logs: dict[str, Path] = {}
+
+    async def start(self, command: Command) -> None:
+        """Start `command` in a session of its own, so that Ctrl-C in the terminal reaches only its parent."""
+        with command.log_file.open("ab") as log:
+            self._held[command.role] = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "loadstone_runner",
+                *command.arguments,
+                env={**os.environ, **command.environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        self._logs[command.role] = command.log_file
+
+    def exit_code(self, role: str) -> int | None:
+        """Return how the process called `role` ended; None while it lives."""
+        return self._held[role].returncode
+
+    def tail(self, role: str, lines: int = 5) -> str:
+        """Return the last lines that the process called `role` wrote."""
+        text = self._logs[role].read_text(errors="replace").strip().splitlines()
+        return "\n".join(text[-lines:])
+
+    async def wait(self, role: str) -> int:
+        """Wait until the process called `role` has ended; return its exit code."""
+        return await self._held[role].wait()
+
+    async def end(self, grace_seconds: float) -> None:
+        """Wait for all processes; those that still live after `grace_seconds` are ended, then killed."""
+        for step in (None, signal.SIGTERM, signal.SIGKILL):
+            living = [process for process in self._held.values() if process.returncode is None]
+            if step is not None:
+                for process in living:
+                    process.send_signal(step)
+            if living:
+                await asyncio.wait([asyncio.ensure_future(process.wait()) for process in living], timeout=grace_seconds)
+
+
+def _die_with_parent() -> None:
+    """Run in the child before exec: the kernel kills it when the thread that started it ends (prctl(2))."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

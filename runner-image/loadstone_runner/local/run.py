@@ -1,0 +1,214 @@
+"""Bring one run from its plan to its outcome on this machine."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from loadstone_core.plan.model import RunPlan
+from loadstone_protocol.follower import Follower, MasterUnreachable
+from loadstone_protocol.v1 import control_pb2 as pb
+from loadstone_runner.local.folders import Folders, make_folders, read_address
+from loadstone_runner.local.processes import Command, Processes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+MASTER_START_SECONDS = 20.0
+END_SECONDS = 10.0
+LOOPBACK = "127.0.0.1:0"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalResult:
+    """How a local run ended."""
+
+    outcome: pb.RunOutcome
+    report: pb.RunReport
+    report_gzip: bytes  # empty when the master was lost
+
+
+@dataclass(slots=True)
+class LocalRun:
+    """One run: its plan, the script's files, and what the engines get as environment."""
+
+    plan: RunPlan
+    files: Mapping[str, bytes]
+    environment: Mapping[str, str]
+    on_report: Callable[[pb.RunReport], None]
+    keep_logs: bool = False
+    _stops: int = 0
+    _steered: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop(self) -> None:
+        """Ask for a stop: once, iterations may finish; twice, they get ten seconds."""
+        self._stops += 1
+        self._steered.set()
+
+    async def run(self) -> LocalResult:
+        """Start everything, follow the master to the outcome, keep the report, end everything."""
+        folders = make_folders(files=self.files, workers=self.plan.workers)
+        script = replace(self.plan.script, directory=str(folders.script))
+        folders.run_file.write_text(replace(self.plan, script=script).to_json())
+        processes = Processes()
+        try:
+            return await self._follow(folders, processes)
+        finally:
+            await asyncio.shield(processes.end(END_SECONDS))
+            if not self.keep_logs:
+                folders.remove()
+
+    async def _follow(self, folders: Folders, processes: Processes) -> LocalResult:
+        await processes.start(self._master(folders))
+        await processes.start(self._director(folders))
+        for worker in range(self.plan.workers):
+            await processes.start(self._launcher(folders, worker))
+        address = await self._address(folders, processes)
+        if address is None:
+            return _master_lost(self.plan, pb.RunReport(), processes.tail("master"))
+        for worker in range(self.plan.workers):
+            await processes.start(self._agent(folders, worker, address))
+        identity = self.plan.run
+        follower = Follower(address, identity.uid, identity.epoch)
+        steering = asyncio.create_task(self._steer(follower))
+        try:
+            return await self._watch(follower, processes)
+        finally:
+            steering.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await steering
+            await follower.close()
+
+    async def _watch(self, follower: Follower, processes: Processes) -> LocalResult:
+        """Pass reports on until one holds the outcome. A master that has ended before is lost."""
+        newest = pb.RunReport()
+        while True:
+            async for report in self._reports(follower, processes):
+                newest = report
+                self.on_report(report)
+                if report.HasField("outcome"):
+                    gzip_json = await follower.fetch_report()
+                    await follower.stored(report.outcome.report_sha256)
+                    return LocalResult(outcome=report.outcome, report=report, report_gzip=gzip_json)
+            if processes.exit_code("master") is not None:
+                return _master_lost(self.plan, newest, processes.tail("master"))
+            await asyncio.sleep(0.1)
+
+    async def _reports(self, follower: Follower, processes: Processes) -> "AsyncIterator[pb.RunReport]":
+        """Yield reports until the stream breaks or the master has ended."""
+        reports = aiter(follower.watch())
+        ended = asyncio.create_task(processes.wait("master"))
+        try:
+            while True:
+                following = asyncio.ensure_future(anext(reports))
+                await asyncio.wait({following, ended}, return_when=asyncio.FIRST_COMPLETED)
+                if not following.done():
+                    following.cancel()
+                    return
+                yield following.result()
+        except (StopAsyncIteration, MasterUnreachable):
+            return
+        finally:
+            ended.cancel()
+
+    async def _steer(self, follower: Follower) -> None:
+        """Tell the master of each stop that was asked for, until it has heard."""
+        told = 0
+        while True:
+            await self._steered.wait()
+            self._steered.clear()
+            while told < self._stops:
+                wanted = self._stops
+                with contextlib.suppress(MasterUnreachable):
+                    await follower.steer(
+                        pb.Steering(
+                            run_uid=self.plan.run.uid,
+                            epoch=self.plan.run.epoch,
+                            revision=wanted,
+                            stop=True,
+                            stop_reason="Stopped",
+                            immediate=wanted > 1,
+                        )
+                    )
+                    told = wanted
+                    continue
+                await asyncio.sleep(0.2)
+
+    async def _address(self, folders: Folders, processes: Processes) -> str | None:
+        """Return the master's address, or None if it ended or does not come up."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + MASTER_START_SECONDS
+        while loop.time() < deadline and processes.exit_code("master") is None:
+            if address := read_address(folders):
+                return address
+            await asyncio.sleep(0.01)
+        return None
+
+    def _master(self, folders: Folders) -> Command:
+        return Command(
+            role="master",
+            arguments=("master",),
+            environment={
+                "LOADSTONE_RUN_FILE": str(folders.run_file),
+                "LOADSTONE_SCRIPT_DIR": str(folders.script),
+                "LOADSTONE_LISTEN": LOOPBACK,
+                "LOADSTONE_METRICS": "",
+                "LOADSTONE_SOCKET_DIR": str(folders.director_sockets),
+                "LOADSTONE_STATE_DIR": str(folders.master),
+                "LOADSTONE_TERMINATION_FILE": str(folders.termination_file("master")),
+                "LOADSTONE_LINGER_SECONDS": "0",
+            },
+            log_file=folders.log_file("master"),
+        )
+
+    def _director(self, folders: Folders) -> Command:
+        return self._launch(folders, role="director", engine_role="director", sockets=str(folders.director_sockets))
+
+    def _launcher(self, folders: Folders, worker: int) -> Command:
+        sockets = str(folders.worker_sockets(worker))
+        return self._launch(folders, role=f"worker-{worker}", engine_role="engine", sockets=sockets)
+
+    def _launch(self, folders: Folders, *, role: str, engine_role: str, sockets: str) -> Command:
+        return Command(
+            role=role,
+            arguments=("launcher",),
+            environment={
+                **self.environment,
+                "LOADSTONE_SOCKET_DIR": sockets,
+                "LOADSTONE_ENGINES": str(self.plan.engines_per_worker if engine_role == "engine" else 1),
+                "LOADSTONE_ENGINE_ROLE": engine_role,
+                "LOADSTONE_SCRIPT_DIR": str(folders.script),
+                "LOADSTONE_ENTRYPOINT": self.plan.script.entrypoint,
+                "LOADSTONE_TARGET": self.plan.target or "",
+            },
+            log_file=folders.log_file(role),
+        )
+
+    def _agent(self, folders: Folders, worker: int, address: str) -> Command:
+        return Command(
+            role=f"agent-{worker}",
+            arguments=("agent",),
+            environment={
+                "LOADSTONE_RUN_UID": self.plan.run.uid,
+                "LOADSTONE_EPOCH": str(self.plan.run.epoch),
+                "LOADSTONE_WORKER": str(worker),
+                "LOADSTONE_ATTEMPT": "1",
+                "LOADSTONE_POD": f"worker-{worker}",
+                "LOADSTONE_MASTER": address,
+                "LOADSTONE_SCRIPT_DIR": str(folders.script),
+                "LOADSTONE_ENTRYPOINT": self.plan.script.entrypoint,
+                "LOADSTONE_METRICS": "",
+                "LOADSTONE_SOCKET_DIR": str(folders.worker_sockets(worker)),
+                "LOADSTONE_TERMINATION_FILE": str(folders.termination_file(f"agent-{worker}")),
+                "LOADSTONE_ENGINES": str(self.plan.engines_per_worker),
+            },
+            log_file=folders.log_file(f"agent-{worker}"),
+        )
+
+
+def _master_lost(plan: RunPlan, newest: pb.RunReport, tail: str) -> LocalResult:
+    said = f" Its last lines: {tail}" if tail else ""
+    message = f"the master of run {plan.run.number} ended before the run did; its results are lost.{said}"
+    outcome = pb.RunOutcome(verdict="Error", reason="MasterLost", message=message, exit_code=1)
+    return LocalResult(outcome=outcome, report=newest, report_gzip=b"")

@@ -1,0 +1,99 @@
+"""Make the common configuration: number it, keep it on disk, then send it. What it should say is decided in `run`."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from loadstone_core.register import Held, Version
+from loadstone_core.units import MILLISECOND, SECOND
+from loadstone_protocol.codec import LoadOrder
+from loadstone_protocol.coordination import common_body
+from loadstone_protocol.messages import RunOrder
+from loadstone_runner.master.store import Register
+
+if TYPE_CHECKING:
+    from loadstone_core.clock import Clock
+    from loadstone_core.plan.model import RunPlan
+    from loadstone_runner.master.crew import Crew
+    from loadstone_runner.master.run import Configure
+    from loadstone_runner.master.store import Store
+
+LEAD_NS: Final = 100 * MILLISECOND  # from the order to start to the start, at the least
+LEAD_ROUND_TRIPS: Final = 4
+IMMEDIATE_STOP_NS: Final = 10 * SECOND
+
+
+class Commander:
+    """The common register of one run.
+
+    Attributes:
+        held: the newest configuration by version and digest; None before the first.
+        start_at_ns: when the load starts, on the master's monotonic clock; 0 = not set yet.
+        load_started_ns: the same on the wall clock.
+        setup_json: what setup returned, for every user.
+    """
+
+    def __init__(self, plan: RunPlan, *, clock: Clock, store: Store, crew: Crew) -> None:
+        self.held: Held | None = None
+        self.start_at_ns = 0
+        self.load_started_ns = 0
+        self.setup_json = b""
+        self._plan = plan
+        self._clock = clock
+        self._store = store
+        self._crew = crew
+        self._revision = 0
+
+    def resume(self, register: Register) -> None:
+        """Go on behind the versions of a former start of this master."""
+        self._revision = register.revision
+        self.start_at_ns, self.load_started_ns = register.start_at_ns, register.load_started_ns
+
+    def configure(self, effect: Configure, *, round_trip_ns: int) -> None:
+        """Make the next version, and send it once it is on disk: so no number ever means two things."""
+        if effect.order is RunOrder.RUNNING:
+            lead_ns = max(LEAD_NS, LEAD_ROUND_TRIPS * round_trip_ns)
+            self.start_at_ns = self._clock.monotonic_ns() + lead_ns
+            self.load_started_ns = self._clock.wall_ns() + lead_ns
+        self._revision += 1
+        version = Version(self._plan.run.epoch, self._revision)
+        body = self._body(effect)
+        self.held = Held(version, sha256(body).hexdigest())
+        self._keep(is_finished=False)
+        self._crew.configure(version, body)
+
+    def close(self) -> None:
+        """Note on disk that the outcome was shown."""
+        self._keep(is_finished=True)
+
+    def since_start_ns(self) -> int:
+        """Return how long ago the load started; negative before it, and while that is not set."""
+        return self._clock.monotonic_ns() - self.start_at_ns if self.start_at_ns else -SECOND
+
+    def _body(self, effect: Configure) -> bytes:
+        plan = self._plan
+        graceful_stop_ns = plan.graceful_stop_ns
+        if effect.is_immediate:
+            graceful_stop_ns = min(graceful_stop_ns, IMMEDIATE_STOP_NS)
+        return common_body(
+            effect.order,
+            LoadOrder(plan.load, plan.target, plan.graceful_stop_ns),
+            script_digest=plan.script.digest or "",
+            start_at_ns=self.start_at_ns,
+            stop_reason=effect.stop_reason,
+            graceful_stop_ns=graceful_stop_ns,
+            setup_json=self.setup_json,
+        )
+
+    def _keep(self, *, is_finished: bool) -> None:
+        self._store.write_register(
+            Register(
+                epoch=self._plan.run.epoch,
+                revision=self._revision,
+                digest=self.held.digest if self.held else "",
+                start_at_ns=self.start_at_ns,
+                load_started_ns=self.load_started_ns,
+                is_finished=is_finished,
+            )
+        )

@@ -1,0 +1,108 @@
+"""The connections to a run's agents: who is there now, and what each is to be sent. Nothing is decided here."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from loadstone_protocol.messages import Refusal, RefusalCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from loadstone_core.register import Version
+    from loadstone_core.stats.stream import StreamId
+    from loadstone_runner.master.grants import Grants
+    from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
+
+FAREWELL_SECONDS: Final = 1.0
+
+
+class Crew:
+    """One link down for each worker that is connected, and one back for each statistics stream."""
+
+    def __init__(self, epoch: int, slots: int, grants: Grants) -> None:
+        self._epoch = epoch
+        self._slots = slots
+        self._grants = grants
+        self._links: dict[int, AgentLink] = {}
+        self._statistics: dict[int, StatisticsLink] = {}
+        self._config: tuple[Version, bytes] | None = None
+        self._left: set[int] = set()
+
+    def attach(self, link: AgentLink) -> None:
+        """Take the link of a worker; an older one of the same worker has no use any more."""
+        worker = link.peer.worker
+        older = self._links.get(worker)
+        if older is not None:
+            if older.peer.attempt < link.peer.attempt:
+                older.refuse(Refusal(RefusalCode.FENCED, f"attempt {link.peer.attempt} has taken this one's place"))
+            asyncio.get_running_loop().call_later(FAREWELL_SECONDS, older.close)
+        self._links[worker] = link
+
+    def brief(self, link: AgentLink) -> None:
+        """Send a worker its assignment and the newest configuration, if there is one yet."""
+        if self._config is not None:
+            self.assign((link.peer.worker,))
+            link.configure(*self._config)
+
+    def detach(self, link: AgentLink) -> bool:
+        """Forget a link that has ended; return whether it was its worker's newest."""
+        if self._links.get(link.peer.worker) is not link:
+            return False
+        del self._links[link.peer.worker]
+        return True
+
+    def configure(self, version: Version, body: bytes) -> None:
+        """Send everybody a new configuration; who comes later gets it then."""
+        if self._config is None:
+            self.assign(self._links)
+        self._config = (version, body)
+        for link in self._links.values():
+            link.configure(version, body)
+
+    def assign(self, workers: Iterable[int]) -> None:
+        """Send workers what they are to do now."""
+        for worker in workers:
+            link = self._links.get(worker)
+            if link is not None:
+                grant = self._grants.of(worker)
+                link.assign(
+                    self._epoch,
+                    version=grant.version,
+                    slot=worker,
+                    slots=self._slots,
+                    ranges=grant.ranges,
+                    first_range=grant.first_range,
+                )
+
+    def attach_statistics(self, link: StatisticsLink) -> None:
+        """Take the newest statistics stream of a worker."""
+        self._statistics[link.peer.worker] = link
+
+    def detach_statistics(self, link: StatisticsLink) -> None:
+        """Forget a statistics stream that has ended."""
+        if self._statistics.get(link.peer.worker) is link:
+            del self._statistics[link.peer.worker]
+
+    def say_durable(self, stream: StreamId, sequence: int) -> None:
+        """Tell the sender of a stream that its last state cannot be lost any more."""
+        link = self._statistics.get(stream.worker)
+        if link is not None:
+            link.acknowledge(stream, received=sequence, durable=sequence, wants_full=False)
+
+    def let_leave(self, worker: int, *, is_run_over: bool) -> None:
+        """Let a worker go, now or when it comes again to ask."""
+        self._left.add(worker)
+        link = self._links.get(worker)
+        if link is not None:
+            link.leave(is_run_over=is_run_over)
+
+    def has_left(self, worker: int) -> bool:
+        """Say whether a worker was let go."""
+        return worker in self._left
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no agent is connected."""
+        return not self._links

@@ -1,0 +1,148 @@
+"""The master's side of its director: setup and teardown over the Unix socket, life and death over the launcher's.
+
+What follows from what the director says is decided in `run`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from loadstone_protocol.messages import ScriptNews
+from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.transport.local.launcher import EventError, exit_of
+
+if TYPE_CHECKING:
+    from loadstone_runner.transport.local.engines import EngineLink
+    from loadstone_runner.transport.local.launcher import Event, LauncherLink
+
+LEASE_SECONDS: Final = 30.0
+SETUP_MAX_BYTES: Final = 256 * 1024
+
+
+class DirectorListener(Protocol):
+    """Who is told; called on the event loop."""
+
+    def on_script(self, news: ScriptNews) -> None:
+        """Take note of whether the director could import the script."""
+        ...
+
+    def on_setup(self, *, problem: str | None, result_json: bytes, requests: int) -> None:
+        """Take the result of setup, or what went wrong."""
+        ...
+
+    def on_teardown(self, *, problem: str | None, requests: int) -> None:
+        """Take the result of teardown, or what went wrong."""
+        ...
+
+    def on_director_gone(self, message: str) -> None:
+        """Take note that the director's process has ended."""
+        ...
+
+
+class Director:
+    """The director and its launcher. Both may come late, and come again; what is owed to them is sent then."""
+
+    def __init__(self) -> None:
+        self._listener: DirectorListener
+        self._link: EngineLink | None = None
+        self._launcher: LauncherLink | None = None
+        self._owed: engine_pb2.ToEngine | None = None
+        self._is_teardown = False
+        self.is_gone = False
+        self.is_launcher_gone = False
+
+    def tell(self, listener: DirectorListener) -> None:
+        """Say who is told, before anything is."""
+        self._listener = listener
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the director has come."""
+        return self._link is not None
+
+    def ask(self, *, is_teardown: bool) -> None:
+        """Let the director run setup or teardown, as soon as it is there."""
+        self._is_teardown = is_teardown
+        self._owed = engine_pb2.ToEngine(setup=engine_pb2.SetupRequest(teardown=is_teardown))
+        if self._link is not None:
+            self._link.send(self._owed)
+
+    def renew_lease(self) -> None:
+        """Let the launcher keep the director alive; without this it ends with its master."""
+        self._order({"do": "lease", "seconds": LEASE_SECONDS})
+
+    def dismiss(self) -> None:
+        """End the director and its launcher: the master's pod is over."""
+        self._order({"do": "exit", "code": 0})
+
+    def on_hello(self, link: EngineLink) -> None:
+        """Take the director in, and send it what it is owed."""
+        if link.hello.role != engine_pb2.ENGINE_ROLE_DIRECTOR:
+            link.close()
+            return
+        self._link = link
+        if self._owed is not None:
+            link.send(self._owed)
+
+    def on_message(self, link: EngineLink, message: engine_pb2.EngineMessage) -> None:
+        """Pass on what the director says; an answer that nobody waits for was given twice."""
+        if link is not self._link:
+            return
+        match message.WhichOneof("kind"):
+            case "script":
+                script = message.script
+                self._listener.on_script(ScriptNews(script.ok, script.problem, script.traceback))
+            case "setup":
+                self._take_answer(message.setup)
+            case _:
+                pass
+
+    def on_gone(self, link: EngineLink) -> None:
+        """Forget a connection; the process may live and come again."""
+        if link is self._link:
+            self._link = None
+
+    def on_launcher_hello(self, link: LauncherLink, event: Event) -> None:  # noqa: ARG002 it says nothing that counts
+        """Take the launcher in."""
+        self._launcher = link
+        self.is_launcher_gone = False
+        self.renew_lease()
+
+    def on_event(self, event: Event) -> None:
+        """Note the end of the director's process."""
+        if event["event"] != "exited":
+            return
+        try:
+            ended = exit_of(event)
+        except EventError:
+            return
+        self.is_gone = True
+        how = f"signal {ended.signal}" if ended.code is None else f"exit code {ended.code}"
+        why = ", out of memory" if ended.out_of_memory else ""
+        last = ended.tail.strip().rsplit("\n", 1)[-1]
+        self._listener.on_director_gone(f"the director ended with {how}{why}" + (f": {last}" if last else ""))
+
+    def on_launcher_gone(self) -> None:
+        """Note that the launcher's connection has ended: at the end of the run this is how it leaves."""
+        self._launcher = None
+        self.is_launcher_gone = True
+
+    def _take_answer(self, report: engine_pb2.SetupReport) -> None:
+        if self._owed is None or report.teardown != self._is_teardown:
+            return
+        self._owed = None
+        problem = (
+            None
+            if report.ok
+            else ScriptNews(is_ok=False, problem=report.problem, traceback=report.traceback).describe()
+        )
+        if report.teardown:
+            self._listener.on_teardown(problem=problem, requests=report.requests)
+            return
+        if problem is None and len(report.result_json) > SETUP_MAX_BYTES:
+            problem = f"setup returned {len(report.result_json)} bytes of JSON; at most {SETUP_MAX_BYTES} are allowed"
+        self._listener.on_setup(problem=problem, result_json=report.result_json, requests=report.requests)
+
+    def _order(self, order: dict[str, Any]) -> None:
+        if self._launcher is not None:
+            self._launcher.send(order)

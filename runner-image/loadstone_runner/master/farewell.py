@@ -1,0 +1,78 @@
+"""Know which streams there are and how each of them ended, until its worker may leave. No I/O of its own.
+
+A worker is done when its Bye has come and the last state of each of its engines, in whatever order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loadstone_core.stats.stream import StreamId
+from loadstone_runner.master.conclusion import OUT_OF_MEMORY
+from loadstone_runner.master.roster import Departure
+
+if TYPE_CHECKING:
+    from loadstone_core.stats.stream import StreamState
+    from loadstone_protocol.messages import Bye, EngineEnd
+    from loadstone_runner.master.measurement import Measurement
+
+TERMINATED = Departure("Terminated", "the worker was told to end before the load was over: pod deleted or evicted", 143)
+
+
+class Farewells:
+    """The streams of a run by worker, and the Byes that wait for a last state."""
+
+    def __init__(self, measurement: Measurement) -> None:
+        self._measurement = measurement
+        self._streams: dict[int, set[StreamId]] = {}
+        self._byes: dict[int, Bye] = {}
+
+    def see(self, state: StreamState) -> None:
+        """Remember whose stream has reported."""
+        self._streams.setdefault(state.stream.worker, set()).add(state.stream)
+
+    def end_engine(self, end: EngineEnd) -> Departure | None:
+        """Take in how an engine ended; return why its worker is lost, or None after a clean end."""
+        self._streams.setdefault(end.stream.worker, set()).add(end.stream)
+        if end.is_clean:
+            return None
+        self._measurement.end(end)
+        return departure_of(end)
+
+    def hear_bye(self, worker: int, bye: Bye) -> None:
+        """Take in a Bye; `take_complete` says when it holds."""
+        self._byes[worker] = bye
+
+    def take_complete(self, worker: int) -> frozenset[StreamId] | None:
+        """Close all streams of a worker if its Bye and every last state have come; return them, else None."""
+        bye = self._byes.get(worker)
+        if bye is None or not all(self._measurement.has_final(end) for end in bye.engines):
+            return None
+        del self._byes[worker]
+        for end in bye.engines:
+            self._measurement.end(end)
+        told = {end.stream for end in bye.engines}
+        streams = self._streams.setdefault(worker, set())
+        for stream in streams - told:
+            self._measurement.lose(stream)
+        streams |= told
+        return frozenset(streams)
+
+    def lose(self, worker: int, attempt: int, *, has_begun: bool) -> None:
+        """Close what a lost worker has reported; what it did beyond that nobody knows."""
+        streams = self._streams.setdefault(worker, set())
+        if has_begun and not streams:
+            streams.add(StreamId(worker, max(1, attempt), 0, 1))
+        for stream in streams:
+            self._measurement.lose(stream)
+
+
+def departure_of(end: EngineEnd) -> Departure:
+    """Return why a worker is lost whose engine ended without a last report of its own."""
+    how = f"signal {end.signal}" if end.signal else f"exit code {end.exit_code}"
+    last = end.tail.strip().rsplit("\n", 1)[-1][:300]
+    message = f"engine {end.stream.engine} of worker {end.stream.worker} died with {how}" + (
+        f": {last}" if last else ""
+    )
+    exit_code = 128 + end.signal if end.signal else end.exit_code
+    return Departure(OUT_OF_MEMORY if end.is_out_of_memory else "EngineDied", message, exit_code)

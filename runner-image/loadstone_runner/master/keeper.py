@@ -1,0 +1,52 @@
+"""Make ended streams durable before anybody is told so, many at a time, beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from loadstone_protocol.codec import stream_state_to_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from loadstone_core.stats.stream import StreamId, StreamState
+    from loadstone_runner.master.store import Store
+
+
+class Keeper:
+    """The final states that have come, and the workers that wait for theirs to be on disk."""
+
+    def __init__(self, store: Store, on_durable: Callable[[int, tuple[StreamState, ...]], None]) -> None:
+        self._store = store
+        self._on_durable = on_durable
+        self._finals: dict[StreamId, StreamState] = {}
+        self._waiting: dict[int, tuple[StreamState, ...]] = {}
+        self._writing: asyncio.Task[None] | None = None
+
+    def hold(self, state: StreamState) -> None:
+        """Keep the last state of a stream until its worker has said everything."""
+        self._finals[state.stream] = state
+
+    def settle(self, worker: int, streams: Iterable[StreamId]) -> None:
+        """Write what the streams of a worker ended with, then say so: `on_durable(worker, states)`."""
+        states = tuple(self._finals.pop(stream) for stream in streams if stream in self._finals)
+        self._waiting[worker] = states
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+
+    async def finish(self) -> None:
+        """Wait until everything that was settled is durable."""
+        if self._writing is not None:
+            await self._writing
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, {}
+                records = [stream_state_to_bytes(state) for states in batch.values() for state in states]
+                await asyncio.to_thread(self._store.append_ended, records)
+                for worker, states in batch.items():
+                    self._on_durable(worker, states)
+        finally:
+            self._writing = None

@@ -1,0 +1,275 @@
+"""Know the workers of a run: who has come, who is ready, who is silent, who is gone. Pure: `now_ns` is an argument.
+
+What the run does about it is decided in `run`; times are CLOCK_BOOTTIME, as leases must outlast a suspended machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from loadstone_core.units import SECOND
+from loadstone_protocol.messages import EngineStage, Refusal, RefusalCode
+from loadstone_protocol.version import may_talk
+
+if TYPE_CHECKING:
+    from loadstone_core.register import Held
+    from loadstone_protocol.messages import EngineNews, Heartbeat, Hello, Peer
+
+LEASE_NS: Final = 30 * SECOND  # after this the worker stops its load by itself
+LOST_NS: Final = 35 * SECOND  # after this the master may rely on that
+SUSPECT_NS: Final = 5 * SECOND
+
+
+class WorkerState(StrEnum):
+    """How far a worker is."""
+
+    EXPECTED = "expected"
+    CONNECTED = "connected"
+    READY = "ready"
+    RUNNING = "running"
+    SUSPECT = "suspect"
+    ENDED = "ended"
+    LOST = "lost"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is expected of the worker."""
+        return self in {WorkerState.ENDED, WorkerState.LOST}
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """Why a worker is gone before its time."""
+
+    reason: str  # OOMKilled, EngineDied, Terminated, Silent, Deleted, ...
+    message: str
+    exit_code: int = 0
+
+
+@dataclass(slots=True)
+class Member:
+    """What is known of one worker; `heard_ns` is None before its first Hello."""
+
+    worker: int
+    state: WorkerState = WorkerState.EXPECTED
+    attempt: int = 0
+    boot: str = ""
+    pod: str = ""
+    heard_ns: int | None = None
+    is_connected: bool = False
+    script_digest: str = ""
+    beat: Heartbeat | None = None
+    departure: Departure | None = None
+    has_said_bye: bool = False
+    awaits_bye: bool = False  # lost, and yet its agent lives and has more to say
+    round_trip_ns: int = 0
+    starts: dict[tuple[int, int], int] = field(default_factory=dict)  # (engine, start) -> first load, master's clock
+
+    def has_applied(self, held: Held) -> bool:
+        """Say whether the worker has acknowledged a configuration, to the byte."""
+        beat = self.beat
+        return beat is not None and (beat.applied, beat.applied_digest) == (held.version, held.digest)
+
+    def conflict(self, expected_digest: str) -> str | None:
+        """Return one sentence if the worker holds other files or another configuration than the run, else None."""
+        who = f"worker {self.worker} ({self.pod})"
+        if self.script_digest != expected_digest:
+            return (
+                f"{who} mounts script files with digest {self.script_digest}, the run's are {expected_digest}; "
+                "run the test again so that all get the same files"
+            )
+        if self.beat is not None and self.beat.conflict is not None:
+            return f"{who} refused the configuration: {self.beat.conflict}"
+        return None
+
+    def script_problem(self) -> str | None:
+        """Return what kept an engine of the worker from importing the script, with the traceback, or None."""
+        for engine in self.engines:
+            if engine.script is not None and not engine.script.is_ok:
+                return engine.script.describe()
+        return None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more will be heard of the worker that counts."""
+        return self.state.is_over and not self.awaits_bye
+
+    @property
+    def engines(self) -> tuple[EngineNews, ...]:
+        """The engines as the newest heartbeat has them."""
+        return self.beat.engines if self.beat else ()
+
+    @property
+    def users(self) -> int:
+        """Live users by the newest heartbeat; none once the worker is over."""
+        return 0 if self.state.is_over or not self.beat else self.beat.users
+
+
+class Roster:
+    """The workers 0 to `expected` - 1 of one run."""
+
+    def __init__(self, *, run_uid: str, epoch: int, expected: int) -> None:
+        self._run_uid = run_uid
+        self._epoch = epoch
+        self.members = tuple(Member(worker) for worker in range(expected))
+
+    def join(self, hello: Hello, now_ns: int) -> Member | Refusal:
+        """Take an agent in, or say why not. The newest attempt of a worker wins, then the newest connection."""
+        refusal = self._refuse(hello)
+        if refusal is not None:
+            return refusal
+        peer = hello.peer
+        member = self.members[peer.worker]
+        if peer.attempt > member.attempt:
+            member.beat, member.departure = None, None
+            member.has_said_bye = member.awaits_bye = False
+            member.state = WorkerState.EXPECTED
+            member.starts.clear()
+        if peer.boot != member.boot:
+            # A new process counts its heartbeats from 1 again.
+            member.beat = None
+        member.attempt, member.boot, member.pod = peer.attempt, peer.boot, peer.pod
+        member.script_digest = hello.script_digest
+        member.is_connected = True
+        member.heard_ns = now_ns
+        if member.state is WorkerState.EXPECTED:
+            member.state = WorkerState.CONNECTED
+        elif member.state is WorkerState.SUSPECT:
+            member.state = _state_by_engines(member)
+        return member
+
+    def knows(self, peer: Peer) -> bool:
+        """Say whether a peer is the agent that was taken in last for its worker."""
+        if peer.run_uid != self._run_uid or peer.worker >= len(self.members):
+            return False
+        member = self.members[peer.worker]
+        return (member.attempt, member.boot) == (peer.attempt, peer.boot)
+
+    def hear(self, member: Member, beat: Heartbeat, now_ns: int) -> bool:
+        """Take in a heartbeat; return whether the worker's state has changed. An older one changes nothing."""
+        member.heard_ns = now_ns
+        if member.beat is not None and beat.number <= member.beat.number:
+            return False
+        member.beat = beat
+        member.round_trip_ns = beat.round_trip_ns
+        for each in beat.engines:
+            if each.started_at_ns:
+                member.starts.setdefault((each.engine, each.start), each.started_at_ns)
+        if member.state.is_over:
+            return False
+        before, member.state = member.state, _state_by_engines(member)
+        return before is not member.state
+
+    def restore(self, worker: int, attempt: int) -> None:
+        """Note that a worker had ended before this master was started."""
+        member = self.members[worker]
+        member.attempt, member.state, member.has_said_bye = attempt, WorkerState.ENDED, True
+
+    def disconnect(self, peer: Peer) -> None:
+        """Note that a connection has ended. It proves nothing: the lease decides."""
+        if self.knows(peer):
+            self.members[peer.worker].is_connected = False
+
+    def end(self, member: Member) -> None:
+        """Note that a worker has said everything."""
+        member.has_said_bye = True
+        member.awaits_bye = False
+        if not member.state.is_over:
+            member.state = WorkerState.ENDED
+
+    def lose(self, worker: int, attempt: int, departure: Departure, *, awaits_bye: bool = False) -> bool:
+        """Note that a worker is gone before its time; return whether that is news.
+
+        A worker that never came is lost with the attempt that is named; an older attempt is no news.
+
+        Args:
+            worker: which.
+            attempt: the one that is gone.
+            departure: why; what was said first stays.
+            awaits_bye: its agent lives, and what it still reports counts.
+        """
+        if worker >= len(self.members) or attempt < self.members[worker].attempt:
+            return False
+        member = self.members[worker]
+        member.awaits_bye = awaits_bye and not member.has_said_bye
+        if member.state.is_over:
+            return False
+        member.attempt = attempt
+        member.departure = departure
+        member.state = WorkerState.LOST
+        return True
+
+    def tick(self, now_ns: int) -> tuple[Member, ...]:
+        """Return the workers that were silent for so long that they are lost now; others become suspect."""
+        lost = []
+        for member in self.members:
+            if member.is_settled or member.heard_ns is None:
+                continue
+            silent_ns = now_ns - member.heard_ns
+            if silent_ns > LOST_NS:
+                text = f"worker {member.worker} ({member.pod}) was not heard for {silent_ns // SECOND} s"
+                if self.lose(member.worker, member.attempt, Departure("Silent", text)):
+                    lost.append(member)
+            elif silent_ns > SUSPECT_NS and not member.state.is_over:
+                member.state = WorkerState.SUSPECT
+        return tuple(lost)
+
+    def missing(self) -> tuple[int, ...]:
+        """Return the workers that have not come yet."""
+        return tuple(each.worker for each in self.members if each.state is WorkerState.EXPECTED)
+
+    def living(self) -> tuple[int, ...]:
+        """Return the workers that have come and are not over."""
+        return tuple(
+            each.worker for each in self.members if not each.state.is_over and each.state is not WorkerState.EXPECTED
+        )
+
+    def lost(self) -> tuple[Member, ...]:
+        """Return the workers that are gone before their time."""
+        return tuple(each for each in self.members if each.state is WorkerState.LOST)
+
+    def are_all_settled(self) -> bool:
+        """Say whether nothing more will be heard of any worker that counts."""
+        return all(each.is_settled for each in self.members)
+
+    def round_trip_ns(self) -> int:
+        """Return the largest round trip that any agent reports."""
+        return max((each.round_trip_ns for each in self.members), default=0)
+
+    def start_skew_ns(self) -> int:
+        """Return how far apart the first and the last engine began, of those that have."""
+        starts = [at_ns for each in self.members for at_ns in each.starts.values()]
+        return max(starts) - min(starts) if starts else 0
+
+    def users(self) -> int:
+        """Return the live users of all workers by their newest heartbeats."""
+        return sum(each.users for each in self.members)
+
+    def _refuse(self, hello: Hello) -> Refusal | None:
+        peer = hello.peer
+        if peer.run_uid != self._run_uid:
+            return Refusal(RefusalCode.WRONG_RUN, f"this master serves run {self._run_uid}, not {peer.run_uid}")
+        if complaint := may_talk(hello.protocol_major, hello.protocol_minor):
+            return Refusal(RefusalCode.PROTOCOL, complaint)
+        if hello.highest_epoch > self._epoch:
+            text = f"a master of epoch {hello.highest_epoch} exists; this one has {self._epoch}"
+            return Refusal(RefusalCode.FENCED, text)
+        if peer.worker >= len(self.members):
+            text = f"worker {peer.worker} is not expected: the run has {len(self.members)} workers, counted from 0"
+            return Refusal(RefusalCode.UNEXPECTED, text)
+        newest = self.members[peer.worker].attempt
+        if peer.attempt < newest:
+            text = f"attempt {newest} of worker {peer.worker} has taken the place of attempt {peer.attempt}"
+            return Refusal(RefusalCode.FENCED, text)
+        return None
+
+
+def _state_by_engines(member: Member) -> WorkerState:
+    stages = {each.stage for each in member.engines}
+    if stages & {EngineStage.RUNNING, EngineStage.STOPPING, EngineStage.ENDED}:
+        return WorkerState.RUNNING
+    if stages == {EngineStage.READY}:
+        return WorkerState.READY
+    return WorkerState.CONNECTED

@@ -1,0 +1,117 @@
+"""Keep on disk what a master must not lose: its register, the ended streams, the report. Nothing is decided here.
+
+Every write is on disk when the call returns. A file is replaced whole or appended to; what a crash cut off at the end
+of an appended file is not read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+from zlib import crc32
+
+from loadstone_core.errors import InternalError
+from loadstone_protocol.framing import Decoder, FrameError, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_CHECKSUM_BYTES: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """What was promised to workers: the newest version that may have been sent, and when the load starts.
+
+    Attributes:
+        epoch: of this master.
+        revision: the newest that was made.
+        digest: of its body, hex.
+        start_at_ns: of the load, on this machine's monotonic clock; 0 = not set yet.
+        load_started_ns: the same on the wall clock.
+        is_finished: the outcome has been shown.
+    """
+
+    epoch: int
+    revision: int
+    digest: str
+    start_at_ns: int = 0
+    load_started_ns: int = 0
+    is_finished: bool = False
+
+
+class Store:
+    """The files of one master in its state directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def write_address(self, address: str) -> None:
+        """Tell whoever looks where the master listens."""
+        self._replace("address", address.encode())
+
+    def write_register(self, register: Register) -> None:
+        """Keep a version before it is sent: no later start of this master makes it again."""
+        self._replace("register", json.dumps(asdict(register)).encode())
+
+    def read_register(self) -> Register | None:
+        """Return what a former start of this master promised, or None.
+
+        Raises:
+            InternalError: the file is not ours.
+        """
+        path = self._directory / "register"
+        if not path.exists():
+            return None
+        try:
+            return Register(**json.loads(path.read_text()))
+        except (TypeError, ValueError) as error:
+            raise InternalError(f"{path} is no register of this version") from error
+
+    def append_ended(self, records: Iterable[bytes]) -> None:
+        """Keep streams that have ended: only after this may anybody be told that they are durable."""
+        path = self._directory / "ended"
+        with path.open("ab") as file:
+            for record in records:
+                file.write(encode(crc32(record).to_bytes(_CHECKSUM_BYTES, "big") + record))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read_ended(self) -> list[bytes]:
+        """Return every whole record, oldest first; what follows a damaged one is not read."""
+        path = self._directory / "ended"
+        if not path.exists():
+            return []
+        records: list[bytes] = []
+        try:
+            frames = Decoder().feed(path.read_bytes())
+        except FrameError:
+            frames = []
+        for frame in frames:
+            checksum, record = frame[:_CHECKSUM_BYTES], frame[_CHECKSUM_BYTES:]
+            if crc32(record).to_bytes(_CHECKSUM_BYTES, "big") != checksum:
+                break
+            records.append(record)
+        return records
+
+    def write_report(self, gzip_json: bytes) -> None:
+        """Keep the report."""
+        self._replace("report.json.gz", gzip_json)
+
+    def _replace(self, name: str, content: bytes) -> None:
+        path = self._directory / name
+        written = path.with_name(f".{name}.new")
+        with written.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        written.replace(path)
+        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

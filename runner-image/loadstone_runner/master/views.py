@@ -1,0 +1,67 @@
+"""Show what the tables hold, as followers read it. Pure: nothing is decided or remembered here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loadstone_protocol.control import TimesView, WorkerView
+from loadstone_runner.master.roster import WorkerState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from loadstone_runner.master.roster import Member
+
+
+@dataclass(slots=True)
+class Times:
+    """When the run got where, wall clock, nanoseconds; 0 = not yet."""
+
+    workers_ready_ns: int = 0
+    load_started_ns: int = 0
+    load_stopped_ns: int = 0
+    finished_ns: int = 0
+
+    def view(self, start_skew_ns: int) -> TimesView:
+        """Return the times for followers."""
+        return TimesView(
+            workers_ready_ns=self.workers_ready_ns,
+            load_started_ns=self.load_started_ns,
+            load_stopped_ns=self.load_stopped_ns,
+            finished_ns=self.finished_ns,
+            start_skew_ns=start_skew_ns,
+        )
+
+
+def worker_view(member: Member) -> WorkerView:
+    """Return one worker for followers."""
+    departure = member.departure
+    return WorkerView(
+        worker=member.worker,
+        attempt=member.attempt,
+        state=member.state.value,
+        pod=member.pod,
+        reason=departure.reason if departure else "",
+        message=departure.message if departure else "",
+        exit_code=departure.exit_code if departure else 0,
+        users=member.users,
+    )
+
+
+def waiting_for(*, has_director: bool, is_set_up: bool, members: Iterable[Member], ready: set[int]) -> str:
+    """Return one sentence on what the start of load still needs."""
+    members = tuple(members)
+    missing = [each.worker for each in members if each.state is WorkerState.EXPECTED]
+    if missing:
+        return f"{_workers(missing)} of {len(members)} to connect; see the pods' conditions"
+    if not is_set_up:
+        return "the director to run setup" if has_director else "the director to import the script"
+    slow = [each.worker for each in members if each.worker not in ready]
+    return f"{_workers(slow)} of {len(members)} to import the script and be ready" if slow else ""
+
+
+def _workers(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:10]))
+    more = f" and {len(numbers) - 10} more" if len(numbers) > 10 else ""  # noqa: PLR2004 a sentence holds ten
+    return f"worker{'s' if len(numbers) > 1 else ''} {shown}{more}"

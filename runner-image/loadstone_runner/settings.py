@@ -1,0 +1,192 @@
+"""What each process is told by its environment, read once. Nothing here looks at the real environment or a file.
+
+Named tuples, as the launcher starts in milliseconds and `dataclasses` alone would double that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX: Final = "LOADSTONE_"
+
+_WORD_MAX: Final = 2**32 - 1
+
+
+class SettingsError(Exception):
+    """A variable is missing or wrong; the message names it and says what it should be."""
+
+
+class Address(NamedTuple):
+    """Where to listen or connect to."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return `host:port`, an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class MasterSettings(NamedTuple):
+    """The master's surroundings; durations are seconds."""
+
+    run_file: str
+    script_dir: str
+    listen: Address
+    metrics: Address | None
+    socket_dir: str
+    state_dir: str
+    termination_file: str
+    linger_seconds: float
+    hold_seconds: float
+
+
+class AgentSettings(NamedTuple):
+    """Which worker an agent is, and its surroundings."""
+
+    run_uid: str
+    epoch: int
+    worker: int
+    attempt: int
+    pod: str
+    master: Address
+    script_dir: str
+    entrypoint: str
+    metrics: Address | None
+    socket_dir: str
+    termination_file: str
+    engines: int
+
+
+class LauncherSettings(NamedTuple):
+    """How many of which engine a launcher starts."""
+
+    socket_dir: str
+    engines: int
+    engine_role: str  # "engine" or "director"
+    script_dir: str
+    entrypoint: str
+    target: str  # "" = none
+
+
+class EngineSettings(NamedTuple):
+    """What one engine or director is told by its launcher."""
+
+    socket_dir: str
+    engine: int
+    start: int
+    engine_role: str
+    script_dir: str
+    entrypoint: str
+    target: str
+
+
+def read_master(environment: Mapping[str, str]) -> MasterSettings:
+    """Return the master's settings; raise SettingsError for the first variable that is wrong."""
+    return MasterSettings(
+        run_file=_text(environment, "RUN_FILE", "/etc/loadstone/run.json"),
+        script_dir=_text(environment, "SCRIPT_DIR", "/scripts"),
+        listen=_address(environment, "LISTEN", "0.0.0.0:8650"),
+        metrics=_optional_address(environment, "METRICS", "0.0.0.0:8651"),
+        socket_dir=_text(environment, "SOCKET_DIR", "/run/loadstone"),
+        state_dir=_text(environment, "STATE_DIR", "/var/lib/loadstone"),
+        termination_file=_text(environment, "TERMINATION_FILE", "/dev/termination-log"),
+        linger_seconds=_seconds(environment, "LINGER_SECONDS", "30"),
+        hold_seconds=_seconds(environment, "HOLD_SECONDS", "900"),
+    )
+
+
+def read_agent(environment: Mapping[str, str]) -> AgentSettings:
+    """Return an agent's settings; raise SettingsError for the first variable that is wrong."""
+    return AgentSettings(
+        run_uid=_text(environment, "RUN_UID"),
+        epoch=_number(environment, "EPOCH", at_least=1),
+        worker=_number(environment, "WORKER", at_least=0),
+        attempt=_number(environment, "ATTEMPT", "1", at_least=1),
+        pod=_text(environment, "POD", "-"),
+        master=_address(environment, "MASTER"),
+        script_dir=_text(environment, "SCRIPT_DIR", "/scripts"),
+        entrypoint=_text(environment, "ENTRYPOINT", "test.py"),
+        metrics=_optional_address(environment, "METRICS", "0.0.0.0:8651"),
+        socket_dir=_text(environment, "SOCKET_DIR", "/run/loadstone"),
+        termination_file=_text(environment, "TERMINATION_FILE", "/dev/termination-log"),
+        engines=_number(environment, "ENGINES", "1", at_least=1),
+    )
+
+
+def read_launcher(environment: Mapping[str, str]) -> LauncherSettings:
+    """Return a launcher's settings; raise SettingsError for the first variable that is wrong."""
+    return LauncherSettings(
+        socket_dir=_text(environment, "SOCKET_DIR", "/run/loadstone"),
+        engines=_number(environment, "ENGINES", "1", at_least=1),
+        engine_role=_role(environment),
+        script_dir=_text(environment, "SCRIPT_DIR", "/scripts"),
+        entrypoint=_text(environment, "ENTRYPOINT", "test.py"),
+        target=environment.get(f"{PREFIX}TARGET", ""),
+    )
+
+
+def read_engine(environment: Mapping[str, str]) -> EngineSettings:
+    """Return an engine's or director's settings; raise SettingsError for the first variable that is wrong."""
+    return EngineSettings(
+        socket_dir=_text(environment, "SOCKET_DIR", "/run/loadstone"),
+        engine=_number(environment, "ENGINE", "0", at_least=0),
+        start=_number(environment, "START", "1", at_least=1),
+        engine_role=_role(environment),
+        script_dir=_text(environment, "SCRIPT_DIR", "/scripts"),
+        entrypoint=_text(environment, "ENTRYPOINT", "test.py"),
+        target=environment.get(f"{PREFIX}TARGET", ""),
+    )
+
+
+def _text(environment: Mapping[str, str], name: str, default: str = "") -> str:
+    value = environment.get(PREFIX + name, default)
+    if not value:
+        raise SettingsError(f"{PREFIX}{name} is not set")
+    return value
+
+
+def _number(environment: Mapping[str, str], name: str, default: str = "", *, at_least: int) -> int:
+    value = _text(environment, name, default)
+    # int() also takes signs, underscores and other scripts' digits.
+    if not (value.isascii() and value.isdigit()) or not at_least <= int(value) <= _WORD_MAX:
+        raise SettingsError(f"{PREFIX}{name} must be a whole number from {at_least} on, not {value!r}")
+    return int(value)
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: str) -> float:
+    value = _text(environment, name, default)
+    try:
+        seconds = float(value)
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}{name} must be seconds, not {value!r}") from error
+    if not 0 <= seconds <= _WORD_MAX:
+        raise SettingsError(f"{PREFIX}{name} must be seconds from 0 on, not {value!r}")
+    return seconds
+
+
+def _address(environment: Mapping[str, str], name: str, default: str = "") -> Address:
+    return _parse_address(name, _text(environment, name, default))
+
+
+def _optional_address(environment: Mapping[str, str], name: str, default: str) -> Address | None:
+    value = environment.get(PREFIX + name, default)
+    return _parse_address(name, value) if value else None
+
+
+def _parse_address(name: str, value: str) -> Address:
+    host, colon, port = value.rpartition(":")
+    is_port = port.isascii() and port.isdigit() and int(port) <= 65535  # noqa: PLR2004 the last TCP port
+    if not (host and colon and is_port):
+        raise SettingsError(f"{PREFIX}{name} must be host:port, not {value!r}")
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def _role(environment: Mapping[str, str]) -> str:
+    role = _text(environment, "ENGINE_ROLE", "engine")
+    if role not in {"engine", "director"}:
+        raise SettingsError(f"{PREFIX}ENGINE_ROLE must be engine or director, not {role!r}")
+    return role

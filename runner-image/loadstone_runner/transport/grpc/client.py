@@ -1,0 +1,251 @@
+"""An agent's end of gRPC: find the master, stay connected, pass messages. asyncio only; nothing is decided here.
+
+Heartbeats and statistics are calls of their own on one connection, so that a flood of the one never delays the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from grpc import aio
+
+from loadstone_protocol.channel import CLIENT_OPTIONS
+from loadstone_protocol.v1 import coordination_pb2, coordination_pb2_grpc
+
+if TYPE_CHECKING:
+    from loadstone_runner.settings import Address
+
+LOOKUP_EVERY_SECONDS: Final = 0.2
+BACKOFF_FIRST_SECONDS: Final = 0.2
+BACKOFF_MAX_SECONDS: Final = 5.0
+FIRST_WORD_SECONDS: Final = 5.0
+# Half a minute of seconds that the master has not taken: the whole state will say it with fewer bytes.
+FRAMES_MAX: Final = 30
+
+# Else a new channel would find the old one's connection and wait out its backoff.
+_OPTIONS: Final = (*CLIENT_OPTIONS, ("grpc.use_local_subchannel_pool", 1))
+
+
+class ClientListener(Protocol):
+    """Who is told what the master says; called on the event loop, so nothing in it may block."""
+
+    def on_open(self) -> None:
+        """Say hello: there may be a master at the other end."""
+        ...
+
+    def on_message(self, message: coordination_pb2.MasterMessage) -> None:
+        """Take a message of the control stream."""
+        ...
+
+    def whole_states(self) -> list[coordination_pb2.StatisticsFrame]:
+        """Return the whole state of every stream: a master is to be told everything."""
+        ...
+
+    def on_acknowledged(self, ack: coordination_pb2.StatisticsAck) -> None:
+        """Take note of what the master has of a stream."""
+        ...
+
+    def on_closed(self, why: str) -> None:
+        """Take note that the connection has ended, or that there was none."""
+        ...
+
+
+class MasterClient:
+    """The way to the master, there or not. What is said while there is no connection is lost."""
+
+    def __init__(self, master: Address, listener: ClientListener) -> None:
+        self._master = master
+        self._listener = listener
+        self._words: deque[coordination_pb2.AgentMessage] = deque()
+        self._frames: deque[coordination_pb2.StatisticsFrame] = deque()
+        self._has_words = asyncio.Event()
+        self._has_frames = asyncio.Event()
+        self._is_behind = False
+        self._control: Any = None
+        self._statistics: asyncio.Task[None] | None = None
+        self._stub: Any = None
+        self._streams = 0
+        self._has_been_heard = False
+        self._was_ever_heard = False
+        self._lookups = 0
+
+    def say(self, message: coordination_pb2.AgentMessage) -> None:
+        """Queue a message for the control stream; a heartbeat takes the place of one that has not left yet."""
+        if self._control is None:
+            return
+        if message.HasField("heartbeat"):
+            for held in [held for held in self._words if held.HasField("heartbeat")]:
+                self._words.remove(held)
+        self._words.append(message)
+        self._has_words.set()
+
+    def report(self, frame: coordination_pb2.StatisticsFrame) -> None:
+        """Queue a frame for the statistics stream; when too many wait, the whole state will be asked for instead."""
+        if self._statistics is None or self._is_behind:
+            return
+        self._frames.append(frame)
+        if len(self._frames) > FRAMES_MAX * max(1, self._streams):
+            self._frames.clear()
+            self._is_behind = True
+        self._has_frames.set()
+
+    def open_statistics(self, peer: coordination_pb2.StatisticsFrame) -> None:
+        """Begin the statistics stream of this connection with the frame that says who reports."""
+        self._stop_statistics()
+        self._statistics = asyncio.create_task(self._keep_reporting(peer))
+
+    def hang_up(self) -> None:
+        """End this connection and look for a master anew."""
+        if self._control is not None:
+            self._control.cancel()
+
+    async def run(self) -> None:
+        """Connect again and again until cancelled."""
+        pause = BACKOFF_FIRST_SECONDS
+        while True:
+            self._has_been_heard = False
+            why = await self._connection(await self._resolve())
+            self._listener.on_closed(why)
+            # A master that was never there is still being made, so there is no reason to become slower.
+            is_first = self._has_been_heard or not self._was_ever_heard
+            pause = BACKOFF_FIRST_SECONDS if is_first else min(pause * 2, BACKOFF_MAX_SECONDS)
+            await asyncio.sleep(pause * _jitter())
+
+    async def _resolve(self) -> str:
+        """Return where the master is now: a fresh lookup, as a new master has a new address."""
+        host, port = self._master
+        if _is_literal(host):
+            return _target(host, port)
+        while True:
+            with contextlib.suppress(OSError):
+                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                if found:
+                    # Two addresses: an old and a new master. One of them will answer.
+                    self._lookups += 1
+                    return _target(str(found[self._lookups % len(found)][4][0]), port)
+            await asyncio.sleep(LOOKUP_EVERY_SECONDS)
+
+    async def _connection(self, target: str) -> str:
+        """Hold one connection as long as it lasts; return why it ended."""
+        async with aio.insecure_channel(target, options=_OPTIONS) as channel:
+            self._stub = coordination_pb2_grpc.CoordinationStub(channel)  # type: ignore[no-untyped-call] generated
+            self._control = self._stub.Control()
+            self._words.clear()
+            writer = asyncio.create_task(self._write_words(self._control))
+            try:
+                self._listener.on_open()
+                return await self._listen(self._control)
+            finally:
+                self._stop_statistics()
+                self._control = None
+                await _cancel(writer)
+
+    async def _listen(self, control: Any) -> str:
+        try:
+            first = await asyncio.wait_for(control.read(), FIRST_WORD_SECONDS)
+            message = first
+            while message is not aio.EOF:
+                self._has_been_heard = self._was_ever_heard = True
+                self._listener.on_message(message)
+                message = await control.read()
+        except TimeoutError:
+            return f"it did not answer in {FIRST_WORD_SECONDS:.0f} s"
+        except aio.AioRpcError as error:
+            return error.details() or str(error.code())
+        except (asyncio.InvalidStateError, aio.UsageError):
+            return "the connection broke"
+        except asyncio.CancelledError:
+            # hang_up() cancels the call, and reading from it says so in this way.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            return "it was left"
+        return "it ended the connection"
+
+    async def _write_words(self, control: Any) -> None:
+        await self._write(control, self._words, self._has_words)
+
+    async def _keep_reporting(self, peer: coordination_pb2.StatisticsFrame) -> None:
+        """Hold a statistics stream while the connection lasts; begin again with everything when it breaks alone."""
+        pause = BACKOFF_FIRST_SECONDS
+        while True:
+            call = self._stub.Statistics()
+            self._retell(peer)
+            writer = asyncio.create_task(self._write_frames(call))
+            try:
+                while (ack := await call.read()) is not aio.EOF:
+                    pause = BACKOFF_FIRST_SECONDS
+                    self._listener.on_acknowledged(ack)
+            except (aio.AioRpcError, asyncio.InvalidStateError, aio.UsageError):
+                pause = min(pause * 2, BACKOFF_MAX_SECONDS)
+            finally:
+                await _cancel(writer)
+            await asyncio.sleep(pause * _jitter())
+
+    def _retell(self, *first: coordination_pb2.StatisticsFrame) -> None:
+        """Put everything in the queue in place of what is there."""
+        whole = self._listener.whole_states()
+        self._frames.clear()
+        self._frames.extend((*first, *whole))
+        self._streams = len(whole)
+        self._is_behind = False
+        self._has_frames.set()
+
+    async def _write_frames(self, call: Any) -> None:
+        while True:
+            await self._write(call, self._frames, self._has_frames, until_empty=True)
+            if self._is_behind:
+                self._retell()
+
+    async def _write(
+        self, call: Any, queue: deque[Any], is_filled: asyncio.Event, *, until_empty: bool = False
+    ) -> None:
+        """Write what is queued. When the call breaks, whoever reads from it says so."""
+        while True:
+            await is_filled.wait()
+            is_filled.clear()
+            while queue:
+                try:
+                    await call.write(queue.popleft())
+                except (aio.AioRpcError, asyncio.InvalidStateError, aio.UsageError):
+                    return await _for_ever()
+            if until_empty:
+                return None
+
+    def _stop_statistics(self) -> None:
+        if self._statistics is not None:
+            self._statistics.cancel()
+            self._statistics = None
+            self._frames.clear()
+
+
+def _target(address: str, port: int) -> str:
+    """Return gRPC's name of an address, so that it looks nothing up by itself."""
+    return f"ipv6:[{address}]:{port}" if ":" in address else f"ipv4:{address}:{port}"
+
+
+def _is_literal(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):
+            socket.inet_pton(family, host)
+            return True
+    return False
+
+
+def _jitter() -> float:
+    """Return 0.9 to 1.1, so that a thousand agents do not come back in the same moment."""
+    return 0.9 + os.urandom(1)[0] / 1275
+
+
+async def _for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

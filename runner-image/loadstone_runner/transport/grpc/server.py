@@ -1,0 +1,284 @@
+"""A master's end of gRPC: both services on one port. What is said is checked here and decided behind `MasterPort`.
+
+Each stream is handled on its own: whatever one peer sends, or does not send, only its own calls end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import grpc
+from grpc import aio
+
+from loadstone_core.errors import WorldError
+from loadstone_protocol import coordination
+from loadstone_protocol.channel import SERVER_OPTIONS, concurrent_calls
+from loadstone_protocol.codec import WireError, stream_state_from_message
+from loadstone_protocol.control import run_report
+from loadstone_protocol.v1 import control_pb2, control_pb2_grpc, coordination_pb2, coordination_pb2_grpc
+from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from loadstone_core.stats.stream import StreamState
+    from loadstone_protocol.control import RunView
+    from loadstone_protocol.messages import AgentWord, Hello, Peer, Refusal, Steering
+
+BAD_FRAMES_MAX: Final = 10
+HELLO_SECONDS: Final = 10.0
+
+
+class ListenError(WorldError):
+    """The master cannot listen where it was told to."""
+
+
+class MasterPort(Protocol):
+    """Who decides; all but `changed` are called on the event loop and must not block."""
+
+    run_uid: str
+    epoch: int
+
+    def join(self, hello: Hello, link: AgentLink) -> Refusal | None:
+        """Take an agent in (after `welcome` on its link), or return why not."""
+        ...
+
+    def hear(self, link: AgentLink, word: AgentWord) -> None:
+        """Take in what an agent says."""
+        ...
+
+    def part(self, link: AgentLink) -> None:
+        """Note that a control connection has ended, for whatever reason."""
+        ...
+
+    def may_report(self, peer: Peer) -> bool:
+        """Say whether a peer is known from its control stream."""
+        ...
+
+    def report(self, link: StatisticsLink, state: StreamState) -> None:
+        """Merge a state and acknowledge it on its link."""
+        ...
+
+    def part_statistics(self, link: StatisticsLink) -> None:
+        """Note that a statistics connection has ended."""
+        ...
+
+    def blame(self, peer: Peer, error: WireError) -> None:
+        """Count a message that could not be meant."""
+        ...
+
+    def steer(self, steering: Steering) -> int:
+        """Take in what a follower wants; return the newest revision that is held."""
+        ...
+
+    async def changed(self, sequence: int) -> RunView:
+        """Return the run's state once it is newer than `sequence`, at most twice a second within a stage."""
+        ...
+
+    def report_file(self) -> tuple[bytes, bytes]:
+        """Return the gzip JSON of the report and its sha256; empty before the run is finished."""
+        ...
+
+    def stored(self, sha256: bytes) -> bool:
+        """Note that a follower holds the report with this digest; return whether it is the right one."""
+        ...
+
+
+async def serve(listen: str, port: MasterPort, *, workers: int) -> tuple[aio.Server, int]:
+    """Listen on `host:port` (0: any) and return the server and the port that it got.
+
+    Raises:
+        ListenError: the address is taken or not of this machine.
+    """
+    server = aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=concurrent_calls(workers))
+    coordination_pb2_grpc.add_CoordinationServicer_to_server(_Coordination(port), server)  # type: ignore[no-untyped-call]  # generated
+    control_pb2_grpc.add_RunServicer_to_server(_Run(port), server)  # type: ignore[no-untyped-call]  # generated
+    try:
+        bound = server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise ListenError(f"cannot listen on {listen}; is the port taken?") from error
+    await server.start()
+    return server, bound
+
+
+class _Coordination(coordination_pb2_grpc.CoordinationServicer):
+    """What agents call."""
+
+    def __init__(self, port: MasterPort) -> None:
+        self._port = port
+
+    async def Control(  # noqa: N802 the name in the proto
+        self, requests: AsyncIterator[coordination_pb2.AgentMessage], context: aio.ServicerContext[Any, Any]
+    ) -> None:
+        hello = await _hello(requests, context)
+        link = AgentLink(hello.peer, _this_task())
+        refusal = self._port.join(hello, link)
+        if refusal is not None:
+            await context.write(coordination.refused_message(refusal))
+            return
+        try:
+            await _both_ways(link.pump(context), self._listen(requests, context, link))
+        finally:
+            self._port.part(link)
+
+    async def Statistics(  # noqa: N802 the name in the proto
+        self, requests: AsyncIterator[coordination_pb2.StatisticsFrame], context: aio.ServicerContext[Any, Any]
+    ) -> None:
+        peer = await _statistics_peer(requests, context)
+        if not self._port.may_report(peer):
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "say Hello on the control stream first")
+        link = StatisticsLink(peer)
+        try:
+            await _both_ways(link.pump(context), self._collect(requests, context, link))
+        finally:
+            self._port.part_statistics(link)
+
+    async def _listen(
+        self,
+        requests: AsyncIterator[coordination_pb2.AgentMessage],
+        context: aio.ServicerContext[Any, Any],
+        link: AgentLink,
+    ) -> None:
+        bad_frames = 0
+        async for message in requests:
+            try:
+                word = coordination.word_from_message(message)
+            except WireError as error:
+                bad_frames += 1
+                await self._refuse_frame(context, link.peer, error=error, is_last=bad_frames > BAD_FRAMES_MAX)
+                continue
+            self._port.hear(link, word)
+
+    async def _collect(
+        self,
+        requests: AsyncIterator[coordination_pb2.StatisticsFrame],
+        context: aio.ServicerContext[Any, Any],
+        link: StatisticsLink,
+    ) -> None:
+        bad_frames = 0
+        async for frame in requests:
+            try:
+                state = _state_of(frame, link.peer)
+            except WireError as error:
+                bad_frames += 1
+                await self._refuse_frame(context, link.peer, error=error, is_last=bad_frames > BAD_FRAMES_MAX)
+                continue
+            if not self._port.may_report(link.peer):
+                await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another agent has taken this one's place")
+            self._port.report(link, state)
+
+    async def _refuse_frame(
+        self, context: aio.ServicerContext[Any, Any], peer: Peer, *, error: WireError, is_last: bool
+    ) -> None:
+        self._port.blame(peer, error)
+        if is_last:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"too many bad messages; the last: {error}")
+
+
+class _Run(control_pb2_grpc.RunServicer):
+    """What followers call."""
+
+    def __init__(self, port: MasterPort) -> None:
+        self._port = port
+
+    async def Watch(  # noqa: N802 the name in the proto
+        self, request: control_pb2.WatchRequest, context: aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[control_pb2.RunReport]:
+        await self._check(request.run_uid, context, request.epoch)
+        sequence = 0
+        while True:
+            view = await self._port.changed(sequence)
+            sequence = view.sequence
+            yield run_report(view)
+
+    async def Steer(  # noqa: N802 the name in the proto
+        self, request: control_pb2.Steering, context: aio.ServicerContext[Any, Any]
+    ) -> control_pb2.SteeringAck:
+        await self._check(request.run_uid, context, request.epoch)
+        try:
+            steering = coordination.steering_from_message(request)
+        except WireError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        return control_pb2.SteeringAck(revision=self._port.steer(steering))
+
+    async def FetchReport(  # noqa: N802 the name in the proto
+        self, request: control_pb2.ReportRequest, context: aio.ServicerContext[Any, Any]
+    ) -> control_pb2.Report:
+        await self._check(request.run_uid, context)
+        gzip_json, sha256 = self._port.report_file()
+        return control_pb2.Report(gzip_json=gzip_json, sha256=sha256)
+
+    async def Stored(  # noqa: N802 the name in the proto
+        self, request: control_pb2.StoredNotice, context: aio.ServicerContext[Any, Any]
+    ) -> control_pb2.StoredAck:
+        await self._check(request.run_uid, context)
+        if not self._port.stored(request.sha256):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "this is not the digest of the run's report")
+        return control_pb2.StoredAck()
+
+    async def _check(self, run_uid: str, context: aio.ServicerContext[Any, Any], epoch: int | None = None) -> None:
+        if run_uid != self._port.run_uid or epoch not in {None, self._port.epoch}:
+            ours = f"run {self._port.run_uid}, epoch {self._port.epoch}"
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"this master serves {ours}")
+
+
+async def _hello(
+    requests: AsyncIterator[coordination_pb2.AgentMessage], context: aio.ServicerContext[Any, Any]
+) -> Hello:
+    """Return the first message of a control stream, or abort the call."""
+    try:
+        return coordination.hello_from_message(await _first(requests))
+    except WireError as error:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        raise
+
+
+async def _statistics_peer(
+    requests: AsyncIterator[coordination_pb2.StatisticsFrame], context: aio.ServicerContext[Any, Any]
+) -> Peer:
+    """Return the peer that the first frame of a statistics stream names, or abort the call."""
+    try:
+        return coordination.peer_from_message((await _first(requests)).peer)
+    except WireError as error:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        raise
+
+
+async def _first(requests: AsyncIterator[Any]) -> Any:
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            return await anext(aiter(requests))
+    except (StopAsyncIteration, TimeoutError) as error:
+        raise WireError("a stream begins by saying who is there") from error
+
+
+def _state_of(frame: coordination_pb2.StatisticsFrame, peer: Peer) -> StreamState:
+    if frame.WhichOneof("kind") != "state":
+        raise WireError("a frame of a statistics stream holds a state")
+    state = stream_state_from_message(frame.state)
+    if (state.stream.worker, state.stream.attempt) != (peer.worker, peer.attempt):
+        raise WireError(f"worker {peer.worker} reports for stream {state.stream}")
+    return state
+
+
+async def _both_ways(writing: Any, reading: Any) -> None:
+    """Read until the peer has nothing more to say or either way breaks; what was queued before is written first."""
+    tasks: Iterable[asyncio.Task[None]] = (asyncio.ensure_future(writing), asyncio.ensure_future(reading))
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("a call is handled in a task")
+    return task

@@ -1,0 +1,184 @@
+"""`loadstone run` on this machine: the manifests of the cluster tests, each exact against a target of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MANIFESTS = ROOT / "tests" / "e2e" / "manifests"
+promise = pytest.mark.promise
+
+
+def fetch(url: str) -> dict:
+    with urllib.request.urlopen(url, timeout=5) as reply:
+        return json.load(reply)
+
+
+@pytest.fixture
+def target():
+    """Start examples/target/server.py on a free port; give its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen([sys.executable, str(ROOT / "examples" / "target" / "server.py"), "--port", str(port)])
+    url = f"http://127.0.0.1:{port}"
+    for _ in range(200):
+        try:
+            fetch(f"{url}/count")
+            break
+        except OSError:
+            time.sleep(0.05)
+    yield url
+    server.terminate()
+    server.wait()
+
+
+def command(manifest: Path, target: str, folder: Path, *settings: str) -> list[str]:
+    setting = [part for text in (f"load.target={target}", *settings) for part in ("--set", text)]
+    status = ["--status", str(folder / "status.json"), "--results", str(folder / "results")]
+    return [sys.executable, "-m", "loadstone_cli", "run", str(manifest), "--quiet", *setting, *status]
+
+
+def run_local(manifest: str, target: str, folder: Path, *settings: str) -> tuple[int, dict, str]:
+    done = subprocess.run(
+        command(MANIFESTS / f"{manifest}.yaml", target, folder, *settings),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (folder / "status.json").exists(), done.stderr
+    return done.returncode, json.loads((folder / "status.json").read_text()), done.stdout
+
+
+@promise("local-same", "exact-totals")
+@pytest.mark.parametrize(
+    ("manifest", "verdict", "code"),
+    [
+        ("pass", "Passed", 0),
+        ("threshold", "Failed", 99),
+        ("rate", "Passed", 0),
+        ("stages", "Passed", 0),
+        ("iterations", "Passed", 0),
+    ],
+)
+def test_a_manifest_of_the_cluster_tests_has_its_verdict_here_too(target, tmp_path, manifest, verdict, code) -> None:
+    returned, status, printed = run_local(manifest, target, tmp_path)
+
+    assert (returned, status["verdict"], status["exitCode"]) == (code, verdict, code), status
+    results = status["results"]
+    assert results["requests"] == results["started"] == fetch(f"{target}/count")["requests"]
+    assert results["unaccounted"] == results["unsent"] == results["ambiguous"] == 0
+    assert verdict in printed
+    assert len(list((tmp_path / "results").glob("*.json.gz"))) == 1
+
+
+@promise("local-interrupt", "stop-keeps-results")
+def test_an_interrupt_keeps_the_results_and_exits_with_130(target, tmp_path) -> None:
+    process = subprocess.Popen(
+        command(MANIFESTS / "pass.yaml", target, tmp_path, "load.duration=5m"), stdout=subprocess.PIPE, text=True
+    )
+    while fetch(f"{target}/count")["requests"] < 30:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert (process.returncode, status["verdict"], status["reason"]) == (130, "Aborted", "Stopped")
+    assert status["results"]["requests"] == fetch(f"{target}/count")["requests"]
+
+
+@promise("local-same")
+def test_no_process_outlives_a_killed_command(target, tmp_path) -> None:
+    process = subprocess.Popen(
+        [*command(MANIFESTS / "pass.yaml", target, tmp_path, "load.duration=5m")],
+        env={**os.environ, "LOADSTONE_TEST_MARK": str(tmp_path)},
+    )
+    while fetch(f"{target}/count")["requests"] < 30:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+
+    deadline = time.monotonic() + 15
+    while living := processes_with(f"LOADSTONE_TEST_MARK={tmp_path}"):
+        assert time.monotonic() < deadline, living
+        time.sleep(0.1)
+
+
+def processes_with(mark: str) -> list[str]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+@promise("kill-bounds")
+def test_the_counts_hold_their_bounds_after_the_kill_of_an_engine(target, tmp_path) -> None:
+    script = (
+        "import os, signal, time\nfrom loadstone import User, task\nBORN = time.monotonic()\n\n\nclass Visitor(User):\n"
+        "    @task\n    def front(self):\n        self.http.get('/')\n"
+        "        if time.monotonic() - BORN > 3 and os.environ['LOADSTONE_WORKER'] == '1':\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    _, status, _ = run_local(
+        "pass", target, tmp_path, f"source.inline.content={json.dumps(script)}", "load.duration=6s"
+    )
+
+    results, counted = status["results"], fetch(f"{target}/count")["requests"]
+    assert status["verdict"] == "Error", status
+    assert (
+        results["requests"] - results["unsent"] - results["ambiguous"]
+        <= counted
+        <= results["started"] - results["unsent"]
+    )
+
+
+@promise("validate", "script-errors")
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("load.durration=3s", ["spec.load.durration", "duration"]),
+        ("load.duration=5 days", ["spec.load.duration", "30s"]),
+        ("thresholds[0].expr='latency:p95 < 300'", ["spec.thresholds[0].expr", "ms"]),
+        ("source.inline.content='class Broken(:'", ["SyntaxError"]),
+        ("source.inline.content='import no_such_library'", ["no_such_library"]),
+    ],
+)
+def test_validate_says_what_is_wrong_before_anything_starts(setting, words) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "loadstone_cli", "validate", str(MANIFESTS / "pass.yaml"), "--set", setting],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1, done.stdout
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+@promise("validate")
+def test_validate_accepts_every_example() -> None:
+    examples = sorted(str(path) for path in (ROOT / "examples").glob("*.yaml"))
+    done = subprocess.run(
+        [sys.executable, "-m", "loadstone_cli", "validate", *examples],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("is valid") >= len(examples) > 3

@@ -1,0 +1,150 @@
+"""What breaks in mid-run is said, and nothing that is left runs on."""
+
+import json
+
+import pytest
+from conftest import OPERATOR_NAMESPACE, kubectl, until
+
+promise = pytest.mark.promise
+
+
+def start(lab, duration: str = "12s", **changes) -> None:
+    lab.apply(lab.manifest("pass", load__duration=duration, **changes))
+    lab.wait_phase("pass", "Running")
+    lab.wait_requests("pass", 50)
+
+
+def restart_operator() -> None:
+    kubectl("-n", OPERATOR_NAMESPACE, "delete", "pod", "-l", "app.kubernetes.io/component=operator", "--wait=false")
+
+
+@promise("worker-lost", "exact-totals")
+def test_a_deleted_worker_is_reported_and_the_run_ends_honestly(lab) -> None:
+    start(lab)
+    lab.kubectl("delete", "pod", "pass-w-1-1-1", "--wait=false")
+    status = lab.wait_finished("pass")
+
+    assert (status["verdict"], status["reason"]) in {("Error", "WorkersLost"), ("Inconclusive", "LoadNotReached")}, (
+        status
+    )
+    assert status["workers"]["lost"] == 1
+    assert [problem["pod"] for problem in status["workers"]["problems"]] == ["pass-w-1-1-1"]
+    lab.check_exact(status)
+
+
+@promise("worker-lost", "kill-bounds")
+def test_after_the_kill_of_an_engine_the_counts_hold_their_bounds(lab) -> None:
+    start(lab, source__inline__content=KILLS_ITSELF)
+    status = lab.wait_finished("pass")
+
+    assert status["verdict"] == "Error", status
+    results, counted = status["results"], lab.count()
+    assert (
+        results["requests"] - results["unsent"] - results["ambiguous"]
+        <= counted
+        <= results["started"] - results["unsent"]
+    ), (
+        results,
+        counted,
+    )
+    assert status["workers"]["lost"] >= 1
+
+
+KILLS_ITSELF = """
+import os, signal, time
+from loadstone import User, task
+
+BORN = time.monotonic()
+
+class Visitor(User):
+    @task
+    def front_page(self):
+        self.http.get("/")
+        if os.environ["LOADSTONE_WORKER"] == "1" and time.monotonic() - BORN > 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@promise("master-lost")
+def test_a_deleted_master_ends_in_a_clear_verdict(lab) -> None:
+    start(lab, duration="2m")
+    (master,) = lab.pods("pass", "master")
+    lab.kubectl("delete", "pod", master["metadata"]["name"], "--force", "--grace-period=0")
+    status = lab.wait_finished("pass")
+
+    assert (status["verdict"], status["reason"], status["exitCode"]) == ("Error", "MasterLost", 1), status
+    seen = lab.count()
+    until("load ends", lambda: lab.count() == lab.count(), seconds=20)
+    until("workers end", lambda: all(is_over(pod) for pod in lab.pods("pass", "worker")), seconds=60)
+    assert lab.count() < seen + 5000
+
+
+def is_over(pod) -> bool:
+    return pod["status"]["phase"] in {"Succeeded", "Failed"}
+
+
+@promise("operator-restart", "exact-totals")
+def test_a_restart_of_the_operator_changes_nothing(lab) -> None:
+    start(lab)
+    before = {pod["metadata"]["uid"] for pod in lab.pods("pass")}
+    restart_operator()
+    status = lab.wait_finished("pass")
+
+    assert status["verdict"] == "Passed", status
+    assert status["run"]["number"] == 1
+    assert {pod["metadata"]["uid"] for pod in lab.pods("pass")} == before
+    assert status["results"]["requests"] == lab.count()
+
+
+@promise("operator-restart")
+def test_a_run_that_ended_while_the_operator_was_away_gets_its_verdict(lab) -> None:
+    start(lab, duration="4s")
+    kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment/loadstone", "--replicas=0")
+    try:
+        until("load is over", lambda: quiet(lab), seconds=40)
+    finally:
+        kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment/loadstone", "--replicas=1")
+    status = lab.wait_finished("pass")
+
+    assert status["verdict"] == "Passed", status
+    assert status["results"]["requests"] == lab.count()
+
+
+def quiet(lab) -> bool:
+    import time
+
+    before = lab.count()
+    time.sleep(2.0)
+    return lab.count() == before
+
+
+@promise("delete-cleans")
+@pytest.mark.parametrize("moment", ["at once", "running", "finished"])
+def test_a_delete_at_any_moment_leaves_nothing(lab, moment) -> None:
+    lab.apply(lab.manifest("pass", load__duration="2s" if moment == "finished" else "2m"))
+    if moment == "running":
+        lab.wait_phase("pass", "Running")
+    if moment == "finished":
+        lab.wait_finished("pass")
+    lab.kubectl("delete", "loadtest", "pass", "--wait=true")
+
+    until("no child is left", lambda: children(lab) == [], seconds=30)
+
+
+@promise("delete-cleans")
+def test_a_delete_without_an_operator_leaves_nothing(lab) -> None:
+    start(lab, duration="2m")
+    kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment/loadstone", "--replicas=0")
+    try:
+        lab.kubectl("delete", "loadtest", "pass", "--wait=true")
+        until("no child is left", lambda: children(lab) == [], seconds=30)
+    finally:
+        kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment/loadstone", "--replicas=1")
+        kubectl("-n", OPERATOR_NAMESPACE, "rollout", "status", "deployment/loadstone", "--timeout=60s")
+
+
+def children(lab) -> list[str]:
+    found = lab.kubectl(
+        "get", "pods,services,configmaps,secrets", "-l", "loadstone.dev/loadtest=pass", "-o", "json"
+    ).stdout
+    return [f"{item['kind']}/{item['metadata']['name']}" for item in json.loads(found)["items"]]

@@ -1,0 +1,207 @@
+"""A LoadTest from `kubectl apply` to the verdict, each held against what the target counted."""
+
+import base64
+import gzip
+import json
+
+import pytest
+
+promise = pytest.mark.promise
+
+
+@promise("run-pass", "exact-totals", "status-complete", "report")
+def test_two_workers_pass_and_the_status_holds_what_the_target_counted(lab) -> None:
+    lab.apply(lab.manifest("pass"))
+    status = lab.wait_finished("pass")
+
+    assert (status["phase"], status["verdict"], status["reason"], status["exitCode"]) == (
+        "Finished",
+        "Passed",
+        "Passed",
+        0,
+    ), status
+    lab.check_exact(status)
+    assert status["results"]["requests"] == lab.count() > 100
+    assert status["results"]["unaccounted"] == status["results"]["failures"] == 0
+    assert {entry["name"] for entry in status["results"]["endpoints"]} == {"front page", "/orders"}
+    assert set(status["results"]["latencyMicros"]) >= {"avg", "min", "max", "p50", "p90", "p95", "p99"}
+    assert [row["verdict"] for row in status["thresholds"]] == ["Passed"] * 3
+    assert status["load"]["achieved"] >= status["load"]["planned"] * 0.99
+    assert status["workers"]["ratio"] == "2/2"
+    assert status["run"]["number"] == 1
+    assert status["run"]["epoch"] >= 1
+    assert status["run"]["timeToLoadMillis"] > 0
+    assert 0 <= status["run"]["startSkewMicros"] < 1_000_000
+    assert [entry["verdict"] for entry in status["history"]] == ["Passed"]
+    conditions = {entry["type"]: entry["status"] for entry in status["conditions"]}
+    assert conditions["Finished"] == conditions["Passed"] == conditions["Ready"] == "True", conditions
+    report = lab.json("configmap", status["report"])["binaryData"]
+    (packed,) = report.values()
+    document = json.loads(gzip.decompress(base64.b64decode(packed)))
+    assert document["totals"]["requests"] == status["results"]["requests"]
+    assert sum(row["requests"] for row in document["timeline"]) == status["results"]["requests"]
+
+
+@promise("kubectl-columns")
+def test_kubectl_get_shows_phase_verdict_users_rate_p95_and_errors(lab) -> None:
+    lab.apply(lab.manifest("pass"))
+    lab.wait_finished("pass")
+
+    header, row = lab.kubectl("get", "ldt").stdout.splitlines()
+    assert header.split()[:9] == ["NAME", "PHASE", "VERDICT", "RUN", "WORKERS", "USERS", "RPS", "P95", "ERRORS"]
+    cells = row.split()
+    assert cells[:5] == ["pass", "Finished", "Passed", "1", "2/2"]
+    assert cells[8] == "0%"
+    assert "pass" in lab.kubectl("get", "loadtesting").stdout
+
+
+@promise("events")
+def test_events_tell_the_story_of_a_run(lab) -> None:
+    lab.apply(lab.manifest("pass"))
+    lab.wait_finished("pass")
+
+    reasons = [
+        event["reason"] for event in lab.json("events", "--field-selector", "involvedObject.kind=LoadTest")["items"]
+    ]
+    assert {"RunStarted", "LoadStarted", "Passed"} <= set(reasons), reasons
+
+
+@promise("run-threshold", "exact-totals")
+def test_a_broken_threshold_fails_the_run_with_exit_code_99(lab) -> None:
+    lab.apply(lab.manifest("threshold"))
+    status = lab.wait_finished("threshold")
+
+    assert (status["verdict"], status["reason"], status["exitCode"]) == ("Failed", "ThresholdsFailed", 99), status
+    assert {row["name"]: row["verdict"] for row in status["thresholds"]} == {"reliable": "Failed", "quick": "Passed"}
+    assert status["results"]["errorRatePpm"] == 500_000
+    assert status["results"]["requests"] == lab.count()
+
+
+@promise("run-rate", "exact-totals")
+def test_an_arrival_rate_of_200_a_second_is_held_within_one_percent(lab) -> None:
+    lab.apply(lab.manifest("rate"))
+    status = lab.wait_finished("rate")
+
+    assert status["verdict"] == "Passed", status
+    assert status["load"]["planned"] == 2000
+    assert abs(status["results"]["iterations"] - 2000) <= 20
+    assert status["results"]["requests"] == lab.count()
+
+
+@promise("run-stages", "exact-totals")
+def test_stages_are_followed_up_and_down(lab) -> None:
+    lab.apply(lab.manifest("stages"))
+    lab.wait_phase("stages", "Running")
+    status = lab.wait_finished("stages")
+
+    assert status["verdict"] == "Passed", status
+    # Whole users: 0 to 20 in 2 s, 3 s at 20, down to 5 in 2 s, then 12 for 2 s: 19 + 60 + 24 + 24 user-seconds
+    assert status["load"]["planned"] == 127
+    assert status["results"]["requests"] == lab.count()
+
+
+@promise("run-iterations", "exact-totals")
+def test_iterations_are_done_exactly_over_three_workers(lab) -> None:
+    lab.apply(lab.manifest("iterations"))
+    status = lab.wait_finished("iterations")
+
+    assert status["verdict"] == "Passed", status
+    assert status["results"]["iterations"] == 1000
+    assert status["results"]["requests"] == lab.count() == 2000
+
+
+@promise("stop-keeps-results", "exact-totals")
+def test_a_stop_in_mid_run_keeps_its_results(lab) -> None:
+    lab.apply(lab.manifest("pass", load__duration="5m"))
+    lab.wait_phase("pass", "Running")
+    lab.wait_requests("pass", 50)
+    lab.patch("pass", {"stopRun": 1})
+    status = lab.wait_finished("pass")
+
+    assert (status["verdict"], status["reason"], status["exitCode"]) == ("Aborted", "Stopped", 130), status
+    assert status["results"]["requests"] == lab.count() >= 50
+
+
+@promise("trigger", "history", "edit-starts-nothing")
+def test_only_a_trigger_runs_a_finished_test_again(lab) -> None:
+    document = lab.manifest("pass", load__duration="2s")
+    lab.apply(document)
+    first = lab.wait_finished("pass")
+    lab.apply(document)
+    lab.patch("pass", {"load": {"users": 10}})
+    counted = lab.count()
+    assert lab.status("pass")["run"]["number"] == 1
+    lab.target("/reset")
+
+    lab.patch("pass", {"trigger": "second"})
+    lab.kubectl("wait", "loadtest/pass", "--for=jsonpath={.status.lastHandledTrigger}=second", "--timeout=20s")
+    status = lab.wait_finished("pass")
+
+    assert counted == first["results"]["requests"]
+    assert status["run"]["number"] == 2
+    assert status["run"]["cause"] == "Trigger"
+    assert [entry["run"] for entry in status["history"]] in ([1, 2], [2, 1])
+    assert status["results"]["requests"] == lab.count()
+
+
+@promise("suspend")
+def test_a_suspended_test_makes_no_pods_until_it_is_resumed(lab) -> None:
+    lab.apply(lab.manifest("pass", suspend=True, load__duration="2s"))
+    lab.wait_phase("pass", "Suspended")
+    assert lab.pods("pass") == []
+
+    lab.patch("pass", {"suspend": False})
+    status = lab.wait_finished("pass")
+
+    assert status["verdict"] == "Passed", status
+    assert status["results"]["requests"] == lab.count()
+
+
+@promise("source-configmap")
+def test_a_script_in_a_configmap_runs_with_its_second_file(lab) -> None:
+    lab.kubectl(
+        "create",
+        "configmap",
+        "scripts",
+        "--from-literal=shop.py=from pages import FRONT\nfrom loadstone import User, task\n\n\nclass Visitor(User):\n"
+        "    @task\n    def front(self):\n        self.http.get(FRONT)\n",
+        "--from-literal=pages.py=FRONT = '/'\n",
+    )
+    document = lab.manifest("iterations", load__iterations=30, load__users=3)
+    document["spec"]["source"] = {"configMap": {"name": "scripts"}, "entrypoint": "shop.py"}
+    document["spec"]["thresholds"] = []
+    lab.apply(document)
+    status = lab.wait_finished("iterations")
+
+    assert status["verdict"] == "Passed", status
+    assert status["results"]["requests"] == lab.count() == 30
+
+
+@promise("source-inline-files", "env")
+def test_an_inline_script_sees_its_files_and_environment(lab) -> None:
+    document = lab.manifest("iterations", load__iterations=12, load__users=3)
+    document["spec"]["thresholds"] = []
+    document["spec"]["source"] = {
+        "inline": {
+            "content": "import os\nfrom lib.paths import PATHS\nfrom loadstone import User, task\n\n\nclass Visitor(User):\n"
+            "    @task\n    def front(self):\n        self.http.get(PATHS[os.environ['PAGE']])\n",
+            "files": {"lib/paths.py": "PATHS = {'front': '/', 'none': '/status/404'}\n", "lib/__init__.py": ""},
+        }
+    }
+    document["spec"]["env"] = [{"name": "PAGE", "value": "front"}]
+    lab.apply(document)
+    status = lab.wait_finished("iterations")
+
+    assert status["verdict"] == "Passed", status
+    assert status["results"]["failures"] == 0
+    assert status["results"]["requests"] == lab.count() == 12
+
+
+@promise("wait")
+@pytest.mark.parametrize("name", ["pass", "threshold"])
+def test_kubectl_wait_for_finished_returns_whatever_the_verdict(lab, name) -> None:
+    lab.apply(lab.manifest(name, load__duration="2s"))
+    lab.kubectl("wait", f"loadtest/{name}", "--for=jsonpath={.status.finished}=true", "--timeout=60s")
+
+    code = lab.kubectl("get", "loadtest", name, "-o", "jsonpath={.status.exitCode}").stdout
+    assert code == {"pass": "0", "threshold": "99"}[name]

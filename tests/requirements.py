@@ -1,0 +1,61 @@
+"""Every promise that this project makes to its users, by id. Each test names the ids that it proves."""
+
+PROMISES: dict[str, str] = {
+    # a run, end to end
+    "run-pass": "A run that does what was asked and breaks no threshold is Passed with exit code 0.",
+    "run-threshold": "A broken threshold of severity Fail makes the verdict Failed with exit code 99.",
+    "run-rate": "An arrival rate is held within one percent.",
+    "run-stages": "Stages are followed, up and down.",
+    "run-iterations": "A number of iterations is done exactly, however many workers share it.",
+    "exact-totals": "The status holds the number of requests that the target itself counted.",
+    "kill-bounds": "After the SIGKILL of an engine the target's count lies between the two bounds that the status gives.",
+    "stop-keeps-results": "A stop in mid-run keeps the results and the verdict is Aborted.",
+    "trigger": "A new value of spec.trigger runs a finished test again.",
+    "history": "The status keeps the runs before.",
+    "edit-starts-nothing": "An edit or a re-sync of the same manifest starts nothing.",
+    "suspend": "A suspended test makes no pods until it is resumed.",
+    "source-configmap": "A script can come from a ConfigMap with several files.",
+    "source-inline-files": "An inline script can bring further files.",
+    "env": "Scripts see the environment variables of spec.env.",
+    # what one sees
+    "status-complete": "The status holds phase, verdict, reason, results, load, thresholds, workers, run and history.",
+    "kubectl-columns": "kubectl get shows phase, verdict, users, rate, p95 and errors.",
+    "events": "Events tell the story of a run.",
+    "report": "The report of the latest run is a ConfigMap with totals, series and timeline that agree with the status.",
+    "wait": "kubectl wait for status.finished returns for pass and fail.",
+    "explain": "kubectl explain describes every field.",
+    "metrics-match": "Prometheus returns the request total of the status.",
+    "verdict-table": "The verdict table of docs/verdicts.md is a table in the code.",
+    # what breaks
+    "worker-lost": "A lost worker is named in the status and never hidden by the verdict.",
+    "master-lost": "A lost master ends in Error/MasterLost, and the load ends.",
+    "operator-restart": "A restart of the operator changes nothing about a run.",
+    "delete-cleans": "Deleting a LoadTest at any moment removes every child within 30 s.",
+    "script-errors": "A script that cannot be imported is told with its last lines.",
+    "source-missing": "A missing ConfigMap or key is named.",
+    "image-pull": "An image that cannot be pulled is named.",
+    "unschedulable": "Unschedulable workers are told at once and end at the startup timeout.",
+    "quota": "An exceeded quota is told.",
+    "worker-oom": "A worker that ran out of memory is told.",
+    "template-invalid": "An invalid pod template is told.",
+    "target-refuses": "A target that refuses connections is counted as failures.",
+    # the resource
+    "refused-at-apply": "What the schema can see is refused at apply with a sentence that says what to write.",
+    "accepted-at-apply": "Every valid sample is accepted by a real API server.",
+    "crd-rendered": "The CRDs in crds/ and in the chart are what the model renders.",
+    # installing
+    "restricted": "Operator and runner pods pass the restricted pod security level.",
+    "limits": "The limits of the chart are never exceeded, also by two tests at once.",
+    "namespaced": "An install for one namespace works with Roles only.",
+    # on a laptop
+    "local-same": "The same file gives the same verdict without a cluster, exact against its own target.",
+    "local-interrupt": "Ctrl-C once keeps the results and exits with 130.",
+    "validate": "loadstone validate says what is wrong before anything starts.",
+    "fast-start": "import loadstone and loadstone --help load nothing that they do not need.",
+    # the house
+    "walls": "Rooms import only what their walls allow.",
+    "stubs-fresh": "The committed stubs are what the proto files generate.",
+    "locks-current": "The hash-pinned locks cover what pyproject.toml asks for and name no host.",
+    "wheel-complete": "The wheel holds every package, and an image's build context yields its own packages only.",
+    "no-shadowing": "No folder called operator shadows the standard library.",
+}

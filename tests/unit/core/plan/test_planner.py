@@ -1,0 +1,114 @@
+"""Laws of planning a run."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadstone_core.load.profile import Model, profile_of
+from loadstone_core.load.share import share
+from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
+from loadstone_core.plan.planner import plan_run
+from loadstone_core.spec.model import (
+    Engine,
+    InlineSource,
+    Load,
+    LoadTestSpec,
+    OnNoData,
+    Results,
+    Severity,
+    Source,
+    ThresholdSpec,
+    Workers,
+)
+
+SECOND = 1_000_000_000
+IDENTITY = RunIdentity(uid="1234/7", loadtest="checkout", namespace="shop", number=7, epoch=1)
+SCRIPT = ScriptRef(digest="sha256:cd", directory="/scripts", entrypoint="test.py")
+FAST = ThresholdSpec(
+    name="fast",
+    expr="latency:p95 < 300ms",
+    severity=Severity.FAIL,
+    abort_on_fail=False,
+    delay_abort_ns=10 * SECOND,
+    on_no_data=OnNoData.FAIL,
+)
+LOAD = Load(
+    target="http://shop.default",
+    users=50,
+    spawn_rate=25,
+    rate=None,
+    stages=(),
+    duration_ns=30 * SECOND,
+    iterations=None,
+    graceful_stop_ns=20 * SECOND,
+    tolerance_ppm=10_000,
+)
+SPEC = LoadTestSpec(
+    engine=Engine.NATIVE,
+    image=None,
+    image_pull_policy=None,
+    source=Source(InlineSource("", {}), "test.py"),
+    load=LOAD,
+    workers=Workers(2, {}),
+    env=(),
+    env_from=(),
+    thresholds=(FAST,),
+    stop_run=None,
+    suspend=False,
+    trigger=None,
+    startup_timeout_ns=600 * SECOND,
+    results=Results(("50", "99.9")),
+)
+
+
+def plan(load, workers, room):
+    spec = replace(SPEC, load=load, workers=Workers(workers, {}))
+    return plan_run(spec, IDENTITY, spec_digest="sha256:ab", script=SCRIPT, engines_per_worker=room)
+
+
+def test_a_plan_holds_what_the_spec_asks_for():
+    assert plan(LOAD, 2, 4) == RunPlan(
+        run=IDENTITY,
+        spec_digest="sha256:ab",
+        workers=2,
+        engines_per_worker=4,
+        load=profile_of(LOAD),
+        tolerance_ppm=10_000,
+        target="http://shop.default",
+        percentiles=("50", "99.9"),
+        thresholds=(FAST,),
+        startup_timeout_ns=600 * SECOND,
+        graceful_stop_ns=20 * SECOND,
+        script=SCRIPT,
+    )
+
+
+@given(st.integers(0, 500), st.integers(1, 50), st.integers(0, 16))
+def test_no_worker_gets_more_engines_than_its_room_or_its_share(users, workers, room):
+    engines = plan(replace(LOAD, users=users), workers, room).engines_per_worker
+
+    assert 1 <= engines <= max(1, room)
+    assert engines <= max(1, share(users, 0, workers))
+
+
+@given(st.integers(0, 500), st.integers(1, 50), st.integers(1, 16))
+def test_the_shares_of_all_slots_sum_to_the_load_at_every_step(users, workers, room):
+    made = plan(replace(LOAD, users=users), workers, room)
+
+    for at in range(0, 4 * SECOND, SECOND // 3):
+        whole = made.load.profile.value_at(at)
+        assert sum(share(whole, slot, made.slots) for slot in range(made.slots)) == whole
+
+
+@pytest.mark.parametrize(("iterations", "engines"), [(1_000, 4), (3, 2), (1, 1)])
+def test_no_engine_waits_for_an_iteration_that_never_comes(iterations, engines):
+    made = plan(replace(LOAD, iterations=iterations), 2, 4)
+
+    assert made.load.model is Model.ITERATIONS
+    assert made.engines_per_worker == engines
+
+
+def test_engines_of_an_open_model_share_its_rate():
+    assert plan(replace(LOAD, users=None, spawn_rate=None, rate=3), 2, 8).engines_per_worker == 2

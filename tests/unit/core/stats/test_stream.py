@@ -1,0 +1,148 @@
+"""What an engine reports, and what a master may believe of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadstone_core.errors import WorldError
+from loadstone_core.stats.metrics import Kind, SeriesKey
+from loadstone_core.stats.stream import (
+    COUNTER_BYTES,
+    COUNTER_LAYOUT,
+    COUNTER_MAGIC,
+    MESSAGE_CAP,
+    Counters,
+    ErrorCount,
+    ErrorTable,
+    SeriesState,
+    StreamId,
+    StreamState,
+    pack_counters,
+    read_counters,
+    unsound,
+)
+
+U64 = st.integers(0, 2**64 - 1)
+TREND = SeriesState(
+    SeriesKey("latency"), Kind.TREND, count=6, total=60, minimum=0, maximum=30, zeros=1, indexes=(3, 7), counts=(2, 3)
+)
+SOUND = StreamState(StreamId(0, 1, 0, 1), sequence=1, second=0, full=True, series=(TREND,))
+
+
+@given(st.builds(Counters, U64, U64, U64, U64, U64, U64, U64), st.binary(max_size=9))
+def test_counters_survive_their_file(counters: Counters, rest: bytes) -> None:
+    assert read_counters(pack_counters(counters) + rest) == counters
+
+
+def test_the_counters_file_has_little_endian_slots_in_the_order_of_the_layout() -> None:
+    content = pack_counters(Counters(1, 2, 3, 4, 5, 6, 7))
+
+    slots = [int.from_bytes(content[at : at + 8], "little") for at in range(0, len(content), 8)]
+    assert dict(zip(COUNTER_LAYOUT, slots, strict=True)) == {
+        "magic": COUNTER_MAGIC,
+        "started": 1,
+        "completed": 2,
+        "unsent": 3,
+        "ambiguous": 4,
+        "iterations_started": 5,
+        "iterations_completed": 6,
+        "reported": 7,
+    }
+
+
+def test_a_short_counters_file_is_refused() -> None:
+    with pytest.raises(WorldError, match="63 bytes instead of 64"):
+        read_counters(bytes(COUNTER_BYTES - 1))
+
+
+def test_a_counters_file_of_another_version_is_refused() -> None:
+    with pytest.raises(WorldError, match="0x4c530002 instead of 0x4c530001"):
+        read_counters(pack_counters(Counters()).replace(b"\x01\x00\x53\x4c", b"\x02\x00\x53\x4c"))
+
+
+def test_a_sound_state_has_no_fault() -> None:
+    counter = SeriesState(SeriesKey("iterations"), Kind.COUNTER, count=1, total=5)
+
+    assert unsound(SOUND) == ""
+    assert unsound(replace(SOUND, series=(TREND, counter), second=-1)) == ""
+    assert unsound(replace(SOUND, series=())) == ""
+
+
+@pytest.mark.parametrize(
+    ("fault", "change"),
+    [
+        ("sequence 0", {"sequence": 0}),
+        ("second -2", {"second": -2}),
+        ("users -1", {"users": -1}),
+        ("comes twice", {"series": (TREND, TREND)}),
+    ],
+)
+def test_a_state_outside_its_bounds_is_refused(fault: str, change: dict) -> None:
+    assert fault in unsound(replace(SOUND, **change))
+
+
+@pytest.mark.parametrize(
+    ("fault", "change"),
+    [
+        ("count is negative", {"count": -1}),
+        ("count is negative", {"outcomes": (("failed", -1),)}),
+        ("only a trend has buckets", {"kind": Kind.RATE}),
+        ("2 bucket indexes for 1 counts", {"counts": (5,)}),
+        ("count is below 1", {"counts": (5, 0)}),
+        ("count is below 1", {"zeros": -1}),
+        ("hold 6 samples, the count says 7", {"count": 7}),
+        ("do not ascend", {"indexes": (7, 3)}),
+        ("do not ascend", {"indexes": (3, 3)}),
+        ("do not ascend", {"indexes": (-1, 3)}),
+        ("do not ascend", {"indexes": (3, 4_033)}),
+    ],
+)
+def test_a_series_that_contradicts_itself_is_refused_by_name(fault: str, change: dict) -> None:
+    found = unsound(replace(SOUND, series=(replace(TREND, **change),)))
+
+    assert fault in found
+    assert found.startswith("series latency: ")
+
+
+def test_errors_are_counted_by_kind_message_and_name_most_frequent_first() -> None:
+    table = ErrorTable()
+    table.add("Timeout", "after 5s", name="front page")
+    table.add("HTTP 503", "", name="front page", count=4)
+    table.extend([ErrorCount("Timeout", "after 5s", "front page", 2), ErrorCount("Timeout", "after 5s", "cart", 3)])
+
+    assert table.counts() == (
+        ErrorCount("HTTP 503", "", "front page", 4),
+        ErrorCount("Timeout", "after 5s", "cart", 3),
+        ErrorCount("Timeout", "after 5s", "front page", 3),
+    )
+
+
+@given(st.lists(st.integers(0, 20)))
+def test_errors_beyond_the_cap_are_counted_together(messages: list[int]) -> None:
+    table = ErrorTable(cap=3)
+    for message in messages:
+        table.add("Failed", str(message), name="")
+
+    counts = table.counts()
+    assert len(counts) <= 4
+    assert sum(error.count for error in counts) == len(messages)
+    assert any(error.kind == "__overflow__" for error in counts) == (len(set(messages)) > 3)
+
+
+def test_an_error_that_was_taken_back_is_not_listed() -> None:
+    table = ErrorTable()
+    table.add("Timeout", "", name="", count=2)
+    table.add("Timeout", "", name="", count=-2)
+
+    assert table.counts() == ()
+
+
+def test_long_messages_are_cut() -> None:
+    table = ErrorTable()
+    table.add("Failed", "x" * 5_000, name="")
+
+    assert len(table.counts()[0].message) == MESSAGE_CAP

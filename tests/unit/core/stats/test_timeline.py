@@ -1,0 +1,153 @@
+"""Rows add up to the run, join without a hole, and stay few."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadstone_core.stats.histogram import Histogram
+from loadstone_core.stats.timeline import Row, Second, Timeline
+
+
+def histogram_of(samples: list[int]) -> Histogram:
+    histogram = Histogram()
+    for sample in samples:
+        histogram.record(sample)
+    return histogram
+
+
+def second_of(second: int, samples: list[int], *, users: int = 3, gap: bool = False) -> Second:
+    return Second(
+        second=second,
+        requests=len(samples),
+        failures=len(samples) // 2,
+        iterations=2 * len(samples),
+        dropped=1,
+        users=users,
+        latency=histogram_of(samples),
+        gap=gap,
+    )
+
+
+def run_of(seconds: int) -> Timeline:
+    timeline = Timeline()
+    for second in range(seconds):
+        timeline.observe(second_of(second, [1_000 * (second + 1)], users=second % 7))
+    return timeline
+
+
+def test_a_second_becomes_a_row_with_the_percentiles_of_its_samples() -> None:
+    samples = list(range(1_000, 101_000, 1_000))
+    latency = histogram_of(samples)
+
+    row = Timeline().observe(second_of(0, samples))
+
+    assert row == Row(
+        second=0,
+        width=1,
+        requests=100,
+        failures=50,
+        users=3,
+        p50=latency.quantile(0.5),
+        p95=latency.quantile(0.95),
+        p99=latency.quantile(0.99),
+        iterations=200,
+        dropped=1,
+        gaps=0,
+    )
+
+
+def test_a_row_without_requests_has_no_percentiles() -> None:
+    row = Timeline().observe(second_of(0, []))
+
+    assert (row.requests, row.p50, row.p95, row.p99) == (0, 0, 0, 0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 2_000))
+def test_rows_join_without_a_hole_and_add_up(seconds: int) -> None:
+    rows = run_of(seconds).rows()
+
+    assert rows[0].second == 0
+    assert all(row.second + row.width == after.second for row, after in pairwise(rows))
+    assert rows[-1].second + rows[-1].width == seconds
+    assert sum(row.requests for row in rows) == sum(row.dropped for row in rows) == seconds
+    assert sum(row.iterations for row in rows) == 2 * seconds
+    assert all(row.second % row.width == 0 for row in rows)
+
+
+def test_ten_minutes_are_kept_by_the_second_and_the_rest_by_ten() -> None:
+    widths = [row.width for row in run_of(1_000).rows()]
+
+    assert widths == sorted(widths, reverse=True)
+    assert 600 <= widths.count(1) < 610
+    assert set(widths) == {1, 10}
+
+
+def test_six_hours_are_kept_by_ten_seconds_and_the_rest_by_the_minute() -> None:
+    timeline = run_of(8 * 3_600)
+    rows = timeline.rows()
+    widths = [row.width for row in rows]
+
+    assert widths == sorted(widths, reverse=True)
+    assert 2_100 <= widths.count(10) < 2_166
+    assert widths.count(60) == 120 - widths.count(10) // 6 - 10 + 360
+    assert sum(row.requests for row in rows) == 8 * 3_600
+
+
+def test_a_folded_row_has_the_percentiles_of_all_its_samples_and_the_most_users() -> None:
+    first = run_of(700).rows()[0]
+
+    latency = histogram_of([1_000 * (second + 1) for second in range(10)])
+    assert (first.width, first.requests, first.users) == (10, 10, 6)
+    assert (first.p50, first.p99) == (latency.quantile(0.5), latency.quantile(0.99))
+
+
+def test_seconds_that_never_came_are_rows_with_a_gap_and_nothing_in_them() -> None:
+    timeline = Timeline()
+    timeline.observe(second_of(0, [5]))
+    timeline.observe(second_of(3, [6, 7]))
+
+    rows = timeline.rows()
+    assert [(row.second, row.requests, row.gaps) for row in rows] == [(0, 1, 0), (1, 0, 1), (2, 0, 1), (3, 2, 0)]
+
+
+def test_gaps_are_counted_in_folded_rows() -> None:
+    timeline = Timeline()
+    for second in range(700):
+        timeline.observe(second_of(second, [5], gap=second in (2, 7)))
+
+    assert timeline.rows()[0].gaps == 2
+
+
+def test_a_timeline_that_begins_late_begins_on_its_full_minute() -> None:
+    timeline = Timeline()
+    timeline.observe(second_of(130, [5]))
+
+    rows = timeline.rows()
+    assert (rows[0].second, rows[-1].second, sum(row.gaps for row in rows)) == (120, 130, 10)
+
+
+@pytest.mark.parametrize("second", [4, 5])
+def test_an_observed_second_is_not_observed_again(second: int) -> None:
+    timeline = Timeline()
+    timeline.observe(second_of(5, []))
+
+    with pytest.raises(ValueError, match="the next one is 6"):
+        timeline.observe(second_of(second, []))
+
+
+def test_the_peak_is_the_fullest_second_without_a_gap() -> None:
+    timeline = Timeline()
+    timeline.observe(second_of(0, [1] * 5))
+    timeline.observe(second_of(1, [1] * 50, gap=True))
+    timeline.observe(second_of(2, [1] * 4))
+
+    assert timeline.peak_requests == 5
+
+
+def test_a_timeline_without_seconds_has_no_rows() -> None:
+    assert Timeline().rows() == ()
