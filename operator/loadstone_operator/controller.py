@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.errors import WorldError
+from loadstone_operator import naming
 from loadstone_operator.actions import CreateChildren, End, Refuse
 from loadstone_operator.cluster.reading import owner_of
 from loadstone_operator.cluster.store import uid_of, version_of
@@ -18,7 +19,6 @@ from loadstone_operator.observation import Accepted
 from loadstone_operator.ports import StatusConflict
 from loadstone_operator.status.projection import Moment, is_urgent, project
 from loadstone_operator.status.story import tales
-from loadstone_operator.workqueue import WorkQueue
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from loadstone_operator.ports import Body, Cluster, Key
     from loadstone_operator.telemetry.health import WatchProgress
     from loadstone_operator.telemetry.metrics import Metrics
+    from loadstone_operator.workqueue import WorkQueue
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Controller:
         lease: Lease,
         metrics: Metrics,
         progress: WatchProgress,
+        queue: WorkQueue,
         clock: Clock,
     ) -> None:
         self._cluster = cluster
@@ -70,7 +72,7 @@ class Controller:
         self._metrics = metrics
         self._progress = progress
         self._clock = clock
-        self._queue = WorkQueue()
+        self._queue = queue
         self._failures: dict[Key, int] = {}
         self._background: set[asyncio.Task[None]] = set()
         self.is_primed = False
@@ -92,10 +94,6 @@ class Controller:
         if key is not None:
             self._queue.add(key)
 
-    def heard_master(self, key: Key) -> None:
-        """Take in that a master has said something."""
-        self._queue.add(key)
-
     async def run(self) -> None:
         """Work for ever; every task that ends unexpectedly ends this too."""
         async with asyncio.TaskGroup() as tasks:
@@ -105,8 +103,11 @@ class Controller:
 
     async def resync(self) -> None:
         """Compare what is remembered with what exists, and look again at everything that is not at rest."""
-        tests, pods = await asyncio.gather(self._cluster.list_tests(), self._cluster.list_pods())
-        touched = self._store.settle(tests, pods)
+        known = self._store.snapshot()
+        # Pods first: then every pod's LoadTest that still exists is in the list that follows.
+        pods = await self._cluster.list_pods()
+        tests = await self._cluster.list_tests()
+        touched = self._store.settle(known, tests, pods)
         self._progress.listed((uid_of(body), version_of(body)) for body in tests)
         for key in touched:
             self._queue.add(key)
@@ -178,10 +179,11 @@ class Controller:
         except StatusConflict:
             result = "conflict"
             await self._refresh(key)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (a service loop)
             result = "error"
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            _log.warning("Could not reconcile", exc_info=not isinstance(error, WorldError), extra={"test": str(key), "cause": str(error)})
+            told = {"test": str(key), "cause": str(error)}
+            _log.warning("Could not reconcile", exc_info=not isinstance(error, WorldError), extra=told)
             self._queue.add_later(key, min(0.5 * 2**failures, _LONGEST_BACKOFF_SECONDS))
         else:
             result = "ok"
@@ -227,16 +229,16 @@ class Controller:
 
     def _hold_what_runs(self) -> None:
         """Give every run that has begun its workers before anybody else may ask for some."""
-        for key in self._store.keys():
+        for key in self._store.all():
             body = self._store.test(key)
-            if body is not None:
+            if body is not None and not (body.get("status") or {}).get("finished"):
                 self._looker.look(key, body)
 
     async def _delete_orphans(self, pods: list[Body]) -> None:
         """Delete pods whose LoadTest is gone without them, as after `kubectl delete --cascade=orphan`."""
         for body in pods:
             metadata = body["metadata"]
-            uid = owner_of(body) or str((metadata.get("labels") or {}).get("loadstone.dev/loadtest-uid", ""))
+            uid = owner_of(body) or str((metadata.get("labels") or {}).get(naming.LABEL_UID, ""))
             if self._store.key_of_uid(uid) is None and "deletionTimestamp" not in metadata:
                 _log.warning("Deleted orphan", extra={"pod": metadata["name"], "namespace": metadata["namespace"]})
                 await self._cluster.delete_pod(metadata["namespace"], metadata["name"], uid_of(body))

@@ -39,7 +39,7 @@ _HOLD_SECONDS: Final = 960.0
 
 
 def decide(seen: Observation) -> Decision:
-    """Return what brings the LoadTest one step on; nothing when it is being deleted, for then its owner references do."""
+    """Return what brings the LoadTest one step on; nothing while it is deleted: owner references do the rest."""
     if seen.test.deleting:
         return Decision()
     if seen.is_active:
@@ -62,7 +62,9 @@ def wanted_cause(seen: Observation) -> Cause | None:
     is_new_trigger = test.trigger is not None and test.trigger != held.trigger
     if held.last_run == 0 and not held.finished:
         if test.last_run:
-            return Cause.TRIGGER if test.trigger and trigger_mark(test.trigger) != test.last_run.split("/")[-1] else None
+            return (
+                Cause.TRIGGER if test.trigger and trigger_mark(test.trigger) != test.last_run.split("/")[-1] else None
+            )
         return Cause.UNSUSPEND if held.phase is Phase.SUSPENDED else Cause.CREATED
     if is_new_trigger:
         return Cause.TRIGGER
@@ -130,7 +132,5 @@ def _leftovers(seen: Observation) -> tuple[PodView, ...]:
     waited = seen.seconds_stored or seen.seconds_finished
     is_due = seen.held.report is ReportState.NONE or waited >= patience
     return tuple(
-        pod
-        for pod in seen.pods
-        if not pod.deleting and (pod.run < seen.run or (is_due and not pod.is_terminal))
+        pod for pod in seen.pods if not pod.deleting and (pod.run < seen.run or (is_due and not pod.is_terminal))
     )

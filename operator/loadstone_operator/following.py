@@ -166,7 +166,7 @@ def _end_without_master(seen: Observation) -> Decision | None:
     return _fail(
         seen,
         Reason.MASTER_LOST,
-        f"The master (pod {master.name}) ended before the run did; the numbers are the last that it reported.{last_words}",
+        f"The master (pod {master.name}) ended before its run; the numbers are the last that it reported.{last_words}",
     )
 
 
@@ -195,7 +195,10 @@ def _end_failed_start(seen: Observation) -> Decision | None:
         return _fail(seen, problems[0].problem.reason, problems[0].problem.message)
     if seen.seconds_in_run < limit + _MASTER_FIRST_SECONDS:
         return None
-    late = ", ".join(pod.name for pod in _pods_of_run(seen) if pod.phase == "Pending") or "all pods run, the master is silent"
+    late = (
+        ", ".join(pod.name for pod in _pods_of_run(seen) if pod.phase == "Pending")
+        or "all pods run, the master is silent"
+    )
     return _fail(
         seen,
         Reason.STARTUP_TIMEOUT,
@@ -230,7 +233,10 @@ def _remark(seen: Observation) -> tuple[str, str]:
             return pod.problem.reason, pod.problem.message
     for worker in seen.master.workers if seen.master else ():
         if worker.state == "Lost":
-            return Reason.WORKERS_LOST, f"Worker {worker.worker} was lost: {worker.message or worker.reason or 'it fell silent'}."
+            return (
+                Reason.WORKERS_LOST,
+                f"Worker {worker.worker} was lost: {worker.message or worker.reason or 'it fell silent'}.",
+            )
     return "", seen.master.waiting_for if seen.master else ""
 
 
@@ -252,7 +258,7 @@ def _pods_of_run(seen: Observation) -> tuple[PodView, ...]:
     return ((master,) if master else ()) + seen.worker_pods()
 
 
-def _at(  # noqa: PLR0913 (the three words of a status, and which run they are about)
+def _at(
     seen: Observation, phase: Phase, *, reason: str = "", message: str = "", run: int = 0, cause: Cause | None = None
 ) -> Begin | Progress:
     """Return the update for a phase that is seen; the status may not know of the run yet."""

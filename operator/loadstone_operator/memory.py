@@ -1,4 +1,4 @@
-"""Remember of one LoadTest what no object tells: since when things have been so. Lost on a restart, and then begun anew."""
+"""Remember of one LoadTest what no object tells: since when things have been so. A restart begins anew."""
 
 from __future__ import annotations
 

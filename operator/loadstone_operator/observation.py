@@ -186,7 +186,7 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended, by the master or, when there is none to ask, by the operator. The mappings are as in the status."""
+    """How a run ended, by the master or, when there is none to ask, by the operator; mappings are as in the status."""
 
     verdict: str
     reason: str

@@ -27,12 +27,20 @@ def nowhere():
 
 
 @promise("refused-at-apply")
-@pytest.mark.parametrize(("text", "expected"), invalid_samples())
+@pytest.mark.parametrize(("text", "expected"), list(invalid_samples()))
 def test_an_invalid_loadtest_is_refused_with_a_sentence(nowhere, text, expected) -> None:
     done = nowhere.apply(text, check=False)
 
     assert done.returncode != 0
     assert expected in " ".join(done.stderr.split()), done.stderr
+
+
+@promise("refused-at-apply")
+def test_a_script_over_64_kib_is_refused_with_a_sentence(nowhere) -> None:
+    done = nowhere.apply(nowhere.manifest("pass", source__inline__content="#" * 65537), check=False)
+
+    assert done.returncode != 0
+    assert "64 KiB" in done.stderr or "65536" in done.stderr, done.stderr
 
 
 @promise("accepted-at-apply")

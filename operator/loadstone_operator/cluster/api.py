@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 CALL_SECONDS: Final = 15.0
 # A run's objects are made at once; more connections than this would cost more in handshakes than they save.
 CONNECTIONS: Final = 16
+# The API server closes idle connections after 90 s.
+KEEPALIVE_SECONDS: Final = 80
 PAGE: Final = 500
 _TOKEN_SECONDS: Final = 10.0
 _UNAUTHORIZED: Final = 401
@@ -68,21 +70,19 @@ class Api:
         self._held = credentials()
         self._read_at = time.monotonic()
         self._configuration = Configuration(host=self._held.server)
-        self._configuration.client_session_kwargs = {
-            "connector": aiohttp.TCPConnector(
-                limit=CONNECTIONS, ssl=self._held.ssl_context(), keepalive_timeout=80, enable_cleanup_closed=False
-            ),
-            "trust_env": False,
-        }
+        self._connector = aiohttp.TCPConnector(
+            limit=CONNECTIONS, ssl=self._held.ssl_context(), keepalive_timeout=KEEPALIVE_SECONDS
+        )
+        self._configuration.client_session_kwargs = {"connector": self._connector, "trust_env": False}
+        self._use_token()
         self._client = ApiClient(self._configuration)
         self._client.user_agent = naming.FIELD_MANAGER
-        self._dynamic = DynamicClient(self._client)
+        self._dynamic = DynamicClient(self._client)  # type: ignore[no-untyped-call]  # the client is not typed
 
     async def close(self) -> None:
         """Close all connections."""
-        connector = self._configuration.client_session_kwargs["connector"]
-        await self._client.close()
-        await connector.close()
+        await self._client.close()  # type: ignore[no-untyped-call]  # the client is not typed
+        await self._connector.close()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
         """Return one object."""
@@ -157,8 +157,7 @@ class Api:
             answer: dict[str, Any] = await response.json()
         except DynamicApiError as error:
             status = int(error.status or 0)
-            body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or "")
-            raise api_error(status, body, str(error.reason or "")) from error
+            raise api_error(status, str(error.body or ""), str(error.reason or "")) from error
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Unreachable(0, f"the API server did not answer ({verb} {path}): {error!r}") from error
         finally:
@@ -168,10 +167,12 @@ class Api:
     def _refresh_token(self, *, is_forced: bool) -> bool:
         """Read the token again now and then; return whether it has changed."""
         now = time.monotonic()
-        is_first = "BearerToken" not in self._configuration.api_key
-        if not is_forced and not is_first and now - self._read_at < _TOKEN_SECONDS:
+        if not is_forced and now - self._read_at < _TOKEN_SECONDS:
             return False
         before, self._held, self._read_at = self._held, self._read(), now
+        self._use_token()
+        return before.token != self._held.token
+
+    def _use_token(self) -> None:
         if self._held.token:
             self._configuration.api_key["BearerToken"] = f"Bearer {self._held.token}"
-        return before.token != self._held.token

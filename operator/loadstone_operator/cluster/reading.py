@@ -13,7 +13,7 @@ from loadstone_operator import naming
 from loadstone_operator.observation import ContainerEnd, Outcome, PodProblem, PodView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 _PULL_FAILURES: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
@@ -22,7 +22,14 @@ _PULL_FAILURES: Final = frozenset(
 _PULL_HOPELESS: Final = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 _CONFIG_FAILURE: Final = "CreateContainerConfigError"
 _CREATE_FAILURES: Final = frozenset(
-    {"CreateContainerError", "RunContainerError", "ContainerCannotRun", "StartError", "PreCreateHookError", "PreStartHookError"}
+    {
+        "CreateContainerError",
+        "RunContainerError",
+        "ContainerCannotRun",
+        "StartError",
+        "PreCreateHookError",
+        "PreStartHookError",
+    }
 )
 _PULL_PATIENCE_SECONDS: Final = 10.0
 _CONFIG_PATIENCE_SECONDS: Final = 5.0
@@ -32,8 +39,8 @@ def read_pod(body: Mapping[str, Any]) -> PodView:
     """Return what matters of one managed pod; fields that are missing or odd are read as their defaults."""
     metadata, spec, status = body.get("metadata", {}), body.get("spec", {}), body.get("status", {})
     labels = metadata.get("labels", {})
-    trusted = next(iter(status.get("initContainerStatuses") or ()), {})
-    user_code = next(iter(status.get("containerStatuses") or ()), {})
+    trusted: Mapping[str, Any] = next(iter(status.get("initContainerStatuses") or ()), {})
+    user_code: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
     name = str(metadata.get("name", ""))
     words = _last_words(trusted)
     return PodView(

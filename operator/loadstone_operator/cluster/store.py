@@ -1,4 +1,4 @@
-"""Remember the newest LoadTests and pods that were seen, so that a decision needs no reading. Nothing is called here."""
+"""Remember the newest LoadTests and pods that were seen, so that deciding needs no reading. Nothing is called here."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Store:
         """Return where the LoadTest of this UID is, or None if it is not known."""
         return self._uids.get(uid)
 
-    def keys(self) -> tuple[Key, ...]:
+    def all(self) -> tuple[Key, ...]:
         """Return all LoadTests."""
         return tuple(self._tests)
 
@@ -100,24 +100,46 @@ class Store:
         ends = self._ended.get(uid, {})
         return tuple(ends[place] for place in sorted(ends) if place[0] == run)
 
-    def settle(self, tests: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]]) -> set[Key]:
-        """Take in a whole list; return every key that something was found out about, also about what has vanished."""
-        listed_tests, listed_pods = list(tests), list(pods)
-        touched = {self.see_test(body) for body in listed_tests}
-        gone = set(self._tests) - {key_of(body) for body in listed_tests}
+    def snapshot(self) -> tuple[frozenset[Key], frozenset[str]]:
+        """Return the keys and the UIDs of pods that are known now, for `settle`."""
+        return frozenset(self._tests), frozenset(self._versions)
+
+    def settle(
+        self,
+        known: tuple[frozenset[Key], frozenset[str]],
+        tests: Iterable[Mapping[str, Any]],
+        pods: Iterable[Mapping[str, Any]],
+    ) -> set[Key]:
+        """Take in whole lists; return the keys that may need something: changed, vanished, or not at rest.
+
+        Only what was `known` before the lists were asked for can be missing from them.
+        """
+        versions = {key: version_of(body) for key, body in self._tests.items()}
+        touched: set[Key] = set()
+        listed: set[Key] = set()
+        alive: set[str] = set()
+        for body in tests:
+            key = self.see_test(body)
+            listed.add(key)
+            is_at_rest = bool((body.get("status") or {}).get("finished")) and not self._pods.get(uid_of(body))
+            if not is_at_rest or versions.get(key) != version_of(body):
+                touched.add(key)
+        for body in pods:
+            alive.add(uid_of(body))
+            self.see_pod(body)
+        gone = known[0] - listed
         for key in gone:
             self.lose_test(key)
-        for body in listed_pods:
-            self.see_pod(body)
-        alive = {uid_of(body) for body in listed_pods}
         for owner, held in list(self._pods.items()):
-            for name, pod in list(held.items()):
-                if pod.uid not in alive:
-                    del held[name]
-                    self._versions.pop(pod.uid, None)
-            if not held:
-                del self._pods[owner]
+            self._drop(owner, [name for name, pod in held.items() if pod.uid in known[1] - alive])
         return touched | gone
+
+    def _drop(self, owner: str, names: list[str]) -> None:
+        held = self._pods[owner]
+        for name in names:
+            self._versions.pop(held.pop(name).uid, None)
+        if not held:
+            del self._pods[owner]
 
     def _note_end(self, owner: str, pod: PodView) -> None:
         # Only once no container runs: until then the agent may still hand over what its engines did.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 from dataclasses import dataclass, replace
@@ -129,13 +128,11 @@ class Followers:
         try:
             while True:
                 try:
-                    async with contextlib.aclosing(link.follower.watch()) as reports:
-                        async for report in reports:
-                            failures = 0
-                            stored = link.view.stored
-                            link.view = replace(read_report(report), stored=stored)
-                            link.sha256 = report.outcome.report_sha256
-                            self._on_news(key)
+                    async for report in link.follower.watch():
+                        failures = 0
+                        link.view = replace(read_report(report), stored=link.view.stored)
+                        link.sha256 = report.outcome.report_sha256
+                        self._on_news(key)
                 except MasterRefused as error:
                     _log.warning("Master refused", extra={"test": str(key), "error": str(error)})
                     failures = len(_BACKOFF_SECONDS)

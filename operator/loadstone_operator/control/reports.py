@@ -1,4 +1,4 @@
-"""Turn a master's report, as it comes over the wire, into values. The only reader of the control protocol's messages."""
+"""Turn a master's report, as it comes over the wire, into values. The only reader of the protocol's messages here."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def owner_reference(name: str, uid: str) -> dict[str, Any]:
 
 
 def secret(order: RunOrder) -> dict[str, Any]:
-    """Return the immutable Secret with the run's plan and script: a file's path is no legal key, so keys are numbered."""
+    """Return the immutable Secret with the run's plan and script; keys are numbered, for a path is no legal key."""
     name = naming.secret(order.loadtest.name, order.run, uid=order.uid)
     data = {f"{SCRIPT_KEY}{number}": order.files[path] for number, path in enumerate(sorted(order.files))}
     data["run.json"] = order.plan.to_json().encode()
@@ -62,7 +62,9 @@ def service(order: RunOrder) -> dict[str, Any]:
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
             "selector": selector,
-            "ports": [{"name": "grpc", "port": naming.PORT_GRPC, "targetPort": naming.PORT_GRPC, "appProtocol": "grpc"}],
+            "ports": [
+                {"name": "grpc", "port": naming.PORT_GRPC, "targetPort": naming.PORT_GRPC, "appProtocol": "grpc"}
+            ],
         },
     }
 

@@ -91,7 +91,7 @@ def script_files(loadtest: LoadTest, config_map: Mapping[str, Any] | None) -> di
             return {}
 
 
-def make_order(  # noqa: PLR0913 (a run needs all of it, and each by name)
+def make_order(
     loadtest: LoadTest,
     *,
     uid: str,

@@ -136,9 +136,7 @@ def _times(times: Times, moment: Moment) -> dict[str, Any]:
     return told
 
 
-def _end(
-    status: dict[str, Any], seen: Observation, outcome: Outcome, *, report: ReportState, moment: Moment
-) -> None:
+def _end(status: dict[str, Any], seen: Observation, outcome: Outcome, *, report: ReportState, moment: Moment) -> None:
     _follow(status, seen, moment)
     _conclude(status, outcome)
     run = dict(status["run"])

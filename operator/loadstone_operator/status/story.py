@@ -60,7 +60,9 @@ def _problems(old: Mapping[str, Any], new: Mapping[str, Any], run: int) -> Itera
     for problem in (new.get("workers") or {}).get("problems") or ():
         pod, reason = problem.get("pod"), problem.get("reason")
         if (pod, reason) not in before and reason != new.get("reason"):
-            yield Tale(run, str(reason), _note(f"{pod}: {problem.get('message', '')}"), is_warning=True, detail=str(pod))
+            yield Tale(
+                run, str(reason), _note(f"{pod}: {problem.get('message', '')}"), is_warning=True, detail=str(pod)
+            )
 
 
 def _note(text: object) -> str:

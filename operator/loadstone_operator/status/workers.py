@@ -49,7 +49,9 @@ def _problems(seen: Observation) -> Iterator[dict[str, Any]]:
         if pod.problem is not None:
             yield _problem(pod, pod.problem.reason, pod.problem.message)
         elif pod.role == naming.ROLE_WORKER and pod.end is not None and pod.end.exit_code:
-            yield _problem(pod, pod.end.reason, pod.end.message or f"The engine ended with exit code {pod.end.exit_code}.")
+            yield _problem(
+                pod, pod.end.reason, pod.end.message or f"The engine ended with exit code {pod.end.exit_code}."
+            )
     for worker in seen.master.workers if seen.master else ():
         if worker.state == "Lost":
             told = {"pod": worker.pod, "worker": worker.worker, "reason": worker.reason or "Lost"}

@@ -13,10 +13,12 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from loadstone_core.clock import Clock
     from loadstone_operator.telemetry.metrics import Metrics
+
+    _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 BEHIND_SECONDS: Final = 180.0
 
@@ -85,9 +87,9 @@ async def serve(
     return list(await asyncio.gather(*(_listen(port, routes) for port, routes in sites)))
 
 
-async def _listen(port: int, routes: dict[str, Callable[[web.Request], object]]) -> web.AppRunner:
+async def _listen(port: int, routes: Mapping[str, _Handler]) -> web.AppRunner:
     application = web.Application()
-    application.add_routes([web.get(path, handler) for path, handler in routes.items()])  # type: ignore[arg-type]  # a coroutine function each
+    application.add_routes([web.get(path, handler) for path, handler in routes.items()])
     runner = web.AppRunner(application, access_log=None, handle_signals=False)
     await runner.setup()
     await web.TCPSite(runner, None, port).start()

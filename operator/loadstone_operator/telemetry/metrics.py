@@ -40,7 +40,9 @@ class Metrics:
             ["verb", "kind", "code"],
             registry=self.registry,
         )
-        self._queue = Gauge("loadstone_operator_queue_length", "LoadTests that wait for a look.", registry=self.registry)
+        self._queue = Gauge(
+            "loadstone_operator_queue_length", "LoadTests that wait for a look.", registry=self.registry
+        )
         self._leader = Gauge("loadstone_operator_leader", "1 while this process may act.", registry=self.registry)
         self._missing = Gauge(
             "loadstone_operator_missing_rights", "Rights that the operator needs and lacks.", registry=self.registry

@@ -152,10 +152,17 @@ def hello_message(
             version=version,
             script_digest=script_digest,
             engines=engines,
-            applied=_version(applied),
+            applied=version_message(applied),
             highest_epoch=highest_epoch,
         )
     )
+
+
+def version_message(held: Held | None) -> coordination_pb2.Version | None:
+    """Return the version of a configuration, None for none."""
+    if held is None:
+        return None
+    return coordination_pb2.Version(epoch=held.version.epoch, revision=held.version.revision)
 
 
 def end_message(end: EngineEnd) -> coordination_pb2.EngineEnd:
@@ -210,9 +217,3 @@ def config_message(told: Configure, *, worker: int, attempt: int) -> engine_pb2.
 def received_message(sequence: int) -> engine_pb2.ToEngine:
     """Return the answer to a state: the agent holds it."""
     return engine_pb2.ToEngine(ack=engine_pb2.StateAck(received=sequence))
-
-
-def _version(held: Held | None) -> coordination_pb2.Version | None:
-    if held is None:
-        return None
-    return coordination_pb2.Version(epoch=held.version.epoch, revision=held.version.revision)

@@ -132,13 +132,15 @@ class Relay:
     def all_counters(self) -> Counters:
         """Return the sum of what is known of all engines now."""
         known = [self.counters(view.engine, view.start) or Counters() for view in self._session.engines]
-        return Counters(
-            started=sum(each.started for each in known), completed=sum(each.completed for each in known)
-        )
+        return Counters(started=sum(each.started for each in known), completed=sum(each.completed for each in known))
 
     def engine_memory_bytes(self) -> int:
         """Return the engines' memory as they know it."""
         return sum(status.memory_bytes for status in self._statuses.values())
+
+    def users(self) -> int:
+        """Return how many users live."""
+        return sum(status.users for status in self._statuses.values())
 
     def largest_lag_ns(self) -> int:
         """Return the largest loop lag of the engines' last second."""

@@ -184,9 +184,16 @@ class Session:
 
     # The engines' side.
 
+    def know(self, engine: int, start: int) -> bool:
+        """Learn of an engine's process from its launcher; return False if there is no such engine here."""
+        if not self.engines.accepts(engine, start):
+            return False
+        self.engines.get(engine, start)
+        return True
+
     def join(self, engine: int, start: int) -> bool:
         """Begin with an engine on a new connection; return False if there is no such engine here."""
-        if not self.engines.accepts(engine, start):
+        if not self.know(engine, start):
             return False
         view = self.engines.get(engine, start)
         view.is_connected = True

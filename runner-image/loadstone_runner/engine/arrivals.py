@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from loadstone_core.load.profile import LoadProfile
     from loadstone_runner.engine.cast import Cast
-    from loadstone_runner.engine.native import Seat, Scene
+    from loadstone_runner.engine.native import Scene, Seat
 
 USERS_LEAST: Final = 100
 USERS_MOST: Final = 10_000

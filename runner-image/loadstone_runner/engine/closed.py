@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from loadstone_core.load.profile import Profile
     from loadstone_runner.engine.cast import Cast
     from loadstone_runner.engine.grants import Grants
-    from loadstone_runner.engine.native import Seat, Scene
+    from loadstone_runner.engine.native import Scene, Seat
 
 _SECOND_NS: Final = 1_000_000_000
 
@@ -89,7 +89,7 @@ class ClosedModel:
         if not self.first_start_ns:
             self.first_start_ns = begin_ns
 
-    def abandoned(self, turn: Turn) -> None:  # noqa: ARG002 as above
+    def abandoned(self, turn: Turn) -> None:
         """Do nothing: nothing is handed out before it is begun."""
 
     def _follow(self, start_at_ns: int) -> None:

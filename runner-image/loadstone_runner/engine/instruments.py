@@ -96,10 +96,9 @@ class Instruments:
         self.slots[ITERATIONS_STARTED] += 1
 
     def end_iteration(self, name: str, duration_ns: int, *, failed: bool, interrupted: bool) -> None:
-        """Record an iteration that was begun, and count it as completed unless it was cut off."""
+        """Record an iteration that was begun, and count it as completed, however it ended."""
         self.recorder.iteration(name, duration_ns, failed=failed, interrupted=interrupted)
-        if not interrupted:
-            self.slots[ITERATIONS_COMPLETED] += 1
+        self.slots[ITERATIONS_COMPLETED] += 1
 
     def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
         """Record a check."""

@@ -87,7 +87,7 @@ class AgentLink:
             for payload in decoder.feed(received):
                 try:
                     message = engine_pb2.ToEngine.FromString(payload)
-                except Exception as error:  # noqa: BLE001 protobuf's DecodeError has no common place in its backends
+                except Exception as error:
                     raise FrameError(f"a frame holds no message: {error}") from error
                 self._on_message(message)
             # An agent that reads nothing must not fill this process's memory; it gets the whole state later.

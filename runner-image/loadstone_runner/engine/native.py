@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loadstone import User
-    from loadstone_runner.engine.http.client import Written
+    from loadstone_runner.engine.http.requests import Written
     from loadstone_runner.engine.http.resolution import Resolver
     from loadstone_runner.engine.instruments import Instruments
 
@@ -81,7 +81,7 @@ class Role:
         tasks = self._tasks
         if len(tasks) == 1:
             return tasks[0]
-        return tasks[bisect_right(self._cumulative, random() * self._total)]  # noqa: S311 no secret
+        return tasks[bisect_right(self._cumulative, random() * self._total)]  # noqa: S311 a choice of a task is no secret
 
 
 class Scene(NamedTuple):
@@ -232,7 +232,7 @@ class Seat:
         failed = False
         try:
             function(user)
-        except BaseException as error:  # noqa: BLE001 sys.exit or a gevent.Timeout of the script must not end the user
+        except BaseException as error:
             if self._is_killed and isinstance(error, gevent.GreenletExit):
                 client.settle()
                 instruments.end_iteration(name, monotonic_ns() - planned, failed=False, interrupted=True)
@@ -246,11 +246,8 @@ class Seat:
     def _pause(self, user: User) -> None:
         seconds = _PAUSE_AFTER_ERROR_SECONDS
         try:
-            told = float(self._role.wait(user))
-            if not told >= 0:
-                raise ValueError(f"wait returned {told}; it must be seconds from 0 on")  # noqa: TRY301 counted like theirs
-            seconds = min(told, _PAUSE_MAX_SECONDS)
-        except (Exception, SystemExit) as error:
+            seconds = _checked_pause(self._role.wait(user))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 user code
             self._instruments.exception(error, f"{self._role.name}.wait")
         if seconds > 0:
             self.rest(seconds)
@@ -267,3 +264,10 @@ class Seat:
         finally:
             self.client.settle()
         return True
+
+
+def _checked_pause(told: object) -> float:
+    seconds = float(told)  # type: ignore[arg-type]  # whatever the script returned: what is no number raises
+    if not seconds >= 0:
+        raise ValueError(f"wait returned {told}; it must return seconds from 0 on")
+    return min(seconds, _PAUSE_MAX_SECONDS)

@@ -35,7 +35,7 @@ def _patch() -> None:
 
     # Looking for plug-ins of the patching reads the metadata of every installed distribution some thirty times, which
     # is half of the start of an engine; gevent's own subscribers still hear everything.
-    events.notify_and_call_entry_points = events.notify
+    events.notify_and_call_entry_points = events.notify  # type: ignore[attr-defined]  # the stubs leave both out
     monkey.patch_all()
     # sys.exit in a greenlet of the script's own would else be raised in the main greenlet and end the engine.
     hub.Hub.SYSTEM_ERROR = ()

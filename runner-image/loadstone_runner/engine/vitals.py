@@ -40,7 +40,7 @@ class LoopLag:
 
 def resident_bytes() -> int:
     """Return the memory that this process really has."""
-    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 once a second; pathlib would be the larger part of it
+    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 each second, and pathlib would be the larger part
         return int(file.read().split()[1]) * _PAGE_BYTES
 
 

@@ -1,1 +1,1 @@
-"""What a run or a process shows to other programs: metrics for Prometheus, the report's JSON. Nothing is measured here."""
+"""What a run or a process shows to other programs: Prometheus metrics, the report. Nothing is measured here."""

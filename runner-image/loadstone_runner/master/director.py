@@ -5,6 +5,7 @@ What follows from what the director says is decided in `run`.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from loadstone_protocol.messages import ScriptNews
@@ -49,7 +50,7 @@ class Director:
         self._owed: engine_pb2.ToEngine | None = None
         self._is_teardown = False
         self.is_gone = False
-        self.is_launcher_gone = False
+        self.launcher_gone = asyncio.Event()
 
     def tell(self, listener: DirectorListener) -> None:
         """Say who is told, before anything is."""
@@ -73,6 +74,8 @@ class Director:
 
     def dismiss(self) -> None:
         """End the director and its launcher: the master's pod is over."""
+        if self._launcher is None:
+            self.launcher_gone.set()
         self._order({"do": "exit", "code": 0})
 
     def on_hello(self, link: EngineLink) -> None:
@@ -105,7 +108,7 @@ class Director:
     def on_launcher_hello(self, link: LauncherLink, event: Event) -> None:  # noqa: ARG002 it says nothing that counts
         """Take the launcher in."""
         self._launcher = link
-        self.is_launcher_gone = False
+        self.launcher_gone.clear()
         self.renew_lease()
 
     def on_event(self, event: Event) -> None:
@@ -125,7 +128,7 @@ class Director:
     def on_launcher_gone(self) -> None:
         """Note that the launcher's connection has ended: at the end of the run this is how it leaves."""
         self._launcher = None
-        self.is_launcher_gone = True
+        self.launcher_gone.set()
 
     def _take_answer(self, report: engine_pb2.SetupReport) -> None:
         if self._owed is None or report.teardown != self._is_teardown:

@@ -42,8 +42,8 @@ class Judge:
     def __init__(self, thresholds: Iterable[ThresholdSpec]) -> None:
         self._cases = [_open(each) for each in thresholds]
 
-    def observe(self, second: int, measured: Measured) -> str | None:
-        """Judge everything measured up to the end of a second of load.
+    def observe(self, second: int, measured: Measured, *, may_abort: bool) -> str | None:
+        """Judge everything measured up to the end of a second of load; `may_abort` while the load still runs.
 
         Returns:
             The name of the first threshold that ends the run now, or None.
@@ -54,8 +54,12 @@ class Judge:
             if case.keeper is not None:
                 case.keeper.observe(second, read(case.expression, measured))
             self._settle(case, _find(case, measured, since_start_ns), since_start_ns)
-            if aborting is None and should_abort(
-                case.spec, case.finding, since_start_ns=since_start_ns, broken_since_ns=case.broken_since_ns
+            if (
+                may_abort
+                and aborting is None
+                and should_abort(
+                    case.spec, case.finding, since_start_ns=since_start_ns, broken_since_ns=case.broken_since_ns
+                )
             ):
                 case.has_aborted = True
                 aborting = case.spec.name

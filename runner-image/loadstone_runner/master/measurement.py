@@ -5,6 +5,7 @@ Thresholds are judged in `judge`, the verdict is made in `conclusion`; whom to b
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 # A second is shown at the latest when it is this much older than the newest one, whoever has not reported it.
 LAG_SECONDS: Final = 5
-# A state may name a second that has not ended on the master's clock by so much, not by more.
+# Clocks of agents are known to a millisecond; a second further ahead than this is an error.
 AHEAD_SECONDS: Final = 5
 
 
@@ -45,17 +46,17 @@ class Measurement:
         last = load.iterations - 1 if load.model is Model.RATE and load.iterations else None
         self._last_due_ns = None if last is None else due_ns(load.profile, last)
 
-    def apply(self, state: StreamState, *, since_start_ns: int) -> bool:
-        """Merge a state; return False if it names a second that lies in the future, and was left out."""
-        if state.second * SECOND > since_start_ns + AHEAD_SECONDS * SECOND:
-            return False
+    def apply(self, state: StreamState, *, since_start_ns: int) -> None:
+        """Merge a state. A second that lies in the future is taken for the present one: what it counts has happened."""
+        present = max(-1, since_start_ns // SECOND)
+        if state.second > present + AHEAD_SECONDS:
+            state = replace(state, second=present)
         self.merge.apply(state)
         self.iterations.observe(state.stream, state.counters)
         if state.second >= 0:
             self._user_seconds.observe(state.stream, state.second, state.users)
         if state.final:
             self._finals[state.stream] = state.sequence
-        return True
 
     def end(self, end: EngineEnd) -> None:
         """Close the stream of an engine that has ended."""

@@ -114,6 +114,7 @@ class Roster:
         self._run_uid = run_uid
         self._epoch = epoch
         self.members = tuple(Member(worker) for worker in range(expected))
+        self.applied: set[int] = set()  # workers that have acknowledged the newest configuration
 
     def join(self, hello: Hello, now_ns: int) -> Member | Refusal:
         """Take an agent in, or say why not. The newest attempt of a worker wins, then the newest connection."""
@@ -130,6 +131,7 @@ class Roster:
         if peer.boot != member.boot:
             # A new process counts its heartbeats from 1 again.
             member.beat = None
+        self.applied.discard(peer.worker)
         member.attempt, member.boot, member.pod = peer.attempt, peer.boot, peer.pod
         member.script_digest = hello.script_digest
         member.is_connected = True
@@ -161,6 +163,14 @@ class Roster:
             return False
         before, member.state = member.state, _state_by_engines(member)
         return before is not member.state
+
+    def note_applied(self, member: Member) -> None:
+        """Note that a worker has acknowledged the newest configuration."""
+        self.applied.add(member.worker)
+
+    def forget_applied(self) -> None:
+        """Note that there is a newer configuration, which nobody has acknowledged yet."""
+        self.applied.clear()
 
     def restore(self, worker: int, attempt: int) -> None:
         """Note that a worker had ended before this master was started."""
@@ -196,6 +206,7 @@ class Roster:
         member.awaits_bye = awaits_bye and not member.has_said_bye
         if member.state.is_over:
             return False
+        self.applied.discard(worker)
         member.attempt = attempt
         member.departure = departure
         member.state = WorkerState.LOST

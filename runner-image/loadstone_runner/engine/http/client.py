@@ -5,21 +5,21 @@ Bytes on the wire belong to `connection`; the order in which things are counted 
 
 from __future__ import annotations
 
-from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from loadstone.reply import Reply
 from loadstone_core.stats.metrics import Phase
-from loadstone_runner.engine.http.connecting import open_connection
-from loadstone_runner.engine.http.connection import Answer
 from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
-from loadstone_runner.engine.http.origin import Origin, Place, place_after_redirect, place_of
-from loadstone_runner.engine.http.requests import with_query, write_body, write_head
+from loadstone_runner.engine.http.origin import place_of
+from loadstone_runner.engine.http.pool import Pool
+from loadstone_runner.engine.http.redirects import after_redirect, location_of
+from loadstone_runner.engine.http.requests import with_query, write, write_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from loadstone_runner.engine.http.connection import Connection
+    from loadstone_runner.engine.http.connection import Answer
+    from loadstone_runner.engine.http.requests import Written
     from loadstone_runner.engine.http.resolution import Resolver
     from loadstone_runner.engine.instruments import Instruments
 
@@ -29,26 +29,8 @@ REDIRECTS_MAX: Final = 10
 FIRST_FAILED_STATUS: Final = 400
 
 _SECOND_NS: Final = 1_000_000_000
-# A peer that closes at once is noticed by the closing itself; looking costs a system call, so only after a pause.
-_LOOK_AFTER_IDLE_NS: Final = 1_000_000
-_IDLE_MAX: Final = 16
 _OPEN_MAX: Final = 100
 _WRITTEN_MAX: Final = 1_024
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_KEEPS_METHOD: Final = frozenset({307, 308})
-_SEE_OTHER: Final = 303
-_NOT_FOR_OTHERS: Final = frozenset({"authorization", "cookie", "host"})
-_OF_BODY: Final = frozenset({"content-type", "content-length"})
-
-
-class Written(NamedTuple):
-    """A request that is ready to be sent again and again."""
-
-    method: str
-    place: Place
-    name: str
-    data: bytes
-    is_head: bool
 
 
 class Wish(NamedTuple):
@@ -68,11 +50,11 @@ class HttpClient:
 
     Attributes:
         start_delay_ns: how late the running iteration was started; added to the latency of its first request.
-        exchanges: requests so far, so that the engine knows whether an iteration has let others run.
+        exchanges: requests that were answered, so that the engine knows whether an iteration has let others run.
     """
 
     __slots__ = (
-        "_idle", "_instruments", "_open_replies", "_resolver", "_shared", "_target", "_written", "_written_with",
+        "_instruments", "_open_replies", "_pool", "_shared", "_target", "_written", "_written_with",
         "connect_timeout", "exchanges", "headers", "start_delay_ns", "timeout", "verify",
     )  # fmt: skip
 
@@ -88,8 +70,7 @@ class HttpClient:
         self.exchanges = 0
         self._target = target
         self._instruments = instruments
-        self._resolver = resolver
-        self._idle: dict[Origin, list[Connection]] = {}
+        self._pool = Pool(resolver)
         self._open_replies: list[Reply] = []
         self._shared = shared
         self._written = shared
@@ -137,7 +118,8 @@ class HttpClient:
             self._renew_written()
         written = self._written.get((method, path))
         if written is None:
-            written = self._write(method, place_of(self._target, path), {}, b"")
+            body, own = write_body(method, None, None)
+            written = write(method, place_of(self._target, path), {**self.headers, **own}, body)
             if len(self._written) >= _WRITTEN_MAX:
                 self._written.clear()
             self._written[(method, path)] = written
@@ -151,10 +133,7 @@ class HttpClient:
 
     def close(self) -> None:
         """Close all connections; the client may go on to be used."""
-        idle, self._idle = self._idle, {}
-        for connections in idle.values():
-            for connection in connections:
-                connection.close()
+        self._pool.close()
 
     def _request_with(  # noqa: PLR0913 the options of RequestOptions
         self,
@@ -173,16 +152,10 @@ class HttpClient:
     ) -> Reply:
         place = place_of(self._target, with_query(path, params) if params else path)
         body, own = write_body(method, json, data)
-        written = self._write(method, place, {**own, **headers} if headers else own, body)
+        written = write(method, place, {**self.headers, **own, **(headers or {})}, body)
         expected = (expect_status,) if isinstance(expect_status, int) else expect_status
         redirects = REDIRECTS_MAX if allow_redirects else 0
         return self._ask(written, name, Wish(timeout, catch_response, redirects, expected))
-
-    def _write(self, method: str, place: Place, headers: Mapping[str, str | None], body: bytes) -> Written:
-        if not (headers or body):
-            body, headers = write_body(method, None, None)
-        head = write_head(method, place, {**self.headers, **headers})
-        return Written(method, place, place.path, head + body, method == "HEAD")
 
     def _renew_written(self) -> None:
         """Forget what was written with other headers: clients without any of their own share their requests."""
@@ -195,15 +168,15 @@ class HttpClient:
         left = wish.redirects
         while True:
             series = name or written.name
-            answer = self._send(written, series, seconds)
-            location = _location(answer) if wish.redirects and answer.status in _REDIRECTS else None
+            answer = self._send(written, seconds)
+            location = location_of(answer.status, answer.head) if wish.redirects else None
             if location is None:
                 return self._conclude(answer, written, series, wish)
             if not left:
                 answer.failure = ExchangeError(FailureKind.TOO_MANY_REDIRECTS, f"more than {REDIRECTS_MAX} in a row")
                 return self._conclude(answer, written, series, wish)
             try:
-                onward = self._onward(written, answer.status, location)
+                onward = after_redirect(written, answer.status, location)
             except ValueError as error:
                 answer.failure = ExchangeError(FailureKind.PROTOCOL, f"a redirect leads nowhere: {error}")
                 return self._conclude(answer, written, series, wish)
@@ -211,82 +184,15 @@ class HttpClient:
             left -= 1
             written = onward
 
-    def _send(self, written: Written, series: str, seconds: float) -> Answer:
+    def _send(self, written: Written, seconds: float) -> Answer:
         """Count a request as started, send it and return the answer."""
         delay, self.start_delay_ns = self.start_delay_ns, 0
         self._instruments.begin_request()
-        self.exchanges += 1
-        answer = self._send_anywhere(written, series, seconds)
+        answer = self._pool.send(written, seconds=seconds, connect_seconds=self.connect_timeout, verify=self.verify)
         answer.delay_ns = delay
+        if answer.received:
+            self.exchanges += 1
         return answer
-
-    def _send_anywhere(self, written: Written, series: str, seconds: float) -> Answer:
-        """Return the answer to a request on a connection that is alive as far as can be seen."""
-        begin = monotonic_ns()
-        deadline = begin + int(seconds * _SECOND_NS)
-        origin, data = written.place.origin, written.data
-        idle = self._idle.get(origin)
-        while idle:
-            connection = idle.pop()
-            if begin - connection.idle_since_ns > _LOOK_AFTER_IDLE_NS and connection.is_stale():
-                connection.close()
-                continue
-            answer = connection.exchange(data, is_head=written.is_head, deadline_ns=deadline)
-            if connection.is_reusable:
-                idle.append(connection)
-                return answer
-            connection.close()
-            # Nothing has left over the stale connection, so a fresh one carries the same request: this is no retry.
-            if answer.failure is None or answer.sent or answer.raised is not None or monotonic_ns() >= deadline:
-                return answer
-        return self._send_on_fresh(written, series, begin_ns=begin, deadline_ns=deadline)
-
-    def _send_on_fresh(self, written: Written, series: str, *, begin_ns: int, deadline_ns: int) -> Answer:
-        origin = written.place.origin
-        connect_by = min(deadline_ns, begin_ns + int(self.connect_timeout * _SECOND_NS))
-        try:
-            opened = open_connection(origin, self._resolver, verify=self.verify, deadline_ns=connect_by)
-        except ExchangeError as error:
-            return _unsent(begin_ns, error, None)
-        except BaseException as error:  # noqa: BLE001 the end of the run: recorded, then raised
-            return _unsent(begin_ns, ExchangeError(FailureKind.INTERRUPTED, "cut off while connecting"), error)
-        phase = self._instruments.recorder.phase
-        phase(Phase.DNS, opened.dns_ns, method=written.method, name=series)
-        phase(Phase.CONNECT, opened.connect_ns, method=written.method, name=series)
-        if origin.is_tls:
-            phase(Phase.TLS, opened.tls_ns, method=written.method, name=series)
-        connection = opened.connection
-        answer = connection.exchange(written.data, is_head=written.is_head, deadline_ns=deadline_ns)
-        if connection.is_reusable:
-            self._keep(origin, connection)
-        else:
-            connection.close()
-        return answer
-
-    def _keep(self, origin: Origin, connection: Connection) -> None:
-        """Keep a connection for the next request; of too many, those of the origin longest unused are closed."""
-        idle = self._idle.setdefault(origin, [])
-        idle.append(connection)
-        if len(self._idle) > _IDLE_MAX:
-            for left in self._idle.pop(next(iter(self._idle))):
-                left.close()
-        if len(idle) > _IDLE_MAX:
-            idle.pop(0).close()
-
-    def _onward(self, written: Written, status: int, location: str) -> Written:
-        """Return the request that follows a redirect (RFC 9110 section 15.4); secrets do not go to another origin."""
-        place = place_after_redirect(written.place, location)
-        method, body = written.method, written.data.partition(b"\r\n\r\n")[2]
-        dropped: frozenset[str] = frozenset({"host"})
-        if status not in _KEEPS_METHOD and (status == _SEE_OTHER or method == "POST") and method != "HEAD":
-            method, body = "GET", b""
-            dropped |= _OF_BODY
-        if place.origin is not written.place.origin:
-            dropped |= _NOT_FOR_OTHERS
-        head = written.data.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
-        fields = [line.partition(": ") for line in head]
-        headers: dict[str, str | None] = {name: value for name, _, value in fields if name.lower() not in dropped}
-        return Written(method, place, place.path, write_head(method, place, headers) + body, method == "HEAD")
 
     def _conclude(self, answer: Answer, written: Written, series: str, wish: Wish) -> Reply:
         """Return the reply, recorded unless the script wants to decide on it."""
@@ -330,9 +236,14 @@ class HttpClient:
         service = answer.end_ns - answer.begin_ns
         failure = answer.failure
         is_broken = failure is not None and not answer.status
+        phase = self._instruments.recorder.phase
         if answer.first_byte_ns:
-            first_byte = answer.first_byte_ns - answer.begin_ns
-            self._instruments.recorder.phase(Phase.FIRST_BYTE, first_byte, method=method, name=name)
+            phase(Phase.FIRST_BYTE, answer.first_byte_ns - answer.begin_ns, method=method, name=name)
+        if answer.opening is not None:
+            phase(Phase.DNS, answer.opening.dns_ns, method=method, name=name)
+            phase(Phase.CONNECT, answer.opening.connect_ns, method=method, name=name)
+            if answer.opening.tls_ns:
+                phase(Phase.TLS, answer.opening.tls_ns, method=method, name=name)
         self._instruments.end_request(
             method=method,
             name=name,
@@ -346,19 +257,3 @@ class HttpClient:
             sent=answer.sent,
             received=answer.received,
         )
-
-
-def _unsent(begin: int, error: ExchangeError, raised: BaseException | None) -> Answer:
-    answer = Answer(begin)
-    answer.end_ns = monotonic_ns()
-    answer.failure = error
-    answer.raised = raised
-    return answer
-
-
-def _location(answer: Answer) -> str | None:
-    for line in answer.head.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        if name.lower() == b"location":
-            return value.strip().decode("latin-1")
-    return None

@@ -6,9 +6,9 @@ import _socket
 import errno
 import os
 from time import monotonic_ns
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from loadstone_runner.engine.http.connection import Connection
+from loadstone_runner.engine.http.connection import Connection, Opening
 from loadstone_runner.engine.http.failures import ExchangeError, FailureKind, kind_of_connect_error
 from loadstone_runner.engine.http.patience import READ, WRITE, DeadlinePassed, Patience
 from loadstone_runner.engine.http.tls import TlsSession, context_of
@@ -18,17 +18,10 @@ if TYPE_CHECKING:
     from loadstone_runner.engine.http.resolution import Address, Resolver
 
 
-class Opened(NamedTuple):
-    """A new connection and how long its parts took; a part that was not needed took 0 ns."""
-
-    connection: Connection
-    dns_ns: int
-    connect_ns: int
-    tls_ns: int
-
-
-def open_connection(origin: Origin, resolver: Resolver, *, verify: bool | str, deadline_ns: int) -> Opened:
-    """Return a connection to an origin, ready for a request.
+def open_connection(
+    origin: Origin, resolver: Resolver, *, verify: bool | str, deadline_ns: int
+) -> tuple[Connection, Opening]:
+    """Return a connection to an origin, ready for a request, and how long its parts took.
 
     Args:
         origin: to connect to.
@@ -54,8 +47,8 @@ def open_connection(origin: Origin, resolver: Resolver, *, verify: bool | str, d
         except BaseException:
             _discard(sock, patience)
             raise
-    connection = Connection(sock, patience, session)
-    return Opened(connection, named - begin, connected - named, monotonic_ns() - connected if origin.is_tls else 0)
+    secured = monotonic_ns() if origin.is_tls else connected
+    return Connection(sock, patience, session), Opening(named - begin, connected - named, secured - connected)
 
 
 def _connect(addresses: tuple[Address, ...], deadline_ns: int) -> tuple[_socket.socket, Patience]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import _socket
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from loadstone_runner.engine.http.bodies import body_of
 from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
@@ -21,6 +21,14 @@ HEAD_MAX_BYTES: Final = 65_536
 _READ_BYTES: Final = 65_536
 _HEAD_END: Final = b"\r\n\r\n"
 _SWITCHING_PROTOCOLS: Final = 101
+
+
+class Opening(NamedTuple):
+    """How long the parts of opening a connection took; without TLS its part is 0."""
+
+    dns_ns: int
+    connect_ns: int
+    tls_ns: int
 
 
 class Answer:
@@ -37,12 +45,13 @@ class Answer:
         received: bytes of the answer, interim ones included.
         failure: None if the answer is whole.
         delay_ns: how late the iteration was started whose first request this is; the caller's.
+        opening: of the connection, if it was opened for this request; the caller's.
         raised: what else interrupted the greenlet; to be raised again once everything is recorded.
     """
 
     __slots__ = (
         "begin_ns", "body", "delay_ns", "end_ns", "failure", "first_byte_ns",
-        "head", "raised", "received", "sent", "status",
+        "head", "opening", "raised", "received", "sent", "status",
     )  # fmt: skip
 
     def __init__(self, begin_ns: int) -> None:
@@ -56,6 +65,7 @@ class Answer:
         self.sent = 0
         self.received = 0
         self.failure: ExchangeError | None = None
+        self.opening: Opening | None = None
         self.raised: BaseException | None = None
 
 
@@ -89,7 +99,7 @@ class Connection:
             self._fail(answer, ExchangeError(FailureKind.TIMEOUT, "no whole answer in time"))
         except OSError as error:
             self._fail(answer, ExchangeError(FailureKind.RESET, (error.strerror or str(error)).lower()))
-        except BaseException as error:  # noqa: BLE001 the end of the run, or the user's own timeout: recorded, then raised
+        except BaseException as error:  # noqa: BLE001 the end of the run, or a timeout of the script: raised later
             self._fail(answer, ExchangeError(FailureKind.INTERRUPTED, "cut off before the answer was whole"))
             answer.raised = error
         return answer

@@ -15,7 +15,7 @@ WRITE: Final = 2
 _SECOND_NS: Final = 1_000_000_000
 
 
-class DeadlinePassed(Exception):  # noqa: N818 it is no error here: whoever waits decides what it means
+class DeadlinePassed(Exception):  # noqa: N818 no error yet: whoever waits decides what it means
     """The deadline came before the socket did."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 if TYPE_CHECKING:
@@ -16,6 +16,31 @@ _VALUE: Final = re.compile(r"[^\r\n\0]*\Z")
 _BODY_METHODS: Final = frozenset({"POST", "PUT", "PATCH"})
 
 OWN_HEADERS: Final[Mapping[str, str]] = {"User-Agent": "loadstone", "Accept": "*/*"}
+
+
+class Written(NamedTuple):
+    """A request that is ready to be sent again and again.
+
+    Attributes:
+        name: of its series, unless the script gives one.
+        data: head and body.
+        is_head: its answer has no body, whatever the answer's head says.
+    """
+
+    method: str
+    place: Place
+    name: str
+    data: bytes
+    is_head: bool
+
+
+def write(method: str, place: Place, headers: Mapping[str, str | None], body: bytes) -> Written:
+    """Return a request; `headers` as for `write_head`, with those that describe the body.
+
+    Raises:
+        ValueError: a method or header that would break the head.
+    """
+    return Written(method, place, place.path, write_head(method, place, headers) + body, method == "HEAD")
 
 
 def write_head(method: str, place: Place, headers: Mapping[str, str | None]) -> bytes:

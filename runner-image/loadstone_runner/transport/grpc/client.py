@@ -133,7 +133,7 @@ class MasterClient:
     async def _connection(self, target: str) -> str:
         """Hold one connection as long as it lasts; return why it ended."""
         async with aio.insecure_channel(target, options=_OPTIONS) as channel:
-            self._stub = coordination_pb2_grpc.CoordinationStub(channel)  # type: ignore[no-untyped-call] generated
+            self._stub = coordination_pb2_grpc.CoordinationStub(channel)  # type: ignore[no-untyped-call]  # generated
             self._control = self._stub.Control()
             self._words.clear()
             writer = asyncio.create_task(self._write_words(self._control))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loadstone_core.stats.histogram import LARGEST, LARGEST_INDEX, Histogram, bucket_bounds, bucket_index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NANOSECONDS = st.integers(min_value=1, max_value=LARGEST)
 SAMPLES = st.lists(st.one_of(st.integers(-5, 300), st.integers(1_000, 10**11), NANOSECONDS), max_size=60)
@@ -186,7 +190,9 @@ def bimodal(source: random.Random) -> int:
 
 @pytest.mark.parametrize("shape", [constant, lognormal, pareto, bimodal])
 @given(seed=st.integers(0, 2**32), share=st.sampled_from(["0", "0.01", "0.5", "0.9", "0.97", "0.99", "0.999", "1"]))
-def test_quantiles_are_within_half_a_bucket_of_the_exact_ones(shape, seed: int, share: str) -> None:
+def test_quantiles_are_within_half_a_bucket_of_the_exact_ones(
+    shape: Callable[[random.Random], int], seed: int, share: str
+) -> None:
     source = random.Random(seed)  # noqa: S311  # samples, not secrets
     samples = sorted(shape(source) for _ in range(300))
     rank = max(1, -(-Fraction(share) * len(samples) // 1))

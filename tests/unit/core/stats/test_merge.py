@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,9 @@ from loadstone_core.stats.metrics import OVERFLOW_NAME, Kind, SeriesKey
 from loadstone_core.stats.recorder import Recorder
 from loadstone_core.stats.series import Series
 from loadstone_core.stats.stream import Counters, ErrorCount, SeriesState, StreamId, StreamState, unsound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FRONT = StreamId(worker=0, attempt=1, engine=0, start=1)
 BACK = StreamId(worker=1, attempt=1, engine=0, start=1)
@@ -100,9 +104,9 @@ def merged(states: list[StreamState]) -> Merge:
     return merge
 
 
-def seen(totals: Totals) -> Totals:
-    """The same totals, comparable: series as their snapshots."""
-    return replace(totals, series={key: series.snapshot() for key, series in totals.series.items()})
+def seen(totals: Totals) -> tuple[Totals, dict[SeriesKey, SeriesState]]:
+    """The same totals, comparable: the series as their snapshots."""
+    return replace(totals, series={}), {key: series.snapshot() for key, series in totals.series.items()}
 
 
 def sum_of_newest(states: list[StreamState]) -> dict[SeriesKey, SeriesState]:
@@ -111,8 +115,8 @@ def sum_of_newest(states: list[StreamState]) -> dict[SeriesKey, SeriesState]:
     for state in sorted(states, key=lambda state: state.sequence):
         newest |= {(state.stream, series.key): series for series in state.series}
     total: dict[SeriesKey, Series] = {}
-    for state in newest.values():
-        total.setdefault(state.key, Series(state.key, state.kind)).add(Series.restore(state))
+    for one in newest.values():
+        total.setdefault(one.key, Series(one.key, one.kind)).add(Series.restore(one))
     return {key: series.snapshot() for key, series in total.items()}
 
 
@@ -391,7 +395,7 @@ def test_closing_again_adds_knowledge_and_takes_nothing_back(order: list[int]) -
     engine.work(random.Random(1), 6)  # noqa: S311
     state = engine.report(0)
     merge = Merge()
-    steps = [
+    steps: list[Callable[[], object]] = [
         lambda: merge.apply(state),
         lambda: merge.close(FRONT, None),
         lambda: merge.close(FRONT, Counters(started=9, completed=8, iterations_completed=6)),

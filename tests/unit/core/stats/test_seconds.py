@@ -127,6 +127,15 @@ def test_a_silent_stream_is_waited_for_only_as_long_as_asked() -> None:
     assert shown(merge.take_seconds()) == [(3, 8, True), (4, 1, True), (5, 2, True)]
 
 
+def test_what_comes_too_late_for_its_second_makes_a_gap_of_the_one_that_takes_it() -> None:
+    merge = merged(state_of(FRONT, 0, 10), state_of(BACK, 0, 10), *(state_of(FRONT, n, 10 + n) for n in range(1, 6)))
+    merge.take_seconds(lag=3)
+    for second in range(1, 6):
+        merge.apply(state_of(BACK, second, 10 + second))
+
+    assert shown(merge.take_seconds()) == [(3, 4, True), (4, 2, False), (5, 2, False)]
+
+
 def test_seconds_of_a_lost_stream_are_gaps_from_its_last_state_on() -> None:
     merge = merged(state_of(FRONT, 0, 10), state_of(BACK, 0, 10), state_of(FRONT, 1, 11), state_of(FRONT, 2, 12))
     merge.close(BACK, None)

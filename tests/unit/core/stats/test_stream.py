@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -81,7 +82,7 @@ def test_a_sound_state_has_no_fault() -> None:
         ("comes twice", {"series": (TREND, TREND)}),
     ],
 )
-def test_a_state_outside_its_bounds_is_refused(fault: str, change: dict) -> None:
+def test_a_state_outside_its_bounds_is_refused(fault: str, change: dict[str, Any]) -> None:
     assert fault in unsound(replace(SOUND, **change))
 
 
@@ -101,7 +102,7 @@ def test_a_state_outside_its_bounds_is_refused(fault: str, change: dict) -> None
         ("do not ascend", {"indexes": (3, 4_033)}),
     ],
 )
-def test_a_series_that_contradicts_itself_is_refused_by_name(fault: str, change: dict) -> None:
+def test_a_series_that_contradicts_itself_is_refused_by_name(fault: str, change: dict[str, Any]) -> None:
     found = unsound(replace(SOUND, series=(replace(TREND, **change),)))
 
     assert fault in found

@@ -1,0 +1,146 @@
+"""Wire the operator together and run it: `python -m loadstone_operator`. Nothing is decided here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+# Nothing here forks, and gRPC's fork handlers would cost a lock at every fork.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+
+import kopf
+
+from loadstone_core.errors import UserError, WorldError
+from loadstone_operator.acting import Actor
+from loadstone_operator.capacity import Ledger
+from loadstone_operator.cluster.api import Api
+from loadstone_operator.cluster.clock import SystemClock
+from loadstone_operator.cluster.cluster import KubernetesCluster
+from loadstone_operator.cluster.credentials import read_credentials
+from loadstone_operator.cluster.lease import Lease
+from loadstone_operator.cluster.rights import missing_rights
+from loadstone_operator.cluster.store import Store
+from loadstone_operator.control.followers import Followers
+from loadstone_operator.controller import Controller
+from loadstone_operator.handlers import framework, login, watching
+from loadstone_operator.looking import Looker
+from loadstone_operator.settings import read_settings
+from loadstone_operator.telemetry.health import WatchProgress, serve
+from loadstone_operator.telemetry.logs import configure
+from loadstone_operator.telemetry.metrics import Metrics
+from loadstone_operator.workqueue import WorkQueue
+
+if TYPE_CHECKING:
+    from loadstone_operator.cluster.credentials import Credentials
+    from loadstone_operator.settings import Settings
+
+_log = logging.getLogger("loadstone_operator")
+
+
+def main() -> int:
+    """Run until a signal comes or something breaks; return the exit code."""
+    try:
+        settings = read_settings(os.environ)
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    configure(settings.log_level)
+    try:
+        asyncio.run(_serve(settings))
+    except Exception:  # noqa: BLE001 (the last place that can say it)
+        _log.exception("Operator failed")
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    clock, metrics, store = SystemClock(), Metrics(), Store()
+    progress, ledger = WatchProgress(clock), Ledger(settings.limits)
+    api = Api(_credentials, metrics.called)
+    lease = Lease(api, clock, namespace=settings.namespace, name=settings.lease_name, identity=settings.identity)
+    cluster = KubernetesCluster(api, clock, namespaces=settings.watch_namespaces, instance=settings.identity)
+    queue = WorkQueue()
+    masters = Followers(clock, queue.add)
+    controller = Controller(
+        cluster=cluster,
+        store=store,
+        looker=Looker(store, masters, ledger, clock),
+        actor=Actor(cluster, masters, store, runner=settings.runner, clock=clock),
+        ledger=ledger,
+        lease=lease,
+        metrics=metrics,
+        progress=progress,
+        queue=queue,
+        clock=clock,
+    )
+    servers = await serve(
+        metrics,
+        progress,
+        lambda: lease.is_held and controller.is_primed,
+        metrics_port=settings.metrics_port,
+        probes_port=settings.probes_port,
+    )
+    try:
+        await _run(settings, controller, lease, api, metrics)
+    finally:
+        await lease.release()
+        await masters.close()
+        for server in servers:
+            await server.cleanup()
+        await api.close()
+
+
+async def _run(settings: Settings, controller: Controller, lease: Lease, api: Api, metrics: Metrics) -> None:
+    """Run everything that never ends; the first that does ends the rest."""
+    stop = asyncio.Event()
+    tasks = [
+        asyncio.create_task(lease.keep(), name="lease"),
+        asyncio.create_task(controller.run(), name="controller"),
+        asyncio.create_task(_review(settings, api, metrics), name="rights"),
+    ]
+    for task in tasks[:2]:
+        task.add_done_callback(lambda _: stop.set())
+    registry = kopf.OperatorRegistry()
+    login.register(registry, _credentials)
+    watching.register(registry, controller)
+    try:
+        await kopf.operator(
+            registry=registry,
+            settings=framework.framework_settings(),
+            standalone=True,
+            clusterwide=not settings.watch_namespaces,
+            namespaces=settings.watch_namespaces,
+            stop_flag=stop,
+        )
+    finally:
+        broken = [task for task in tasks[:2] if task.done() and not task.cancelled() and task.exception()]
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+    for task in broken:
+        task.result()
+
+
+async def _review(settings: Settings, api: Api, metrics: Metrics) -> None:
+    """Say at the start which rights are missing: each would be met much later, and by a user."""
+    try:
+        missing = await missing_rights(api, settings.watch_namespaces or (settings.namespace,))
+    except WorldError as error:
+        _log.warning("Could not review rights", extra={"cause": str(error)})
+        return
+    metrics.reviewed(len(missing))
+    for right in missing:
+        _log.error("Lacks a right; install the chart's roles again", extra={"right": right})
+
+
+def _credentials() -> Credentials:
+    return read_credentials(os.environ)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

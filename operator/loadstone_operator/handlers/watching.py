@@ -1,0 +1,36 @@
+"""Pass on what the API server's watches say, one call each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import kopf
+
+from loadstone_operator import naming
+
+if TYPE_CHECKING:
+    from loadstone_operator.ports import Body
+
+
+class Intake(Protocol):
+    """Who wants to know."""
+
+    def heard_test(self, kind: str | None, body: Body) -> None:
+        """Take in an event of a LoadTest."""
+        ...
+
+    def heard_pod(self, kind: str | None, body: Body) -> None:
+        """Take in an event of a managed pod."""
+        ...
+
+
+def register(registry: kopf.OperatorRegistry, intake: Intake) -> None:
+    """Have both watches heard."""
+
+    @kopf.on.event(naming.GROUP, naming.VERSION, naming.PLURAL, registry=registry, id="loadtests")
+    async def on_loadtest(event: Any, **_: Any) -> None:
+        intake.heard_test(event["type"], event["object"])
+
+    @kopf.on.event("", "v1", "pods", registry=registry, id="pods")
+    async def on_pod(event: Any, **_: Any) -> None:
+        intake.heard_pod(event["type"], event["object"])

@@ -1,0 +1,74 @@
+"""Count what an agent does and what its pod uses: for its heartbeats and its own metrics. Nothing is decided by it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from loadstone_runner.export.agent_metrics import Metric
+
+if TYPE_CHECKING:
+    from loadstone_runner.agent.relay import Relay
+
+_SECOND_NS: Final = 1_000_000_000
+
+
+class Health:
+    """An agent's own counts and readings."""
+
+    def __init__(self) -> None:
+        self.heartbeats = 0
+        self.connections = 0
+        self.bad_messages = 0
+        self.clock_offset_ns = 0
+        self.lag_seconds = 0.0
+        self.cpu_permille = 0
+        self.memory_limit_bytes = 0
+        self.last_loss = ""
+        self._engines_memory = -1
+        self._engines_cpu: tuple[int, int] | None = None  # (moment, processor time)
+
+    def connection_lost(self, why: str) -> None:
+        """Remember why there is no master."""
+        self.last_loss = why
+
+    def engines_use(self, cpu_ns: int, memory_bytes: int, limit_bytes: int, *, now_ns: int) -> None:
+        """Take in what the launcher measured; negative is unknown."""
+        if self._engines_cpu is not None and now_ns > self._engines_cpu[0]:
+            used = max(0, cpu_ns - self._engines_cpu[1])
+            self.cpu_permille = used * 1_000 // (now_ns - self._engines_cpu[0])
+        self._engines_cpu = (now_ns, cpu_ns)
+        self._engines_memory = memory_bytes
+        self.memory_limit_bytes = max(0, limit_bytes)
+
+    def memory_bytes(self, relay: Relay) -> int:
+        """Return the engines' resident memory, from the launcher or else from the engines themselves."""
+        return self._engines_memory if self._engines_memory >= 0 else relay.engine_memory_bytes()
+
+    def metrics(self, relay: Relay) -> list[Metric]:
+        """Return what `/metrics` shows."""
+        return [
+            Metric("heartbeats_total", "counter", "Heartbeats sent.", self.heartbeats),
+            Metric(
+                "reconnects_total", "counter", "Connections to a master after the first.", max(0, self.connections - 1)
+            ),
+            Metric(
+                "bad_messages_total", "counter", "Messages that were refused.", self.bad_messages + relay.bad_messages
+            ),
+            Metric("engine_users", "gauge", "Live users of this worker's engines.", relay.users()),
+            Metric(
+                "engine_loop_lag_seconds", "gauge", "Largest of the last second.", relay.largest_lag_ns() / _SECOND_NS
+            ),
+            Metric(
+                "engine_cpu_ratio",
+                "gauge",
+                "Cores that the engines used in the last second.",
+                self.cpu_permille / 1_000,
+            ),
+            Metric("engine_memory_bytes", "gauge", "Resident memory of the engines.", self.memory_bytes(relay)),
+            Metric("loop_lag_seconds", "gauge", "How late the agent's last tick was.", self.lag_seconds),
+            Metric(
+                "clock_offset_seconds", "gauge", "Master's clock minus this one.", self.clock_offset_ns / _SECOND_NS
+            ),
+            Metric("cpu_seconds_total", "counter", "Processor time of the agent.", time.process_time()),
+        ]

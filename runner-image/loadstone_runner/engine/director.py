@@ -1,0 +1,140 @@
+"""Run the director process: the script's setup before the load, its teardown after it, each when the master asks.
+
+Users are never run here. Requests of setup and teardown are counted apart from the results.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+from typing import TYPE_CHECKING, Any, Final
+
+import gevent
+from gevent.event import Event
+
+from loadstone import seat
+from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.engine.counters import COMPLETED, CounterFile
+from loadstone_runner.engine.http import client
+from loadstone_runner.engine.http.resolution import Resolver
+from loadstone_runner.engine.instruments import Instruments
+from loadstone_runner.engine.introduction import hello, load_and_report
+from loadstone_runner.engine.link import AgentLink
+from loadstone_runner.engine.process import prepare
+from loadstone_runner.engine.script import last_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loadstone import HttpClient, Run
+    from loadstone_runner.engine.script import Script
+    from loadstone_runner.settings import EngineSettings
+
+log = logging.getLogger("loadstone.director")
+
+RESULT_MAX_BYTES: Final = 256 * 1024
+
+
+class DirectedRun:
+    """The run as setup and teardown see it; a `loadstone.Run`."""
+
+    def __init__(self, target: str, instruments: Instruments) -> None:
+        self.client = client.HttpClient(target, instruments, Resolver(), shared={})
+        self.http: HttpClient = self.client
+        self.target = target
+        self.setup_data: Any = None
+
+
+def serve(settings: EngineSettings) -> int:
+    """Be the director until SIGTERM comes; return the exit code."""
+    prepare()
+    return Director(settings).run()
+
+
+class Director:
+    """One director: its script, and what has been asked of it. Each of both is done once and told as often as asked."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._instruments = Instruments(CounterFile(""))
+        self._run = DirectedRun(settings.target, self._instruments)
+        self._hello = hello(settings, engine_pb2.ENGINE_ROLE_DIRECTOR, "")
+        self._link = AgentLink(
+            f"{settings.socket_dir}/agent.sock", on_connect=self._introduce, on_message=self._on_message
+        )
+        self._script: Script | None = None
+        self._script_report: engine_pb2.ScriptReport | None = None
+        self._reports: dict[bool, engine_pb2.SetupReport | None] = {}  # by whether it is the teardown; None: it runs
+        self._is_loaded = Event()
+
+    def run(self) -> int:
+        """Load the script and do what is asked for, until SIGTERM."""
+        is_over = Event()
+        gevent.signal_handler(signal.SIGTERM, is_over.set)
+        gevent.spawn(self._link.run)
+        gevent.idle()
+        seat.take(self._instruments)
+        self._script, self._script_report = load_and_report(self._settings)
+        self._is_loaded.set()
+        self._link.send(engine_pb2.EngineMessage(script=self._script_report))
+        is_over.wait()
+        return 0
+
+    def _introduce(self) -> None:
+        self._link.send(self._hello)
+        if self._script_report is not None:
+            self._link.send(engine_pb2.EngineMessage(script=self._script_report))
+
+    def _on_message(self, message: engine_pb2.ToEngine) -> None:
+        match message.WhichOneof("kind"):
+            case "setup":
+                gevent.spawn(self._answer, is_teardown=message.setup.teardown)
+            case "config" if message.config.setup_json:
+                # A director that was started anew has not run setup itself.
+                self._run.setup_data = json.loads(message.config.setup_json)
+
+    def _answer(self, *, is_teardown: bool) -> None:
+        self._is_loaded.wait()
+        if is_teardown not in self._reports:
+            self._reports[is_teardown] = None
+            self._reports[is_teardown] = self._do(is_teardown=is_teardown)
+        report = self._reports[is_teardown]
+        if report is not None:
+            self._link.send(engine_pb2.EngineMessage(setup=report))
+
+    def _do(self, *, is_teardown: bool) -> engine_pb2.SetupReport:
+        """Run setup or teardown, if the script has it."""
+        report = engine_pb2.SetupReport(teardown=is_teardown, ok=True)
+        if self._script is None:
+            report.ok = False
+            report.problem = "the script cannot be loaded"
+            return report
+        function = self._script.teardown if is_teardown else self._script.setup
+        if function is None:
+            return report
+        before = self._instruments.slots[COMPLETED]
+        try:
+            self._call(function, report, keep=not is_teardown)
+        except BaseException as error:
+            what = "teardown" if is_teardown else "setup"
+            log.exception("%s raised", what)
+            report.ok = False
+            report.problem = f"{what} {function.__name__}() raised {type(error).__name__}: {error}"
+            report.traceback = last_lines(error, self._settings.script_dir)
+        finally:
+            self._run.client.settle()
+            self._run.client.close()
+        report.requests = self._instruments.slots[COMPLETED] - before
+        return report
+
+    def _call(self, function: Callable[[Run], object], report: engine_pb2.SetupReport, *, keep: bool) -> None:
+        result = function(self._run)
+        if not keep or result is None:
+            return
+        content = json.dumps(result, allow_nan=False).encode()
+        if len(content) > RESULT_MAX_BYTES:
+            raise ValueError(f"what setup returns is {len(content)} bytes of JSON; at most {RESULT_MAX_BYTES} travel")
+        # As users get it: a tuple is a list by then, and keys are text.
+        self._run.setup_data = json.loads(content)
+        report.result_json = content

@@ -1,0 +1,195 @@
+"""Where agents and followers are heard: each of their words becomes a change of a table, or an event of the run.
+
+What happens then is the affair of `conductor`; who said it, and whether it can be meant, was checked by `transport`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, assert_never
+
+from loadstone_core.load.profile import Model
+from loadstone_core.units import SECOND
+from loadstone_core.verdict.reasons import Reason
+from loadstone_protocol.messages import Bye, EngineEnd, Heartbeat, Ping, Refusal, RefusalCode, RunOrder
+from loadstone_runner.master import run
+from loadstone_runner.master.farewell import TERMINATED
+from loadstone_runner.master.roster import LEASE_NS, Departure, Member
+from loadstone_runner.master.run import Stage
+
+if TYPE_CHECKING:
+    from loadstone_core.clock import Clock
+    from loadstone_core.stats.stream import StreamState
+    from loadstone_protocol.codec import WireError
+    from loadstone_protocol.control import RunView
+    from loadstone_protocol.messages import AgentWord, Hello, Peer, Steering
+    from loadstone_runner.master.conductor import Conductor
+    from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
+
+log = logging.getLogger(__name__)
+
+
+class Desk:
+    """The `MasterPort` of one run."""
+
+    def __init__(self, conductor: Conductor, clock: Clock) -> None:
+        self.run_uid = conductor.plan.run.uid
+        self.epoch = conductor.plan.run.epoch
+        self._run = conductor
+        self._clock = clock
+        self._roster = conductor.roster
+        self._crew = conductor.crew
+        self._digest = conductor.plan.script.digest
+        self._steered = 0
+
+    # --- What agents say.
+
+    def join(self, hello: Hello, link: AgentLink) -> Refusal | None:
+        """Take an agent in, or return why not."""
+        is_new = hello.peer.worker < self._run.plan.workers and not self._roster.members[hello.peer.worker].attempt
+        if self._run.state.stage is Stage.FINISHED and is_new:
+            return Refusal(RefusalCode.RUN_OVER, f"run {self.run_uid} is over")
+        member = self._roster.join(hello, self._clock.boottime_ns())
+        if isinstance(member, Refusal):
+            log.warning("Refused an agent: worker=%d reason=%s", hello.peer.worker, member.detail)
+            return member
+        log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
+        self._crew.attach(link)
+        link.welcome(self.epoch, LEASE_NS)
+        self._digest = self._digest or member.script_digest
+        self._look_at(member)
+        self._crew.brief(link)
+        if self._crew.has_left(member.worker):
+            link.leave(is_run_over=True)
+        self._run.board.touch()
+        return None
+
+    def hear(self, link: AgentLink, word: AgentWord) -> None:
+        """Take in what an agent says; the words of one that was replaced count no more."""
+        match word:
+            case Ping(sent_ns):
+                link.answer_ping(sent_ns, self._clock.monotonic_ns())
+            case _ if not self._roster.knows(link.peer):
+                return
+            case Heartbeat():
+                link.acknowledge(word.number, self.epoch)
+                self._hear_beat(self._roster.members[link.peer.worker], word)
+            case EngineEnd():
+                self._end_engine(self._roster.members[link.peer.worker], word)
+            case Bye():
+                self._hear_bye(self._roster.members[link.peer.worker], word)
+            case _:
+                assert_never(word)
+
+    def part(self, link: AgentLink) -> None:
+        """Note that a connection has ended; the lease decides what it means."""
+        if self._crew.detach(link):
+            self._roster.disconnect(link.peer)
+            self._run.note_who_left()
+
+    def may_report(self, peer: Peer) -> bool:
+        """Say whether a peer is the agent that was taken in last."""
+        return self._roster.knows(peer)
+
+    def report(self, link: StatisticsLink, state: StreamState) -> None:
+        """Merge a state and acknowledge it. What comes after the verdict is not in it any more."""
+        self._crew.attach_statistics(link)
+        stream = state.stream
+        if self._run.state.stage is not Stage.FINISHED:
+            self._run.farewells.see(state)
+            self._run.measurement.apply(state, since_start_ns=self._run.commander.since_start_ns())
+        if state.final and state.full:
+            self._run.keeper.hold(state)
+        # A final state is kept as it is, so it has to hold everything.
+        link.acknowledge(stream, received=state.sequence, durable=0, wants_full=state.final and not state.full)
+        self._settle(self._roster.members[stream.worker])
+        if self._run.state.stage is Stage.RUNNING_LOAD and self._run.plan.load.model is Model.ITERATIONS:
+            self._run.check_load()
+
+    def part_statistics(self, link: StatisticsLink) -> None:
+        """Note that a statistics connection has ended."""
+        self._crew.detach_statistics(link)
+
+    def blame(self, peer: Peer, error: WireError) -> None:
+        """Say who sent what cannot be meant."""
+        log.warning("Refused a message: worker=%d pod=%s reason=%s", peer.worker, peer.pod, error)
+
+    # --- What followers say.
+
+    def steer(self, steering: Steering) -> int:
+        """Take in what a follower wants; an older revision changes nothing."""
+        if steering.revision <= self._steered:
+            return self._steered
+        self._steered = steering.revision
+        for end in steering.ended:
+            self._run.lose(end.worker, end.attempt, Departure(end.reason or "Ended", end.message, end.exit_code))
+        if steering.stop_reason is not None:
+            self._run.handle(run.StopAsked(steering.stop_reason, steering.is_immediate))
+        return self._steered
+
+    async def changed(self, sequence: int) -> RunView:
+        """Return the run's state once it is newer than `sequence`."""
+        return await self._run.board.changed(sequence)
+
+    def report_file(self) -> tuple[bytes, bytes]:
+        """Return the report and its digest; empty before the run is finished."""
+        return self._run.report
+
+    def stored(self, digest: bytes) -> bool:
+        """Note that a follower holds the report."""
+        if self._run.outcome is None or digest != self._run.report[1]:
+            return False
+        self._run.stored_by_follower.set()
+        return True
+
+    # --- Words into events.
+
+    def _hear_beat(self, member: Member, beat: Heartbeat) -> None:
+        has_changed = self._roster.hear(member, beat, self._clock.boottime_ns())
+        self._run.measurement.hear(beat, since_start_ns=self._run.commander.since_start_ns())
+        self._run.grants.acknowledge(member.worker, beat.assignment)
+        if self._run.state.order is RunOrder.RUNNING and not member.state.is_over:
+            left = sum(each.iterations_left for each in beat.engines)
+            rate = sum(each.iterations_per_second for each in beat.engines)
+            living = self._roster.living()
+            self._crew.assign(self._run.grants.hear(member.worker, left=left, per_second=rate, living=living))
+        self._look_at(member)
+        if has_changed:
+            self._run.board.touch()
+
+    def _look_at(self, member: Member) -> None:
+        """Look whether a worker keeps the run from starting, or was the last that it waited for."""
+        if self._run.state.stage is not Stage.GATHERING:
+            return
+        if problem := member.script_problem():
+            self._run.handle(run.Broke(Reason.SCRIPT_INVALID, problem))
+        elif conflict := member.conflict(self._digest or member.script_digest):
+            self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, conflict))
+        elif self._run.commander.held is not None and member.has_applied(self._run.commander.held):
+            self._roster.note_applied(member)
+            if len(self._roster.applied) == self._run.plan.workers:
+                self._run.handle(run.Applied())
+
+    def _end_engine(self, member: Member, end: EngineEnd) -> None:
+        departure = self._run.farewells.end_engine(end)
+        if departure is not None:
+            self._run.lose(member.worker, member.attempt, departure, awaits_bye=True)
+
+    def _hear_bye(self, member: Member, bye: Bye) -> None:
+        for end in bye.engines:
+            self._end_engine(member, end)
+        self._run.farewells.hear_bye(member.worker, bye)
+        self._settle(member)
+
+    def _settle(self, member: Member) -> None:
+        """Let a worker end whose Bye has come with everything that it promised."""
+        streams = self._run.farewells.take_complete(member.worker)
+        if streams is None:
+            return
+        self._run.check_load(ahead_ns=SECOND)
+        if self._run.state.order is not RunOrder.STOPPED:
+            self._run.lose(member.worker, member.attempt, TERMINATED)
+        self._roster.end(member)
+        self._run.keeper.settle(member.worker, streams)
+        self._run.check_over()
+        self._run.board.touch()

@@ -1,0 +1,238 @@
+"""The master's process: reads the plan, listens, keeps time, waits until it may leave, always says its last word."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from loadstone_core.errors import LoadstoneError
+from loadstone_core.plan.model import RunPlan
+from loadstone_protocol.codec import WireError, stream_state_from_bytes
+from loadstone_runner.export.prometheus import render
+from loadstone_runner.export.scraping import serve_metrics
+from loadstone_runner.master.conductor import Conductor
+from loadstone_runner.master.desk import Desk
+from loadstone_runner.master.director import Director
+from loadstone_runner.master.store import Store
+from loadstone_runner.settings import Address
+from loadstone_runner.transport.grpc.server import serve as serve_grpc
+from loadstone_runner.transport.local.engines import serve_engines
+from loadstone_runner.transport.local.launcher import serve_launcher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loadstone_core.stats.stream import StreamState
+    from loadstone_runner.settings import MasterSettings
+
+TICK_SECONDS: Final = 0.25
+LEASE_TICKS: Final = 20  # the director's lease is renewed every five seconds
+AGENTS_LEAVE_SECONDS: Final = 10.0
+LAUNCHER_LEAVES_SECONDS: Final = 5.0
+# A sidecar that leaves before the kubelet has seen its pod's end would be started again.
+KUBELET_SECONDS: Final = 2.0
+TERMINATED_FINISH_SECONDS: Final = 15.0
+TERMINATED_STORE_SECONDS: Final = 5.0
+TERMINATION_MAX_BYTES: Final = 4_096  # what a kubelet reads
+
+log = logging.getLogger(__name__)
+
+
+class SystemClock:
+    """This machine's clocks."""
+
+    def monotonic_ns(self) -> int:
+        """Return CLOCK_MONOTONIC."""
+        return time.monotonic_ns()
+
+    def boottime_ns(self) -> int:
+        """Return CLOCK_BOOTTIME, which goes on while a machine is suspended."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def wall_ns(self) -> int:
+        """Return the wall clock, for people."""
+        return time.time_ns()
+
+
+async def serve(settings: MasterSettings) -> int:
+    """Run one run to its end and return the exit code: 0 once the outcome is stored or was held long enough."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    last_word = Path(settings.termination_file)
+    try:
+        plan, store = _prepare(settings)
+        register = store.read_register()
+        if register is not None and register.is_finished:
+            log.info("The run was finished by a former start of this master")
+            return 0
+        director = Director()
+        conductor = Conductor(plan, clock=SystemClock(), store=store, director=director)
+        director.tell(conductor)
+        async with contextlib.AsyncExitStack() as stack:
+            store.write_address(await _listen(settings, conductor, director, stack=stack))
+            if register is not None:
+                conductor.resume(register, list(_ended(store)))
+            await _Life(settings, conductor, director).run(stack)
+    except (LoadstoneError, OSError) as error:
+        log.error("The master cannot go on: %s", error)  # noqa: TRY400 one sentence is what people need here
+        _write(last_word, {"verdict": "Error", "reason": "MasterLost", "message": str(error), "exitCode": 1})
+        return 1
+    except Exception as error:
+        log.exception("The master failed")
+        _write(last_word, {"verdict": "Error", "reason": "MasterLost", "message": repr(error), "exitCode": 1})
+        return 1
+    return 0
+
+
+class _Life:
+    """The time of one master from the first tick to its leave."""
+
+    def __init__(self, settings: MasterSettings, conductor: Conductor, director: Director) -> None:
+        self._settings = settings
+        self._conductor = conductor
+        self._director = director
+        self._terminated = asyncio.Event()
+        self._scraped = asyncio.Event()
+
+    async def run(self, stack: contextlib.AsyncExitStack) -> None:
+        """Keep time until the run is finished, then wait for everybody who still needs this process."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._terminated.set)
+        await self._show_metrics(stack)
+        self._conductor.show()
+        ticking = asyncio.create_task(self._tick())
+        try:
+            await self._until_finished()
+            self._say_last_word()
+            await self._until_stored()
+        finally:
+            ticking.cancel()
+
+    async def _tick(self) -> None:
+        for number in itertools.count():
+            await asyncio.sleep(TICK_SECONDS)
+            if number % LEASE_TICKS == 0:
+                self._director.renew_lease()
+            if self._conductor.finished.is_set():
+                continue
+            try:
+                self._conductor.tick()
+            except Exception:
+                log.exception("A tick failed")
+
+    async def _until_finished(self) -> None:
+        """Wait for the verdict; a master that is taken away makes one of what there is."""
+        await _first(self._conductor.finished, self._terminated)
+        if not self._conductor.finished.is_set():
+            log.warning("Was told to end before the run did")
+            self._conductor.terminate()
+            if not await _within(TERMINATED_FINISH_SECONDS, self._conductor.finished):
+                self._conductor.give_up()
+
+    async def _until_stored(self) -> None:
+        """Wait for followers, agents and Prometheus, each for its time, then let the director's container end."""
+        is_hurried = self._terminated.is_set()
+        hold = TERMINATED_STORE_SECONDS if is_hurried else self._settings.hold_seconds
+        await _within(hold, self._conductor.stored_by_follower, self._terminated if not is_hurried else None)
+        await _within(AGENTS_LEAVE_SECONDS, self._conductor.all_left)
+        if self._settings.metrics is not None:
+            await _within(self._settings.linger_seconds, self._scraped, self._terminated)
+        self._director.dismiss()
+        await _within(LAUNCHER_LEAVES_SECONDS, self._director.launcher_gone)
+        await _within(min(KUBELET_SECONDS, self._settings.linger_seconds), self._terminated)
+
+    def _say_last_word(self) -> None:
+        outcome = self._conductor.outcome
+        if outcome is None:
+            return
+        log.info("The run is over: %s (%s): %s", outcome.verdict, outcome.reason, outcome.message)
+        word = {
+            "verdict": outcome.verdict,
+            "reason": outcome.reason,
+            "message": outcome.message,
+            "exitCode": outcome.exit_code,
+            "requests": json.loads(outcome.results_json)["requests"],
+        }
+        _write(Path(self._settings.termination_file), word)
+
+    async def _show_metrics(self, stack: contextlib.AsyncExitStack) -> None:
+        listen = self._settings.metrics
+        if listen is None:
+            return
+        server = await serve_metrics(listen.host, listen.port, self._render)
+        stack.callback(server.close)
+
+    async def _render(self, accept: str) -> tuple[bytes, str]:
+        # Whether this scrape holds the final values is known before it is made.
+        is_final = self._conductor.finished.is_set()
+        page = await render(self._conductor.figures(), accept)
+        if is_final:
+            self._scraped.set()
+        return page
+
+
+def _prepare(settings: MasterSettings) -> tuple[RunPlan, Store]:
+    """Return the plan and the store, with the folders in place."""
+    Path(settings.socket_dir).mkdir(parents=True, exist_ok=True)
+    return RunPlan.from_json(Path(settings.run_file).read_text()), Store(Path(settings.state_dir))
+
+
+async def _listen(
+    settings: MasterSettings, conductor: Conductor, director: Director, *, stack: contextlib.AsyncExitStack
+) -> str:
+    """Listen for agents and followers, for the director and for its launcher; return the address of the former."""
+    sockets = Path(settings.socket_dir)
+    desk = Desk(conductor, SystemClock())
+    server, port = await serve_grpc(str(settings.listen), desk, workers=conductor.plan.workers)
+    stack.push_async_callback(server.stop, 0.5)
+    engines = await serve_engines(sockets / "agent.sock", director)
+    stack.callback(engines.close)
+    launchers = await serve_launcher(sockets / "launcher.sock", director)
+    stack.callback(launchers.close)
+    return str(Address(settings.listen.host, port))
+
+
+def _ended(store: Store) -> Iterator[StreamState]:
+    """Yield the final states that a former start of this master has kept."""
+    for record in store.read_ended():
+        try:
+            yield stream_state_from_bytes(record)
+        except WireError as error:
+            log.warning("Left out a kept state: %s", error)
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Wait for one of several events."""
+    tasks = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _within(seconds: float, *events: asyncio.Event | None) -> bool:
+    """Wait for one of several events; return whether it came in time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await _first(*(event for event in events if event is not None))
+            return True
+    return False
+
+
+def _write(path: Path, word: dict[str, Any]) -> None:
+    """Leave the last word where the kubelet finds it, cut to what it reads."""
+    room = TERMINATION_MAX_BYTES - len(json.dumps({**word, "message": ""}))
+    message = word["message"]
+    while len(json.dumps(message)) > room:
+        message = message[: len(message) * 3 // 4]
+    with contextlib.suppress(OSError):
+        path.write_text(json.dumps({**word, "message": message}))

@@ -1,0 +1,375 @@
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+# The launcher under test is a real process; only what it starts is a small program instead of an engine.
+LAUNCHER = """
+import os, sys
+if group := os.environ.get("ENGINE_CGROUP"):
+    open(group + "/cgroup.procs", "w").write(str(os.getpid()))
+from loadstone_runner.launcher.service import supervise
+from loadstone_runner.settings import read_launcher
+sys.exit(supervise(read_launcher(os.environ), [sys.executable, "-c", os.environ["ENGINE_CODE"]]))
+"""
+SLEEPER = "import time; print('up', flush=True); time.sleep(60)"
+# One match of this pattern holds the GIL for minutes; no thread, signal handler or greenlet runs meanwhile.
+# As an engine's, the handler leaves what is to be done to a loop, which does not come round.
+GIL_HOLDER = (
+    "import re, signal; signal.signal(signal.SIGTERM, lambda *_: None); print('up', flush=True); "
+    "re.match(r'(a+)+$', 'a' * 40 + 'b')"
+)
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+PATIENCE = 15.0
+
+
+class Agent:
+    """The agent's end of launcher.sock, scripted by the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(folder / "launcher.sock"))
+        self._listener.listen()
+        self._listener.settimeout(PATIENCE)
+        self._connection: socket.socket | None = None
+        self._held = b""
+
+    def accept(self) -> None:
+        self._connection, _ = self._listener.accept()
+        self._connection.settimeout(PATIENCE)
+        self._held = b""
+
+    def order(self, **order: object) -> None:
+        assert self._connection is not None
+        self._connection.sendall(json.dumps(order).encode() + b"\n")
+
+    def event(self) -> dict:
+        assert self._connection is not None
+        while b"\n" not in self._held:
+            received = self._connection.recv(65536)
+            assert received, "the launcher closed the connection"
+            self._held += received
+        line, _, self._held = self._held.partition(b"\n")
+        return json.loads(line)
+
+    def wait_for(self, kind: str) -> dict:
+        while (event := self.event())["event"] != kind:
+            pass
+        return event
+
+    def hang_up(self) -> None:
+        assert self._connection is not None
+        self._connection.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._listener.close()
+
+
+class Launcher:
+    """A launcher process and what it prints."""
+
+    def __init__(self, folder: Path, code: str, *, engines: int = 1, cgroup: str = "") -> None:
+        environment = {
+            **os.environ,
+            "LOADSTONE_SOCKET_DIR": str(folder),
+            "LOADSTONE_ENGINES": str(engines),
+            "ENGINE_CODE": code,
+            "ENGINE_CGROUP": cgroup,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", LAUNCHER], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def read_line(self) -> bytes:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def wait(self) -> int:
+        return self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def agent(tmp_path):
+    with contextlib.closing(Agent(tmp_path)) as agent:
+        yield agent
+
+
+@pytest.fixture
+def launch(tmp_path):
+    with contextlib.ExitStack() as stack:
+        yield lambda code, **options: stack.enter_context(contextlib.closing(Launcher(tmp_path, code, **options)))
+
+
+def test_launcher_tells_of_each_engine_and_how_it_ended_and_exits_as_ordered(agent, launch):
+    launcher = launch(
+        "import os, sys; print('engine', os.environ['LOADSTONE_ENGINE'], 'start', os.environ['LOADSTONE_START'],"
+        " flush=True); sys.exit(3)",
+        engines=2,
+    )
+    agent.accept()
+
+    hello = agent.event()
+    ends = {}
+    starts = []
+    while len(ends) < 2:
+        event = agent.event()
+        if event["event"] == "exited":
+            ends[event["engine"]] = event
+        elif event["event"] == "started":
+            starts.append((event["engine"], event["start"]))
+    agent.order(do="exit", code=42)
+
+    assert (hello["event"], hello["engines"], hello["role"]) == ("hello", 2, "engine")
+    assert hello["pid"] == launcher.process.pid
+    assert starts == [(0, 1), (1, 1)]
+    for engine in (0, 1):
+        assert ends[engine] == {
+            "event": "exited",
+            "engine": engine,
+            "start": 1,
+            "code": 3,
+            "signal": None,
+            "tail": f"engine {engine} start 1",
+            "oom": False,
+        }
+    assert launcher.wait() == 42
+    assert sorted(launcher.process.stdout.read().splitlines()) == [b"engine 0 start 1", b"engine 1 start 1"]
+
+
+@pytest.mark.parametrize("code", [SLEEPER, GIL_HOLDER, STUBBORN], ids=["sleeping", "holding the GIL", "stubborn"])
+def test_engines_are_killed_two_seconds_after_the_lease_whatever_they_do(agent, launch, code):
+    launcher = launch(code)
+    agent.accept()
+    assert launcher.read_line() == b"up\n"
+
+    leased = time.monotonic()
+    agent.order(do="lease", seconds=0.5)
+    ended = agent.wait_for("exited")
+    took = time.monotonic() - leased
+
+    # A sleeping process obeys the SIGTERM that comes with the end of the lease.
+    if code is SLEEPER:
+        assert (ended["signal"], ended["code"]) == (signal.SIGTERM, None)
+        assert 0.4 <= took < 2.0
+    else:
+        assert (ended["signal"], ended["code"], ended["oom"]) == (signal.SIGKILL, None, False)
+        assert 2.4 <= took < 4.0
+
+
+def test_a_renewed_lease_keeps_engines_alive(agent, launch):
+    launcher = launch(SLEEPER)
+    agent.accept()
+    assert launcher.read_line() == b"up\n"
+
+    for _ in range(4):
+        agent.order(do="lease", seconds=1.0)
+        time.sleep(0.5)
+    renewed_until = time.monotonic()
+    agent.wait_for("exited")
+
+    assert time.monotonic() - renewed_until >= 0.4
+
+
+@pytest.mark.parametrize(
+    ("order", "least", "most"), [({"do": "kill"}, 0, 1), ({"do": "deadline", "seconds": 0.5}, 0.4, 1.5)]
+)
+def test_an_order_to_kill_needs_nothing_of_the_engine(agent, launch, order, least, most):
+    launcher = launch(GIL_HOLDER)
+    agent.accept()
+    assert launcher.read_line() == b"up\n"
+
+    ordered = time.monotonic()
+    agent.order(**order)
+    ended = agent.wait_for("exited")
+
+    assert ended["signal"] == signal.SIGKILL
+    assert least <= time.monotonic() - ordered < most
+
+
+def test_sigterm_is_passed_on_and_ends_as_the_engine_wishes(agent, launch):
+    launcher = launch(
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (print('last words', flush=True), sys.exit(143)))\n"
+        "print('up', flush=True)\n"
+        "time.sleep(60)"
+    )
+    agent.accept()
+    assert launcher.read_line() == b"up\n"
+
+    launcher.process.terminate()
+    ended = agent.wait_for("exited")
+
+    assert (ended["code"], ended["tail"]) == (143, "up\nlast words")
+    assert launcher.wait() == 143
+    assert launcher.read_line() == b"last words\n"
+
+
+def test_sigterm_without_an_agent_ends_the_engines_too(launch):
+    launcher = launch(SLEEPER)
+    assert launcher.read_line() == b"up\n"
+
+    launcher.process.terminate()
+
+    assert launcher.wait() == 143
+
+
+def test_engines_die_with_their_launcher(agent, launch):
+    launcher = launch("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
+    pid = int(launcher.read_line())
+
+    launcher.process.kill()
+    launcher.process.wait(PATIENCE)
+
+    deadline = time.monotonic() + PATIENCE
+    while Path(f"/proc/{pid}").exists() and _state(pid) not in {"Z", "X"}:
+        assert time.monotonic() < deadline, "the engine outlived its launcher"
+        time.sleep(0.01)
+
+
+def test_what_an_engine_has_started_ends_with_it(agent, launch):
+    launcher = launch(
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print(child.pid, flush=True)"
+    )
+    child = int(launcher.read_line())
+    agent.accept()
+    agent.wait_for("exited")
+
+    deadline = time.monotonic() + PATIENCE
+    while Path(f"/proc/{child}").exists() and _state(child) not in {"Z", "X"}:
+        assert time.monotonic() < deadline, "a process of the engine outlived it"
+        time.sleep(0.01)
+
+
+def test_a_new_agent_is_told_everything(agent, launch):
+    launch("print('gone')")
+    agent.accept()
+    first = agent.wait_for("exited")
+    agent.hang_up()
+
+    agent.accept()
+
+    assert agent.event()["event"] == "hello"
+    assert agent.event()["event"] == "started"
+    assert agent.event() == first
+
+
+def test_the_tail_is_the_last_twenty_lines_of_both_outputs(agent, launch):
+    launcher = launch(
+        "import sys\nfor n in range(50): print('line', n, file=sys.stderr)\nsys.stderr.write('without an end')"
+    )
+    agent.accept()
+    tail = agent.wait_for("exited")["tail"].splitlines()
+    agent.order(do="exit", code=0)
+
+    assert tail == [*(f"line {n}" for n in range(31, 50)), "without an end"]
+    assert launcher.wait() == 0
+    assert launcher.process.stderr.read().splitlines()[-1] == b"without an end"
+
+
+def test_a_reader_that_stops_holds_up_neither_engine_nor_kill(agent, launch):
+    launcher = launch("import os\nwhile True: os.write(1, b'x' * 1000 + b'\\n')")
+    agent.accept()
+    time.sleep(1.0)
+
+    agent.order(do="kill")
+    ended = agent.wait_for("exited")
+
+    # Nobody read the launcher's output, yet it read the engine's.
+    assert ended["signal"] == signal.SIGKILL
+    assert ended["tail"].count("\n") == 19
+    agent.order(do="exit", code=7)
+    assert launcher.wait() == 7
+
+
+def test_an_engine_that_cannot_be_started_is_an_end_with_a_reason(agent, tmp_path):
+    code = LAUNCHER.replace("[sys.executable,", "['/nowhere/python',")
+    environment = {**os.environ, "LOADSTONE_SOCKET_DIR": str(tmp_path), "ENGINE_CODE": ""}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE)
+    try:
+        agent.accept()
+        ended = agent.wait_for("exited")
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert ended["code"] == 127
+    assert ended["tail"] == "launcher: cannot start /nowhere/python: No such file or directory"
+
+
+def test_usage_grows_while_an_engine_works(agent, launch):
+    launch("while True: pass")
+    agent.accept()
+    first = agent.wait_for("usage")
+    second = agent.wait_for("usage")
+
+    assert second["cpu_ns"] - first["cpu_ns"] > 100_000_000
+    assert second["memory_bytes"] > 1_000_000
+
+
+def test_a_kill_by_the_kernel_for_want_of_memory_is_told_from_others(agent, launch, memory_cgroup):
+    launch("held = bytearray()\nwhile True: held += b'x' * 1_000_000", cgroup=memory_cgroup)
+    agent.accept()
+
+    ended = agent.wait_for("exited")
+
+    assert (ended["signal"], ended["oom"]) == (signal.SIGKILL, True)
+
+
+def test_launcher_starts_with_little_processor_time(agent, launch):
+    launcher = launch("import time; time.sleep(60)")
+    agent.accept()
+    fields = Path(f"/proc/{launcher.process.pid}/stat").read_text().rpartition(")")[2].split()
+    seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    assert seconds <= 0.15
+
+
+@pytest.fixture
+def memory_cgroup():
+    """Give a new memory cgroup of 64 MiB."""
+    root = Path("/sys/fs/cgroup")
+    is_unified = (root / "cgroup.controllers").exists()
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number == "0" if is_unified else controllers == "memory":
+            base = root / ("" if is_unified else "memory") / path.strip("/")
+            break
+    else:
+        pytest.skip("this machine has no memory cgroup")
+    group = base / f"loadstone-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / ("memory.max" if is_unified else "memory.limit_in_bytes")).write_text(str(64 * 1024 * 1024))
+    except OSError as error:
+        pytest.skip(f"no memory cgroup can be made here: {error}")
+    yield str(group)
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            for pid in (group / "cgroup.procs").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+            group.rmdir()
+            break
+        time.sleep(0.05)
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "X"
