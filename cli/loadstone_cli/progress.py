@@ -16,7 +16,6 @@ _STAGES = {
     pb.ARMED: "armed",
     pb.RUNNING_LOAD: "running",
     pb.STOPPING_LOAD: "stopping",
-    pb.FINISHED: "finished",
 }
 
 
@@ -44,6 +43,8 @@ class Progress:
 
     def show(self, report: pb.RunReport) -> None:
         """Show `report`, if it is time to."""
+        if report.stage == pb.FINISHED:
+            return  # the table says it all
         now = time.monotonic()
         new_stage = report.stage != self._last_stage
         if not self._terminal and not new_stage and now - self._last_print < PLAIN_INTERVAL_SECONDS:
@@ -71,6 +72,8 @@ def progress_line(report: pb.RunReport) -> str:
     stage = _STAGES.get(report.stage, "starting")
     if report.stage == pb.GATHERING:
         return f"{stage:<9}{report.waiting_for}"
+    if report.stage == pb.ARMED:
+        return f"{stage:<9}every worker is ready, the load starts"
     seen = report.progress
     elapsed = format_duration(seen.elapsed_ns // SECOND_NS * SECOND_NS)
     return (

@@ -1,5 +1,6 @@
 """Print the end of a run: endpoints, thresholds, the verdict and where the report lies."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,26 @@ from rich.table import Table
 
 from loadstone_core.units import format_latency, format_share
 
+PLAIN_WIDTH = 120
+LATENCY_WIDTH = 8
+FEWEST_LATENCIES = 3
+LESS_WANTED = ("avg", "p90", "p99.9", "p50")
 _COLOURS = {"Passed": "green", "Failed": "red", "Error": "red", "Inconclusive": "yellow", "Aborted": "yellow"}
 
 
 def print_result(name: str, status: Mapping[str, Any], report: Path | None, console: Console | None = None) -> None:
     """Print the result in `status` (as a LoadTest's status) for people."""
-    out = console or Console()
+    # Without a terminal nobody knows the width, and a log line may be long.
+    out = console or Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     results = status.get("results") or {}
     if results.get("endpoints"):
-        out.print(_endpoints(results))
+        out.print(_endpoints(results, out.width))
         out.print(_totals(results, status.get("load") or {}))
     if status.get("thresholds"):
         out.print(_thresholds(status["thresholds"]))
     colour = _COLOURS.get(str(status["verdict"]), "white")
-    out.print(f"[{colour} bold]{status['verdict']}[/] ({status['reason']}) ", end="")
+    reason = "" if status["reason"] == status["verdict"] else f" ({status['reason']})"
+    out.print(f"\n[{colour} bold]{status['verdict']}[/]{reason}: ", end="")
     out.print(str(status["message"]), markup=False, highlight=False)
     for finding in status.get("findings") or []:
         out.print(f"  {finding}", markup=False, highlight=False)
@@ -30,22 +37,23 @@ def print_result(name: str, status: Mapping[str, Any], report: Path | None, cons
         out.print(f"report of {name}: {report}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _endpoints(results: Mapping[str, Any]) -> Table:
+def _endpoints(results: Mapping[str, Any], width: int) -> Table:
+    """Return a row an endpoint and one for all. Columns that do not fit are left out; the report has them."""
+    rows = [*results["endpoints"], {**results, "method": "", "name": "all"}]
+    room = width - 30 - max(len(row["name"]) for row in rows[:20])
+    keys = [key for key in results["latencyMicros"] if key != "min"]
+    while len(keys) * LATENCY_WIDTH > room and len(keys) > FEWEST_LATENCIES:
+        keys.remove(next((key for key in LESS_WANTED if key in keys), keys[-1]))
     table = Table(box=None, pad_edge=False)
-    shown = [key for key in results["latencyMicros"] if key != "min"]
-    for heading in ("method", "name"):
-        table.add_column(heading)
-    for heading in ("requests", "failures", *shown):
-        table.add_column(heading, justify="right")
-    rows = [
-        *results["endpoints"],
-        {"method": "", "name": "all", **{k: results[k] for k in ("requests", "failures", "latencyMicros")}},
-    ]
+    table.add_column("method", no_wrap=True)
+    table.add_column("name", overflow="fold")
+    for heading in ("requests", "failed", *keys):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         latency = row["latencyMicros"]
-        share = f"{row['failures']} ({format_share(row['failures'], row['requests'])})"
-        cells = [format_latency(latency[key]) if key in latency else "-" for key in shown]
-        table.add_row(row["method"], row["name"], str(row["requests"]), share, *cells)
+        cells = [format_latency(latency[key]) if key in latency else "-" for key in keys]
+        failed = format_share(row["failures"], row["requests"])
+        table.add_row(row["method"], row["name"], str(row["requests"]), failed, *cells)
     return table
 
 

@@ -65,8 +65,8 @@ def script_problem(test: LoadTest, script: LocalScript) -> str | None:
             path.write_bytes(content)
         try:
             finished = subprocess.run(
-                [sys.executable, "-m", "loadstone_runner", "check", folder, script.entrypoint],
-                env=_environment(test),
+                [sys.executable, "-m", "loadstone_runner", "check"],
+                env=_environment(test, folder, script.entrypoint),
                 capture_output=True,
                 text=True,
                 timeout=SCRIPT_SECONDS,
@@ -81,5 +81,11 @@ def script_problem(test: LoadTest, script: LocalScript) -> str | None:
     return None if answer["ok"] else "\n".join(filter(None, (answer["problem"], answer["traceback"])))
 
 
-def _environment(test: LoadTest) -> dict[str, str]:
-    return {**os.environ, **local_environment(test.spec), "LOADSTONE_TARGET": test.spec.load.target or ""}
+def _environment(test: LoadTest, folder: str, entrypoint: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        **local_environment(test.spec),
+        "LOADSTONE_SCRIPT_DIR": folder,
+        "LOADSTONE_ENTRYPOINT": entrypoint,
+        "LOADSTONE_TARGET": test.spec.load.target or "",
+    }

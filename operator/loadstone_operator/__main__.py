@@ -112,6 +112,8 @@ async def _run(settings: Settings, controller: Controller, lease: Lease, api: Ap
             registry=registry,
             settings=framework.framework_settings(),
             standalone=True,
+            # Else kopf asks for the user's name, and an arbitrary UID has none.
+            identity=settings.identity,  # type: ignore[arg-type]  # a NewType of str that kopf does not export
             clusterwide=not settings.watch_namespaces,
             namespaces=settings.watch_namespaces,
             stop_flag=stop,

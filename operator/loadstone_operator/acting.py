@@ -15,12 +15,12 @@ from loadstone_operator.actions import (
     FetchSource,
     MarkRun,
     SaveReport,
-    Steer,
     TellStored,
 )
 from loadstone_operator.manifests.order import SourceMissing, make_order, script_files
 from loadstone_operator.observation import ReportState, SourceState
 from loadstone_operator.ports import CreationFailed
+from loadstone_operator.wishes import Steer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

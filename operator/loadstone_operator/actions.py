@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from loadstone_operator.wishes import Steer
+
 if TYPE_CHECKING:
     from loadstone_core.lifecycle.phases import Phase
     from loadstone_operator.observation import Cause, Outcome, ReportState
@@ -29,31 +31,6 @@ class DeletePods:
     """Delete these pods, by name and UID."""
 
     pods: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerEnd:
-    """A worker's engine container that is known to have ended."""
-
-    worker: int
-    attempt: int
-    reason: str
-    message: str
-    exit_code: int
-
-
-@dataclass(frozen=True, slots=True)
-class Steer:
-    """Tell the master what is wanted from now on: the whole wish, not a difference.
-
-    Attributes:
-        stop: why the run must stop, in the words of the verdict's reasons; empty to let it go on.
-        ended: every worker that is known to have ended.
-    """
-
-    run: int
-    stop: str
-    ended: tuple[WorkerEnd, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Ledger:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._held: dict[str, int] = {}
+        self._leaving: dict[str, int] = {}
         self._waiting: dict[str, Claim] = {}
 
     def ask(self, claim: Claim) -> Capacity:
@@ -46,7 +47,7 @@ class Ledger:
         total = self._limits.total_workers
         if not total or claim.uid in self._held:
             return Capacity()
-        used = sum(self._held.values())
+        used = sum(self._held.values()) + sum(self._leaving.values())
         place = (claim.created, claim.uid)
         ahead = [other for other in self._waiting.values() if (other.created, other.uid) < place]
         if not ahead and used + claim.workers <= total:
@@ -61,12 +62,24 @@ class Ledger:
     def hold(self, uid: str, workers: int) -> None:
         """Take workers for a run; taking again replaces the number."""
         self._held[uid] = workers
+        self._leaving.pop(uid, None)
         self._waiting.pop(uid, None)
 
+    def keep(self, uid: str, workers: int) -> bool:
+        """Give back what a run held, but for workers that still leave; return whether any were given back."""
+        before = self._held.pop(uid, 0) + self._leaving.pop(uid, 0)
+        if workers:
+            self._leaving[uid] = workers
+        return workers < before
+
+    def withdraw(self, uid: str) -> bool:
+        """Leave the line; return whether others may have stood behind."""
+        return self._waiting.pop(uid, None) is not None
+
     def release(self, uid: str) -> bool:
-        """Give back what a test holds or waits for; return whether others may have been waiting for it."""
-        held, waiting = self._held.pop(uid, None), self._waiting.pop(uid, None)
-        return held is not None or waiting is not None
+        """Give back everything and leave the line; return whether others may have been waiting for it."""
+        has_freed = self.keep(uid, 0)
+        return self.withdraw(uid) or has_freed
 
     def waiting(self) -> tuple[str, ...]:
         """Return the UIDs of the tests that wait, oldest first."""

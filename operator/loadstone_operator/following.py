@@ -6,6 +6,7 @@ The rules are tried in order and the first that applies decides; what the load i
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from loadstone_core.lifecycle.machine import advance
@@ -24,7 +25,6 @@ from loadstone_operator.actions import (
     Progress,
     Refuse,
     SaveReport,
-    Steer,
 )
 from loadstone_operator.observation import (
     Accepted,
@@ -38,16 +38,32 @@ from loadstone_operator.observation import (
     SourceState,
     Stage,
 )
+from loadstone_operator.wishes import Steer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SOURCE_PATIENCE_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 2.0
+# An operator that comes back may have missed everything; a master that lives is heard within this time.
+LISTEN_SECONDS: Final = 3.0
 # The master names the workers that are missing, so it is given the first word on a late start.
 _MASTER_FIRST_SECONDS: Final = 10.0
 _FLUSH_SECONDS: Final = 30.0
 _DEFAULT_STARTUP_SECONDS: Final = 600.0
 _DEFAULT_GRACE_SECONDS: Final = 30.0
+
+# What the master sees, and what the cluster may know to be behind it.
+_EFFECTS: Final = frozenset(
+    {
+        (Reason.STARTUP_TIMEOUT, Reason.UNSCHEDULABLE),
+        (Reason.STARTUP_TIMEOUT, Reason.IMAGE_PULL),
+        (Reason.STARTUP_TIMEOUT, Reason.TEMPLATE_INVALID),
+        (Reason.STARTUP_TIMEOUT, Reason.SOURCE_NOT_FOUND),
+        (Reason.STARTUP_TIMEOUT, Reason.WORKER_OOM),
+        (Reason.WORKERS_LOST, Reason.WORKER_OOM),
+    }
+)
 
 _PHASES: Final = {
     Stage.GATHERING: Phase.PROVISIONING,
@@ -79,8 +95,9 @@ def start(seen: Observation, run: int, cause: Cause) -> Decision:
     """Return the decision that makes a run's children, or what it waits for. The spec must be accepted."""
     if isinstance(seen.spec, Rejected):
         return _refuse(Reason.SPEC_INVALID, "; ".join(str(problem) for problem in seen.spec.problems))
-    if seen.creation is not None:
-        return _after_failed_creation(seen, seen.creation, run=run, cause=cause)
+    problem = seen.creation
+    if problem is not None and (problem.is_fatal or _is_too_late(seen) or seen.creation_seconds < RETRY_SECONDS):
+        return _after_failed_creation(seen, problem, run=run, cause=cause)
     source = seen.source
     if source.state is SourceState.UNKNOWN:
         return Decision(None, (FetchSource(),))
@@ -125,7 +142,18 @@ def _end_as_the_master_says(seen: Observation) -> Decision | None:
         return None
     if outcome.has_report and seen.report is ReportState.NONE:
         return Decision(None, (SaveReport(seen.run),))
-    return _end(seen, outcome, report=seen.report)
+    return _end(seen, _explain(seen, outcome), report=seen.report)
+
+
+def _explain(seen: Observation, outcome: Outcome) -> Outcome:
+    """Return an outcome with the cause that only the cluster knows, where the master saw no more than its effect."""
+    if outcome.reason == Reason.STARTUP_TIMEOUT and seen.creation is not None:
+        return replace(outcome, reason=seen.creation.reason, message=seen.creation.message)
+    for pod in _pods_of_run(seen):
+        problem = pod.problem
+        if problem is not None and (outcome.reason, problem.reason) in _EFFECTS:
+            return replace(outcome, reason=problem.reason, message=f"{problem.message} {outcome.message}")
+    return outcome
 
 
 def _stop_before_pods(seen: Observation) -> Decision | None:
@@ -146,7 +174,7 @@ def _make_children(seen: Observation) -> Decision | None:
 
 
 def _after_failed_creation(seen: Observation, problem: CreationProblem, *, run: int, cause: Cause) -> Decision:
-    if problem.is_fatal or seen.seconds_in_run >= _startup_seconds(seen):
+    if problem.is_fatal or _is_too_late(seen):
         outcome = Outcome(Verdict.ERROR, problem.reason, problem.message, EXIT_CODES[Verdict.ERROR])
         return _end(seen, outcome, report=ReportState.NONE, run=run, cause=cause)
     shown = problem.shown or problem.reason
@@ -174,7 +202,7 @@ def _end_unstoppable(seen: Observation) -> Decision | None:
     stop = wanted_stop(seen)
     if not stop:
         return None
-    if seen.master is None or seen.master.stage is None:
+    if _is_starting(seen) and _is_silent(seen) and seen.seconds_watched >= LISTEN_SECONDS:
         return _abort(seen, stop, "before its load began")
     grace = seen.spec.graceful_stop_ns / SECOND if isinstance(seen.spec, Accepted) else _DEFAULT_GRACE_SECONDS
     if seen.seconds_stopping < grace + _FLUSH_SECONDS:
@@ -183,16 +211,16 @@ def _end_unstoppable(seen: Observation) -> Decision | None:
 
 
 def _end_failed_start(seen: Observation) -> Decision | None:
-    if not _is_starting(seen):
+    if not _is_starting(seen) or (_is_silent(seen) and seen.seconds_watched < LISTEN_SECONDS):
         return None
     problems = [pod for pod in _pods_of_run(seen) if pod.problem]
     for pod in problems:
         problem = pod.problem
         if problem and problem.patience_seconds is not None and pod.problem_seconds >= problem.patience_seconds:
             return _fail(seen, problem.reason, problem.message)
-    limit = _startup_seconds(seen)
-    if problems and problems[0].problem and seen.seconds_in_run >= limit:
+    if problems and problems[0].problem and _is_too_late(seen):
         return _fail(seen, problems[0].problem.reason, problems[0].problem.message)
+    limit = _startup_seconds(seen)
     if seen.seconds_in_run < limit + _MASTER_FIRST_SECONDS:
         return None
     late = (
@@ -246,7 +274,18 @@ def _has_begun(seen: Observation) -> bool:
 
 
 def _is_starting(seen: Observation) -> bool:
-    return seen.master is None or seen.master.stage in (None, Stage.GATHERING)
+    """Say whether, for all that is known, the load has not begun."""
+    if seen.master is not None and seen.master.stage is not None:
+        return seen.master.stage is Stage.GATHERING
+    return seen.held.phase is None or seen.held.phase.order < Phase.ARMED.order
+
+
+def _is_silent(seen: Observation) -> bool:
+    return seen.master is None or seen.master.stage is None
+
+
+def _is_too_late(seen: Observation) -> bool:
+    return seen.seconds_in_run >= _startup_seconds(seen)
 
 
 def _startup_seconds(seen: Observation) -> float:

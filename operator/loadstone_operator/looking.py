@@ -28,7 +28,7 @@ from loadstone_operator.observation import (
     SourceState,
     SourceView,
     SpecView,
-    TestView,
+    LoadTestView,
 )
 from loadstone_operator.ports import MasterRef
 from loadstone_operator.status.held import read_held
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from loadstone_operator.cluster.store import Store
     from loadstone_operator.ports import Body, Key, Masters
 
-CREATION_RETRY_SECONDS: Final = 2.0
 SOURCE_RETRY_SECONDS: Final = 1.0
 REPORT_RETRY_SECONDS: Final = 10.0
 
@@ -96,11 +95,13 @@ class Looker:
             master=self._masters.view(test.uid, rough.run),
             capacity=capacity,
             source=_source(loadtest, memory, now),
-            creation=memory.creation if now - memory.creation_ns < CREATION_RETRY_SECONDS * _SECOND else None,
+            creation=memory.creation,
+            creation_seconds=(now - memory.creation_ns) / _SECOND,
             report=memory.report,
             ended=self._store.ended(test.uid, rough.run),
             steered=self._masters.steered(test.uid),
             seconds_in_run=(now - memory.began_ns) / _SECOND,
+            seconds_watched=(now - memory.watched_ns) / _SECOND,
             seconds_stopping=_since(memory.stopping_ns, now),
             seconds_finished=_since(memory.finished_ns, now),
             seconds_stored=_since(memory.stored_ns, now),
@@ -118,7 +119,7 @@ class Looker:
         """Return the UIDs of all LoadTests that were looked at and not forgotten."""
         return tuple(self._specs)
 
-    def _spec(self, test: TestView, body: Body) -> tuple[LoadTest | None, SpecView]:
+    def _spec(self, test: LoadTestView, body: Body) -> tuple[LoadTest | None, SpecView]:
         held = self._specs.get(test.uid)
         if held is not None and held[0] == test.generation:
             return held[1], held[2]
@@ -142,7 +143,8 @@ class Looker:
         if held is not None and held.run == seen.run:
             return held
         age_ns = max(0, self._clock.wall_ns() - created_ns)
-        memory = Memory(run=seen.run, began_ns=self._clock.monotonic_ns() - age_ns)
+        now = self._clock.monotonic_ns()
+        memory = Memory(run=seen.run, began_ns=now - age_ns, watched_ns=now)
         self._memories[seen.test.uid] = memory
         return memory
 
@@ -180,19 +182,22 @@ class Looker:
         if has_begun:
             self._ledger.hold(uid, seen.held.workers or len(seen.worker_pods()))
             return Capacity(), False
+        # A worker that is on its way out still counts.
+        leaving = sum(pod.role == naming.ROLE_WORKER and not pod.is_terminal for pod in seen.pods)
+        has_freed = self._ledger.keep(uid, leaving)
         is_wanted = not seen.test.deleting and (seen.is_active or wanted_cause(seen) is not None)
         if not is_wanted or isinstance(seen.spec, Rejected):
-            return Capacity(), self._ledger.release(uid)
+            return Capacity(), self._ledger.withdraw(uid) or has_freed
         created = str(body["metadata"].get("creationTimestamp", ""))
-        return self._ledger.ask(Claim(uid, seen.spec.workers, seen.spec.users, created)), False
+        return self._ledger.ask(Claim(uid, seen.spec.workers, seen.spec.users, created)), has_freed
 
 
-def read_test(body: Mapping[str, Any]) -> TestView:
+def read_test(body: Mapping[str, Any]) -> LoadTestView:
     """Return the resource's identity and steering wishes; a wish of the wrong type is read as none."""
     metadata, spec = body["metadata"], body.get("spec")
     wishes: Mapping[str, Any] = spec if isinstance(spec, dict) else {}
     trigger, stop_run = wishes.get("trigger"), wishes.get("stopRun")
-    return TestView(
+    return LoadTestView(
         namespace=str(metadata.get("namespace", "")),
         name=str(metadata["name"]),
         uid=uid_of(body),

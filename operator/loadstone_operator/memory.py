@@ -17,7 +17,8 @@ class Memory:
 
     Attributes:
         run: which run this is about; another run begins with an empty memory.
-        began_ns: when the run was first seen.
+        began_ns: when the run was given its number.
+        watched_ns: when this process first looked at it.
         problems: since when each (pod, reason) has been seen.
         files: the script, once it was read from a ConfigMap.
         creation: why the last attempt to make the children failed, and when.
@@ -25,6 +26,7 @@ class Memory:
 
     run: int
     began_ns: int
+    watched_ns: int
     problems: dict[tuple[str, str], int] = field(default_factory=dict)
     files: dict[str, bytes] | None = None
     source: SourceState = SourceState.UNKNOWN

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from loadstone_core.errors import Problem
     from loadstone_core.lifecycle.phases import Phase
     from loadstone_core.verdict.outcome import Reason
-    from loadstone_operator.actions import Steer, WorkerEnd
+    from loadstone_operator.wishes import Steer, WorkerEnd
 
 
 class Cause(StrEnum):
@@ -56,7 +56,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class TestView:
+class LoadTestView:
     """The resource itself: identity and the wishes that can be read even from a spec that is wrong elsewhere."""
 
     namespace: str
@@ -265,13 +265,15 @@ class Observation:
     Attributes:
         ended: every worker of the run whose engine is known to have ended, remembered after its pod has gone.
         steered: what the master has acknowledged.
+        creation: why the last attempt to make the run's objects failed, `creation_seconds` ago.
         seconds_in_run: since the run was given its number.
+        seconds_watched: since this process first looked at the run; an operator that comes back must listen first.
         seconds_stopping: since the master was first told to stop; 0 if it was not.
         seconds_finished: since the end was first seen.
         seconds_stored: since the master was told that everything is stored; 0 if it was not.
     """
 
-    test: TestView
+    test: LoadTestView
     spec: SpecView
     held: Held = field(default_factory=Held)
     pods: tuple[PodView, ...] = ()
@@ -279,10 +281,12 @@ class Observation:
     capacity: Capacity = field(default_factory=Capacity)
     source: SourceView = field(default_factory=SourceView)
     creation: CreationProblem | None = None
+    creation_seconds: float = 0.0
     report: ReportState = ReportState.NONE
     ended: tuple[WorkerEnd, ...] = ()
     steered: Steer | None = None
     seconds_in_run: float = 0.0
+    seconds_watched: float = 0.0
     seconds_stopping: float = 0.0
     seconds_finished: float = 0.0
     seconds_stored: float = 0.0

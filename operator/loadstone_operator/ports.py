@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from loadstone_operator.actions import Steer
     from loadstone_operator.manifests.order import RunOrder
-    from loadstone_operator.observation import CreationProblem, MasterView, TestView
+    from loadstone_operator.observation import CreationProblem, MasterView, LoadTestView
     from loadstone_operator.status.story import Tale
+    from loadstone_operator.wishes import Steer
 
 Body: TypeAlias = "dict[str, Any]"
 
@@ -74,7 +74,7 @@ class Cluster(Protocol):
         """Delete a pod; one that is gone already is deleted."""
         ...
 
-    async def save_report(self, test: TestView, run: int, gzip_json: bytes) -> None:
+    async def save_report(self, test: LoadTestView, run: int, gzip_json: bytes) -> None:
         """Keep a run's report."""
         ...
 

@@ -88,7 +88,7 @@ class Reply:
             RuntimeError: it is recorded already: use `with ...(..., catch_response=True) as reply`.
         """
         self._require_open("failure")
-        self.error = why
+        self.error = str(why)
 
     def success(self) -> None:
         """Count this as passed, whatever its status.

@@ -67,6 +67,13 @@ def _director(environment: Mapping[str, str]) -> int:
     return serve(told)
 
 
+def _check(environment: Mapping[str, str]) -> int:
+    told = settings.read_engine(environment)
+    from loadstone_runner.engine.check import serve
+
+    return serve(told)
+
+
 def _complain(sentence: str) -> int:
     sys.stderr.write(f"{sentence}\n")
     return EXIT_USAGE
@@ -78,6 +85,7 @@ _ROLES: dict[str, Callable[[Mapping[str, str]], int]] = {
     "launcher": _launcher,
     "engine": _engine,
     "director": _director,
+    "check": _check,
 }
 
 if __name__ == "__main__":

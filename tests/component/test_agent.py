@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
-import grpc
 import pytest
 from grpc import aio
 
@@ -35,17 +36,18 @@ SECOND = 10**9
 class Connection:
     """One control stream of the agent and what the test says on it."""
 
-    def __init__(self, master: "Master", context) -> None:
-        self.master = master
+    def __init__(self) -> None:
         self.down: asyncio.Queue = asyncio.Queue()
         self.heard: list[cpb.AgentMessage] = []
         self.news = asyncio.Event()
         self.ended = asyncio.Event()
         self.acknowledges = True
-        self.context = context
 
     def say(self, **kind) -> None:
         self.down.put_nowait(cpb.MasterMessage(**kind))
+
+    def end(self) -> None:
+        self.down.put_nowait(None)
 
     def all(self, kind: str) -> list:
         return [getattr(each, kind) for each in self.heard if each.HasField(kind)]
@@ -101,12 +103,12 @@ class Master(coordination_pb2_grpc.CoordinationServicer):
                 self.news.clear()
                 await self.news.wait()
 
-    async def Control(self, requests, context):
-        connection = Connection(self, context)
+    async def Control(self, requests, _context):  # noqa: N802 the name in the proto
+        connection = Connection()
         reading = asyncio.create_task(self._read(connection, requests))
         try:
-            while True:
-                yield await connection.down.get()
+            while (message := await connection.down.get()) is not None:
+                yield message
         finally:
             reading.cancel()
             connection.ended.set()
@@ -127,7 +129,7 @@ class Master(coordination_pb2_grpc.CoordinationServicer):
                     connection.say(pong=cpb.Pong(sent_ns=message.ping.sent_ns, master_ns=now))
         connection.ended.set()
 
-    async def Statistics(self, requests, context):
+    async def Statistics(self, requests, _context):  # noqa: N802 the name in the proto
         async for frame in requests:
             if frame.HasField("peer"):
                 self.peers.append(frame.peer)
@@ -235,7 +237,7 @@ class Pod:
         self.version = 0
         self.opened: list = []
 
-    async def __aenter__(self) -> "Pod":
+    async def __aenter__(self) -> Self:
         _mount(self.scripts)
         self.sockets.mkdir()
         await self.master.start()
@@ -513,7 +515,7 @@ def test_a_master_of_a_lower_epoch_is_not_obeyed(tmp_path):
             connection.say(assignment=cpb.Assignment(epoch=5, version=1, slot=0, slots=1))
             pod.configure(connection, epb.READY_STATE, epoch=5)
             await engine.hear("config")
-            connection.context.cancel()
+            connection.end()
 
             # The old master welcomes with its own epoch and is left at once, again and again.
             for _ in range(2):
@@ -629,7 +631,7 @@ def test_bye_waits_until_the_master_has_the_last_state_even_of_another_connectio
             assert not connection.all("bye")
 
             pod.master.receives = True
-            connection.context.cancel()
+            connection.end()
             connection = await pod.master.connection()
             bye = await connection.wait_for("bye")
             assert bye.engines[0].final_sequence == 2
@@ -749,7 +751,7 @@ def test_sigterm_after_the_engines_container_has_ended_flushes_what_is_held(tmp_
 def test_without_leave_the_agent_gives_up_and_says_so(tmp_path):
     async def scenario():
         async with Pod(tmp_path) as pod:
-            connection, launcher, (engine,) = await pod.running()
+            _, launcher, (engine,) = await pod.running()
             engine.counters(started=5, completed=5)
             engine.state(1, [_series("a", 5)], second=0, final=True)
             await engine.hear("ack")
@@ -866,9 +868,7 @@ def test_the_way_to_hello_costs_little_processor_time(tmp_path):
     async def scenario():
         async with Pod(tmp_path) as pod:
             await pod.master.connection()
-            fields = Path(f"/proc/{pod.process.pid}/stat").read_text().rpartition(")")[2].split()
-            seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-            print(f"agent start to Hello: {seconds:.2f} s")
+            seconds = _processor_seconds(pod.process.pid)
             assert seconds <= 1.0
 
     _run(scenario())
@@ -883,9 +883,12 @@ async def _get(port: int, path: str) -> str:
     return text
 
 
-def _free_port() -> int:
-    import socket
+def _processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -60,7 +60,7 @@ class Visitor(User):
     @task
     def front_page(self):
         self.http.get("/")
-        if os.environ["LOADSTONE_WORKER"] == "1" and time.monotonic() - BORN > 4:
+        if time.monotonic() - BORN > 4:
             os.kill(os.getpid(), signal.SIGKILL)
 """
 

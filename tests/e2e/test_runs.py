@@ -183,7 +183,8 @@ def test_an_inline_script_sees_its_files_and_environment(lab) -> None:
     document["spec"]["thresholds"] = []
     document["spec"]["source"] = {
         "inline": {
-            "content": "import os\nfrom lib.paths import PATHS\nfrom loadstone import User, task\n\n\nclass Visitor(User):\n"
+            "content": "import os\nfrom lib.paths import PATHS\nfrom loadstone import User, task\n\n\n"
+            "class Visitor(User):\n"
             "    @task\n    def front(self):\n        self.http.get(PATHS[os.environ['PAGE']])\n",
             "files": {"lib/paths.py": "PATHS = {'front': '/', 'none': '/status/404'}\n", "lib/__init__.py": ""},
         }

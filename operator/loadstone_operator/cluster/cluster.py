@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from loadstone_core.clock import Clock
     from loadstone_operator.cluster.api import Api
     from loadstone_operator.manifests.order import RunOrder
-    from loadstone_operator.observation import TestView
+    from loadstone_operator.observation import LoadTestView
     from loadstone_operator.ports import Body, Key
     from loadstone_operator.status.story import Tale
 
@@ -95,7 +95,7 @@ class KubernetesCluster:
         except (NotFound, Conflict):
             return
 
-    async def save_report(self, test: TestView, run: int, gzip_json: bytes) -> None:
+    async def save_report(self, test: LoadTestView, run: int, gzip_json: bytes) -> None:
         """Keep a run's report in the LoadTest's ConfigMap."""
         await self._api.apply(CONFIG_MAPS, test.namespace, objects.report(test, run, gzip_json))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from loadstone_operator import naming
-from loadstone_operator.actions import WorkerEnd
 from loadstone_operator.cluster.reading import owner_of, read_pod
 from loadstone_operator.ports import Key
+from loadstone_operator.wishes import WorkerEnd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

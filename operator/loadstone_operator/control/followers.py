@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loadstone_core.clock import Clock
-    from loadstone_operator.actions import Steer
     from loadstone_operator.ports import Key, MasterRef
+    from loadstone_operator.wishes import Steer
 
 _log = logging.getLogger(__name__)
 

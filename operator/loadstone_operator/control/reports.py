@@ -11,7 +11,7 @@ from loadstone_operator.observation import MasterView, Outcome, Stage, Times, Wo
 from loadstone_protocol.v1 import control_pb2 as wire
 
 if TYPE_CHECKING:
-    from loadstone_operator.actions import Steer
+    from loadstone_operator.wishes import Steer
 
 _STAGES: Final = {
     wire.GATHERING: Stage.GATHERING,

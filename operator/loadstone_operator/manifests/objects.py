@@ -9,7 +9,7 @@ from loadstone_operator import naming
 
 if TYPE_CHECKING:
     from loadstone_operator.manifests.order import RunOrder
-    from loadstone_operator.observation import TestView
+    from loadstone_operator.observation import LoadTestView
 
 SCRIPT_KEY: Final = "s"
 REPORT_KEY: Final = "report.json.gz"
@@ -69,7 +69,7 @@ def service(order: RunOrder) -> dict[str, Any]:
     }
 
 
-def report(test: TestView, run: int, gzip_json: bytes) -> dict[str, Any]:
+def report(test: LoadTestView, run: int, gzip_json: bytes) -> dict[str, Any]:
     """Return the ConfigMap with the latest run's report."""
     return {
         "apiVersion": "v1",

@@ -124,6 +124,8 @@ def _pod(
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
+            # The sandbox has no container's user, and takes no group without one.
+            "runAsUser": USER_TRUSTED,
             "runAsGroup": GROUP,
             "fsGroup": GROUP,
             "seccompProfile": {"type": "RuntimeDefault"},

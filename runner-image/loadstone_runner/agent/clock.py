@@ -6,8 +6,7 @@ When to ping is the session's matter.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 # Clocks of two machines drift apart by less than this; an old round trip is trusted less by as much.
 DRIFT_PPM: Final = 100
@@ -15,8 +14,7 @@ TRIPS_KEPT: Final = 16
 _MILLION: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class RoundTrip:
+class RoundTrip(NamedTuple):
     """A ping and its answer: sent and received on this clock, answered on the master's in between."""
 
     sent_ns: int

@@ -107,6 +107,11 @@ class Desired:
         """Whether both registers hold something, so that engines can be told what to do."""
         return self.common is not None and self._assignment is not None
 
+    def change_epoch(self, epoch: int) -> None:
+        """Obey a master of a higher epoch, whose clock is not known yet."""
+        self.epoch = epoch
+        self._offset_ns = None
+
     def know_offset(self, offset_ns: int) -> bool:
         """Learn the master's clock minus this one; return whether engines waited for it."""
         waited = self.common is not None and self._start_here() is None

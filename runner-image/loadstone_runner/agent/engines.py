@@ -73,6 +73,10 @@ class Engines:
         """Return what is known of one start of an engine; nothing yet, if it is new."""
         return self._views.setdefault((engine, start), EngineView(engine, start))
 
+    def find(self, engine: int, start: int) -> EngineView | None:
+        """Return what is known of one start of an engine, None if that is nothing."""
+        return self._views.get((engine, start))
+
     def accepts(self, engine: int, start: int) -> bool:
         """Return whether there is such an engine, and no later start of it is known."""
         return engine < self.expected and all(view.start <= start for view in self if view.engine == engine)

@@ -12,24 +12,22 @@ from loadstone_protocol.messages import EngineEnd, RefusalCode, RunOrder
 from loadstone_runner.agent.clock import ClockOffset, RoundTrip
 from loadstone_runner.agent.desired import Desired
 from loadstone_runner.agent.effects import (
+    Act,
     Assignment,
-    Beat,
     Common,
     Conclude,
     Deadline,
     Effect,
     EngineStatus,
     Finish,
-    HangUp,
     Lease,
     Pings,
     ProcessEnd,
-    RetellStates,
-    SayBye,
     SayEnd,
     Summary,
 )
 from loadstone_runner.agent.engines import Engines
+from loadstone_runner.agent.farewell import Farewell
 from loadstone_runner.agent.lease import Lease as MasterLease
 
 if TYPE_CHECKING:
@@ -39,14 +37,9 @@ if TYPE_CHECKING:
 SECOND: Final = 1_000_000_000
 QUICK_PINGS: Final = 5
 PING_EVERY_BEATS: Final = 5
-LAUNCHER_ABSENT_NS: Final = 2 * SECOND
 KILL_AFTER_GRACE_NS: Final = 5 * SECOND
 KILL_AFTER_LEASE_NS: Final = 2 * SECOND
 TERMINATION_GRACE_NS: Final = 10 * SECOND
-FLUSH_NS: Final = 10 * SECOND
-TERMINATION_MAX_NS: Final = 25 * SECOND
-# A master that is made anew within this time gets everything.
-MASTER_AWAITED_NS: Final = 120 * SECOND
 EXIT_RUN_OVER: Final = 0
 EXIT_ENDED_EARLY: Final = 143
 
@@ -78,17 +71,11 @@ class Session:
         self._attempt = attempt
         self._effects: list[Effect] = []
         self._is_welcome = False
-        self._is_refused = False
         self._beats = 0
         self._trip: RoundTrip | None = None
         self._started_at_ns: dict[tuple[int, int], int] = {}
         self._kill_ns: int | None = None
-        self._has_launcher = False
-        self._launcher_left_ns: int | None = None
-        self._terminated_ns: int | None = None
-        self._ended_ns: int | None = None
-        self._has_said_bye = False
-        self._finish: Finish | None = None
+        self._farewell = Farewell(self.engines)
 
     @property
     def highest_epoch(self) -> int:
@@ -103,12 +90,12 @@ class Session:
     @property
     def is_refused(self) -> bool:
         """Whether the master does not want this agent, so that it need not come back."""
-        return self._is_refused
+        return self._farewell.is_refused
 
     @property
     def finish(self) -> Finish | None:
         """How it ended; None before the end."""
-        return self._finish
+        return self._farewell.finish
 
     def take(self) -> tuple[Effect, ...]:
         """Return what is to be done, oldest first, and forget it."""
@@ -120,23 +107,28 @@ class Session:
 
     def welcome(self, epoch: int, lease_ns: int) -> None:
         """Begin with a master on a new connection: it is told everything anew."""
-        if epoch < self._desired.epoch:
-            self._effects.append(HangUp())
+        if self._farewell.is_refused or epoch < self._desired.epoch:
+            self._effects.append(Act.HANG_UP)
             return
-        self._desired.epoch = epoch
+        if epoch > self._desired.epoch:
+            # Another master, maybe on another machine: what was learned of the old one's clock is void.
+            self._trip = None
+            self._started_at_ns.clear()
+            self._desired.change_epoch(epoch)
         self._is_welcome = True
-        self._has_said_bye = False
+        self._farewell.forget_bye()
         self.lease.set_duration(lease_ns)
         self.clock.forget()
         for view in self.engines:
             view.received = 0
-        self._effects += [Beat(), Pings(QUICK_PINGS), RetellStates()]
+        self._effects += [Act.BEAT, Pings(QUICK_PINGS), Act.RETELL_STATES]
         self._effects += [SayEnd(end) for end in self.engines.ends()]
         self._say_bye()
 
     def refuse(self, code: RefusalCode, now_ns: int) -> None:
         """Stop at once: another attempt of this worker has taken its place, or the run is not for it."""
-        self._is_refused = True
+        self._farewell.is_refused = True
+        self._is_welcome = False
         self._halt(f"the master refused this worker: {code}", grace_ns=0, now_ns=now_ns)
 
     def disconnect(self) -> None:
@@ -150,14 +142,14 @@ class Session:
             if common.run_order is RunOrder.STOPPED:
                 self._limit(common.graceful_stop_ns + KILL_AFTER_GRACE_NS, now_ns)
             self._desired.look_for_applied()
-        self._effects.append(Beat())
+        self._effects.append(Act.BEAT)
 
     def assign(self, assignment: Assignment) -> None:
         """Take this worker's part of the load; the next heartbeat says which is applied."""
         if self._desired.assign(assignment):
             self._configure()
         else:
-            self._effects.append(Beat())
+            self._effects.append(Act.BEAT)
 
     def acknowledge(self, number: int, epoch: int, now_ns: int) -> None:
         """Extend the lease: the master has had this heartbeat."""
@@ -173,14 +165,16 @@ class Session:
 
     def deliver(self, engine: int, start: int, received: int) -> None:
         """Note which state of a stream the master has."""
-        view = self.engines.get(engine, start)
-        view.received = max(view.received, received)
-        self._say_bye()
+        view = self.engines.find(engine, start)
+        if view is not None:
+            view.received = max(view.received, received)
+            self._say_bye()
 
     def leave(self, now_ns: int, *, is_run_over: bool) -> None:
         """End: the master holds everything, or does not want more."""
-        self._halt("the master let this worker go", grace_ns=0, now_ns=now_ns)
-        self._finish_with(EXIT_RUN_OVER if is_run_over else EXIT_ENDED_EARLY, is_durable=self._has_said_bye)
+        if self.engines.living():
+            self._halt("the master let this worker go", grace_ns=0, now_ns=now_ns)
+        self._add(self._farewell.end(EXIT_RUN_OVER if is_run_over else EXIT_ENDED_EARLY))
 
     # The engines' side.
 
@@ -197,7 +191,7 @@ class Session:
             return False
         view = self.engines.get(engine, start)
         view.is_connected = True
-        self._effects.append(Beat())
+        self._effects.append(Act.BEAT)
         self._effects += self._desired.orders([view])
         return True
 
@@ -211,11 +205,11 @@ class Session:
         is_news = self.engines.hear(self.engines.get(engine, start), status)
         self._desired.grants.take(engine, status.ranges_taken)
         if self._desired.look_for_applied() or is_news:
-            self._effects.append(Beat())
+            self._effects.append(Act.BEAT)
 
     def hear_script(self) -> None:
         """Note that an engine has imported the script, or could not: the master should know at once."""
-        self._effects.append(Beat())
+        self._effects.append(Act.BEAT)
 
     def hold(self, engine: int, start: int, *, sequence: int, is_final: bool, first_start_ns: int) -> None:
         """Note that a state of a stream is in the ledger."""
@@ -224,7 +218,7 @@ class Session:
         view.has_final = view.has_final or is_final
         if first_start_ns and not view.first_start_ns:
             view.first_start_ns = first_start_ns
-            self._effects.append(Beat())
+            self._effects.append(Act.BEAT)
 
     def bury(self, engine: int, start: int, end: ProcessEnd, *, now_ns: int) -> None:
         """Note that an engine's process has ended; said again after a reconnect, it changes nothing."""
@@ -247,9 +241,8 @@ class Session:
             is_out_of_memory=process_end.is_out_of_memory,
             final_sequence=view.sequence,
         )
-        self._effects += [Beat(), SayEnd(view.end)]
-        if self.engines.have_ended():
-            self._ended_ns = now_ns
+        self._effects += [Act.BEAT, SayEnd(view.end)]
+        self._farewell.look_for_end(now_ns)
         self._desired.look_for_applied()
         self._say_bye()
 
@@ -257,31 +250,28 @@ class Session:
 
     def meet_launcher(self, now_ns: int) -> None:
         """Tell a launcher on a new connection what it was told before."""
-        self._has_launcher = True
-        self._launcher_left_ns = None
+        self._farewell.meet_launcher()
         self._lend(now_ns)
         if self._kill_ns is not None:
             self._effects.append(Deadline(max(0, self._kill_ns - now_ns) / SECOND))
-        if self._finish is not None:
-            self._effects.append(self._finish)
+        self._add(self._farewell.finish)
 
     def miss_launcher(self, now_ns: int) -> None:
         """Note that the launcher's connection has ended."""
-        self._has_launcher = False
-        self._launcher_left_ns = now_ns
+        self._farewell.miss_launcher(now_ns)
         self._look_for_ends(now_ns)
 
     # Time, and the end.
 
     def terminate(self, now_ns: int) -> None:
         """Drain: SIGTERM came before the master said that this worker may go."""
-        if self._terminated_ns is not None:
+        if self._farewell.terminated_ns is not None:
             return
-        self._terminated_ns = now_ns
+        self._farewell.terminated_ns = now_ns
         common = self._desired.common
         wanted = common.graceful_stop_ns if common else 0
         self._halt("terminated", grace_ns=min(wanted, TERMINATION_GRACE_NS), now_ns=now_ns)
-        self._effects.append(Beat())
+        self._effects.append(Act.BEAT)
         self._look_for_ends(now_ns)
         self._say_bye()
 
@@ -291,8 +281,7 @@ class Session:
         if remaining_ns is not None and remaining_ns <= 0 and self.engines.living():
             self._halt("the lease has run out", grace_ns=0, now_ns=now_ns)
         self._look_for_ends(now_ns)
-        if self._is_hopeless(now_ns):
-            self._finish_with(EXIT_ENDED_EARLY, is_durable=False)
+        self._add(self._farewell.give_up(EXIT_ENDED_EARLY, now_ns, is_welcome=self._is_welcome))
 
     def summary(self, now_ns: int) -> Summary:
         """Return the next heartbeat's content; the lease will run from `now_ns` when it is acknowledged."""
@@ -309,7 +298,7 @@ class Session:
             applied=self._desired.applied,
             assignment=self._desired.applied_assignment,
             conflict=self._desired.conflict,
-            is_draining=self._terminated_ns is not None,
+            is_draining=self._farewell.terminated_ns is not None,
             offset_ns=offset_ns,
             round_trip_ns=self._trip.duration_ns if self._trip else 0,
             engines=tuple((view.engine, view.start) for view in self.engines.current()),
@@ -343,59 +332,16 @@ class Session:
             self._effects.append(Deadline(duration_ns / SECOND))
 
     def _look_for_ends(self, now_ns: int) -> None:
-        if self._is_launcher_lost(now_ns):
-            for view in self.engines:
-                if not view.is_connected and view.process_end is None:
-                    view.process_end, view.process_end_ns = ProcessEnd(), now_ns
+        self._farewell.bury_orphans(now_ns)
         for view in self.engines:
             if view.may_conclude(now_ns):
                 view.is_concluding = True
                 self._effects.append(Conclude(view.engine, view.start))
 
-    def _is_launcher_lost(self, now_ns: int) -> bool:
-        """Return whether the launcher, without which no engine lives, is known to be gone."""
-        if self._has_launcher or self._launcher_left_ns is None:
-            return False
-        # The kubelet ends the agent's container only after the launcher's.
-        return self._terminated_ns is not None or now_ns - self._launcher_left_ns >= LAUNCHER_ABSENT_NS
-
-    def _is_over(self) -> bool:
-        """Return whether no engine will say anything any more."""
-        if self.engines.have_ended():
-            return True
-        is_abandoned = self._terminated_ns is not None and not self._has_launcher
-        return is_abandoned and all(view.end is not None for view in self.engines)
-
     def _say_bye(self) -> None:
-        if not self._is_welcome or self._has_said_bye or not self._is_over():
-            return
-        if all(view.is_delivered for view in self.engines):
-            self._has_said_bye = True
-            self._effects.append(SayBye(self.engines.ends(), self._reason()))
+        if self._is_welcome:
+            self._add(self._farewell.bye(self._desired.stop_reason))
 
-    def _reason(self) -> str:
-        if self._terminated_ns is not None:
-            return "terminated"
-        if not all(end.is_clean for end in self.engines.ends()):
-            return "engine lost"
-        return self._desired.stop_reason or "ended"
-
-    def _is_hopeless(self, now_ns: int) -> bool:
-        """Return whether waiting for the master's last word makes no sense any more."""
-        if self._finish is not None:
-            return False
-        if self._terminated_ns is not None:
-            since_ns = max(self._terminated_ns, self._ended_ns or 0)
-            has_nothing = self._is_over() and not any(view.sequence for view in self.engines)
-            is_late = self._is_over() and now_ns - since_ns >= FLUSH_NS
-            return (
-                is_late or (has_nothing and not self._is_welcome) or now_ns - self._terminated_ns >= TERMINATION_MAX_NS
-            )
-        if self._is_refused:
-            return self._is_over() or not self._has_launcher
-        return self._ended_ns is not None and now_ns - self._ended_ns >= MASTER_AWAITED_NS
-
-    def _finish_with(self, exit_code: int, *, is_durable: bool) -> None:
-        if self._finish is None:
-            self._finish = Finish(exit_code, is_durable=is_durable)
-            self._effects.append(self._finish)
+    def _add(self, effect: Effect | None) -> None:
+        if effect is not None:
+            self._effects.append(effect)

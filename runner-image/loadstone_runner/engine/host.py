@@ -28,6 +28,8 @@ from loadstone_runner.engine.reports import Reports
 from loadstone_runner.engine.vitals import LoopLag, percentile_99, resident_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from loadstone_runner.engine.script import Script
     from loadstone_runner.settings import EngineSettings
 
@@ -35,6 +37,7 @@ log = logging.getLogger("loadstone.engine")
 
 EXIT_ENDED: Final = 0
 EXIT_UNACKNOWLEDGED: Final = 1
+EXIT_BROKEN: Final = 70  # EX_SOFTWARE of sysexits.h
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
 
 SECOND_NS: Final = 1_000_000_000
@@ -85,7 +88,7 @@ class Engine:
     def run(self) -> int:
         """Load the script, do as configured, and return the exit code."""
         gevent.signal_handler(signal.SIGTERM, self._terminate)
-        gevent.spawn(self._link.run)
+        self._spawn(self._link.run)
         # The agent hears of this process before user code may hold the loop for long.
         gevent.idle()
         seat.take(self._instruments)
@@ -93,9 +96,17 @@ class Engine:
         self._link.send(engine_pb2.EngineMessage(script=self._script_report))
         if self._held is not None:
             self._apply(self._held)
-        gevent.spawn(self._tick)
+        self._spawn(self._tick)
         self._is_over.wait()
         return self._exit_code
+
+    def _spawn(self, function: Callable[[], None]) -> None:
+        """Run one of the engine's own loops; if it breaks, so does the engine, as nobody would notice otherwise."""
+        gevent.spawn(function).link_exception(lambda _greenlet: self._break())
+
+    def _break(self) -> None:
+        self._exit_code = EXIT_BROKEN
+        self._is_over.set()
 
     # What comes in
 
@@ -163,7 +174,8 @@ class Engine:
         if config.run_state == engine_pb2.RUNNING_STATE and not self._start_at_ns:
             self._start_at_ns = config.start_at_ns
             self._model.start(config.start_at_ns)
-            gevent.spawn(self._follow_plan, load_plan_from_message(config.load).load.profile.end_ns)
+            end_ns = load_plan_from_message(config.load).load.profile.end_ns
+            self._spawn(lambda: self._follow_plan(end_ns))
 
     def _follow_plan(self, end_ns: int | None) -> None:
         """Say when the load begins, and stop it by itself when its profile ends."""
@@ -194,7 +206,7 @@ class Engine:
         if self._model is not None:
             self._model.stop()
         self._say_status()
-        gevent.spawn(self._drain)
+        self._spawn(self._drain)
 
     def _drain(self) -> None:
         """Wait for the users, end those that do not end, and report for the last time."""

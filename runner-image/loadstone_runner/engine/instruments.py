@@ -106,7 +106,8 @@ class Instruments:
 
     def exception(self, error: BaseException, name: str) -> None:
         """Count an exception of user code in `name`; the first of each kind is logged with its traceback."""
-        text = f"{type(error).__name__}: {error}"
+        # Also of an exception whose own text cannot be had.
+        text = traceback.format_exception_only(type(error), error)[-1].strip()
         self.recorder.error(EXCEPTION, text, name)
         frames = traceback.extract_tb(error.__traceback__, limit=-1)
         place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""

@@ -30,7 +30,8 @@ class UserSeconds:
 
     A count at the end of a second does not say when in that second users came or went, so the larger of its two ends
     is taken: an engine is never blamed for ramping within a second. Seconds between two reports hold the smaller of
-    both: the counts in between were lost, not the users.
+    both: the counts in between were lost, not the users. The last report of an engine says that it has none, and not
+    since when: seconds before it hold what the one before said.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -40,13 +41,13 @@ class UserSeconds:
         self._settled = 0  # seconds before this are in _sum
         self._sum_ns = 0
 
-    def observe(self, stream: StreamId, second: int, users: int) -> None:
+    def observe(self, stream: StreamId, second: int, users: int, *, is_final: bool = False) -> None:
         """Take in how many users of a stream were live at the end of a second; an older second changes nothing."""
         last = self._seen.setdefault(stream, _LastSeen(-1, 0))
         if second <= last.second:
             return
         for between in range(max(last.second + 1, self._settled), second):
-            self._add(between, min(last.users, users))
+            self._add(between, last.users if is_final else min(last.users, users))
         self._add(second, max(users, last.users if last.second == second - 1 else 0))
         last.second, last.users = second, users
         self._settle(second - SECONDS_OPEN)

@@ -169,8 +169,8 @@ def _load_status(ending: Ending, totals: Totals) -> dict[str, Any]:
     slip = totals.histogram(SCHEDULE_SLIP)
     return {
         "model": ending.model.value,
-        "planned": int(ending.planned),
-        "achieved": int(ending.achieved),
+        "planned": round(ending.planned),
+        "achieved": round(ending.achieved),
         "unit": UNITS[ending.model],
         "dropped": ending.dropped,
         "late": slip.count - slip.below(LATE_NS),

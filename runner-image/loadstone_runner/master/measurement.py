@@ -54,7 +54,7 @@ class Measurement:
         self.merge.apply(state)
         self.iterations.observe(state.stream, state.counters)
         if state.second >= 0:
-            self._user_seconds.observe(state.stream, state.second, state.users)
+            self._user_seconds.observe(state.stream, state.second, state.users, is_final=state.final)
         if state.final:
             self._finals[state.stream] = state.sequence
 

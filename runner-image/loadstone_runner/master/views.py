@@ -54,7 +54,7 @@ def waiting_for(*, has_director: bool, is_set_up: bool, members: Iterable[Member
     members = tuple(members)
     missing = [each.worker for each in members if each.state is WorkerState.EXPECTED]
     if missing:
-        return f"{_workers(missing)} of {len(members)} to connect; see the pods' conditions"
+        return f"{_workers(missing)} of {len(members)} to connect"
     if not is_set_up:
         return "the director to run setup" if has_director else "the director to import the script"
     slow = [each.worker for each in members if each.worker not in ready]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS: Final = 60.0
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
+TIMEOUT_MAX_SECONDS: Final = 86_400
 REDIRECTS_MAX: Final = 10
 FIRST_FAILED_STATUS: Final = 400
 
@@ -54,17 +55,17 @@ class HttpClient:
     """
 
     __slots__ = (
-        "_instruments", "_open_replies", "_pool", "_shared", "_target", "_written", "_written_with",
-        "connect_timeout", "exchanges", "headers", "start_delay_ns", "timeout", "verify",
+        "_connect_timeout_ns", "_instruments", "_open_replies", "_pool", "_shared", "_target", "_timeout_ns", "_verify",
+        "_written", "_written_with", "exchanges", "headers", "start_delay_ns",
     )  # fmt: skip
 
     def __init__(
         self, target: str, instruments: Instruments, resolver: Resolver, *, shared: dict[tuple[str, str], Written]
     ) -> None:
         """Make a client whose paths are relative to `target`; clients of one target share what they have `written`."""
-        self.timeout = TIMEOUT_SECONDS
-        self.connect_timeout = CONNECT_TIMEOUT_SECONDS
-        self.verify: bool | str = True
+        self._timeout_ns = _nanoseconds(TIMEOUT_SECONDS)
+        self._connect_timeout_ns = _nanoseconds(CONNECT_TIMEOUT_SECONDS)
+        self._verify: bool | str = True
         self.headers: dict[str, str] = {}
         self.start_delay_ns = 0
         self.exchanges = 0
@@ -75,6 +76,35 @@ class HttpClient:
         self._shared = shared
         self._written = shared
         self._written_with: dict[str, str] = {}
+
+    @property
+    def timeout(self) -> float:
+        """Seconds until a request must be answered in full."""
+        return self._timeout_ns / _SECOND_NS
+
+    @timeout.setter
+    def timeout(self, seconds: float) -> None:
+        self._timeout_ns = _nanoseconds(seconds)
+
+    @property
+    def connect_timeout(self) -> float:
+        """Seconds that DNS, TCP and TLS may take of it."""
+        return self._connect_timeout_ns / _SECOND_NS
+
+    @connect_timeout.setter
+    def connect_timeout(self, seconds: float) -> None:
+        self._connect_timeout_ns = _nanoseconds(seconds)
+
+    @property
+    def verify(self) -> bool | str:
+        """How certificates are checked: True, False, or the path of a file with trusted ones."""
+        return self._verify
+
+    @verify.setter
+    def verify(self, verify: bool | str) -> None:
+        if not isinstance(verify, bool | str):
+            raise ValueError(f"verify must be True, False or the path of a file, not {verify!r}")  # noqa: TRY004 as documented
+        self._verify = verify
 
     def get(self, path: str, **options: Any) -> Reply:
         """Send GET."""
@@ -112,6 +142,8 @@ class HttpClient:
             ValueError: it cannot be written.
             TypeError: an option is not known.
         """
+        if name is not None:
+            name = str(name)
         if options:
             return self._request_with(method, path, name=name, **options)
         if self.headers != self._written_with:
@@ -127,9 +159,10 @@ class HttpClient:
 
     def settle(self) -> None:
         """Record the replies that the script asked to decide on and did not; called at the end of an iteration."""
-        replies, self._open_replies = self._open_replies, []
-        for reply in replies:
-            reply.settle()
+        if self._open_replies:
+            replies, self._open_replies = self._open_replies, []
+            for reply in replies:
+                reply.settle()
 
     def close(self) -> None:
         """Close all connections; the client may go on to be used."""
@@ -164,11 +197,11 @@ class HttpClient:
 
     def _ask(self, written: Written, name: str | None, wish: Wish) -> Reply:
         """Send a request and follow redirects; each hop is recorded before the next one starts."""
-        seconds = self.timeout if wish.timeout is None else wish.timeout
+        timeout_ns = self._timeout_ns if wish.timeout is None else _nanoseconds(wish.timeout)
         left = wish.redirects
         while True:
             series = name or written.name
-            answer = self._send(written, seconds)
+            answer = self._send(written, timeout_ns)
             location = location_of(answer.status, answer.head) if wish.redirects else None
             if location is None:
                 return self._conclude(answer, written, series, wish)
@@ -184,11 +217,13 @@ class HttpClient:
             left -= 1
             written = onward
 
-    def _send(self, written: Written, seconds: float) -> Answer:
+    def _send(self, written: Written, timeout_ns: int) -> Answer:
         """Count a request as started, send it and return the answer."""
         delay, self.start_delay_ns = self.start_delay_ns, 0
         self._instruments.begin_request()
-        answer = self._pool.send(written, seconds=seconds, connect_seconds=self.connect_timeout, verify=self.verify)
+        answer = self._pool.send(
+            written, timeout_ns=timeout_ns, connect_timeout_ns=self._connect_timeout_ns, verify=self._verify
+        )
         answer.delay_ns = delay
         if answer.received:
             self.exchanges += 1
@@ -257,3 +292,9 @@ class HttpClient:
             sent=answer.sent,
             received=answer.received,
         )
+
+
+def _nanoseconds(seconds: float) -> int:
+    if not 0 < seconds <= TIMEOUT_MAX_SECONDS:
+        raise ValueError(f"a timeout must be seconds above 0 and at most {TIMEOUT_MAX_SECONDS}, not {seconds}")
+    return int(seconds * _SECOND_NS)

@@ -10,7 +10,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from loadstone_runner.engine.http.bodies import body_of
-from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
+from loadstone_runner.engine.http.failures import ExchangeError, FailureKind, cut_off
 from loadstone_runner.engine.http.head import FIRST_FINAL_STATUS, UNTIL_CLOSE, read_head
 from loadstone_runner.engine.http.patience import READ, WRITE, DeadlinePassed, Patience
 
@@ -100,7 +100,7 @@ class Connection:
         except OSError as error:
             self._fail(answer, ExchangeError(FailureKind.RESET, (error.strerror or str(error)).lower()))
         except BaseException as error:  # noqa: BLE001 the end of the run, or a timeout of the script: raised later
-            self._fail(answer, ExchangeError(FailureKind.INTERRUPTED, "cut off before the answer was whole"))
+            self._fail(answer, cut_off(error))
             answer.raised = error
         return answer
 

@@ -6,6 +6,8 @@ import errno
 from enum import StrEnum
 from typing import Final
 
+from greenlet import GreenletExit
+
 
 class FailureKind(StrEnum):
     """Why a request got no whole answer, in the words of statistics, checks and documentation."""
@@ -24,6 +26,7 @@ class FailureKind(StrEnum):
     TOO_LARGE = "too large"
     TOO_MANY_REDIRECTS = "too many redirects"
     INTERRUPTED = "interrupted"
+    INTERNAL = "internal"
 
 
 class ExchangeError(Exception):
@@ -32,6 +35,18 @@ class ExchangeError(Exception):
     def __init__(self, kind: FailureKind, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+def cut_off(error: BaseException) -> ExchangeError:
+    """Return the failure of a request whose greenlet was interrupted by an exception from outside.
+
+    The end of the run comes as GreenletExit; what is no `Exception` beside it is a gevent.Timeout of the script.
+    """
+    if isinstance(error, GreenletExit):
+        return ExchangeError(FailureKind.INTERRUPTED, "cut off by the end of the run")
+    if isinstance(error, Exception):
+        return ExchangeError(FailureKind.INTERNAL, f"{type(error).__name__}: {error}")
+    return ExchangeError(FailureKind.TIMEOUT, "cut off by the script's own timeout")
 
 
 _BY_ERRNO: Final = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadstone_runner.engine.http.connecting import open_connection
 from loadstone_runner.engine.http.connection import Answer
-from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
+from loadstone_runner.engine.http.failures import ExchangeError, cut_off
 
 if TYPE_CHECKING:
     from loadstone_runner.engine.http.connection import Connection
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 # A peer that closes at once is noticed by the closing itself; looking costs a system call, so only after a pause.
 LOOK_AFTER_IDLE_NS: Final = 1_000_000
 IDLE_MAX: Final = 16
-_SECOND_NS: Final = 1_000_000_000
 
 
 class Pool:
@@ -33,17 +32,17 @@ class Pool:
         self._idle: dict[Origin, list[Connection]] = {}
         self._resolver = resolver
 
-    def send(self, written: Written, *, seconds: float, connect_seconds: float, verify: bool | str) -> Answer:
+    def send(self, written: Written, *, timeout_ns: int, connect_timeout_ns: int, verify: bool | str) -> Answer:
         """Send a request and return its answer, or what came of it. Never raises.
 
         Args:
             written: the request.
-            seconds: that all of it may take.
-            connect_seconds: that name, TCP and TLS may take of them.
+            timeout_ns: that all of it may take.
+            connect_timeout_ns: that name, TCP and TLS may take of it.
             verify: how to check certificates.
         """
         begin = monotonic_ns()
-        deadline = begin + int(seconds * _SECOND_NS)
+        deadline = begin + timeout_ns
         idle = self._idle.get(written.place.origin)
         while idle:
             connection = idle.pop()
@@ -58,7 +57,7 @@ class Pool:
             # Nothing has left over a dead connection, so a fresh one carries the same request: this is no retry.
             if answer.failure is None or answer.sent or answer.raised is not None or monotonic_ns() >= deadline:
                 return answer
-        connect_by = min(deadline, begin + int(connect_seconds * _SECOND_NS))
+        connect_by = min(deadline, begin + connect_timeout_ns)
         try:
             connection, opening = open_connection(
                 written.place.origin, self._resolver, verify=verify, deadline_ns=connect_by
@@ -66,7 +65,7 @@ class Pool:
         except ExchangeError as error:
             return _unsent(begin, error, None)
         except BaseException as error:  # noqa: BLE001 the end of the run, or a timeout of the script: raised later
-            return _unsent(begin, ExchangeError(FailureKind.INTERRUPTED, "cut off while connecting"), error)
+            return _unsent(begin, cut_off(error), error)
         answer = connection.exchange(written.data, is_head=written.is_head, deadline_ns=deadline)
         answer.opening = opening
         if connection.is_reusable:

@@ -70,6 +70,7 @@ class MasterClient:
         self._statistics: asyncio.Task[None] | None = None
         self._stub: Any = None
         self._streams = 0
+        self._failure: BaseException | None = None
         self._has_been_heard = False
         self._was_ever_heard = False
         self._lookups = 0
@@ -98,6 +99,7 @@ class MasterClient:
         """Begin the statistics stream of this connection with the frame that says who reports."""
         self._stop_statistics()
         self._statistics = asyncio.create_task(self._keep_reporting(peer))
+        self._statistics.add_done_callback(self._reporting_ended)
 
     def hang_up(self) -> None:
         """End this connection and look for a master anew."""
@@ -105,11 +107,13 @@ class MasterClient:
             self._control.cancel()
 
     async def run(self) -> None:
-        """Connect again and again until cancelled."""
+        """Connect again and again until cancelled; what a listener raises, comes out here."""
         pause = BACKOFF_FIRST_SECONDS
         while True:
             self._has_been_heard = False
             why = await self._connection(await self._resolve())
+            if self._failure is not None:
+                raise self._failure
             self._listener.on_closed(why)
             # A master that was never there is still being made, so there is no reason to become slower.
             is_first = self._has_been_heard or not self._was_ever_heard
@@ -185,6 +189,11 @@ class MasterClient:
             finally:
                 await _cancel(writer)
             await asyncio.sleep(pause * _jitter())
+
+    def _reporting_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self._failure = task.exception()
+            self.hang_up()
 
     def _retell(self, *first: coordination_pb2.StatisticsFrame) -> None:
         """Put everything in the queue in place of what is there."""

@@ -1,0 +1,30 @@
+"""Say what is wanted of a master: the whole wish, as values. How it gets there belongs to `control`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEnd:
+    """A worker's engine container that is known to have ended."""
+
+    worker: int
+    attempt: int
+    reason: str
+    message: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """Tell the master what is wanted from now on: the whole wish, not a difference.
+
+    Attributes:
+        stop: why the run must stop, in the words of the verdict's reasons; empty to let it go on.
+        ended: every worker that is known to have ended.
+    """
+
+    run: int
+    stop: str
+    ended: tuple[WorkerEnd, ...]

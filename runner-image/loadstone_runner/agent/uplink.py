@@ -1,0 +1,212 @@
+"""Stand between the session and its master: say hello, answer, beat, ask for the time; pass on what the master says.
+
+Decisions are the session's; the connection is `transport`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+from loadstone_protocol.codec import WireError
+from loadstone_protocol.messages import Peer
+from loadstone_protocol.v1 import coordination_pb2
+from loadstone_runner.agent import messages
+from loadstone_runner.agent.clock import RoundTrip
+from loadstone_runner.transport.grpc.client import MasterClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loadstone_protocol.messages import EngineEnd
+    from loadstone_runner.agent.effects import SayBye
+    from loadstone_runner.agent.health import Health
+    from loadstone_runner.agent.relay import Relay
+    from loadstone_runner.agent.session import Session
+    from loadstone_runner.settings import AgentSettings
+
+VERSION: Final = "0.1.0"
+
+
+class Uplink:
+    """The master's side of an agent, a ClientListener."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        session: Session,
+        *,
+        health: Health,
+        script_digest: str,
+        react: Callable[[], None],
+    ) -> None:
+        """Begin without a connection; `react` carries out what the session wants done."""
+        self._session = session
+        self._health = health
+        self._react = react
+        self._peer = Peer(settings.run_uid, settings.worker, settings.attempt, os.urandom(8).hex(), settings.pod)
+        self._script_digest = script_digest
+        self._engines = settings.engines
+        self._client = MasterClient(settings.master, self)
+        self._relay: Relay
+        self._connection: asyncio.Task[None] | None = None
+        self._pings_left = 0
+        self._beat_is_due = False
+
+    def connect(self, relay: Relay) -> None:
+        """Look for the master, and stay with it, until `close`; `relay` knows the engines."""
+        self._relay = relay
+        self._connection = asyncio.create_task(self._client.run())
+
+    def check(self) -> None:
+        """Raise what ended the search for a master, if anything did: without it this agent is of no use."""
+        if self._connection is not None and self._connection.done() and not self._connection.cancelled():
+            self._connection.result()
+
+    def leave(self) -> None:
+        """Stop looking for a master."""
+        if self._connection is not None:
+            self._connection.cancel()
+
+    async def close(self) -> None:
+        """Leave, and wait until the connection is closed."""
+        self.leave()
+        if self._connection is not None:
+            await asyncio.gather(self._connection, return_exceptions=True)
+
+    # What the master says.
+
+    def on_open(self) -> None:
+        """Say hello."""
+        self._pings_left = 0
+        hello = messages.hello_message(
+            self._peer,
+            version=VERSION,
+            script_digest=self._script_digest,
+            engines=self._engines,
+            applied=self._session.applied,
+            highest_epoch=self._session.highest_epoch,
+        )
+        self._client.say(hello)
+
+    def on_message(self, message: coordination_pb2.MasterMessage) -> None:
+        """Take in what the master says; what cannot be meant is counted and dropped."""
+        try:
+            self._hear(message)
+        except WireError as error:
+            self._health.bad_messages += 1
+            _say(f"the master sent something that cannot be meant: {error}")
+        self._react()
+
+    def on_acknowledged(self, ack: coordination_pb2.StatisticsAck) -> None:
+        """Take note of what the master has of a stream."""
+        self._session.deliver(ack.stream.engine, ack.stream.start, ack.received)
+        if ack.want_full:
+            for frame in self._relay.whole_states(ack.stream.engine):
+                self._client.report(frame)
+        self._react()
+
+    def whole_states(self) -> list[coordination_pb2.StatisticsFrame]:
+        """Return everything that engines have reported."""
+        return self._relay.whole_states()
+
+    def on_closed(self, why: str) -> None:
+        """Note that there is no master."""
+        self._health.connection_lost(why)
+        self._session.disconnect()
+        self._react()
+
+    # What the master is told.
+
+    def report(self, frame: coordination_pb2.StatisticsFrame) -> None:
+        """Pass a state on."""
+        self._client.report(frame)
+
+    def open_statistics(self) -> None:
+        """Begin the statistics stream of this connection; it begins with everything."""
+        self._client.open_statistics(coordination_pb2.StatisticsFrame(peer=messages.peer_message(self._peer)))
+
+    def hang_up(self) -> None:
+        """Leave this master and look for another."""
+        self._client.hang_up()
+
+    def say_end(self, end: EngineEnd) -> None:
+        """Say that an engine's process has ended."""
+        self._client.say(coordination_pb2.AgentMessage(engine_end=messages.end_message(end)))
+
+    def say_bye(self, bye: SayBye) -> None:
+        """Say that nothing more will come."""
+        self._client.say(messages.bye_message(bye.ends, bye.reason))
+
+    def ask_for_time(self, times: int) -> None:
+        """Ask for the master's clock; each question follows an answer, so that no two share a round trip."""
+        self._pings_left += times
+        self._ping()
+
+    def beat_soon(self) -> None:
+        """Send one heartbeat for everything that happens in this turn of the loop."""
+        if not self._beat_is_due:
+            self._beat_is_due = True
+            asyncio.get_running_loop().call_soon(self._beat)
+
+    def _hear(self, message: coordination_pb2.MasterMessage) -> None:
+        session, now_ns = self._session, time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        match message.WhichOneof("kind"):
+            case "ack":
+                session.acknowledge(message.ack.number, message.ack.epoch, now_ns)
+            case "pong":
+                self._on_pong(message.pong)
+            case "config":
+                session.offer(messages.common_from_message(message.config), now_ns)
+            case "assignment":
+                session.assign(messages.assignment_from_message(message.assignment))
+            case "welcome":
+                self._health.connections += 1
+                session.welcome(message.welcome.epoch, message.welcome.lease_ns)
+            case "refused":
+                _say(f"the master refused this worker: {message.refused.detail}")
+                session.refuse(messages.refusal_from_message(message.refused), now_ns)
+            case "leave":
+                session.leave(now_ns, is_run_over=message.leave.run_over)
+            case _:
+                raise WireError("a message of the master says nothing that is known here")
+
+    def _on_pong(self, pong: coordination_pb2.Pong) -> None:
+        self._session.pong(RoundTrip(pong.sent_ns, pong.master_ns, time.monotonic_ns()))
+        if self._pings_left > 0:
+            self._ping()
+
+    def _ping(self) -> None:
+        self._pings_left -= 1
+        self._client.say(messages.ping_message(time.monotonic_ns()))
+
+    def _beat(self) -> None:
+        self._beat_is_due = False
+        summary = self._session.summary(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        self._health.heartbeats += 1
+        self._health.clock_offset_ns = summary.offset_ns
+        beat = coordination_pb2.Heartbeat(
+            number=summary.number,
+            sent_ns=time.monotonic_ns(),
+            applied=messages.version_message(summary.applied),
+            applied_sha256=bytes.fromhex(summary.applied.digest) if summary.applied is not None else b"",
+            assignment=summary.assignment,
+            engines=self._relay.summaries(summary),
+            cpu_permille=self._health.cpu_permille,
+            memory_bytes=self._health.memory_bytes(self._relay),
+            memory_limit_bytes=self._health.memory_limit_bytes,
+            clock_offset_ns=summary.offset_ns,
+            round_trip_ns=summary.round_trip_ns,
+            conflict=bool(summary.conflict),
+            conflict_detail=summary.conflict,
+            draining=summary.is_draining,
+        )
+        self._client.say(coordination_pb2.AgentMessage(heartbeat=beat))
+        self._react()
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"agent: {sentence}\n")

@@ -1,0 +1,541 @@
+"""What a LoadTest needs next: examples for each rule, and laws over whole lives against a model of the cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadstone_core.errors import Problem
+from loadstone_core.lifecycle.phases import Phase
+from loadstone_core.verdict.outcome import Reason, Verdict
+from loadstone_operator.actions import (
+    Begin,
+    CreateChildren,
+    Decision,
+    DeletePods,
+    End,
+    FetchSource,
+    Keep,
+    MarkRun,
+    Progress,
+    Refuse,
+    SaveReport,
+    TellStored,
+    Wait,
+)
+from loadstone_operator.decision import RESTORED, decide, wanted_cause
+from loadstone_operator.following import last_run_mark
+from loadstone_operator.observation import (
+    Accepted,
+    Capacity,
+    Cause,
+    CreationProblem,
+    Held,
+    LoadTestView,
+    MasterView,
+    Observation,
+    Outcome,
+    PodProblem,
+    PodView,
+    Rejected,
+    ReportState,
+    SourceState,
+    SourceView,
+    Stage,
+    WorkerView,
+)
+from loadstone_operator.status.held import read_held
+from loadstone_operator.status.projection import Moment, project
+from loadstone_operator.wishes import Steer, WorkerEnd
+
+TEST = LoadTestView(namespace="shop", name="checkout", uid="uid-1", generation=1)
+SPEC = Accepted(
+    workers=2, users=50, graceful_stop_ns=30 * 10**9, startup_timeout_ns=600 * 10**9, digest="sha256:abcdefabcdefabcd"
+)
+NEW = Observation(test=TEST, spec=SPEC)
+MASTER = PodView("checkout-m-1-1", "pod-m", "master", 1, epoch=1, phase="Running", ip="10.0.0.1")
+WORKERS = tuple(PodView(f"checkout-w-1-{i}-1", f"pod-{i}", "worker", 1, worker=i, phase="Running") for i in (0, 1))
+MARK = last_run_mark("uid-1", SPEC.digest, None)
+RUN = Held(observed_generation=1, phase=Phase.PROVISIONING, run=1, last_run=1, workers=2, digest=SPEC.digest)
+PROVISIONING = Observation(
+    test=replace(TEST, last_run=MARK), spec=SPEC, held=RUN, pods=(MASTER, *WORKERS), seconds_watched=60.0
+)
+RUNNING = replace(
+    PROVISIONING,
+    held=replace(RUN, phase=Phase.RUNNING),
+    master=MasterView(connected=True, stage=Stage.RUNNING),
+    seconds_in_run=20.0,
+)
+PASSED = Outcome(Verdict.PASSED, Reason.PASSED, "All held.", 0, results={"requests": 10}, has_report=True)
+FINISHED = replace(
+    RUNNING,
+    held=replace(RUN, phase=Phase.FINISHED, finished=True, verdict="Passed", reason="Passed", report=ReportState.SAVED),
+    pods=tuple(replace(pod, phase="Succeeded") for pod in (MASTER, *WORKERS)),
+    master=None,
+)
+
+
+def end_of(decision: Decision) -> End:
+    assert isinstance(decision.update, End), decision
+    return decision.update
+
+
+def test_the_first_run_is_made_at_once_without_a_write_before() -> None:
+    assert decide(NEW) == Decision(Begin(1, Cause.CREATED, Phase.PROVISIONING), (CreateChildren(1, 1, 2),))
+
+
+def test_a_test_that_is_being_deleted_is_left_to_its_owner_references() -> None:
+    assert decide(replace(RUNNING, test=replace(TEST, deleting=True))) == Decision()
+
+
+def test_a_suspended_test_waits_and_its_release_is_the_cause_of_its_first_run() -> None:
+    suspended = replace(NEW, test=replace(TEST, suspend=True))
+    waiting = decide(suspended)
+
+    assert isinstance(waiting.update, Wait)
+    assert waiting.actions == ()
+    released = replace(NEW, held=Held(phase=Phase.SUSPENDED, observed_generation=1))
+    assert wanted_cause(released) is Cause.UNSUSPEND
+
+
+def test_an_invalid_spec_is_refused_with_every_problem() -> None:
+    problems = (Problem("spec.load", "is empty"), Problem("spec.source", "is missing"))
+    decision = decide(replace(NEW, spec=Rejected(problems)))
+
+    assert isinstance(decision.update, Refuse)
+    assert decision.update.outcome.reason == Reason.SPEC_INVALID
+    assert decision.update.outcome.message == "spec.load: is empty; spec.source: is missing"
+
+
+def test_a_refused_test_starts_once_its_spec_is_repaired_and_not_before() -> None:
+    refused = Held(observed_generation=1, phase=Phase.FINISHED, finished=True, verdict="Error", reason="SpecInvalid")
+
+    assert wanted_cause(replace(NEW, held=refused)) is None
+    assert wanted_cause(replace(NEW, held=refused, test=replace(TEST, generation=2))) is Cause.CREATED
+
+
+def test_an_edit_of_a_finished_test_starts_nothing() -> None:
+    edited = replace(FINISHED, test=replace(FINISHED.test, generation=2))
+
+    assert decide(edited) == Decision(Keep(ReportState.SAVED))
+
+
+def test_a_new_trigger_writes_the_run_before_it_makes_a_pod() -> None:
+    triggered = replace(FINISHED, test=replace(FINISHED.test, trigger="abc"))
+
+    assert decide(triggered) == Decision(Begin(2, Cause.TRIGGER, Phase.PENDING))
+
+
+def test_a_trigger_that_was_handled_starts_nothing() -> None:
+    handled = replace(
+        FINISHED,
+        test=replace(FINISHED.test, trigger="abc", last_run=last_run_mark("uid-1", SPEC.digest, "abc")),
+        held=replace(FINISHED.held, trigger="abc"),
+    )
+    assert decide(handled) == Decision(Keep(ReportState.SAVED))
+
+
+def test_a_trigger_during_a_run_waits_for_its_end() -> None:
+    decision = decide(replace(RUNNING, test=replace(RUNNING.test, trigger="next")))
+
+    assert decision.update == Progress(Phase.RUNNING)
+    assert decision.actions == ()
+
+
+@pytest.mark.parametrize("uid", ["uid-1", "another"])
+def test_a_restored_backup_does_not_run_by_itself(uid: str) -> None:
+    restored = replace(NEW, test=replace(TEST, last_run=last_run_mark(uid, SPEC.digest, "old"), trigger="old"))
+    decision = decide(restored)
+
+    assert isinstance(decision.update, Wait)
+    assert decision.update.reason == RESTORED
+    assert wanted_cause(replace(restored, test=replace(restored.test, trigger="new"))) is Cause.TRIGGER
+
+
+def test_a_pod_that_the_status_does_not_know_means_that_the_run_has_begun() -> None:
+    orphaned = replace(NEW, pods=(WORKERS[0],))
+
+    assert decide(orphaned) == Decision(Begin(1, Cause.CREATED, Phase.PROVISIONING), (CreateChildren(1, 1, 2),))
+
+
+def test_a_test_above_the_limits_is_refused_and_one_that_must_wait_is_queued() -> None:
+    refused = decide(replace(NEW, capacity=Capacity(refused="too many")))
+    assert isinstance(refused.update, Refuse)
+    assert refused.update.outcome.reason == Reason.QUOTA_EXCEEDED
+
+    queued = decide(replace(NEW, capacity=Capacity(waiting="later")))
+    assert queued == Decision(Begin(1, Cause.CREATED, Phase.QUEUED, message="later"))
+
+
+def test_a_missing_source_is_waited_for_and_then_refused() -> None:
+    unknown = replace(NEW, source=SourceView(SourceState.UNKNOWN))
+    missing = replace(NEW, source=SourceView(SourceState.MISSING, "no ConfigMap", 1.0))
+
+    assert decide(unknown) == Decision(None, (FetchSource(),))
+    assert decide(missing).update == Begin(1, Cause.CREATED, Phase.PENDING, Reason.SOURCE_NOT_FOUND, "no ConfigMap")
+    late = decide(replace(missing, source=SourceView(SourceState.MISSING, "no ConfigMap", 5.0)))
+    assert isinstance(late.update, Refuse)
+    assert late.update.outcome.reason == Reason.SOURCE_NOT_FOUND
+
+
+QUOTA = CreationProblem(Reason.QUOTA_EXCEEDED, "quota small is used up", is_fatal=False)
+
+
+def test_a_quota_is_told_at_once_tried_again_and_ends_the_run_at_the_startup_timeout() -> None:
+    pending = replace(NEW, held=replace(RUN, phase=Phase.PENDING), creation=QUOTA, creation_seconds=0.5)
+
+    assert decide(pending).update == Progress(Phase.PENDING, Reason.QUOTA_EXCEEDED, "quota small is used up")
+    assert CreateChildren(1, 1, 2) in decide(replace(pending, creation_seconds=3.0)).actions
+    assert end_of(decide(replace(pending, seconds_in_run=600.0))).outcome.reason == Reason.QUOTA_EXCEEDED
+
+
+def test_an_invalid_template_ends_the_run_and_deletes_what_was_made() -> None:
+    problem = CreationProblem(Reason.TEMPLATE_INVALID, "cpu", is_fatal=True)
+    decision = decide(replace(NEW, pods=(MASTER,), creation=problem))
+
+    assert end_of(decision).outcome.reason == Reason.TEMPLATE_INVALID
+    assert decision.actions == (DeletePods((("checkout-m-1-1", "pod-m"),)),)
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(9.0, False), (10.0, True)])
+def test_an_image_that_cannot_be_pulled_ends_the_run_after_its_patience(seconds: float, ends: bool) -> None:
+    problem = PodProblem(Reason.IMAGE_PULL, "no such image", 10.0)
+    pulling = replace(PROVISIONING, pods=(MASTER, replace(WORKERS[0], problem=problem, problem_seconds=seconds)))
+    decision = decide(pulling)
+
+    assert isinstance(decision.update, End) is ends
+    if not ends:
+        assert decision.update == Progress(Phase.PROVISIONING, Reason.IMAGE_PULL, "no such image")
+
+
+def test_unschedulable_pods_are_told_at_once_and_end_at_the_startup_timeout() -> None:
+    problem = PodProblem(Reason.UNSCHEDULABLE, "0/1 nodes fit", None)
+    waiting = replace(PROVISIONING, pods=(MASTER, replace(WORKERS[0], phase="Pending", problem=problem)))
+
+    assert decide(waiting).update == Progress(Phase.PROVISIONING, Reason.UNSCHEDULABLE, "0/1 nodes fit")
+    assert end_of(decide(replace(waiting, seconds_in_run=600.0))).outcome.reason == Reason.UNSCHEDULABLE
+
+
+def test_a_silent_start_ends_at_the_startup_timeout_and_names_the_late_pods() -> None:
+    late = replace(PROVISIONING, pods=(MASTER, replace(WORKERS[0], phase="Pending")))
+
+    assert not isinstance(decide(replace(late, seconds_in_run=605.0)).update, End)
+    outcome = end_of(decide(replace(late, seconds_in_run=610.0))).outcome
+    assert outcome.reason == Reason.STARTUP_TIMEOUT
+    assert "checkout-w-1-0-1" in outcome.message
+
+
+def test_an_operator_that_comes_back_late_listens_before_it_ends_anything() -> None:
+    back = replace(PROVISIONING, seconds_in_run=9000.0, seconds_watched=0.5)
+    assert isinstance(decide(back).update, Progress)
+
+    stopping = replace(back, test=replace(back.test, suspend=True))
+    assert isinstance(decide(stopping).update, Progress)
+
+
+def test_a_run_whose_load_has_begun_never_ends_by_the_startup_timeout() -> None:
+    away = replace(RUNNING, master=None, seconds_in_run=9000.0)
+
+    assert decide(away).update == Progress(Phase.RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [({"stop_run": 1}, Reason.STOPPED), ({"suspend": True}, Reason.SUSPENDED)]
+)
+def test_a_stop_is_handed_to_the_master_once(change: dict[str, object], reason: Reason) -> None:
+    stopping = replace(RUNNING, test=replace(RUNNING.test, **change))
+    wish = Steer(1, reason, ())
+
+    assert wish in decide(stopping).actions
+    assert decide(replace(stopping, steered=wish)).actions == ()
+
+
+def test_a_stop_of_another_run_stops_nothing() -> None:
+    assert decide(replace(RUNNING, test=replace(RUNNING.test, stop_run=2))).actions == ()
+
+
+def test_a_stop_before_pods_exist_ends_at_once() -> None:
+    queued = replace(NEW, held=replace(RUN, phase=Phase.QUEUED), test=replace(TEST, suspend=True))
+    outcome = end_of(decide(queued)).outcome
+
+    assert (outcome.verdict, outcome.reason, outcome.exit_code) == (Verdict.ABORTED, Reason.SUSPENDED, 130)
+
+
+def test_a_stop_that_the_master_does_not_answer_ends_after_grace_and_flush() -> None:
+    stopping = replace(RUNNING, test=replace(RUNNING.test, stop_run=1), seconds_stopping=59.0)
+
+    assert not isinstance(decide(stopping).update, End)
+    decision = decide(replace(stopping, seconds_stopping=61.0))
+    assert end_of(decision).outcome.verdict == Verdict.ABORTED
+    assert isinstance(decision.actions[0], DeletePods)
+
+
+def test_ended_workers_are_told_to_the_master() -> None:
+    ended = (WorkerEnd(1, 1, "OOMKilled", "", 137),)
+
+    assert decide(replace(RUNNING, ended=ended)).actions == (Steer(1, "", ended),)
+
+
+def test_the_report_is_saved_before_the_verdict_is_written_and_the_master_released_after() -> None:
+    over = replace(RUNNING, master=MasterView(connected=True, stage=Stage.FINISHED, outcome=PASSED))
+    assert decide(over) == Decision(None, (SaveReport(1),))
+
+    saved = replace(over, report=ReportState.SAVED)
+    assert decide(saved) == Decision(End(1, Cause.CREATED, PASSED, ReportState.SAVED))
+
+    told = replace(saved, held=FINISHED.held)
+    assert TellStored(1) in decide(told).actions
+    assert TellStored(1) not in decide(replace(told, master=replace(saved.master, stored=True))).actions
+
+
+def test_a_report_that_cannot_be_saved_delays_no_verdict_and_is_tried_again() -> None:
+    over = replace(RUNNING, master=MasterView(connected=True, stage=Stage.FINISHED, outcome=PASSED))
+    failed = replace(over, report=ReportState.FAILED)
+    assert end_of(decide(failed)).report is ReportState.FAILED
+
+    later = replace(over, held=replace(FINISHED.held, report=ReportState.FAILED), report=ReportState.NONE)
+    assert SaveReport(1) in decide(later).actions
+    assert TellStored(1) not in decide(later).actions
+
+
+def test_a_lost_master_ends_the_run_and_every_pod() -> None:
+    lost = replace(RUNNING, pods=WORKERS, master=MasterView(connected=False, stage=Stage.RUNNING))
+    decision = decide(lost)
+
+    assert end_of(decision).outcome.reason == Reason.MASTER_LOST
+    assert decision.actions == (DeletePods((("checkout-w-1-0-1", "pod-0"), ("checkout-w-1-1-1", "pod-1"))),)
+
+
+def test_a_restarted_master_is_a_lost_one() -> None:
+    restarted = replace(RUNNING, pods=(replace(MASTER, trusted_restarts=1, last_words="Traceback"), *WORKERS))
+    outcome = end_of(decide(restarted)).outcome
+
+    assert outcome.reason == Reason.MASTER_LOST
+    assert "Traceback" in outcome.message
+
+
+def test_the_last_words_of_a_master_give_the_verdict_when_nobody_heard_it() -> None:
+    gone = replace(MASTER, phase="Succeeded", last_outcome=replace(PASSED, has_report=False))
+    decision = decide(replace(RUNNING, pods=(gone,), master=None))
+
+    assert end_of(decision).outcome.verdict == Verdict.PASSED
+    assert end_of(decision).report is ReportState.NONE
+
+
+def test_the_cluster_explains_what_the_master_only_saw_the_effect_of() -> None:
+    lost = Outcome(Verdict.ERROR, Reason.WORKERS_LOST, "Worker 0 was lost.", 1)
+    oom = PodProblem(Reason.WORKER_OOM, "More memory than its limit.", None)
+    seen = replace(
+        RUNNING,
+        pods=(MASTER, replace(WORKERS[0], problem=oom), WORKERS[1]),
+        master=MasterView(connected=True, stage=Stage.FINISHED, outcome=lost),
+    )
+    outcome = end_of(decide(seen)).outcome
+
+    assert outcome.reason == Reason.WORKER_OOM
+    assert "memory" in outcome.message
+
+
+def test_a_lost_worker_is_told_while_the_run_goes_on() -> None:
+    lost = WorkerView(1, 1, "Lost", message="it fell silent")
+    seen = replace(RUNNING, master=MasterView(connected=True, stage=Stage.RUNNING, workers=(lost,)))
+
+    assert decide(seen).update == Progress(Phase.RUNNING, Reason.WORKERS_LOST, "Worker 1 was lost: it fell silent.")
+
+
+def test_pods_of_an_older_run_leave_when_a_new_one_has_begun() -> None:
+    old = replace(MASTER, name="checkout-m-0-1", uid="old", run=0, phase="Succeeded")
+
+    assert DeletePods((("checkout-m-0-1", "old"),)) in decide(replace(RUNNING, pods=(*RUNNING.pods, old))).actions
+
+
+@pytest.mark.parametrize(("seconds", "deleted"), [(59.0, False), (60.0, True)])
+def test_pods_that_stay_behind_are_deleted_a_minute_after_everything_is_stored(seconds: float, deleted: bool) -> None:
+    master = MasterView(connected=True, stage=Stage.FINISHED, outcome=PASSED, stored=True)
+    seen = replace(FINISHED, pods=(MASTER, *WORKERS), master=master, seconds_stored=seconds)
+
+    assert any(isinstance(action, DeletePods) for action in decide(seen).actions) is deleted
+
+
+def test_the_last_run_is_marked_for_backups() -> None:
+    assert MarkRun(MARK) in decide(replace(RUNNING, test=TEST)).actions
+
+
+# Whole lives: a model of the cluster applies what is decided, and users and the world interfere in between.
+
+
+@dataclass
+class World:
+    """One LoadTest in a cluster that does at once what it is asked."""
+
+    test: LoadTestView = TEST
+    spec: Accepted | Rejected = SPEC
+    status: dict[str, object] = field(default_factory=dict)
+    pods: dict[str, PodView] = field(default_factory=dict)
+    master: MasterView | None = None
+    report: ReportState = ReportState.NONE
+    steered: Steer | None = None
+    memory_run: int = 0
+    phases: list[tuple[int, Phase]] = field(default_factory=list)
+    runs: set[int] = field(default_factory=set)
+
+    def observe(self) -> Observation:
+        seen = Observation(test=self.test, spec=self.spec, held=read_held(self.status), pods=tuple(self.pods.values()))
+        if seen.run != self.memory_run:
+            self.memory_run, self.master, self.report, self.steered = seen.run, None, ReportState.NONE, None
+        return replace(
+            seen,
+            master=self.master,
+            report=self.report,
+            steered=self.steered,
+            seconds_watched=100.0,
+            seconds_stored=100.0 if self.master and self.master.stored else 0.0,
+        )
+
+    def apply(self, decision: Decision) -> None:
+        seen = self.observe()
+        for action in decision.actions:
+            self._do(action)
+        if decision.update is not None:
+            self.status = project(self.status, seen, decision.update, Moment(1, 1))
+            held = read_held(self.status)
+            if held.phase and held.run:
+                self.phases.append((held.run, held.phase))
+
+    def _do(self, action: object) -> None:
+        match action:
+            case CreateChildren(run=run, epoch=epoch, workers=workers):
+                self.runs.add(run)
+                self._pod(PodView(f"m-{run}-{epoch}", f"m-{run}-{epoch}", "master", run, epoch=epoch, phase="Running"))
+                for index in range(workers):
+                    self._pod(PodView(f"w-{run}-{index}", f"w-{run}-{index}", "worker", run, index, phase="Running"))
+            case DeletePods(pods=pods):
+                for name, _ in pods:
+                    self.pods.pop(name, None)
+            case Steer():
+                self.steered = action
+            case SaveReport():
+                self.report = ReportState.SAVED
+            case TellStored():
+                assert self.master is not None
+                self.master = replace(self.master, stored=True)
+            case MarkRun(value=value):
+                self.test = replace(self.test, last_run=value)
+
+    def _pod(self, pod: PodView) -> None:
+        self.pods.setdefault(pod.name, pod)
+
+    def settle(self) -> int:
+        """Decide and apply until nothing changes; return after how many steps."""
+        for step in range(20):
+            decision = decide(self.observe())
+            before = (self.status, dict(self.pods), self.master, self.report, self.steered, self.test)
+            self.apply(decision)
+            if before == (self.status, self.pods, self.master, self.report, self.steered, self.test):
+                return step
+        raise AssertionError("does not come to rest")
+
+
+STAGES = [Stage.GATHERING, Stage.ARMED, Stage.RUNNING, Stage.STOPPING]
+happenings = st.sampled_from(
+    [
+        "edit", "break", "repair", "trigger", "suspend", "resume", "stop", "stage", "outcome", "lose master",
+        "lose worker", "finish pods", "lose status of nothing", "restart operator",
+    ]
+)  # fmt: skip
+
+
+def happen(world: World, what: str, number: int) -> None:
+    test = world.test
+    wish = {"generation": test.generation + 1}
+    match what:
+        case "edit":
+            world.test = replace(test, **wish)
+        case "break":
+            world.spec, world.test = Rejected((Problem("spec", "is wrong"),)), replace(test, **wish)
+        case "repair":
+            world.spec, world.test = SPEC, replace(test, **wish)
+        case "trigger":
+            world.test = replace(test, trigger=f"t{number}", **wish)
+        case "suspend" | "resume":
+            world.test = replace(test, suspend=what == "suspend", **wish)
+        case "stop":
+            world.test = replace(test, stop_run=world.observe().run, **wish)
+        case "stage" | "outcome":
+            if any(pod.role == "master" and not pod.is_terminal for pod in world.pods.values()):
+                over = what == "outcome"
+                held = world.master.outcome if world.master else None
+                stage = Stage.FINISHED if over or held else STAGES[number % 4]
+                world.master = MasterView(
+                    connected=True, stage=stage, outcome=PASSED if over else held,
+                    stored=world.master.stored if world.master else False,
+                )  # fmt: skip
+        case "lose master":
+            world.pods = {name: pod for name, pod in world.pods.items() if pod.role != "master"}
+        case "lose worker":
+            world.pods.pop(next((name for name in world.pods if name.startswith("w-")), ""), None)
+        case "finish pods":
+            world.pods = {name: replace(pod, phase="Succeeded") for name, pod in world.pods.items()}
+        case "restart operator":
+            world.master, world.report, world.steered = None, ReportState.NONE, None
+
+
+@given(st.lists(happenings, max_size=25))
+def test_whatever_happens_a_decision_applied_leaves_nothing_to_decide(story: list[str]) -> None:
+    world = World()
+    world.settle()
+    for number, what in enumerate(story):
+        happen(world, what, number)
+        world.settle()
+
+        assert world.settle() == 0
+
+
+@given(st.lists(happenings, max_size=25))
+def test_whatever_happens_there_is_at_most_one_master_at_work_in_a_run(story: list[str]) -> None:
+    world = World()
+    for number, what in enumerate(story):
+        happen(world, what, number)
+        world.settle()
+        masters = [pod for pod in world.pods.values() if pod.role == "master" and not pod.is_terminal]
+
+        assert len({pod.run for pod in masters}) == len(masters)
+        if world.observe().is_active:
+            assert [pod.run for pod in masters if pod.run == world.observe().run] in ([], [world.observe().run])
+
+
+@given(st.lists(happenings, max_size=25))
+def test_whatever_happens_the_phase_of_a_run_never_goes_back(story: list[str]) -> None:
+    world = World()
+    for number, what in enumerate(story):
+        happen(world, what, number)
+        world.settle()
+
+    for (run, phase), (next_run, next_phase) in zip(world.phases, world.phases[1:], strict=False):
+        assert next_run >= run
+        assert next_run > run or next_phase.order >= phase.order
+
+
+@given(st.lists(happenings, max_size=25))
+def test_without_a_trigger_or_a_release_nothing_runs_twice(story: list[str]) -> None:
+    world = World()
+    for number, what in enumerate(story):
+        if what not in ("trigger", "resume"):
+            happen(world, what, number)
+            world.settle()
+
+    assert world.runs <= {1}
+
+
+@given(st.lists(happenings, max_size=12))
+def test_a_deletion_needs_nothing_more_from_the_operator(story: list[str]) -> None:
+    world = World()
+    for number, what in enumerate(story):
+        happen(world, what, number)
+        world.settle()
+    world.test = replace(world.test, deleting=True)
+
+    assert decide(world.observe()) == Decision()

@@ -1,0 +1,239 @@
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from loadstone_core.admission import admit
+from loadstone_core.plan.model import RunPlan
+from loadstone_core.spec.digest import files_digest
+from loadstone_operator import naming
+from loadstone_operator.cluster.reading import owner_of, read_pod
+from loadstone_operator.manifests import objects
+from loadstone_operator.manifests.order import (
+    RunnerDefaults,
+    RunOrder,
+    SourceMissing,
+    make_order,
+    script_files,
+)
+from loadstone_operator.manifests.pods import master_pod, worker_pod
+from loadstone_operator.observation import LoadTestView
+
+RUNNER = RunnerDefaults("loadstone-runner:1", pull_secrets=("registry",))
+
+
+def document(**spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": naming.API_VERSION,
+        "kind": naming.KIND,
+        "metadata": {"name": "checkout", "namespace": "shop", "uid": "uid-1"},
+        "spec": {
+            "source": {"inline": {"content": "pass\n", "files": {"lib/pages.py": "FRONT = '/'\n"}}},
+            "load": {"target": "http://shop", "users": 10, "duration": "5s"},
+            "workers": {"replicas": 2},
+            **spec,
+        },
+    }
+
+
+def order(**spec: Any) -> RunOrder:
+    loadtest = admit(document(**spec))
+    files = script_files(loadtest, None)
+    return make_order(loadtest, uid="0a1b2c3d-1111", run=3, epoch=1, files=files, runner=RUNNER)
+
+
+def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
+
+
+def env(container: dict[str, Any]) -> dict[str, Any]:
+    return {each["name"]: each.get("value", each.get("valueFrom")) for each in container["env"]}
+
+
+PODS = {
+    "master": lambda **spec: master_pod(order(**spec)),
+    "worker": lambda **spec: worker_pod(order(**spec), 1, attempt=2),
+}
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_every_pod_meets_the_restricted_pod_security_level(role: str) -> None:
+    pod = PODS[role]()
+
+    assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+    assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in containers(pod):
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["runAsUser"] > 0
+    kinds = {kind for volume in pod["spec"]["volumes"] for kind in volume if kind != "name"}
+    assert kinds <= {"configMap", "emptyDir", "secret", "persistentVolumeClaim", "projected", "downwardAPI", "csi"}
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_no_pod_can_talk_to_the_api_server(role: str) -> None:
+    assert PODS[role]()["spec"]["automountServiceAccountToken"] is False
+    assert PODS[role]()["spec"]["enableServiceLinks"] is False
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_every_container_has_requests_and_limits_of_cpu_and_memory(role: str) -> None:
+    for container in containers(PODS[role]()):
+        assert set(container["resources"]["requests"]) == set(container["resources"]["limits"]) == {"cpu", "memory"}
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_the_trusted_process_is_a_native_sidecar_with_a_user_of_its_own(role: str) -> None:
+    trusted, user_code = containers(PODS[role]())
+
+    assert trusted["restartPolicy"] == "Always"
+    assert "restartPolicy" not in user_code
+    assert trusted["securityContext"]["runAsUser"] != user_code["securityContext"]["runAsUser"]
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_every_mount_has_its_volume_and_no_volume_is_shared_but_the_sockets_and_the_script(role: str) -> None:
+    pod = PODS[role]()
+    volumes = [volume["name"] for volume in pod["spec"]["volumes"]]
+    mounts = [[mount["name"] for mount in container["volumeMounts"]] for container in containers(pod)]
+
+    assert len(set(volumes)) == len(volumes)
+    assert set(mounts[0]) | set(mounts[1]) == set(volumes)
+    assert set(mounts[0]) & set(mounts[1]) == {"loadstone-run", "loadstone-script"}
+
+
+@pytest.mark.parametrize("role", PODS)
+def test_a_pod_that_was_made_is_read_back_as_what_it_is(role: str) -> None:
+    pod = PODS[role]()
+    view = read_pod(pod)
+
+    assert (view.role, view.run, owner_of(pod)) == (role, 3, "0a1b2c3d-1111")
+    assert (view.worker, view.attempt, view.epoch) == ((0, 1, 1) if role == "master" else (1, 2, 0))
+
+
+def test_a_worker_finds_its_master_by_the_service_that_selects_it() -> None:
+    service, master, worker = objects.service(order()), PODS["master"](), PODS["worker"]()
+    told = env(worker["spec"]["initContainers"][0])
+
+    assert service["spec"]["selector"].items() <= master["metadata"]["labels"].items()
+    assert told["LOADSTONE_MASTER"] == f"{service['metadata']['name']}.shop.svc:8650"
+    assert told["LOADSTONE_RUN_UID"] == "0a1b2c3d-1111/3"
+    assert not service["spec"]["selector"].items() <= worker["metadata"]["labels"].items()
+
+
+def test_the_mounted_files_have_the_digest_of_the_plan() -> None:
+    made = order()
+    secret = objects.secret(made)
+    (volume,) = (
+        each for each in worker_pod(made, 0, attempt=1)["spec"]["volumes"] if each["name"] == "loadstone-script"
+    )
+    mounted = {item["path"]: base64.b64decode(secret["data"][item["key"]]) for item in volume["secret"]["items"]}
+
+    assert set(mounted) == {"test.py", "lib/pages.py"}
+    assert files_digest(mounted) == made.plan.script.digest
+    assert secret["immutable"] is True
+
+
+def test_the_secret_holds_the_plan_that_the_master_reads() -> None:
+    made = order()
+
+    assert RunPlan.from_json(base64.b64decode(objects.secret(made)["data"]["run.json"]).decode()) == made.plan
+
+
+def test_a_users_environment_reaches_the_script_and_not_the_trusted_process() -> None:
+    spec = {"env": [{"name": "TOKEN", "value": "t"}], "envFrom": [{"secretRef": {"name": "shop"}}]}
+    for make in PODS.values():
+        trusted, user_code = containers(make(**spec))
+        assert env(user_code)["TOKEN"] == "t"
+        assert user_code["envFrom"] == [{"secretRef": {"name": "shop"}}]
+        assert "TOKEN" not in env(trusted)
+        assert "envFrom" not in trusted
+
+
+TEMPLATE = {
+    "metadata": {"labels": {"team": "shop", "app.kubernetes.io/name": "mine"}, "annotations": {"a": "b"}},
+    "spec": {
+        "nodeSelector": {"pool": "load"},
+        "tolerations": [{"operator": "Exists"}],
+        "imagePullSecrets": [{"name": "mine"}],
+        "affinity": {"podAntiAffinity": {}},
+        "volumes": [{"name": "data", "emptyDir": {}}],
+    },
+    "resources": {"limits": {"cpu": "3", "memory": "1Gi"}},
+    "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+}
+
+
+def test_a_template_reaches_the_worker_and_what_the_master_needs_of_it_the_master() -> None:
+    worker = PODS["worker"](workers={"replicas": 2, "template": TEMPLATE})
+    master = PODS["master"](workers={"replicas": 2, "template": TEMPLATE})
+
+    for pod in (worker, master):
+        assert pod["spec"]["nodeSelector"] == {"pool": "load"}
+        assert pod["spec"]["imagePullSecrets"] == [{"name": "registry"}, {"name": "mine"}]
+        assert {"name": "data", "mountPath": "/data"} in pod["spec"]["containers"][0]["volumeMounts"]
+        assert pod["metadata"]["labels"]["team"] == "shop"
+        assert pod["metadata"]["labels"]["app.kubernetes.io/name"] == "loadstone"
+        assert pod["metadata"]["annotations"]["a"] == "b"
+    assert worker["spec"]["affinity"] == {"podAntiAffinity": {}}
+    assert "affinity" not in master["spec"]
+    assert worker["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "3", "memory": "1Gi"}
+    assert env(worker["spec"]["containers"][0])["LOADSTONE_ENGINES"] == "3"
+
+
+def test_a_script_in_the_image_needs_no_mount() -> None:
+    source = {"image": {"path": "/app/tests/shop.py"}}
+    pod = PODS["worker"](source=source)
+    told = env(pod["spec"]["containers"][0])
+
+    assert (told["LOADSTONE_SCRIPT_DIR"], told["LOADSTONE_ENTRYPOINT"]) == ("/app/tests", "shop.py")
+    assert "loadstone-script" not in [volume["name"] for volume in pod["spec"]["volumes"]]
+    assert list(objects.secret(order(source=source))["data"]) == ["run.json"]
+
+
+def test_a_config_map_gives_its_keys_or_the_chosen_ones() -> None:
+    loadtest = admit(document(source={"configMap": {"name": "scripts"}, "entrypoint": "shop.py"}))
+    held = {"data": {"shop.py": "pass"}, "binaryData": {"rows.bin": base64.b64encode(b"\x00\xff").decode()}}
+
+    assert script_files(loadtest, held) == {"shop.py": b"pass", "rows.bin": b"\x00\xff"}
+    items = {"name": "scripts", "items": [{"key": "shop.py", "path": "a/b.py"}]}
+    chosen = admit(document(source={"configMap": items, "entrypoint": "a/b.py"}))
+    assert script_files(chosen, held) == {"a/b.py": b"pass"}
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        (None, ["scripts", "does not exist"]),
+        ({"data": {"other.py": ""}}, ["scripts", "no key shop.py", "other.py"]),
+        ({"data": {"shop.py": ""}}, ["scripts", "no file main.py"]),
+    ],
+)
+def test_what_is_missing_of_a_config_map_is_named(held: dict[str, Any] | None, words: list[str]) -> None:
+    items = [{"key": "shop.py", "path": "shop.py"}]
+    loadtest = admit(document(source={"configMap": {"name": "scripts", "items": items}, "entrypoint": "main.py"}))
+
+    with pytest.raises(SourceMissing) as missing:
+        script_files(loadtest, held)
+    assert all(word in str(missing.value) for word in words), missing.value
+
+
+def test_a_report_belongs_to_its_loadtest() -> None:
+    made = objects.report(LoadTestView("shop", "checkout", "uid-1", 1), 4, b"gzip")
+
+    assert owner_of(made) == "uid-1"
+    assert base64.b64decode(made["binaryData"]["report.json.gz"]) == b"gzip"
+    assert json.dumps(made)
+
+
+def test_every_child_belongs_to_the_loadtest_and_may_be_evicted() -> None:
+    made = order()
+    for child in (objects.secret(made), objects.service(made), master_pod(made), worker_pod(made, 0, attempt=1)):
+        (owner,) = child["metadata"]["ownerReferences"]
+        assert owner["controller"] is True
+        assert owner["blockOwnerDeletion"] is False
+        assert child["metadata"]["labels"][naming.MANAGED_BY] == "loadstone"
+        assert child["metadata"]["namespace"] == "shop"

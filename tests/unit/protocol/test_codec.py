@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.stats.metrics import Kind, SeriesKey
+from loadstone_core.stats.recorder import Recorder
+from loadstone_core.stats.series import Series
+from loadstone_core.stats.stream import Counters, ErrorCount, StreamId, StreamState
+from loadstone_protocol import codec
+from loadstone_protocol.codec import LoadOrder, WireError
+from loadstone_protocol.v1 import engine_pb2, statistics_pb2
+
+STREAM = StreamId(3, 1, 0, 2)
+names = st.text(min_size=1, max_size=20)
+values = st.integers(min_value=0, max_value=2**40)
+
+
+@st.composite
+def series(draw: st.DrawFn) -> Series:
+    labels = tuple(sorted(draw(st.dictionaries(names, names, max_size=3)).items()))
+    made = Series(SeriesKey(draw(names), draw(names), draw(names), draw(names), labels), draw(st.sampled_from(Kind)))
+    for value in draw(st.lists(values, max_size=20)):
+        if made.histogram is not None:
+            made.histogram.record(value)
+        else:
+            made.count, made.total = made.count + 1, made.total + value
+    made.outcomes = draw(st.dictionaries(names, st.integers(min_value=1, max_value=2**40), max_size=3))
+    return made
+
+
+@st.composite
+def states(draw: st.DrawFn) -> StreamState:
+    unique = {each.key: each for each in draw(st.lists(series(), max_size=5))}
+    started = draw(values)
+    return StreamState(
+        stream=StreamId(*(draw(st.integers(min_value=1, max_value=100)) for _ in range(4))),
+        sequence=draw(st.integers(min_value=1, max_value=2**63)),
+        second=draw(st.integers(min_value=-1, max_value=10**6)),
+        full=draw(st.booleans()),
+        series=tuple(each.snapshot() for each in unique.values()),
+        counters=Counters(started=started, completed=draw(st.integers(0, started)), iterations_started=2),
+        errors=tuple(ErrorCount("refused", draw(names), name, 3) for name in draw(st.lists(names, max_size=2))),
+        users=draw(st.integers(min_value=0, max_value=10**6)),
+        final=draw(st.booleans()),
+    )
+
+
+@given(states())
+def test_a_state_survives_the_wire_and_the_disk(state: StreamState) -> None:
+    assert codec.stream_state_from_message(codec.stream_state_to_message(state)) == state
+    assert codec.stream_state_from_bytes(codec.stream_state_to_bytes(state)) == state
+
+
+def recorded() -> statistics_pb2.StreamState:
+    recorder = Recorder()
+    recorder.trend("size", 5, (("a", "1"), ("b", "2")))
+    recorder.trend("size", 700, (("a", "1"), ("b", "2")))
+    return codec.stream_state_to_message(StreamState(STREAM, 1, 0, full=True, series=recorder.whole()))
+
+
+def _set(path: str, value: object) -> object:
+    def change(message: statistics_pb2.StreamState) -> None:
+        *parents, name = path.split(".")
+        target: object = message
+        for parent in parents:
+            target = target[int(parent)] if parent.isdigit() else getattr(target, parent)  # type: ignore[index]
+        if name.isdigit():
+            target[int(name)] = value  # type: ignore[index]
+        else:
+            setattr(target, name, value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (_set("sequence", 0), "sequence 0"),
+        (_set("second", -2), "second -2"),
+        (_set("stream.start", 0), "counted from 1"),
+        (_set("stream.attempt", 0), "counted from 1"),
+        (_set("series.0.kind", 99), "kind 99"),
+        (_set("series.0.kind", statistics_pb2.KIND_COUNTER), "buckets"),
+        (_set("series.0.key.metric", ""), "no metric"),
+        (_set("series.0.key.name", "x" * 2000), "too long"),
+        (_set("series.0.key.labels.1.name", "a"), "not sorted"),
+        (_set("series.0.count", 3), "hold 2 samples"),
+        (_set("series.0.index_deltas.1", -1), "ascend"),
+        (_set("series.0.index_deltas.0", 2**30), "ascend"),
+        (_set("counters.completed", 1), "more was completed"),
+    ],
+)
+def test_a_state_that_cannot_be_meant_is_refused(change: object, complaint: str) -> None:
+    message = recorded()
+    change(message)  # type: ignore[operator]
+    with pytest.raises(WireError, match=complaint):
+        codec.stream_state_from_message(message)
+
+
+def test_an_empty_message_a_repeated_series_and_a_flood_of_series_are_refused() -> None:
+    with pytest.raises(WireError):
+        codec.stream_state_from_message(statistics_pb2.StreamState())
+    twice = recorded()
+    twice.series.append(twice.series[0])
+    with pytest.raises(WireError, match="twice"):
+        codec.stream_state_from_message(twice)
+    flood = statistics_pb2.StreamState(series=[statistics_pb2.SeriesState()] * (codec.SERIES_MAX + 1))
+    with pytest.raises(WireError, match="at most"):
+        codec.stream_state_from_message(flood)
+    with pytest.raises(WireError, match="no state"):
+        codec.stream_state_from_bytes(b"\xff\xff")
+
+
+def test_counters_of_a_killed_engine_may_be_ahead_by_one_request() -> None:
+    counters = Counters(started=5, completed=3, unsent=4)
+    assert codec.counters_from_message(codec.counters_to_message(counters)) == counters
+
+
+ORDER = LoadOrder(
+    LoadProfile(Model.USERS, Profile((Segment(0, 10, 0, 5), Segment(10, 20, 5, 5)), 30), None),
+    "http://shop",
+    7,
+)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ORDER,
+        replace(ORDER, target=None, graceful_stop_ns=0),
+        LoadOrder(LoadProfile(Model.ITERATIONS, Profile((Segment(0, 2**63 - 1, 2, 2),), None), 100), None, 1),
+        LoadOrder(LoadProfile(Model.RATE, Profile((Segment(0, 5, 200, 200),), 5), None), None, 1),
+    ],
+)
+def test_a_load_survives_the_wire(order: LoadOrder) -> None:
+    assert codec.load_plan_from_message(codec.load_plan_to_message(order)) == order
+
+
+def test_a_load_that_cannot_be_meant_is_refused() -> None:
+    message = codec.load_plan_to_message(ORDER)
+    message.segments[1].start_ns = 11
+    with pytest.raises(WireError, match="gap"):
+        codec.load_plan_from_message(message)
+    with pytest.raises(WireError, match="model"):
+        codec.load_plan_from_message(engine_pb2.LoadPlan())
+    with pytest.raises(WireError, match="negative"):
+        codec.load_plan_from_message(engine_pb2.LoadPlan(model=engine_pb2.RATE, end_ns=-1))
+
+
+def test_ranges_survive_the_wire_and_refuse_what_is_empty_or_goes_back() -> None:
+    ranges = (range(5), range(5, 9), range(20, 21))
+    assert codec.ranges_from_messages(codec.ranges_to_messages(ranges)) == ranges
+    for bad in ([range(3), range(2, 5)], [range(3, 3)]):
+        with pytest.raises(WireError):
+            codec.ranges_from_messages(codec.ranges_to_messages(bad))

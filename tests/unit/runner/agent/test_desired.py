@@ -1,0 +1,237 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadstone_core.register import Held, Version
+from loadstone_protocol.messages import EngineStage, RunOrder
+from loadstone_runner.agent.desired import Desired
+from loadstone_runner.agent.effects import Assignment, Common, EngineStatus, ProcessEnd
+from loadstone_runner.agent.engines import Engines
+
+OWN = "sha256:own"
+
+
+def _common(revision=1, *, epoch=1, digest="d", order=RunOrder.READY, **fields):
+    base = {
+        "held": Held(Version(epoch, revision), digest),
+        "is_intact": True,
+        "run_order": order,
+        "script_digest": OWN,
+        "start_at_ns": 0,
+        "stop_reason": "",
+        "graceful_stop_ns": 30,
+        "body": b"body",
+    }
+    return Common(**{**base, **fields})
+
+
+def _assignment(version=1, *, epoch=1, slot=0, slots=1, ranges=(), first_range=0):
+    return Assignment(epoch=epoch, version=version, slot=slot, slots=slots, ranges=ranges, first_range=first_range)
+
+
+def _desired(engines=1, *, epoch=1):
+    held = Engines(engines)
+    desired = Desired(worker=7, engines=held, epoch=epoch, script_digest=OWN, first_revision=100)
+    return desired, held
+
+
+def _apply(held, engine, revision):
+    status = EngineStatus(stage=EngineStage.READY, users=0, applied_revision=revision, ranges_taken=0)
+    held.hear(held.get(engine, 1), status)
+
+
+@given(st.permutations([(epoch, revision) for epoch in (1, 2, 3) for revision in (0, 1, 2)]))
+def test_offers_in_any_order_leave_the_newest_and_never_go_back(order):
+    desired, _ = _desired()
+    seen = []
+    for epoch, revision in order:
+        adopted = desired.offer(_common(revision, epoch=epoch))
+        if adopted:
+            assert not seen or (epoch, revision) > seen[-1]
+            seen.append((epoch, revision))
+
+    assert desired.common is not None
+    assert desired.common.held.version == Version(3, 2)
+    assert desired.epoch == 3
+    assert not desired.conflict
+
+
+def test_one_version_with_two_contents_is_a_conflict_and_the_first_is_kept():
+    desired, _ = _desired()
+    desired.offer(_common(2, digest="first"))
+
+    assert not desired.offer(_common(2, digest="second"))
+    assert desired.conflict == "worker 7 was sent version 1.2 with two contents"
+    assert desired.common is not None
+    assert desired.common.held.digest == "first"
+
+
+def test_the_same_again_is_no_news_and_no_conflict():
+    desired, _ = _desired()
+    desired.offer(_common(2))
+
+    assert not desired.offer(_common(2))
+    assert not desired.conflict
+
+
+def test_a_content_that_does_not_fit_its_digest_is_not_adopted():
+    desired, _ = _desired()
+
+    assert not desired.offer(_common(is_intact=False))
+    assert desired.common is None
+    assert desired.conflict
+
+
+def test_another_script_is_a_conflict_until_a_configuration_fits():
+    desired, _ = _desired()
+
+    assert not desired.offer(_common(1, script_digest="sha256:other"))
+    assert "sha256:own" in desired.conflict
+    assert "sha256:other" in desired.conflict
+    assert desired.offer(_common(2))
+    assert not desired.conflict
+
+
+def test_a_run_whose_script_is_in_the_image_names_no_digest():
+    desired, _ = _desired()
+
+    assert desired.offer(_common(script_digest=""))
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [_assignment(1), _assignment(2), _assignment(9, epoch=1), _assignment(9, epoch=2, slot=3, slots=3)],
+    ids=["older", "same", "lower epoch", "slot out of range"],
+)
+def test_an_assignment_must_be_newer_and_of_this_master(refused):
+    desired, _ = _desired(epoch=2)
+    assert desired.assign(_assignment(2, epoch=2))
+
+    assert not desired.assign(refused)
+    assert desired.assign(_assignment(3, epoch=2))
+
+
+def test_engines_are_told_nothing_before_both_registers_hold_something():
+    desired, held = _desired()
+    view = held.get(0, 1)
+
+    assert desired.orders([view]) == []
+    desired.offer(_common())
+    assert desired.orders([view]) == []
+    assert not desired.is_complete
+    desired.assign(_assignment())
+    assert desired.is_complete
+    assert len(desired.orders([view])) == 1
+
+
+@given(st.integers(1, 6), st.integers(1, 6))
+def test_the_slots_of_all_workers_engines_are_all_slots_once(workers, engines):
+    slots = []
+    for worker in range(workers):
+        desired, held = _desired(engines)
+        desired.offer(_common())
+        desired.assign(_assignment(slot=worker, slots=workers))
+        told = desired.orders([held.get(engine, 1) for engine in range(engines)])
+        assert {each.slots for each in told} == {workers * engines}
+        slots += [each.slot for each in told]
+
+    assert sorted(slots) == list(range(workers * engines))
+
+
+def test_each_engine_is_told_its_own_iterations_and_no_others_and_what_it_took_is_left_out():
+    desired, held = _desired(2)
+    desired.offer(_common())
+    desired.assign(_assignment(ranges=(range(10), range(20, 22))))
+    desired.grants.take(0, 1)
+    first, second = desired.orders([held.get(0, 1), held.get(1, 1)])
+
+    assert first.first_range == 1
+    assert second.first_range == 0
+    assert sorted([*second.ranges[0], *first.ranges[0], *second.ranges[1]]) == [*range(5, 10), 20, 21]
+
+
+def test_a_start_waits_for_the_master_s_clock_and_does_not_move_afterwards():
+    desired, held = _desired()
+    desired.assign(_assignment())
+    desired.offer(_common(order=RunOrder.RUNNING, start_at_ns=1_000))
+    assert desired.orders([held.get(0, 1)]) == []
+
+    assert desired.know_offset(300)
+    assert desired.orders([held.get(0, 1)])[0].start_at_ns == 700
+    assert not desired.know_offset(320)
+    assert desired.orders([held.get(0, 1)])[0].start_at_ns == 700
+    # Another revision with the same start, a STOPPED one say, means the same moment.
+    desired.offer(_common(2, order=RunOrder.STOPPED, start_at_ns=1_000))
+    assert desired.orders([held.get(0, 1)])[0].start_at_ns == 700
+
+
+def test_the_clock_of_another_master_is_not_that_of_the_last():
+    desired, held = _desired()
+    desired.assign(_assignment())
+    desired.know_offset(300)
+    desired.change_epoch(2)
+    desired.offer(_common(epoch=2, order=RunOrder.RUNNING, start_at_ns=1_000))
+
+    assert desired.orders([held.get(0, 1)]) == []
+    assert desired.know_offset(-500)
+    assert desired.orders([held.get(0, 1)])[0].start_at_ns == 1_500
+
+
+def test_configurations_and_assignments_are_applied_when_every_engine_says_so():
+    desired, held = _desired(2)
+    desired.offer(_common(4))
+    first = desired.revise()
+    desired.assign(_assignment(9))
+    second = desired.revise()
+
+    _apply(held, 0, second)
+    assert not desired.look_for_applied()
+    _apply(held, 1, first)
+    assert desired.look_for_applied()
+    assert desired.applied == Held(Version(1, 4), "d")
+    assert desired.applied_assignment == 0
+    _apply(held, 1, second)
+    assert desired.look_for_applied()
+    assert desired.applied_assignment == 9
+    assert not desired.look_for_applied()
+
+
+def test_nothing_held_is_nothing_applied():
+    desired, held = _desired()
+    _apply(held, 0, 10**9)
+
+    assert not desired.look_for_applied()
+    assert desired.applied is None
+
+
+def test_an_engine_that_has_ended_keeps_nobody_waiting():
+    desired, held = _desired(2)
+    desired.offer(_common())
+    _apply(held, 0, 10**9)
+    held.get(1, 1).process_end = ProcessEnd()
+
+    assert desired.look_for_applied()
+
+
+def test_a_stop_decided_here_overrides_every_later_configuration():
+    desired, held = _desired()
+    desired.assign(_assignment())
+    desired.offer(_common())
+    before = desired.orders([held.get(0, 1)])[0]
+    assert desired.stop("lease", grace_ns=10)
+    desired.offer(_common(2, order=RunOrder.RUNNING, start_at_ns=5, graceful_stop_ns=3))
+    desired.know_offset(0)
+    told = desired.orders([held.get(0, 1)])[0]
+
+    assert (told.run_order, told.stop_reason, told.graceful_stop_ns) == (RunOrder.STOPPED, "lease", 3)
+    assert told.revision > before.revision
+
+
+def test_a_stop_becomes_sooner_and_never_later():
+    desired, _ = _desired()
+
+    assert desired.stop("terminated", grace_ns=10)
+    assert not desired.stop("again", grace_ns=10)
+    assert not desired.stop("later", grace_ns=20)
+    assert desired.stop("lease", grace_ns=0)
+    assert desired.stop_reason == "terminated"

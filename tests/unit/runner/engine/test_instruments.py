@@ -1,0 +1,117 @@
+import logging
+
+from hypothesis import given
+from hypothesis import strategies as some
+
+from loadstone_core.stats.stream import Counters
+from loadstone_runner.engine.counters import CounterFile
+from loadstone_runner.engine.instruments import Instruments
+
+
+def instruments() -> Instruments:
+    return Instruments(CounterFile(""))
+
+
+def end(made: Instruments, *, error=None, unsent=False, ambiguous=False, name="/") -> None:
+    made.end_request(
+        method="GET",
+        name=name,
+        latency_ns=5,
+        service_ns=5,
+        error=error,
+        message="",
+        unsent=unsent,
+        ambiguous=ambiguous,
+        interrupted=False,
+        sent=1,
+        received=2,
+    )
+
+
+class Watched:
+    """Slots that keep every value they ever had, as a kill at any instant would find it."""
+
+    def __init__(self, slots) -> None:
+        self.slots = slots
+        self.instants: list[tuple[int, ...]] = []
+
+    def __getitem__(self, index: int) -> int:
+        return self.slots[index]
+
+    def __setitem__(self, index: int, value: int) -> None:
+        self.slots[index] = value
+        self.instants.append(tuple(self.slots))
+
+
+@given(some.lists(some.sampled_from(["answered", "failed", "unsent", "ambiguous, counted", "ambiguous, not counted"])))
+def test_the_bounds_hold_between_any_two_writes(requests) -> None:
+    made = instruments()
+    made.slots = Watched(made.slots)
+    counted = 0
+    for each in requests:
+        made.begin_request()
+        seen_before = counted
+        counted += each in {"answered", "failed", "ambiguous, counted"}
+        end(
+            made,
+            error=None if each == "answered" else "e",
+            unsent=each == "unsent",
+            ambiguous=each.startswith("ambiguous"),
+        )
+        for _, started, completed, unsent, ambiguous, *_ in made.slots.instants:
+            assert completed - unsent - ambiguous <= counted
+            assert started - unsent >= seen_before
+        made.slots.instants.clear()
+        assert counted <= made.slots[1] - made.slots[3]
+
+
+def test_a_request_and_an_iteration_are_counted_and_recorded_once() -> None:
+    made = instruments()
+
+    made.begin_iteration()
+    made.begin_request()
+    end(made, error="status 500")
+    made.end_iteration("Visitor.one", 9, failed=True, interrupted=False)
+
+    assert made.counters.read() == Counters(started=1, completed=1, iterations_started=1, iterations_completed=1)
+    held = {each.key.metric: (each.count, dict(each.outcomes)) for each in made.recorder.whole()}
+    assert held["latency"] == (1, {"bytes_received": 2, "bytes_sent": 1, "failed": 1})
+    assert held["iteration_duration"] == (1, {"failed": 1})
+    assert held["iterations"] == (1, {})
+    assert [(each.kind, each.name) for each in made.recorder.errors()] == [("status 500", "/")]
+
+
+def test_names_and_labels_of_any_length_are_cut() -> None:
+    made = instruments()
+
+    made.begin_request()
+    end(made, name="x" * 1_000_000)
+    made.check("c" * 1_000_000, ok=True, labels={f"l{number}": "v" * 1_000_000 for number in range(100)})
+
+    for each in made.recorder.whole():
+        assert len(each.key.name) <= 256
+        assert len(each.key.labels) <= 32
+        assert all(len(value) <= 256 for _, value in each.key.labels)
+
+
+def test_labels_in_any_order_are_one_series() -> None:
+    made = instruments()
+
+    made.check("held", ok=True, labels={"a": "1", "b": "2"})
+    made.check("held", ok=False, labels={"b": "2", "a": "1"})
+
+    assert [(each.count, each.total) for each in made.recorder.whole()] == [(2, 1)]
+
+
+def test_a_traceback_is_logged_once_a_kind_and_counted_every_time(caplog) -> None:
+    made = instruments()
+
+    with caplog.at_level(logging.ERROR):
+        for number in range(5):
+            try:
+                {}[number % 2]
+            except KeyError as error:
+                made.exception(error, "Visitor.one")
+
+    assert [record.exc_info[0] for record in caplog.records] == [KeyError]
+    assert {(each.message, each.count) for each in made.recorder.errors()} == {("KeyError: 0", 3), ("KeyError: 1", 2)}

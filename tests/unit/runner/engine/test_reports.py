@@ -1,0 +1,84 @@
+from hypothesis import given
+from hypothesis import strategies as some
+
+from loadstone_core.stats.merge import Merge
+from loadstone_core.stats.stream import StreamId
+from loadstone_runner.engine.counters import CounterFile
+from loadstone_runner.engine.instruments import Instruments
+from loadstone_runner.engine.reports import Reports
+
+STREAM = StreamId(0, 1, 0, 1)
+NAMES = ["a", "b", "c"]
+
+
+def request(instruments: Instruments, name: str) -> None:
+    instruments.begin_request()
+    instruments.end_request(
+        method="GET",
+        name=name,
+        latency_ns=1000,
+        service_ns=1000,
+        error=None,
+        message="",
+        unsent=False,
+        ambiguous=False,
+        interrupted=False,
+        sent=1,
+        received=1,
+    )
+
+
+@given(some.lists(some.tuples(some.lists(some.sampled_from(NAMES), max_size=4), some.booleans(), some.booleans())))
+def test_whoever_acknowledges_only_what_arrived_holds_everything_after_any_state_that_arrives(steps) -> None:
+    instruments = Instruments(CounterFile(""))
+    reports, merge = Reports(instruments, STREAM), Merge()
+    done: list[str] = []
+    for second, (names, arrives, is_acknowledged) in enumerate(steps):
+        for name in names:
+            request(instruments, name)
+            done.append(name)
+        state = reports.next_state(second, users=1)
+        if not arrives:
+            continue
+        merge.apply(state)
+        if is_acknowledged:
+            reports.acknowledge(state.sequence)
+        held = {key.name: series.count for key, series in merge.totals().series.items() if key.metric == "latency"}
+        assert held == {name: done.count(name) for name in set(done)}
+
+
+def test_what_is_acknowledged_and_unchanged_is_not_sent_again() -> None:
+    instruments = Instruments(CounterFile(""))
+    reports = Reports(instruments, STREAM)
+    request(instruments, "a")
+    reports.acknowledge(reports.next_state(0, users=1).sequence)
+    request(instruments, "b")
+
+    state = reports.next_state(1, users=1)
+
+    assert {each.key.name for each in state.series} == {"b"}
+    assert {each.key.name for each in reports.next_state(2, users=1, is_full=True).series} == {"a", "b"}
+
+
+def test_an_acknowledgement_of_what_was_never_said_is_ignored() -> None:
+    instruments = Instruments(CounterFile(""))
+    reports = Reports(instruments, STREAM)
+    request(instruments, "a")
+    reports.next_state(0, users=1)
+
+    reports.acknowledge(99)
+
+    assert reports.acknowledged == 0
+    assert {each.key.name for each in reports.next_state(1, users=1).series} == {"a"}
+
+
+def test_the_counter_file_says_how_far_the_reports_are() -> None:
+    instruments = Instruments(CounterFile(""))
+    reports = Reports(instruments, STREAM)
+    request(instruments, "a")
+    reports.next_state(0, users=1)
+    request(instruments, "a")
+
+    counters = instruments.counters.read()
+
+    assert (counters.completed, counters.reported) == (2, 1)

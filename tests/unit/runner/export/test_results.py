@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from typing import Any
+
+from loadstone_core.stats.metrics import LATENCY, Kind, SeriesKey
+from loadstone_core.stats.series import Series
+from loadstone_core.stats.timeline import Row
+from loadstone_runner.export.results import REPORT_MAX_BYTES, write_report
+
+HEAD = {"run": {"number": 1}, "findings": []}
+
+
+def trend(name: str, samples: int, seed: int = 1) -> Series:
+    series = Series(SeriesKey(LATENCY, "default", "GET", name), Kind.TREND)
+    chance = random.Random(seed)  # noqa: S311 the same samples in every run are the point
+    for _ in range(samples):
+        assert series.histogram is not None
+        series.histogram.record(chance.randrange(10**4, 10**10))
+    series.outcomes = {"failed": 1, "unsent": 0}
+    return series
+
+
+def row(second: int) -> Row:
+    return Row(second, 1, 100 + second % 7, 1, 5, 10**6, 10**7 + second * 997, 10**8 + second * 991, 90, 0, 0)
+
+
+def read(content: bytes) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(gzip.decompress(content))
+    return document
+
+
+def test_a_report_holds_every_series_and_row_and_is_the_same_for_the_same_run() -> None:
+    series = [trend("rare", 3), trend("front", 50)]
+    content = write_report(HEAD, series=series, rows=[row(0), row(1)])
+    document = read(content)
+
+    assert (document["schema"], document["run"]) == ("loadstone.dev/report/v1", {"number": 1})
+    front = document["series"][0]
+    assert (front["name"], front["count"], front["outcomes"]) == ("front", 50, {"failed": 1})
+    assert sum(front["histogram"]["counts"]) == 50
+    assert front["total"] == series[1].total
+    assert document["timeline"]["rows"][1][:3] == [1, 1, 101]
+    assert document["omitted"] == {"timelineRowsJoined": 0, "histograms": 0, "series": 0}
+    assert write_report(HEAD, series=reversed(series), rows=[row(0), row(1)]) == content
+
+
+def test_what_does_not_fit_is_left_out_in_order_and_counted() -> None:
+    series = [trend(f"page {number}", number + 20, seed=number) for number in range(60)]
+    rows = [row(second) for second in range(600)]
+    whole = len(write_report(HEAD, series=series, rows=rows))
+
+    some = read(write_report(HEAD, series=series, rows=rows, max_bytes=whole - 2_000))
+    assert some["omitted"]["timelineRowsJoined"] == 600 - len(some["timeline"]["rows"]) > 0
+    assert some["omitted"]["histograms"] == 0
+    assert sum(each[2] for each in some["timeline"]["rows"]) == sum(each.requests for each in rows)
+    assert sum(each[1] for each in some["timeline"]["rows"]) == 600
+
+    few = write_report(HEAD, series=series, rows=rows, max_bytes=5_000)
+    document = read(few)
+    assert len(few) <= 5_000
+    kept = [each["name"] for each in document["series"] if "histogram" in each]
+    assert kept == [f"page {number}" for number in range(59, 59 - len(kept), -1)]
+    assert document["omitted"]["histograms"] == 60 - len(kept) > 0
+    assert sum(each["count"] for each in document["series"]) == sum(each.count for each in series)
+
+    tiny = read(write_report(HEAD, series=series, rows=rows, max_bytes=1_200))
+    assert tiny["omitted"]["series"] == 60 - len(tiny["series"]) > 0
+
+
+def test_the_largest_run_there_can_be_fits_into_a_config_map() -> None:
+    base = trend("x", 400)
+    series = []
+    for number in range(2_000):
+        each = Series(SeriesKey(LATENCY, "default", "GET", f"/a/quite/long/path/of/an/api/{number}"), Kind.TREND)
+        each.cell = base.cell
+        series.append(each)
+
+    assert len(write_report(HEAD, series=series, rows=[row(second) for second in range(3_000)])) <= REPORT_MAX_BYTES

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadstone_core.load.profile import Profile, Segment
+from loadstone_core.stats.stream import Counters, StreamId
+from loadstone_core.units import SECOND
+from loadstone_runner.master.account import SECONDS_OPEN, Iterations, Saturation, UserSeconds
+
+ONE, TWO = StreamId(0, 1, 0, 1), StreamId(1, 1, 0, 1)
+MILLISECOND = 1_000_000
+
+
+def constant(users: int, seconds: int) -> Profile:
+    return Profile((Segment(0, seconds * SECOND, users, users),), seconds * SECOND)
+
+
+def test_users_that_are_there_every_second_are_achieved_to_the_unit() -> None:
+    counted = UserSeconds(constant(10, 300))
+    for second in range(300):
+        counted.observe(ONE, second, 4)
+        counted.observe(TWO, second, 6 if second < 299 else 0)  # they leave within the last second
+
+    assert counted.achieved_ns(300 * SECOND) == 3000 * SECOND
+
+
+def test_a_ramp_is_never_held_against_an_engine() -> None:
+    ramp = Profile((Segment(0, 10 * SECOND, 0, 20), Segment(10 * SECOND, 10 * SECOND, 20, 0)), 20 * SECOND)
+    counted = UserSeconds(ramp)
+    for second in range(20):
+        counted.observe(ONE, second, ramp.value_at((second + 1) * SECOND))
+
+    assert counted.achieved_ns(20 * SECOND) == ramp.whole_integral(20 * SECOND)
+
+
+def test_more_users_than_planned_achieve_no_more_than_planned() -> None:
+    counted = UserSeconds(constant(5, 3))
+    for second in range(3):
+        counted.observe(ONE, second, 50)
+
+    assert counted.achieved_ns(3 * SECOND) == 15 * SECOND
+
+
+def test_a_lost_worker_is_missing_from_its_last_word_on() -> None:
+    counted = UserSeconds(constant(10, 20))
+    for second in range(20):
+        counted.observe(ONE, second, 5)
+        if second < 8:
+            counted.observe(TWO, second, 5)
+
+    assert counted.achieved_ns(20 * SECOND) == (20 * 5 + 8 * 5) * SECOND
+
+
+def test_seconds_whose_report_was_lost_hold_the_smaller_of_both_ends() -> None:
+    counted = UserSeconds(constant(10, 10))
+    counted.observe(ONE, 0, 10)
+    counted.observe(ONE, 5, 4)
+    counted.observe(ONE, 3, 10)  # late, and known better already
+
+    assert counted.achieved_ns(10 * SECOND) == (10 + 4 * 4 + 4) * SECOND
+
+
+def test_the_last_report_of_an_engine_does_not_say_that_it_had_no_users_before() -> None:
+    counted = UserSeconds(constant(10, 10))
+    for second in range(9):
+        counted.observe(ONE, second, 10)
+    counted.observe(ONE, 10, 0, is_final=True)
+
+    assert counted.achieved_ns(10 * SECOND) == 100 * SECOND
+
+
+@given(st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.integers(0, 300), st.integers(0, 9)), max_size=60))
+def test_the_achieved_load_is_never_above_the_planned_one(seen: list[tuple[StreamId, int, int]]) -> None:
+    profile, counted, before = constant(5, 300), UserSeconds(constant(5, 300)), 0
+    for stream, second, users in seen:
+        counted.observe(stream, second, users)
+        achieved = counted.achieved_ns(300 * SECOND)
+        assert before <= achieved <= profile.whole_integral(300 * SECOND)
+        before = achieved
+
+
+def test_a_stopped_load_counts_up_to_its_stop_and_memory_stays_bounded() -> None:
+    counted = UserSeconds(constant(2, 5000))
+    for second in range(1000):
+        counted.observe(ONE, second, 2)
+
+    assert counted.achieved_ns(999 * SECOND + SECOND // 2) == 1999 * SECOND
+    assert len(counted._live) <= SECONDS_OPEN + 1
+
+
+def test_iterations_are_those_of_the_newest_counters_of_each_stream() -> None:
+    counted = Iterations()
+    for stream, started in ((ONE, 5), (TWO, 7), (ONE, 9), (ONE, 6)):
+        counted.observe(stream, Counters(iterations_started=started, iterations_completed=started - 1))
+
+    assert (counted.started, counted.completed) == (16, 14)
+
+
+def test_a_second_is_saturated_once_however_many_engines_are_late() -> None:
+    saturation = Saturation()
+    saturation.observe(1, 100 * MILLISECOND, 0)
+    for second, lag, slip in ((2, 101, 0), (2, 300, 0), (3, 0, 101)):
+        saturation.observe(second, lag * MILLISECOND, slip * MILLISECOND)
+
+    assert saturation.seconds == 2

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+
+from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
+from loadstone_core.stats.recorder import Recorder
+from loadstone_core.stats.stream import Counters, StreamId, StreamState
+from loadstone_core.units import SECOND
+from loadstone_core.verdict.reasons import Cause, Reason
+from loadstone_runner.master.conclusion import End, conclude_run
+from loadstone_runner.master.judge import Judge
+from loadstone_runner.master.measurement import Measurement
+from loadstone_runner.master.report import report_of
+from loadstone_runner.master.roster import Departure, Roster
+from loadstone_runner.master.run import Broke, RunState, Stage
+from loadstone_runner.master.views import Times
+
+MILLISECOND = 1_000_000
+PLAN = RunPlan(
+    run=RunIdentity(uid="u/1", loadtest="t", namespace="n", number=1, epoch=1),
+    spec_digest="sha256:00",
+    workers=10,
+    engines_per_worker=1,
+    load=LoadProfile(Model.RATE, Profile((Segment(0, 2 * SECOND, 2, 2),), 2 * SECOND), None),
+    tolerance_ppm=10_000,
+    target=None,
+    percentiles=("50",),
+    thresholds=(),
+    startup_timeout_ns=SECOND,
+    graceful_stop_ns=SECOND,
+    script=ScriptRef(digest=None, directory="/", entrypoint="t.py"),
+)
+FINISHED = RunState(stage=Stage.FINISHED)
+
+
+def measured(iterations: int = 4, *, slips_ms: tuple[int, ...] = ()) -> Measurement:
+    measurement, recorder = Measurement(PLAN.load), Recorder()
+    for _ in range(iterations):
+        recorder.iteration(name="t", duration_ns=5, failed=False)
+    for slip in slips_ms:
+        recorder.slip(slip * MILLISECOND)
+    counters = Counters(iterations_started=iterations, iterations_completed=iterations)
+    stream = StreamId(0, 1, 0, 1)
+    state = StreamState(stream, 1, 0, full=True, series=recorder.whole(), counters=counters, final=True)
+    measurement.apply(state, since_start_ns=2 * SECOND)
+    measurement.merge.close(stream, counters, clean=True)
+    return measurement
+
+
+def ended(**changes: object) -> End:
+    end = End(
+        plan=PLAN,
+        state=FINISHED,
+        roster=Roster(run_uid="u/1", epoch=1, expected=10),
+        measurement=measured(),
+        judge=Judge(()),
+        outside={"setup": 1},
+        notes=(),
+        load_ns=2 * SECOND,
+        load_started_ns=10**18,
+    )
+    return replace(end, **changes)  # type: ignore[arg-type]
+
+
+def test_a_rate_is_achieved_by_what_was_started_and_late_ones_are_counted() -> None:
+    conclusion = conclude_run(ended(measurement=measured(slips_ms=(1, 9, 12, 50))))
+
+    assert conclusion.load == {
+        "model": "rate",
+        "planned": 4,
+        "achieved": 4,
+        "unit": "iterations",
+        "dropped": 0,
+        "late": 2,
+    }
+    assert conclusion.outcome.reason is Reason.PASSED
+
+
+def test_a_run_that_fell_short_is_inconclusive() -> None:
+    assert conclude_run(ended(measurement=measured(3))).outcome.reason is Reason.LOAD_NOT_REACHED
+
+
+def test_who_stopped_the_run_wins_over_what_broke() -> None:
+    state = replace(FINISHED, stop="Stopped", broke=(Broke("SetupFailed", "x"),))
+    outcome = conclude_run(ended(state=state)).outcome
+
+    assert (outcome.reason, outcome.exit_code) == (Reason.STOPPED, 130)
+    assert "SetupFailed: x" in outcome.findings
+
+
+def test_a_worker_out_of_memory_is_an_error_however_few_they_are() -> None:
+    roster = Roster(run_uid="u/1", epoch=1, expected=10)
+    roster.lose(3, 1, Departure("OOMKilled", "signal 9"))
+    outcome = conclude_run(ended(roster=roster)).outcome
+
+    assert outcome.reason is Reason.WORKER_OOM
+    assert "worker 3" in outcome.message
+
+
+def test_a_run_without_load_has_empty_results_and_its_reason() -> None:
+    state = replace(FINISHED, broke=(Broke("StartupTimeout", "waited for worker 3"),))
+    end = ended(state=state, measurement=Measurement(PLAN.load), load_ns=None, load_started_ns=0)
+    conclusion = conclude_run(end)
+
+    assert conclusion.outcome.reason is Reason.STARTUP_TIMEOUT
+    assert (conclusion.load["planned"], conclusion.load["achieved"]) == (4, 0)
+    assert conclusion.summary["elapsed"] == "0s"
+
+
+def test_notes_are_findings_and_the_view_carries_ready_made_json() -> None:
+    conclusion = conclude_run(ended(notes=(Cause(Reason.HANDLER_ERRORS, "teardown failed: x"),)))
+    view = conclusion.to_view(b"digest")
+
+    assert "HandlerErrors: teardown failed: x" in conclusion.outcome.findings
+    assert json.loads(view.results_json)["outside"] == {"setup": 1, "teardown": 0}
+    assert (json.loads(view.thresholds_json), view.report_sha256) == ([], b"digest")
+
+
+def test_the_report_says_which_run_it_was_and_who_was_lost() -> None:
+    roster = Roster(run_uid="u/1", epoch=1, expected=10)
+    roster.lose(1, 1, Departure("Evicted", "node pressure", 137))
+    end = ended(roster=roster)
+    document = json.loads(gzip.decompress(report_of(conclude_run(end), end, Times(finished_ns=10**18))))
+
+    assert (document["run"]["id"], document["run"]["finishedAt"]) == ("u/1", "2001-09-09T01:46:40.000000Z")
+    assert document["run"]["loadStartedAt"] is None
+    assert document["workers"][1] == {
+        "worker": 1,
+        "attempt": 1,
+        "pod": "",
+        "state": "lost",
+        "reason": "Evicted",
+        "message": "node pressure",
+        "exitCode": 137,
+    }
+    assert document["results"]["iterations"] == 4

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.stats.stream import Counters, StreamId, StreamState
+from loadstone_core.units import SECOND
+from loadstone_protocol.messages import Bye, EngineEnd
+from loadstone_runner.master.farewell import Farewells, departure_of
+from loadstone_runner.master.measurement import Measurement
+
+STREAM = StreamId(2, 1, 0, 1)
+END = EngineEnd(
+    stream=STREAM,
+    is_clean=True,
+    counters=Counters(started=1, completed=1),
+    exit_code=0,
+    signal=0,
+    tail="",
+    is_out_of_memory=False,
+    final_sequence=1,
+)
+FINAL = StreamState(STREAM, 1, 0, full=True, counters=Counters(started=1, completed=1), final=True)
+
+
+def farewells() -> tuple[Farewells, Measurement]:
+    load = LoadProfile(Model.USERS, Profile((Segment(0, SECOND, 1, 1),), SECOND), None)
+    measurement = Measurement(load)
+    return Farewells(measurement), measurement
+
+
+def test_a_worker_is_done_with_its_bye_and_its_last_state_in_any_order() -> None:
+    for is_bye_first in (True, False):
+        held, measurement = farewells()
+        if is_bye_first:
+            held.hear_bye(2, Bye((END,), ""))
+            assert held.take_complete(2) is None
+        measurement.apply(FINAL, since_start_ns=SECOND)
+        held.see(FINAL)
+        held.hear_bye(2, Bye((END,), ""))
+        assert held.take_complete(2) == frozenset({STREAM})
+        assert held.take_complete(2) is None
+        assert not measurement.merge.totals().unaccounted_at_least
+
+
+def test_a_stream_that_a_bye_does_not_name_is_lost() -> None:
+    held, measurement = farewells()
+    other = replace(FINAL, stream=replace(STREAM, start=2), final=False)
+    for each in (FINAL, other):
+        measurement.apply(each, since_start_ns=SECOND)
+        held.see(each)
+    held.hear_bye(2, Bye((END,), ""))
+
+    assert held.take_complete(2) == frozenset({STREAM, other.stream})
+    assert measurement.merge.totals().unaccounted_at_least
+
+
+def test_a_worker_lost_before_its_first_report_is_a_lower_bound_only_if_load_had_begun() -> None:
+    for has_begun in (True, False):
+        held, measurement = farewells()
+        held.lose(3, 1, has_begun=has_begun)
+        assert measurement.merge.totals().unaccounted_at_least == has_begun
+
+
+def test_why_an_engine_died_is_told_with_its_last_line() -> None:
+    held, _ = farewells()
+    assert held.end_engine(END) is None
+    killed = replace(END, is_clean=False, signal=9, tail="x\nout of luck\n", is_out_of_memory=True)
+    departure = held.end_engine(killed)
+
+    assert departure is not None
+    assert (departure.reason, departure.exit_code) == ("OOMKilled", 137)
+    assert departure.message == "engine 0 of worker 2 died with signal 9: out of luck"
+    assert departure_of(replace(killed, signal=0, exit_code=3, is_out_of_memory=False, tail="")).reason == "EngineDied"

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.stats.recorder import Recorder
+from loadstone_core.stats.stream import Counters, StreamId, StreamState
+from loadstone_core.units import SECOND
+from loadstone_protocol.messages import EngineEnd
+from loadstone_runner.master.measurement import Measurement
+
+STREAM = StreamId(0, 1, 0, 1)
+
+
+def users(count: int, seconds: int) -> LoadProfile:
+    return LoadProfile(Model.USERS, Profile((Segment(0, seconds * SECOND, count, count),), seconds * SECOND), None)
+
+
+def state(sequence: int, second: int, requests: int, *, final: bool = False) -> StreamState:
+    recorder = Recorder()
+    for _ in range(requests):
+        recorder.request(
+            method="GET",
+            name="/",
+            latency_ns=5_000_000,
+            service_ns=5_000_000,
+            failed=False,
+            unsent=False,
+            ambiguous=False,
+            interrupted=False,
+            sent=1,
+            received=1,
+        )
+    return StreamState(
+        stream=STREAM,
+        sequence=sequence,
+        second=second,
+        full=True,
+        series=recorder.whole(),
+        counters=Counters(
+            started=requests, completed=requests, iterations_started=requests, iterations_completed=requests
+        ),
+        users=2,
+        final=final,
+    )
+
+
+def end(sequence: int, *, is_clean: bool = True, counters: Counters | None = None) -> EngineEnd:
+    return EngineEnd(
+        stream=STREAM,
+        is_clean=is_clean,
+        counters=counters,
+        exit_code=0,
+        signal=0,
+        tail="",
+        is_out_of_memory=False,
+        final_sequence=sequence,
+    )
+
+
+def test_a_second_of_the_future_is_taken_for_the_present_and_nothing_is_lost() -> None:
+    measured = Measurement(users(2, 10))
+    measured.apply(state(1, 10**9, 4), since_start_ns=2 * SECOND)
+    rows = measured.close_seconds()
+
+    assert [(row.second, row.requests) for row in rows if row.requests] == [(2, 4)]
+    assert measured.merge.totals().requests == 4
+
+
+def test_an_end_is_complete_once_its_last_state_has_come() -> None:
+    measured = Measurement(users(2, 10))
+    measured.apply(state(1, 0, 4), since_start_ns=SECOND)
+    assert not measured.has_final(end(2))
+    measured.apply(state(2, 1, 6, final=True), since_start_ns=SECOND)
+    assert measured.has_final(end(2))
+    assert measured.has_final(end(9, is_clean=False))
+
+
+def test_what_counters_know_beyond_the_last_state_is_unaccounted() -> None:
+    measured = Measurement(users(2, 10))
+    measured.apply(state(1, 0, 4), since_start_ns=SECOND)
+    measured.end(end(1, is_clean=False, counters=Counters(started=9, completed=7, iterations_completed=8)))
+    totals = measured.merge.totals()
+
+    assert (totals.requests, totals.started, totals.unaccounted, totals.unaccounted_at_least) == (7, 9, 3, False)
+    assert measured.iterations.completed == 8
+
+
+def test_a_lost_stream_without_counters_is_a_lower_bound() -> None:
+    measured = Measurement(users(2, 10))
+    measured.apply(state(1, 0, 4), since_start_ns=SECOND)
+    measured.lose(STREAM)
+
+    assert measured.merge.totals().unaccounted_at_least
+
+
+def test_a_load_is_done_at_the_end_of_its_profile() -> None:
+    measured = Measurement(users(2, 10))
+    assert not measured.is_load_done(10 * SECOND - 1)
+    assert measured.is_load_done(10 * SECOND)
+
+
+def test_a_load_of_iterations_is_done_with_the_last_of_them() -> None:
+    measured = Measurement(LoadProfile(Model.ITERATIONS, Profile((Segment(0, 2**63 - 1, 5, 5),), None), 6))
+    measured.apply(state(1, 0, 5), since_start_ns=SECOND)
+    assert not measured.is_load_done(10**15)
+    measured.apply(state(2, 0, 6), since_start_ns=SECOND)
+    assert measured.is_load_done(0)
+    assert (measured.achieved(SECOND), measured.progress(None, since_start_ns=1, users=2).percent) == (6, 100)
+
+
+def test_a_rate_of_so_many_iterations_is_done_when_the_last_was_due() -> None:
+    rate = LoadProfile(Model.RATE, Profile((Segment(0, 60 * SECOND, 10, 10),), 60 * SECOND), 21)
+    measured = Measurement(rate)
+    assert not measured.is_load_done(2 * SECOND)
+    assert measured.is_load_done(2 * SECOND + 1)
+
+
+def test_each_model_has_its_own_achieved_load() -> None:
+    for model, achieved in ((Model.USERS, Fraction(2)), (Model.RATE, 4)):
+        measured = Measurement(replace(users(2, 10), model=model))
+        measured.apply(state(1, 0, 4), since_start_ns=SECOND)
+        assert measured.achieved(10 * SECOND) == achieved
+
+
+def test_progress_tells_the_last_closed_second_and_keeps_it() -> None:
+    measured = Measurement(users(2, 10))
+    measured.apply(state(1, 0, 4), since_start_ns=SECOND)
+    [row] = measured.close_seconds()
+    shown = measured.progress(row, since_start_ns=SECOND, users=2)
+
+    assert (shown.percent, shown.requests, shown.requests_per_second, shown.users) == (10, 4, 4, 2)
+    assert abs(shown.p95_ns - 5_000_000) < 50_000
+    assert measured.progress(None, since_start_ns=2 * SECOND, users=2).requests_per_second == 4
+    assert measured.progress(None, since_start_ns=-SECOND, users=0).elapsed_ns == 0

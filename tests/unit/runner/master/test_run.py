@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadstone_protocol.messages import RunOrder
+from loadstone_runner.master import run
+from loadstone_runner.master.run import (
+    Applied,
+    AskSetup,
+    AskTeardown,
+    Broke,
+    Conclude,
+    Configure,
+    LoadDone,
+    Overdue,
+    RunState,
+    ScriptImported,
+    SetupDone,
+    Stage,
+    StartReached,
+    StopAsked,
+    TeardownDone,
+    ThresholdBroke,
+    TooManyLost,
+    WorkersOver,
+    step,
+)
+
+GATHERING = RunState()
+SET_UP = RunState(is_set_up=True, order=RunOrder.READY)
+ARMED = replace(SET_UP, stage=Stage.ARMED, order=RunOrder.RUNNING)
+RUNNING = replace(ARMED, stage=Stage.RUNNING_LOAD)
+STOPPING = replace(ARMED, stage=Stage.STOPPING_LOAD, order=RunOrder.STOPPED)
+FINISHED = RunState(stage=Stage.FINISHED)
+BROKE = Broke("ScriptInvalid", "line 3")
+
+EVENTS: list[run.Event] = [
+    ScriptImported(),
+    SetupDone(),
+    Applied(),
+    StartReached(),
+    LoadDone(),
+    StopAsked("Stopped", is_immediate=False),
+    StopAsked("Killed", is_immediate=True),
+    ThresholdBroke("fast"),
+    BROKE,
+    TooManyLost(),
+    WorkersOver(),
+    TeardownDone(),
+    Overdue(),
+]
+
+
+def play(*events: run.Event, state: RunState = GATHERING) -> tuple[RunState, list[run.Effect]]:
+    effects: list[run.Effect] = []
+    for event in events:
+        state, more = step(state, event)
+        effects += more
+    return state, effects
+
+
+def test_a_run_goes_its_whole_way() -> None:
+    way = (ScriptImported(), SetupDone(), Applied(), StartReached(), LoadDone(), WorkersOver(), TeardownDone())
+    state, effects = play(*way)
+
+    assert state.stage is Stage.FINISHED
+    assert effects == [
+        AskSetup(),
+        Configure(RunOrder.READY),
+        Configure(RunOrder.RUNNING),
+        Configure(RunOrder.STOPPED, "the load is done"),
+        AskTeardown(),
+        Conclude(),
+    ]
+
+
+@given(st.lists(st.sampled_from(EVENTS), max_size=25))
+def test_a_run_never_goes_back_and_concludes_at_most_once(events: list[run.Event]) -> None:
+    order, state = list(Stage), GATHERING
+    effects: list[run.Effect] = []
+    for event in events:
+        before = state
+        state, more = step(state, event)
+        effects += more
+        assert order.index(state.stage) >= order.index(before.stage)
+
+    assert effects.count(Conclude()) == (state.stage is Stage.FINISHED)
+    assert effects.count(AskTeardown()) <= 1
+    orders = [each.order for each in effects if isinstance(each, Configure)]
+    assert orders == sorted(orders, key=list(RunOrder).index)
+
+
+@given(st.lists(st.sampled_from(EVENTS), max_size=25))
+def test_whatever_happened_a_stop_with_everything_over_finishes(events: list[run.Event]) -> None:
+    state, _ = play(*events, BROKE, WorkersOver(), TeardownDone(), Overdue())
+
+    assert state.stage is Stage.FINISHED
+
+
+def test_nothing_starts_before_setup_has_run() -> None:
+    assert play(Applied()) == (GATHERING, [])
+    assert play(ScriptImported(), state=SET_UP) == (SET_UP, [])
+    assert play(SetupDone(), state=SET_UP) == (SET_UP, [])
+
+
+@pytest.mark.parametrize("event", [BROKE, StopAsked("Stopped", is_immediate=False), TooManyLost()])
+def test_what_ends_a_run_before_its_setup_concludes_at_once(event: run.Event) -> None:
+    state, effects = play(event)
+
+    assert state.stage is Stage.FINISHED
+    assert [type(effect) for effect in effects] == [Configure, Conclude]
+
+
+def test_what_ends_a_run_after_its_setup_is_torn_down_first() -> None:
+    state, effects = play(BROKE, state=SET_UP)
+    assert state.stage is Stage.STOPPING_LOAD
+    assert effects == [Configure(RunOrder.STOPPED, "ScriptInvalid", is_immediate=True), AskTeardown()]
+
+    state, effects = play(WorkersOver(), TeardownDone(), state=state)
+    assert (state.stage, effects) == (Stage.FINISHED, [Conclude()])
+    assert state.broke == (BROKE,)
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (LoadDone(), "the load is done"),
+        (ThresholdBroke("fast"), "threshold fast"),
+        (TooManyLost(), "workers lost"),
+        (StopAsked("Suspended", is_immediate=False), "Suspended"),
+        (BROKE, "ScriptInvalid"),
+    ],
+)
+def test_a_running_load_is_stopped_with_time_to_drain(event: run.Event, words: str) -> None:
+    state, effects = play(event, state=RUNNING)
+
+    assert state.stage is Stage.STOPPING_LOAD
+    assert effects == [Configure(RunOrder.STOPPED, words, is_immediate=False)]
+
+
+def test_a_second_stop_is_news_only_if_it_is_immediate() -> None:
+    once = step(RUNNING, StopAsked("Stopped", is_immediate=False))[0]
+    assert step(once, StopAsked("Replaced", is_immediate=False)) == (once, ())
+
+    twice, effects = step(once, StopAsked("Killed", is_immediate=True))
+    assert effects == (Configure(RunOrder.STOPPED, "Killed", is_immediate=True),)
+    assert twice.stop == "Stopped"
+
+
+def test_workers_that_are_all_over_by_themselves_end_the_load() -> None:
+    for state in (ARMED, RUNNING):
+        ended, effects = step(state, WorkersOver())
+        assert ended.stage is Stage.STOPPING_LOAD
+        assert effects == (Configure(RunOrder.STOPPED, "the load is done"), AskTeardown())
+
+
+def test_time_that_is_over_asks_for_teardown_and_then_concludes() -> None:
+    state, effects = play(Overdue(), state=STOPPING)
+    assert (state.stage, effects) == (Stage.STOPPING_LOAD, [AskTeardown()])
+    state, effects = play(Overdue(), state=state)
+    assert (state.stage, effects) == (Stage.FINISHED, [Conclude()])
+
+
+def test_a_run_without_setup_has_no_teardown() -> None:
+    state, effects = play(BROKE, WorkersOver(), state=run.resumed(has_started=True))
+
+    assert state.stage is Stage.FINISHED
+    assert effects == [Configure(RunOrder.STOPPED, "ScriptInvalid"), Conclude()]
+    assert run.resumed(has_started=False) == GATHERING
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_finished_run_stays_as_it_is(event: run.Event) -> None:
+    assert step(FINISHED, event) == (FINISHED, ())
