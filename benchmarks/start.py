@@ -21,8 +21,8 @@ import yaml
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "tests" / "e2e")]
 
-from conftest import TARGET, Lab, kubectl
 from figures import Figure, publish, spread
+from lab import TARGET, Lab, kubectl
 
 NAMESPACE = "bench-start"
 SETTLE_SECONDS = 1.5
@@ -62,7 +62,7 @@ def one_run(lab: Lab, workers: int, number: int) -> dict[str, float]:
     document["spec"]["load"].pop("spawnRate")
     name = document["metadata"]["name"] = f"start-{workers}-{number}"
     text = yaml.safe_dump(document)
-    lab.target("/reset")
+    lab.reset_target()
     applied = time.time()
     kubectl("-n", lab.namespace, "apply", "-f", "-", stdin=text)
     seen: dict[str, float] = {}

@@ -19,7 +19,7 @@ def invalid_samples():
 @pytest.fixture(scope="module")
 def nowhere():
     """A namespace for objects that are refused, or never start."""
-    from conftest import Lab, kubectl
+    from lab import Lab, kubectl
 
     kubectl("create", "namespace", "e2e-refused", check=False)
     yield Lab("e2e-refused")
@@ -112,7 +112,7 @@ def test_an_image_that_cannot_be_pulled_is_named(lab) -> None:
 def test_unschedulable_workers_are_told_and_end_at_the_startup_timeout(lab) -> None:
     document = lab.manifest("pass", startupTimeout="20s", workers__template={"resources": {"requests": {"cpu": "100"}}})
     lab.apply(document)
-    from conftest import until
+    from lab import until
 
     until(
         "the status names the reason",

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import OPERATOR_NAMESPACE, kubectl, until
+from lab import OPERATOR_NAMESPACE, kubectl, until
 
 promise = pytest.mark.promise
 

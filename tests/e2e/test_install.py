@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import OPERATOR_NAMESPACE, kubectl, until
+from lab import OPERATOR_NAMESPACE, kubectl, until
 
 promise = pytest.mark.promise
 CHART = Path(__file__).parents[2] / "helm" / "loadstone"

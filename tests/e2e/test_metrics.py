@@ -7,7 +7,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
-from conftest import until
+from lab import until
 
 promise = pytest.mark.promise
 

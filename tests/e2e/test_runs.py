@@ -38,8 +38,9 @@ def test_two_workers_pass_and_the_status_holds_what_the_target_counted(lab) -> N
     report = lab.json("configmap", status["report"])["binaryData"]
     (packed,) = report.values()
     document = json.loads(gzip.decompress(base64.b64decode(packed)))
-    assert document["totals"]["requests"] == status["results"]["requests"]
-    assert sum(row["requests"] for row in document["timeline"]) == status["results"]["requests"]
+    assert document["results"] == status["results"]
+    column = document["timeline"]["fields"].index("requests")
+    assert sum(row[column] for row in document["timeline"]["rows"]) == status["results"]["requests"]
 
 
 @promise("kubectl-columns")
@@ -131,7 +132,7 @@ def test_only_a_trigger_runs_a_finished_test_again(lab) -> None:
     lab.patch("pass", {"load": {"users": 10}})
     counted = lab.count()
     assert lab.status("pass")["run"]["number"] == 1
-    lab.target("/reset")
+    lab.reset_target()
 
     lab.patch("pass", {"trigger": "second"})
     lab.kubectl("wait", "loadtest/pass", "--for=jsonpath={.status.lastHandledTrigger}=second", "--timeout=20s")

@@ -106,8 +106,8 @@ class Engines:
         return len(self.current()) == self.expected and all(view.end is not None for view in self)
 
     def ends(self) -> tuple[EngineEnd, ...]:
-        """Return all ends that are known."""
-        return tuple(view.end for view in self if view.end is not None)
+        """Return all ends that are known, in the order of their streams."""
+        return tuple(sorted((view.end for view in self if view.end is not None), key=lambda end: end.stream))
 
     def hear(self, view: EngineView, status: EngineStatus) -> bool:
         """Take in what an engine says of itself; return whether the master should know at once."""

@@ -201,7 +201,7 @@ def test_an_invalid_template_ends_the_run_and_deletes_what_was_made() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "ends"), [(9.0, False), (10.0, True)])
-def test_an_image_that_cannot_be_pulled_ends_the_run_after_its_patience(seconds: float, ends: bool) -> None:
+def test_an_image_that_cannot_be_pulled_ends_the_run_after_its_patience(seconds: float, *, ends: bool) -> None:
     problem = PodProblem(Reason.IMAGE_PULL, "no such image", 10.0)
     pulling = replace(PROVISIONING, pods=(MASTER, replace(WORKERS[0], problem=problem, problem_seconds=seconds)))
     decision = decide(pulling)
@@ -353,7 +353,9 @@ def test_pods_of_an_older_run_leave_when_a_new_one_has_begun() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "deleted"), [(59.0, False), (60.0, True)])
-def test_pods_that_stay_behind_are_deleted_a_minute_after_everything_is_stored(seconds: float, deleted: bool) -> None:
+def test_pods_that_stay_behind_are_deleted_a_minute_after_everything_is_stored(
+    seconds: float, *, deleted: bool
+) -> None:
     master = MasterView(connected=True, stage=Stage.FINISHED, outcome=PASSED, stored=True)
     seen = replace(FINISHED, pods=(MASTER, *WORKERS), master=master, seconds_stored=seconds)
 
@@ -440,47 +442,49 @@ class World:
 
 
 STAGES = [Stage.GATHERING, Stage.ARMED, Stage.RUNNING, Stage.STOPPING]
-happenings = st.sampled_from(
-    [
-        "edit", "break", "repair", "trigger", "suspend", "resume", "stop", "stage", "outcome", "lose master",
-        "lose worker", "finish pods", "lose status of nothing", "restart operator",
-    ]
-)  # fmt: skip
 
 
 def happen(world: World, what: str, number: int) -> None:
-    test = world.test
-    wish = {"generation": test.generation + 1}
-    match what:
-        case "edit":
-            world.test = replace(test, **wish)
-        case "break":
-            world.spec, world.test = Rejected((Problem("spec", "is wrong"),)), replace(test, **wish)
-        case "repair":
-            world.spec, world.test = SPEC, replace(test, **wish)
-        case "trigger":
-            world.test = replace(test, trigger=f"t{number}", **wish)
-        case "suspend" | "resume":
-            world.test = replace(test, suspend=what == "suspend", **wish)
-        case "stop":
-            world.test = replace(test, stop_run=world.observe().run, **wish)
-        case "stage" | "outcome":
-            if any(pod.role == "master" and not pod.is_terminal for pod in world.pods.values()):
-                over = what == "outcome"
-                held = world.master.outcome if world.master else None
-                stage = Stage.FINISHED if over or held else STAGES[number % 4]
-                world.master = MasterView(
-                    connected=True, stage=stage, outcome=PASSED if over else held,
-                    stored=world.master.stored if world.master else False,
-                )  # fmt: skip
-        case "lose master":
-            world.pods = {name: pod for name, pod in world.pods.items() if pod.role != "master"}
-        case "lose worker":
-            world.pods.pop(next((name for name in world.pods if name.startswith("w-")), ""), None)
-        case "finish pods":
-            world.pods = {name: replace(pod, phase="Succeeded") for name, pod in world.pods.items()}
-        case "restart operator":
-            world.master, world.report, world.steered = None, ReportState.NONE, None
+    wish = wishes(world, number).get(what)
+    if wish is not None:
+        world.test = replace(world.test, generation=world.test.generation + 1, **wish)
+        world.spec = Rejected((Problem("spec", "is wrong"),)) if what == "break" else SPEC
+    elif what == "restart operator":
+        world.master, world.report, world.steered = None, ReportState.NONE, None
+    elif what in ("stage", "outcome"):
+        speak(world, STAGES[number % 4], is_over=what == "outcome")
+    else:
+        world.pods = FAULTS[what](world.pods)
+
+
+def wishes(world: World, number: int) -> dict[str, dict[str, object]]:
+    return {
+        "edit": {},
+        "break": {},
+        "trigger": {"trigger": f"t{number}"},
+        "suspend": {"suspend": True},
+        "resume": {"suspend": False},
+        "stop": {"stop_run": world.observe().run},
+    }
+
+
+FAULTS = {
+    "lose master": lambda pods: {name: pod for name, pod in pods.items() if pod.role != "master"},
+    "lose worker": lambda pods: {name: pod for name, pod in pods.items() if not name.startswith("w-1-0")},
+    "finish pods": lambda pods: {name: replace(pod, phase="Succeeded") for name, pod in pods.items()},
+}
+
+
+def speak(world: World, stage: Stage, *, is_over: bool) -> None:
+    """The master says where it is, if there is one; what it has concluded it does not take back."""
+    if not any(pod.role == "master" and not pod.is_terminal for pod in world.pods.values()):
+        return
+    held = world.master or MasterView(connected=True)
+    outcome = PASSED if is_over else held.outcome
+    world.master = replace(held, connected=True, stage=Stage.FINISHED if outcome else stage, outcome=outcome)
+
+
+happenings = st.sampled_from([*wishes(World(), 0), *FAULTS, "restart operator", "stage", "outcome"])
 
 
 @given(st.lists(happenings, max_size=25))

@@ -204,17 +204,21 @@ def test_a_config_map_gives_its_keys_or_the_chosen_ones() -> None:
     assert script_files(chosen, held) == {"a/b.py": b"pass"}
 
 
+KEYS = [{"key": "shop.py", "path": "shop.py"}]
+
+
 @pytest.mark.parametrize(
-    ("held", "words"),
+    ("source", "held", "words"),
     [
-        (None, ["scripts", "does not exist"]),
-        ({"data": {"other.py": ""}}, ["scripts", "no key shop.py", "other.py"]),
-        ({"data": {"shop.py": ""}}, ["scripts", "no file main.py"]),
+        ({"name": "scripts"}, None, ["scripts", "does not exist"]),
+        ({"name": "scripts", "items": KEYS}, {"data": {"other.py": ""}}, ["scripts", "no key shop.py", "other.py"]),
+        ({"name": "scripts"}, {"data": {"other.py": ""}}, ["scripts", "no file shop.py", "other.py"]),
     ],
 )
-def test_what_is_missing_of_a_config_map_is_named(held: dict[str, Any] | None, words: list[str]) -> None:
-    items = [{"key": "shop.py", "path": "shop.py"}]
-    loadtest = admit(document(source={"configMap": {"name": "scripts", "items": items}, "entrypoint": "main.py"}))
+def test_what_is_missing_of_a_config_map_is_named(
+    source: dict[str, Any], held: dict[str, Any] | None, words: list[str]
+) -> None:
+    loadtest = admit(document(source={"configMap": source, "entrypoint": "shop.py"}))
 
     with pytest.raises(SourceMissing) as missing:
         script_files(loadtest, held)

@@ -115,3 +115,15 @@ def test_a_traceback_is_logged_once_a_kind_and_counted_every_time(caplog) -> Non
 
     assert [record.exc_info[0] for record in caplog.records] == [KeyError]
     assert {(each.message, each.count) for each in made.recorder.errors()} == {("KeyError: 0", 3), ("KeyError: 1", 2)}
+
+
+def test_an_exception_without_a_text_of_its_own_is_counted_all_the_same() -> None:
+    class UnspeakableError(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    made = instruments()
+
+    made.exception(UnspeakableError(), "Visitor.one")
+
+    assert [(each.kind, each.name, each.count) for each in made.recorder.errors()] == [("exception", "Visitor.one", 1)]

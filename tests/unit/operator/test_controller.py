@@ -1,0 +1,478 @@
+# ruff: noqa: ARG002 (ends of ports take what the ports say)
+"""The shell joins what the pure rooms decide: driven here by hand, with the ports' ends in memory."""
+
+import asyncio
+import itertools
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from loadstone_core.clock import ManualClock
+from loadstone_core.verdict.outcome import Reason, Verdict
+from loadstone_operator import naming
+from loadstone_operator.acting import Actor
+from loadstone_operator.capacity import Ledger, Limits
+from loadstone_operator.cluster.store import Store
+from loadstone_operator.controller import Controller
+from loadstone_operator.looking import Looker
+from loadstone_operator.manifests.order import RunnerDefaults
+from loadstone_operator.manifests.pods import master_pod, worker_pod
+from loadstone_operator.observation import CreationProblem, MasterView, Outcome, Stage
+from loadstone_operator.ports import CreationFailed, Key, MasterRef, StatusConflict
+from loadstone_operator.telemetry.health import WatchProgress
+from loadstone_operator.telemetry.metrics import Metrics
+from loadstone_operator.wishes import Steer
+from loadstone_operator.workqueue import WorkQueue
+
+SECOND = 10**9
+
+
+class MemoryCluster:
+    """The cluster's end of the port: objects in dicts, with resource versions."""
+
+    def __init__(self) -> None:
+        self.versions = itertools.count(1)
+        self.tests: dict[Key, dict[str, Any]] = {}
+        self.pods: dict[str, dict[str, Any]] = {}
+        self.config_maps: dict[str, dict[str, Any]] = {}
+        self.reports: list[tuple[int, bytes]] = []
+        self.tales: list[str] = []
+        self.calls: list[str] = []
+        self.refusal: CreationProblem | None = None
+
+    def put(self, name: str, *, generation: int = 1, created: str = "1", **spec: Any) -> dict[str, Any]:
+        key = Key("shop", name)
+        held = self.tests.get(key, {"metadata": {}, "status": {}})
+        metadata = {
+            **held["metadata"],
+            "name": name,
+            "namespace": "shop",
+            "uid": f"uid-{name}",
+            "generation": generation,
+            "creationTimestamp": created,
+            "resourceVersion": str(next(self.versions)),
+        }
+        base = {
+            "source": {"inline": {"content": "pass"}},
+            "load": {"users": 4, "duration": "5s"},
+            "workers": {"replicas": 2},
+        }
+        self.tests[key] = {
+            "apiVersion": naming.API_VERSION,
+            "kind": naming.KIND,
+            "metadata": metadata,
+            "spec": {**base, **spec},
+            "status": held["status"],
+        }
+        return self.tests[key]
+
+    async def list_tests(self) -> list[dict[str, Any]]:
+        return list(self.tests.values())
+
+    async def list_pods(self) -> list[dict[str, Any]]:
+        return list(self.pods.values())
+
+    async def fetch_test(self, key: Key) -> dict[str, Any] | None:
+        return self.tests.get(key)
+
+    async def fetch_config_map(self, namespace: str, name: str) -> dict[str, Any] | None:
+        self.calls.append(f"get {name}")
+        return self.config_maps.get(name)
+
+    async def make_children(self, order: Any, workers: int) -> list[dict[str, Any]]:
+        self.calls.append(f"make {order.run} with {workers}")
+        if self.refusal:
+            raise CreationFailed(self.refusal, [])
+        made = [master_pod(order), *(worker_pod(order, index, attempt=1) for index in range(workers))]
+        for pod in made:
+            name = pod["metadata"]["name"]
+            pod["metadata"].update(uid=f"pod-{name}", resourceVersion=str(next(self.versions)))
+            self.pods.setdefault(name, pod)
+        return made
+
+    async def delete_pod(self, namespace: str, name: str, uid: str) -> None:
+        self.pods.pop(name, None)
+
+    async def save_report(self, test: Any, run: int, gzip_json: bytes) -> None:
+        self.reports.append((run, gzip_json))
+
+    async def write_status(self, body: dict[str, Any], status: Any) -> dict[str, Any]:
+        return self._write(body, f"status {status['phase']}", status=dict(status))
+
+    async def mark(self, body: dict[str, Any], value: str) -> dict[str, Any]:
+        marked = {**body["metadata"], "annotations": {naming.ANNOTATION_LAST_RUN: value}}
+        return self._write(body, "mark", metadata=marked)
+
+    async def tell(self, body: dict[str, Any], tale: Any) -> None:
+        self.tales.append(tale.reason)
+
+    def _write(self, body: dict[str, Any], call: str, **change: Any) -> dict[str, Any]:
+        key = Key("shop", body["metadata"]["name"])
+        held = self.tests.get(key)
+        if held is None or held["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
+            raise StatusConflict("changed")
+        self.calls.append(call)
+        written = {**held, **change}
+        written["metadata"] = {**written["metadata"], "resourceVersion": str(next(self.versions))}
+        self.tests[key] = written
+        return written
+
+
+class MemoryMasters:
+    """The masters' end of the port."""
+
+    def __init__(self) -> None:
+        self.followed: dict[str, MasterRef] = {}
+        self.views: dict[str, MasterView] = {}
+        self.wishes: dict[str, Steer] = {}
+
+    def follow(self, key: Key, ref: MasterRef) -> None:
+        self.followed[ref.uid] = ref
+
+    def forget(self, uid: str) -> None:
+        for held in (self.followed, self.views, self.wishes):
+            held.pop(uid, None)
+
+    def view(self, uid: str, run: int) -> MasterView | None:
+        return self.views.get(uid) if uid in self.followed and self.followed[uid].run == run else None
+
+    def steered(self, uid: str) -> Steer | None:
+        return self.wishes.get(uid)
+
+    async def steer(self, uid: str, wish: Steer) -> None:
+        self.wishes[uid] = wish
+
+    async def fetch_report(self, uid: str) -> bytes:
+        return b"report"
+
+    async def tell_stored(self, uid: str) -> None:
+        self.views[uid] = replace(self.views[uid], stored=True)
+
+
+class HeldLease:
+    is_held = True
+
+    async def wait_until_held(self) -> None:
+        return
+
+
+class Operator:
+    """The shell with its ends, and the steps that a test takes with it."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.clock = ManualClock(wall=1_700_000_000 * SECOND)
+        self.cluster, self.masters, self.store = MemoryCluster(), MemoryMasters(), Store()
+        self.queue = WorkQueue()
+        ledger = Ledger(limits or Limits())
+        self.controller = Controller(
+            cluster=self.cluster,
+            store=self.store,
+            looker=Looker(self.store, self.masters, ledger, self.clock),
+            actor=Actor(self.cluster, self.masters, self.store, runner=RunnerDefaults("r:1"), clock=self.clock),
+            ledger=ledger,
+            lease=HeldLease(),  # type: ignore[arg-type]  # the part of a Lease that the shell asks
+            metrics=Metrics(),
+            progress=WatchProgress(self.clock),
+            queue=self.queue,
+            clock=self.clock,
+        )
+
+    async def hear(self, body: dict[str, Any]) -> float | None:
+        self.controller.heard_test("MODIFIED", body)
+        return await self.look(body["metadata"]["name"])
+
+    async def look(self, name: str = "checkout") -> float | None:
+        for _ in range(10):
+            again = await self.controller.reconcile(Key("shop", name))
+            if again != 0.0:
+                return again
+        raise AssertionError("looks again for ever")
+
+    def pod(self, name: str, **status: Any) -> None:
+        body = self.cluster.pods[name]
+        body = {**body, "status": {**body.get("status", {}), **status}}
+        body["metadata"] = {**body["metadata"], "resourceVersion": str(next(self.cluster.versions))}
+        self.cluster.pods[name] = body
+        self.controller.heard_pod("MODIFIED", body)
+
+    def status(self, name: str = "checkout") -> dict[str, Any]:
+        status: dict[str, Any] = self.cluster.tests[Key("shop", name)]["status"]
+        return status
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(story)
+
+
+async def running(operator: Operator) -> None:
+    await operator.hear(operator.cluster.put("checkout"))
+    for name in list(operator.cluster.pods):
+        operator.pod(name, phase="Running", podIP="10.0.0.1")
+    await operator.look()
+    operator.masters.views["uid-checkout"] = MasterView(connected=True, stage=Stage.RUNNING)
+    await operator.look()
+
+
+PASSED = Outcome(Verdict.PASSED, Reason.PASSED, "held", 0, results={"requests": 1}, has_report=True)
+OVER = MasterView(connected=True, stage=Stage.FINISHED, outcome=PASSED)
+
+
+def test_the_pods_of_the_first_run_wait_for_no_read_and_no_write() -> None:
+    async def story() -> None:
+        operator = Operator()
+        await operator.hear(operator.cluster.put("checkout"))
+
+        assert operator.cluster.calls == ["make 1 with 2", "status Provisioning"]
+        assert operator.status()["run"]["cause"] == "Created"
+        assert set(operator.cluster.pods) == {"checkout-m-1-1", "checkout-w-1-0-1", "checkout-w-1-1-1"}
+
+    run(story())
+
+
+def test_looking_again_does_nothing_but_mark_the_run() -> None:
+    async def story() -> None:
+        operator = Operator()
+        await operator.hear(operator.cluster.put("checkout"))
+        await operator.look()
+        await operator.look()
+
+        assert operator.cluster.calls == ["make 1 with 2", "status Provisioning", "mark"]
+
+    run(story())
+
+
+def test_a_run_goes_from_apply_to_verdict_and_its_master_is_released() -> None:
+    async def story() -> None:
+        operator = Operator()
+        await running(operator)
+        assert operator.status()["phase"] == "Running"
+        operator.masters.views["uid-checkout"] = OVER
+        await operator.look()
+        assert (operator.status()["verdict"], operator.status()["report"]) == ("Passed", "checkout-report")
+        assert operator.cluster.reports == [(1, b"report")]
+        await operator.look()
+        assert operator.masters.views["uid-checkout"].stored
+        await asyncio.sleep(0)
+        assert operator.cluster.tales == ["RunStarted", "Passed"]
+
+    run(story())
+
+
+def test_a_restarted_operator_starts_nothing_and_follows_the_master() -> None:
+    async def story() -> None:
+        before, after = Operator(), Operator()
+        await running(before)
+        after.cluster = before.cluster
+        after.controller._cluster = after.controller._actor._cluster = before.cluster
+        before.cluster.calls.clear()
+        await after.controller.resync()
+        await after.look()
+
+        assert not [call for call in before.cluster.calls if call.startswith("make")]
+        assert after.masters.followed["uid-checkout"].address == "10.0.0.1:8650"
+        assert after.status()["phase"] == "Running"
+
+    run(story())
+
+
+def test_a_crash_between_pods_and_status_is_made_good() -> None:
+    async def story() -> None:
+        operator = Operator()
+        await operator.hear(operator.cluster.put("checkout"))
+        key = Key("shop", "checkout")
+        operator.cluster.tests[key] = {**operator.cluster.tests[key], "status": {}}
+        operator.cluster.put("checkout")
+        fresh = Operator()
+        fresh.cluster = operator.cluster
+        fresh.controller._cluster = fresh.controller._actor._cluster = operator.cluster
+        await fresh.controller.resync()
+        await fresh.look()
+
+        assert fresh.status()["run"]["number"] == 1
+        assert len(operator.cluster.pods) == 3
+
+    run(story())
+
+
+def test_a_trigger_writes_its_run_first_and_clears_the_old_pods() -> None:
+    async def story() -> None:
+        operator = Operator()
+        await running(operator)
+        operator.masters.views["uid-checkout"] = OVER
+        await operator.look()
+        operator.cluster.calls.clear()
+        await operator.hear(operator.cluster.put("checkout", generation=2, trigger="again"))
+        assert operator.cluster.calls == ["status Pending"]
+        assert operator.status()["lastHandledTrigger"] == "again"
+        assert operator.status()["finished"] is False
+        await operator.look()
+        await operator.look()
+
+        assert {name.split("-")[2] for name in operator.cluster.pods} == {"2"}
+        assert operator.status()["run"]["number"] == 2
+
+    run(story())
+
+
+def test_a_config_map_is_waited_for_and_then_missed() -> None:
+    async def story() -> None:
+        operator = Operator()
+        source = {"configMap": {"name": "scripts"}, "entrypoint": "shop.py"}
+        assert await operator.hear(operator.cluster.put("checkout", source=source)) == 1.0
+        assert operator.status()["reason"] == "SourceNotFound"
+        operator.clock.advance(6 * SECOND)
+        await operator.look()
+        operator.clock.advance(6 * SECOND)
+        await operator.look()
+
+        assert (operator.status()["verdict"], operator.status()["reason"]) == ("Error", "SourceNotFound")
+        assert "run" not in operator.status()
+        assert operator.cluster.pods == {}
+
+    run(story())
+
+
+def test_a_config_map_that_comes_a_moment_later_is_taken() -> None:
+    async def story() -> None:
+        operator = Operator()
+        source = {"configMap": {"name": "scripts"}, "entrypoint": "shop.py"}
+        await operator.hear(operator.cluster.put("checkout", source=source))
+        operator.cluster.config_maps["scripts"] = {"data": {"shop.py": "pass"}}
+        operator.clock.advance(2 * SECOND)
+        await operator.look()
+
+        assert operator.status()["phase"] == "Provisioning"
+
+    run(story())
+
+
+def test_a_refused_creation_is_told_and_tried_again_without_a_loop() -> None:
+    async def story() -> None:
+        operator = Operator()
+        operator.cluster.refusal = CreationProblem(Reason.QUOTA_EXCEEDED, "quota small", is_fatal=False)
+        assert await operator.hear(operator.cluster.put("checkout")) == 1.0
+        assert (operator.status()["phase"], operator.status()["reason"]) == ("Pending", "QuotaExceeded")
+        makes = len(operator.cluster.calls)
+        await operator.look()
+        operator.clock.advance(3 * SECOND)
+        operator.cluster.refusal = None
+        await operator.look()
+
+        assert operator.status()["phase"] == "Provisioning"
+        assert makes <= 4
+
+    run(story())
+
+
+def test_a_worker_that_ended_is_told_to_the_master_even_when_its_pod_is_gone() -> None:
+    async def story() -> None:
+        operator = Operator()
+        await running(operator)
+        terminated = {"state": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}}
+        operator.pod("checkout-w-1-1-1", phase="Failed", containerStatuses=[terminated])
+        operator.controller.heard_pod("DELETED", operator.cluster.pods.pop("checkout-w-1-1-1"))
+        await operator.look()
+
+        (end,) = operator.masters.wishes["uid-checkout"].ended
+        assert (end.worker, end.reason, end.exit_code) == (1, "OOMKilled", 137)
+
+    run(story())
+
+
+def test_an_engine_that_ended_is_not_told_before_its_agent_has_had_its_say() -> None:
+    async def story() -> None:
+        operator = Operator()
+        await running(operator)
+        terminated = {"state": {"terminated": {"reason": "Error", "exitCode": 143}}}
+        operator.pod("checkout-w-1-1-1", phase="Running", containerStatuses=[terminated])
+        await operator.look()
+
+        assert operator.masters.wishes == {}
+
+    run(story())
+
+
+def test_two_tests_at_once_never_exceed_the_limit_and_the_second_starts_when_the_first_has_left() -> None:
+    async def story() -> None:
+        operator = Operator(Limits(total_workers=3))
+        await running(operator)
+        await operator.hear(operator.cluster.put("second", created="2"))
+        assert operator.status("second")["phase"] == "Queued"
+        operator.masters.views["uid-checkout"] = OVER
+        await operator.look()
+        await operator.look("second")
+        assert operator.status("second")["phase"] == "Queued"
+        for name in list(operator.cluster.pods):
+            operator.pod(name, phase="Succeeded")
+        await operator.look()
+        assert await asyncio.wait_for(operator.queue.take(), 1) is not None
+        await operator.look("second")
+
+        assert operator.status("second")["phase"] == "Provisioning"
+
+    run(story())
+
+
+def test_figures_are_written_every_two_seconds_and_the_verdict_at_once() -> None:
+    async def story() -> None:
+        operator = Operator()
+        await running(operator)
+        operator.cluster.calls.clear()
+        view = operator.masters.views["uid-checkout"]
+        operator.masters.views["uid-checkout"] = replace(view, progress={"users": 4})
+        assert await operator.look() == pytest.approx(2.0)
+        assert operator.cluster.calls == []
+        operator.clock.advance(2 * SECOND)
+        await operator.look()
+        assert operator.status()["progress"] == {"users": 4}
+        operator.masters.views["uid-checkout"] = OVER
+        await operator.look()
+        assert operator.status()["finished"] is True
+
+    run(story())
+
+
+def test_a_status_that_was_decided_on_old_news_is_not_written() -> None:
+    async def story() -> None:
+        operator = Operator()
+        await running(operator)
+        operator.cluster.put("checkout", generation=2, load={"users": 9, "duration": "5s"})
+        operator.masters.views["uid-checkout"] = OVER
+        with pytest.raises(StatusConflict):
+            await operator.look()
+        assert operator.status().get("verdict") is None
+        await operator.controller._refresh(Key("shop", "checkout"))
+        await operator.look()
+        assert operator.status()["verdict"] == "Passed"
+
+    run(story())
+
+
+def test_pods_whose_loadtest_is_gone_are_deleted() -> None:
+    async def story() -> None:
+        operator = Operator()
+        await running(operator)
+        del operator.cluster.tests[Key("shop", "checkout")]
+        for pod in operator.cluster.pods.values():
+            pod["metadata"].pop("ownerReferences")
+        await operator.controller.resync()
+
+        assert operator.cluster.pods == {}
+        assert operator.store.all() == ()
+
+    run(story())
+
+
+def test_a_deleted_loadtest_is_forgotten_and_its_master_left() -> None:
+    async def story() -> None:
+        operator = Operator()
+        await running(operator)
+        body = operator.cluster.tests.pop(Key("shop", "checkout"))
+        operator.controller.heard_test("DELETED", body)
+        assert await operator.look() is None
+
+        assert operator.masters.followed == {}
+
+    run(story())
