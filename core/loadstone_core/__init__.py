@@ -3,3 +3,5 @@
 Nothing here may touch a clock, a socket, a thread, a file, an environment variable or a random number, and nothing
 outside the standard library may be imported.
 """
+
+__version__ = "0.1.0"

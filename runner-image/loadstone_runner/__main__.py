@@ -39,6 +39,8 @@ def _master(environment: Mapping[str, str]) -> int:
 def _agent(environment: Mapping[str, str]) -> int:
     told = settings.read_agent(environment)
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+    # gRPC prints a line of its own for every connection that its peer closes.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     import asyncio
 
     from loadstone_runner.agent.service import serve

@@ -10,7 +10,7 @@ promise = pytest.mark.promise
 
 
 def modules_after(statement: str) -> set[str]:
-    code = f"import sys, json; {statement}; print(json.dumps(sorted(sys.modules)))"
+    code = f"import sys, json\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout.splitlines()[-1]))
 
@@ -50,7 +50,7 @@ def test_the_help_of_the_command_loads_no_engine_and_no_client() -> None:
             {"grpc", "asyncio", "kopf", "kubernetes", "yaml", "prometheus_client", "rich", "click"},
         ),
         (
-            "loadstone_runner.launcher.__main__",
+            "loadstone_runner.launcher.service",
             {"grpc", "asyncio", "gevent", "google.protobuf", "loadstone_core", "ssl"},
         ),
         ("loadstone_runner.master.service", {"gevent", "kopf", "kubernetes", "yaml", "rich", "click"}),

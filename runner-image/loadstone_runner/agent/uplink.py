@@ -9,8 +9,9 @@ import asyncio
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from loadstone_core import __version__
 from loadstone_protocol.codec import WireError
 from loadstone_protocol.messages import Peer
 from loadstone_protocol.v1 import coordination_pb2
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from loadstone_runner.agent.relay import Relay
     from loadstone_runner.agent.session import Session
     from loadstone_runner.settings import AgentSettings
-
-VERSION: Final = "0.1.0"
 
 
 class Uplink:
@@ -84,7 +83,7 @@ class Uplink:
         self._pings_left = 0
         hello = messages.hello_message(
             self._peer,
-            version=VERSION,
+            version=__version__,
             script_digest=self._script_digest,
             engines=self._engines,
             applied=self._session.applied,

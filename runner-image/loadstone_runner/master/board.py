@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from loadstone_protocol.control import RunView
+    from loadstone_protocol.views import RunView
 
 PUSH_SECONDS: Final = 0.5
 

@@ -16,7 +16,7 @@ from loadstone_core.units import MILLISECOND, SECOND, format_duration, format_la
 from loadstone_core.verdict.ending import Ending
 from loadstone_core.verdict.outcome import conclude
 from loadstone_core.verdict.reasons import Cause, Reason
-from loadstone_protocol.control import OutcomeView
+from loadstone_protocol.views import OutcomeView
 
 if TYPE_CHECKING:
     from loadstone_core.plan.model import RunPlan

@@ -15,8 +15,8 @@ from loadstone_core.load.profile import Model
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.causes import MAX_LOST_PERCENT
 from loadstone_core.verdict.reasons import Cause, Reason
-from loadstone_protocol.control import RunView
 from loadstone_protocol.messages import RunOrder
+from loadstone_protocol.views import RunView
 from loadstone_runner.export.prometheus import RunFigures
 from loadstone_runner.master import run
 from loadstone_runner.master.board import Board
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from loadstone_core.plan.model import RunPlan
     from loadstone_core.stats.stream import StreamState
     from loadstone_core.stats.timeline import Row
-    from loadstone_protocol.control import OutcomeView
     from loadstone_protocol.messages import ScriptNews
+    from loadstone_protocol.views import OutcomeView
     from loadstone_runner.master.director import Director
     from loadstone_runner.master.store import Register, Store
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from loadstone_core.clock import Clock
     from loadstone_core.stats.stream import StreamState
     from loadstone_protocol.codec import WireError
-    from loadstone_protocol.control import RunView
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Steering
+    from loadstone_protocol.views import RunView
     from loadstone_runner.master.conductor import Conductor
     from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 

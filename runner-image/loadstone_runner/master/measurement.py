@@ -14,7 +14,7 @@ from loadstone_core.stats.merge import Merge
 from loadstone_core.stats.timeline import Timeline
 from loadstone_core.stats.totals import Totals
 from loadstone_core.units import SECOND
-from loadstone_protocol.control import ProgressView
+from loadstone_protocol.views import ProgressView
 from loadstone_runner.master.account import Iterations, Saturation, UserSeconds
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loadstone_protocol.control import TimesView, WorkerView
+from loadstone_protocol.views import TimesView, WorkerView
 from loadstone_runner.master.roster import WorkerState
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from loadstone_core.stats.stream import StreamState
-    from loadstone_protocol.control import RunView
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Refusal, Steering
+    from loadstone_protocol.views import RunView
 
 BAD_FRAMES_MAX: Final = 10
 HELLO_SECONDS: Final = 10.0

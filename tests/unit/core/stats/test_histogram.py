@@ -276,3 +276,10 @@ def test_memory_follows_the_spread_of_the_samples_not_their_number() -> None:
 
     # Seven octaves of 64 buckets each.
     assert len(histogram.buckets) <= 64 * 7
+
+
+def test_nothing_is_below_zero() -> None:
+    histogram = Histogram()
+    histogram.record(5)
+
+    assert histogram.below(-1) == 0
