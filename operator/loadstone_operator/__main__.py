@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -49,6 +50,8 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     configure(settings.log_level)
+    # What was imported stays for ever: the collector need not look at it again and again.
+    gc.freeze()
     try:
         asyncio.run(_serve(settings))
     except Exception:  # noqa: BLE001 (the last place that can say it)

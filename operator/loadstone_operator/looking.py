@@ -21,6 +21,7 @@ from loadstone_operator.memory import Memory
 from loadstone_operator.observation import (
     Accepted,
     Capacity,
+    LoadTestView,
     Observation,
     PodView,
     Rejected,
@@ -28,7 +29,6 @@ from loadstone_operator.observation import (
     SourceState,
     SourceView,
     SpecView,
-    LoadTestView,
 )
 from loadstone_operator.ports import MasterRef
 from loadstone_operator.status.held import read_held

@@ -40,7 +40,6 @@ class ReportState(StrEnum):
     """What became of a finished run's report; the value is the reason of the condition ResultsSaved."""
 
     NONE = "NoReport"
-    PENDING = "Pending"
     SAVED = "Saved"
     FAILED = "SaveFailed"
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from loadstone_operator.manifests.order import RunOrder
-    from loadstone_operator.observation import CreationProblem, MasterView, LoadTestView
+    from loadstone_operator.observation import CreationProblem, LoadTestView, MasterView
     from loadstone_operator.status.story import Tale
     from loadstone_operator.wishes import Steer
 

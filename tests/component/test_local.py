@@ -127,9 +127,9 @@ def processes_with(mark: str) -> list[str]:
 @promise("kill-bounds")
 def test_the_counts_hold_their_bounds_after_the_kill_of_an_engine(target, tmp_path) -> None:
     script = (
-        "import os, signal, time\nfrom loadstone import User, task\nBORN = time.monotonic()\n\n\nclass Visitor(User):\n"
-        "    @task\n    def front(self):\n        self.http.get('/')\n"
-        "        if time.monotonic() - BORN > 3:\n"
+        "import os, signal, time\nfrom loadstone import User, task\nSTARTED = []\n\n\nclass Visitor(User):\n"
+        "    @task\n    def front(self):\n        STARTED.append(time.monotonic())\n        self.http.get('/')\n"
+        "        if time.monotonic() - STARTED[0] > 3:\n"
         "            os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     _, status, _ = run_local(

@@ -73,7 +73,7 @@ def limited_operator():
         kubectl("-n", OPERATOR_NAMESPACE, "rollout", "status", "deployment/loadstone", "--timeout=60s")
 
     yield upgrade
-    upgrade({"limits.totalWorkers": "null", "limits.workersPerTest": "null", "limits.users": "null"})
+    upgrade({"limits.totalWorkers": "0", "limits.workersPerTest": "100", "limits.users": "0"})
 
 
 @promise("namespaced")

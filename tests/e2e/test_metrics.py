@@ -57,6 +57,7 @@ def prometheus(tmp_path, monkeypatch):
     yield query
     process.terminate()
     process.wait(timeout=20)
+    log.close()
 
 
 @promise("metrics-match")

@@ -23,7 +23,6 @@ _LOAD_PHASES: Final = frozenset({Phase.RUNNING, Phase.PAUSED, Phase.STOPPING})
 
 _RESULTS: Final = {
     ReportState.NONE: ("False", "No report of this run exists."),
-    ReportState.PENDING: ("False", "The report is being saved."),
     ReportState.SAVED: ("True", "The report is in the ConfigMap that status.report names."),
     ReportState.FAILED: ("False", "The report could not be saved; the operator tries again while the master lives."),
 }
@@ -70,8 +69,10 @@ def _all(status: Mapping[str, Any], spec: SpecView, report: ReportState) -> Iter
     yield Condition("Ready", "False" if waits else passed, reason, message)
     if not finished and not waits:
         yield Condition("Reconciling", "True", str(phase), message)
-    if (finished and verdict != Verdict.PASSED) or isinstance(spec, Rejected):
+    if finished and verdict != Verdict.PASSED:
         yield Condition("Stalled", "True", reason, message)
+    elif isinstance(spec, Rejected):
+        yield Condition("Stalled", "True", "SpecInvalid", _listed(spec))
     yield Condition("Finished", "True" if finished else "False", reason if finished else str(phase), message)
     yield Condition("Passed", passed, reason, message)
     yield _spec_valid(spec)
@@ -84,17 +85,21 @@ def _all(status: Mapping[str, Any], spec: SpecView, report: ReportState) -> Iter
 
 def _spec_valid(spec: SpecView) -> Condition:
     if isinstance(spec, Rejected):
-        return Condition("SpecValid", "False", "SpecInvalid", "; ".join(str(problem) for problem in spec.problems))
+        return Condition("SpecValid", "False", "SpecInvalid", _listed(spec))
     return Condition("SpecValid", "True", "Accepted", "The spec can be run.")
+
+
+def _listed(spec: Rejected) -> str:
+    return "; ".join(str(problem) for problem in spec.problems)
 
 
 def _stations(status: Mapping[str, Any], phase: Phase) -> Iterator[Condition]:
     run = status["run"]
-    ratio = (status.get("workers") or {}).get("ratio", "")
+    ratio = (status.get("workers") or {}).get("ratio", "0/0")
     if run.get("workersReadyAt"):
         yield Condition("WorkersReady", "True", "AllConnected", "All workers were connected and ready.")
     else:
-        yield Condition("WorkersReady", "False", "NotConnected", f"{ratio} workers are connected." if ratio else "")
+        yield Condition("WorkersReady", "False", "NotReady", f"{ratio} workers are connected; not all are ready.")
     if phase in _LOAD_PHASES and run.get("loadStartedAt") and not run.get("loadStoppedAt"):
         yield Condition("LoadRunning", "True", str(phase), "Load is being made.")
     elif run.get("loadStartedAt"):
