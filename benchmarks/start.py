@@ -71,7 +71,7 @@ def one_run(lab: Lab, workers: int, number: int) -> dict[str, float]:
     count: dict[str, Any] = lab.target("/count")
     status = lab.status(name)
     assert status["verdict"] == "Passed", json.dumps(status)
-    assert status["results"]["requests"] == count["requests"]
+    assert status["results"]["requests"] == count["requests"], (status["results"], count)
     first, last = count["first_ns"] / 1e9, count["last_ns"] / 1e9
     starts = sorted(client["first_ns"] / 1e9 for client in count["by_client"].values())
     ready = datetime.fromisoformat(status["run"]["workersReadyAt"]).timestamp()

@@ -84,10 +84,11 @@ class Target(asyncio.Protocol):
                     self.transport.abort()
                 return
             head = self.held[:end]
-            length = content_length(head)
-            if len(self.held) < end + 4 + length:
+            rest = self.held[end + 4 :]
+            length = chunked_length(rest) if is_chunked(head) else content_length(head)
+            if length is None or len(rest) < length:
                 return
-            self.held = self.held[end + 4 + length :]
+            self.held = rest[length:]
             self.answer(head)
 
     def answer(self, head: bytes) -> None:
@@ -148,6 +149,21 @@ class Target(asyncio.Protocol):
             return False
         self.count.errors_due -= 1
         return True
+
+
+def is_chunked(head: bytes) -> bool:
+    return b"\ntransfer-encoding: chunked" in head.lower()
+
+
+def chunked_length(body: bytes) -> int | None:
+    """Return how long a body in chunks is, without trailers; None while it is not whole."""
+    at = 0
+    while (end := body.find(b"\r\n", at)) >= 0:
+        size = int(body[at:end].partition(b";")[0] or b"0", 16)
+        at = end + 2 + size + 2
+        if size == 0:
+            return at
+    return None
 
 
 def content_length(head: bytes) -> int:

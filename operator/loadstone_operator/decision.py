@@ -10,6 +10,7 @@ from typing import Final
 
 from loadstone_core.lifecycle.phases import Phase
 from loadstone_core.verdict.outcome import EXIT_CODES, Reason, Verdict
+from loadstone_operator import naming
 from loadstone_operator.actions import (
     Action,
     Begin,
@@ -21,7 +22,7 @@ from loadstone_operator.actions import (
     TellStored,
     Wait,
 )
-from loadstone_operator.following import follow, mark_run, start, trigger_mark
+from loadstone_operator.following import follow, mark_run, start
 from loadstone_operator.observation import (
     Cause,
     Observation,
@@ -63,7 +64,9 @@ def wanted_cause(seen: Observation) -> Cause | None:
     if held.last_run == 0 and not held.finished:
         if test.last_run:
             return (
-                Cause.TRIGGER if test.trigger and trigger_mark(test.trigger) != test.last_run.split("/")[-1] else None
+                Cause.TRIGGER
+                if test.trigger and naming.trigger_mark(test.trigger) != test.last_run.split("/")[-1]
+                else None
             )
         return Cause.UNSUSPEND if held.phase is Phase.SUSPENDED else Cause.CREATED
     if is_new_trigger:

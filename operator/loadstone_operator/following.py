@@ -5,7 +5,6 @@ The rules are tried in order and the first that applies decides; what the load i
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +12,7 @@ from loadstone_core.lifecycle.machine import advance
 from loadstone_core.lifecycle.phases import Phase
 from loadstone_core.units import SECOND, format_duration
 from loadstone_core.verdict.outcome import EXIT_CODES, Reason, Verdict
+from loadstone_operator import naming
 from loadstone_operator.actions import (
     Action,
     Begin,
@@ -122,18 +122,8 @@ def wanted_stop(seen: Observation) -> str:
 def mark_run(seen: Observation) -> tuple[MarkRun, ...]:
     """Return the annotation that keeps a restored backup from running again, if it is not there yet."""
     held = seen.held
-    mark = last_run_mark(seen.test.uid, held.digest, held.trigger)
+    mark = naming.last_run_mark(seen.test.uid, held.digest, held.trigger)
     return (MarkRun(mark),) if held.run and held.digest and seen.test.last_run != mark else ()
-
-
-def last_run_mark(uid: str, digest: str, trigger: str | None) -> str:
-    """Return what the annotation says of the last run: `UID/digest of the spec/hash of the handled trigger`."""
-    return f"{uid}/{digest.removeprefix('sha256:')[:12]}/{trigger_mark(trigger)}"
-
-
-def trigger_mark(trigger: str | None) -> str:
-    """Return a short name of a trigger, whose own text may be long or hold slashes."""
-    return hashlib.sha256(trigger.encode()).hexdigest()[:8] if trigger is not None else "-"
 
 
 def _end_as_the_master_says(seen: Observation) -> Decision | None:

@@ -97,6 +97,16 @@ def worker_selector(uid: str, run: int) -> str:
     return f"{LABEL_UID}={uid},{LABEL_RUN}={run},{LABEL_ROLE}={ROLE_WORKER}"
 
 
+def last_run_mark(uid: str, digest: str, trigger: str | None) -> str:
+    """Return what the annotation says of the last run: `UID/digest of the spec/hash of the handled trigger`."""
+    return f"{uid}/{digest.removeprefix('sha256:')[:12]}/{trigger_mark(trigger)}"
+
+
+def trigger_mark(trigger: str | None) -> str:
+    """Return a short name of a trigger, whose own text may be long or hold slashes."""
+    return hashlib.sha256(trigger.encode()).hexdigest()[:8] if trigger is not None else "-"
+
+
 def _fit(name: str) -> str:
     """Return the name, or its beginning with a hash of the whole when it is too long for a DNS label."""
     if len(name) <= _LONGEST:

@@ -41,6 +41,7 @@ class MemoryCluster:
         self.tales: list[str] = []
         self.calls: list[str] = []
         self.refusal: CreationProblem | None = None
+        self.written = asyncio.Event()
 
     def put(self, name: str, *, generation: int = 1, created: str = "1", **spec: Any) -> dict[str, Any]:
         key = Key("shop", name)
@@ -99,7 +100,9 @@ class MemoryCluster:
         self.reports.append((run, gzip_json))
 
     async def write_status(self, body: dict[str, Any], status: Any) -> dict[str, Any]:
-        return self._write(body, f"status {status['phase']}", status=dict(status))
+        written = self._write(body, f"status {status['phase']}", status=dict(status))
+        self.written.set()
+        return written
 
     async def mark(self, body: dict[str, Any], value: str) -> dict[str, Any]:
         marked = {**body["metadata"], "annotations": {naming.ANNOTATION_LAST_RUN: value}}
@@ -474,5 +477,29 @@ def test_a_deleted_loadtest_is_forgotten_and_its_master_left() -> None:
         assert await operator.look() is None
 
         assert operator.masters.followed == {}
+
+    run(story())
+
+
+def test_the_loop_looks_at_what_was_heard_and_tries_again_what_failed() -> None:
+    async def story() -> None:
+        operator = Operator()
+        whole = operator.cluster.make_children
+        failures = iter([RuntimeError("a fault of ours")])
+
+        async def fail_once(order: Any, workers: int) -> list[dict[str, Any]]:
+            for failure in failures:
+                raise failure
+            return await whole(order, workers)
+
+        operator.cluster.make_children = fail_once  # type: ignore[method-assign]
+        task = asyncio.create_task(operator.controller.run())
+        operator.controller.heard_test(None, operator.cluster.put("checkout"))
+        await asyncio.wait_for(operator.cluster.written.wait(), 20)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        assert operator.controller.is_primed
+        assert len(operator.cluster.pods) == 3
 
     run(story())

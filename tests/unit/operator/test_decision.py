@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadstone_core.errors import Problem
@@ -27,7 +27,7 @@ from loadstone_operator.actions import (
     Wait,
 )
 from loadstone_operator.decision import RESTORED, decide, wanted_cause
-from loadstone_operator.following import last_run_mark
+from loadstone_operator.naming import last_run_mark
 from loadstone_operator.observation import (
     Accepted,
     Capacity,
@@ -179,6 +179,25 @@ def test_a_missing_source_is_waited_for_and_then_refused() -> None:
     late = decide(replace(missing, source=SourceView(SourceState.MISSING, "no ConfigMap", 5.0)))
     assert isinstance(late.update, Refuse)
     assert late.update.outcome.reason == Reason.SOURCE_NOT_FOUND
+
+
+QUEUED = replace(NEW, held=replace(RUN, phase=Phase.QUEUED))
+
+
+def test_a_queued_test_waits_starts_or_is_refused_by_what_its_spec_and_the_limits_say_now() -> None:
+    assert decide(replace(QUEUED, capacity=Capacity(waiting="later"))).update == Progress(Phase.QUEUED, "", "later")
+    assert decide(QUEUED) == Decision(Progress(Phase.PROVISIONING), (CreateChildren(1, 1, 2),))
+    refused = decide(replace(QUEUED, capacity=Capacity(refused="too many")))
+    assert isinstance(refused.update, Refuse)
+    broken = decide(replace(QUEUED, spec=Rejected((Problem("spec", "is wrong"),))))
+    assert isinstance(broken.update, Refuse)
+    assert broken.update.outcome.reason == Reason.SPEC_INVALID
+
+
+def test_the_cluster_explains_a_late_start_that_the_master_noticed_first() -> None:
+    late = Outcome(Verdict.ERROR, Reason.STARTUP_TIMEOUT, "Worker 1 never came.", 1)
+    over = replace(PROVISIONING, creation=QUOTA, master=MasterView(connected=True, stage=Stage.FINISHED, outcome=late))
+    assert end_of(decide(over)).outcome.reason == Reason.QUOTA_EXCEEDED
 
 
 QUOTA = CreationProblem(Reason.QUOTA_EXCEEDED, "quota small is used up", is_fatal=False)
@@ -487,6 +506,7 @@ def speak(world: World, stage: Stage, *, is_over: bool) -> None:
 happenings = st.sampled_from([*wishes(World(), 0), *FAULTS, "restart operator", "stage", "outcome"])
 
 
+@settings(max_examples=60)
 @given(st.lists(happenings, max_size=25))
 def test_whatever_happens_a_decision_applied_leaves_nothing_to_decide(story: list[str]) -> None:
     world = World()
@@ -498,6 +518,7 @@ def test_whatever_happens_a_decision_applied_leaves_nothing_to_decide(story: lis
         assert world.settle() == 0
 
 
+@settings(max_examples=60)
 @given(st.lists(happenings, max_size=25))
 def test_whatever_happens_there_is_at_most_one_master_at_work_in_a_run(story: list[str]) -> None:
     world = World()
@@ -511,6 +532,7 @@ def test_whatever_happens_there_is_at_most_one_master_at_work_in_a_run(story: li
             assert [pod.run for pod in masters if pod.run == world.observe().run] in ([], [world.observe().run])
 
 
+@settings(max_examples=60)
 @given(st.lists(happenings, max_size=25))
 def test_whatever_happens_the_phase_of_a_run_never_goes_back(story: list[str]) -> None:
     world = World()
@@ -523,6 +545,7 @@ def test_whatever_happens_the_phase_of_a_run_never_goes_back(story: list[str]) -
         assert next_run > run or next_phase.order >= phase.order
 
 
+@settings(max_examples=60)
 @given(st.lists(happenings, max_size=25))
 def test_without_a_trigger_or_a_release_nothing_runs_twice(story: list[str]) -> None:
     world = World()

@@ -231,7 +231,9 @@ def test_the_history_is_bounded_newest_first() -> None:
     assert [past["run"] for past in status["history"]] == list(range(14, 4, -1))
 
 
-endpoint = st.fixed_dictionaries({"method": st.just("GET"), "name": st.text(max_size=200), "requests": st.integers()})
+endpoint = st.fixed_dictionaries(
+    {"method": st.just("GET"), "name": st.text(min_size=100, max_size=300), "requests": st.integers()}
+)
 large = st.fixed_dictionaries(
     {
         "message": st.text(max_size=9000),
@@ -251,6 +253,25 @@ def test_no_status_is_too_large_and_what_is_left_out_is_counted(status: dict[str
     kept, omitted = fitted["results"]["endpoints"], fitted["results"].get("endpointsOmitted", 0)
     assert len(kept) + omitted == 300
     assert fitted["results"]["endpoints"] == status["results"]["endpoints"][: len(kept)]
+
+
+def test_what_is_left_out_goes_in_a_fixed_order_and_findings_say_how_many() -> None:
+    row = {"name": "x" * 100}
+    status = {
+        "message": "m",
+        "findings": ["LoadNotReached: " + "f" * 900] * 60,
+        "results": {"endpoints": [row] * 30, "topErrors": [row] * 10},
+        "workers": {"problems": [row] * 10},
+        "history": [row] * 10,
+        "thresholds": [row] * 9,
+    }
+    fitted = fit(status)
+
+    assert size(fitted) <= LIMIT_BYTES
+    assert fitted["results"] == {"endpoints": [], "topErrors": [row] * 3, "endpointsOmitted": 30}
+    assert (len(fitted["workers"]["problems"]), len(fitted["history"]), len(fitted["thresholds"])) == (3, 3, 9)
+    *kept, said = fitted["findings"]
+    assert said == f"Omitted: {60 - len(kept)} more findings are in the report."
 
 
 def test_a_status_that_fits_is_left_as_it_is() -> None:
