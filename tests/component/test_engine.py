@@ -24,6 +24,7 @@ from loadstone_protocol.codec import LoadOrder, load_plan_to_message, stream_sta
 from loadstone_protocol.framing import Decoder, encode
 from loadstone_protocol.v1 import engine_pb2 as pb
 from loadstone_protocol.v1 import statistics_pb2
+from loadstone_runner.launcher.cgroup import processor_ns
 
 SECOND = 1_000_000_000
 SERVER = Path(__file__).resolve().parents[2] / "examples" / "target" / "server.py"
@@ -37,6 +38,19 @@ VISITOR = """
         def front_page(self):
             reply = self.http.get("/", name="front page")
             check("front page answers", reply.status == 200)
+"""
+
+
+# An engine that the processor leaves alone between its making and its first turn, as a CPU quota may.
+HELD_UP = """
+import os, sys, time
+from loadstone_runner.engine import host, process
+from loadstone_runner.settings import read_engine
+
+process.prepare()
+engine = host.Engine(read_engine(os.environ))
+time.sleep(0.3)
+sys.exit(engine.run())
 """
 
 
@@ -140,7 +154,7 @@ class Agent:
 class Engine:
     """One engine process and its agent."""
 
-    def __init__(self, script: str, role: str = "engine", target: str = "") -> None:
+    def __init__(self, script: str, role: str = "engine", target: str = "", command: tuple[str, ...] = ()) -> None:
         self.scratch = tempfile.TemporaryDirectory(prefix="ls-")
         self.folder = Path(self.scratch.name)
         (self.folder / "scripts").mkdir()
@@ -148,7 +162,7 @@ class Engine:
         self.agent = Agent(self.folder)
         self.log = (self.folder / "log").open("w+")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "loadstone_runner", role],
+            [sys.executable, *(command or ("-m", "loadstone_runner", role))],
             env={
                 **os.environ,
                 "LOADSTONE_SOCKET_DIR": str(self.folder),
@@ -544,6 +558,22 @@ def test_an_engine_without_a_script_still_ends_when_told_to(engines) -> None:
 
     assert engine.agent.final().counters.started == 0
     assert engine.process.wait(timeout=10) == 0
+
+
+def test_an_engine_that_is_held_up_at_its_start_becomes_ready_all_the_same(engines, target) -> None:
+    engine = engines(VISITOR, command=("-c", HELD_UP))
+
+    engine.arm(users(1, 1.0, target.url))
+
+
+def test_an_engine_that_waits_leaves_the_processor_to_others(engines, target) -> None:
+    engine = engines(VISITOR)
+    engine.arm(users(1, 1.0, target.url))
+
+    before = processor_ns(engine.process.pid)
+    time.sleep(1.0)
+
+    assert processor_ns(engine.process.pid) - before < SECOND // 5
 
 
 def test_a_broken_connection_is_no_order_to_die_and_the_whole_state_comes_again(engines, target) -> None:

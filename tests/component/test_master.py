@@ -623,6 +623,30 @@ def test_iterations_are_granted_exactly_once(tmp_path: Path) -> None:
     scenario(run())
 
 
+def test_iterations_that_were_granted_to_a_lost_worker_are_not_waited_for(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with master_of(plan_of(iterations(600), workers=6), tmp_path) as master:
+            await master.direct()
+            agents = [await master.join(worker) for worker in range(6)]
+            await asyncio.gather(*(agent.running() for agent in agents))
+            killed, *others = agents
+            killed.iterate(40)
+            end = killed.end(clean=False, signal=9)
+            await killed.control.write(coordination_pb2.AgentMessage(engine_end=end))
+            for agent in others:
+                agent.iterate(100)
+                await agent.send(agent.state(0))
+            await asyncio.gather(*(agent.stopped() for agent in others))
+            await asyncio.gather(killed.say_bye(end), *(agent.bye() for agent in others))
+            report, _ = await master.finish()
+            load = json.loads(report.outcome.load_json)
+            assert (load["planned"], load["achieved"]) == (600, 540)
+            assert (report.outcome.verdict, report.outcome.reason) == ("Inconclusive", "LoadNotReached")
+            assert "lost 1 of 6 workers" in report.outcome.message
+
+    scenario(run())
+
+
 def test_a_lost_worker_is_named_and_what_it_did_is_bounded_by_its_counters(tmp_path: Path) -> None:
     async def run() -> None:
         async with master_of(plan_of(users(2, 30), workers=2), tmp_path) as master:
@@ -730,6 +754,24 @@ def test_a_script_that_cannot_be_imported_ends_the_run_with_the_traceback(tmp_pa
             assert (report.outcome.verdict, report.outcome.reason) == ("Error", "ScriptInvalid")
             assert "SyntaxError" in report.outcome.message
             assert "users =" in report.outcome.message
+
+    scenario(run())
+
+
+def test_a_worker_that_ends_after_the_verdict_is_let_go_at_once(tmp_path: Path) -> None:
+    async def run() -> None:
+        problem = engine_pb2.ScriptReport(problem="no such module")
+        broken = coordination_pb2.EngineSummary(engine=0, start=1, script=problem, status=engine_pb2.EngineStatus())
+        async with master_of(plan_of(users(1, 1)), tmp_path) as master:
+            await master.direct()
+            late = await master.join(0)
+            await until(lambda: late.applied is not None)
+            await master.join(1, engines=[broken])
+            report = await master.outcome(master.follow())
+            assert report.outcome.reason == "ScriptInvalid"
+            await late.stopped()
+            await asyncio.wait_for(late.bye(), 2)
+            assert late.left_with is True
 
     scenario(run())
 

@@ -73,7 +73,7 @@ class Director:
         is_over = Event()
         gevent.signal_handler(signal.SIGTERM, is_over.set)
         gevent.spawn(self._link.run)
-        gevent.idle()
+        self._link.give_turn()
         seat.take(self._instruments)
         self._script, self._script_report = load_and_report(self._settings)
         self._is_loaded.set()

@@ -90,7 +90,7 @@ class Engine:
         gevent.signal_handler(signal.SIGTERM, self._terminate)
         self._spawn(self._link.run)
         # The agent hears of this process before user code may hold the loop for long.
-        gevent.idle()
+        self._link.give_turn()
         seat.take(self._instruments)
         self._script, self._script_report = load_and_report(self._settings)
         self._link.send(engine_pb2.EngineMessage(script=self._script_report))

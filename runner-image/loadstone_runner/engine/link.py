@@ -24,6 +24,7 @@ log = logging.getLogger("loadstone.engine")
 _FAST_RETRY_SECONDS: Final = 0.02
 _FAST_RETRIES_NS: Final = 1_000_000_000
 _SLOW_RETRY_SECONDS: Final = 0.2
+_TURN_SECONDS: Final = 0.001
 _QUEUE_MAX_BYTES: Final = 16 * 1024 * 1024
 _READ_BYTES: Final = 65_536
 
@@ -67,6 +68,13 @@ class AgentLink:
                 finally:
                     self._is_connected = False
                     writer.kill()
+
+    def give_turn(self) -> None:
+        """Let `run`, which was spawned, say its first words to an agent that is there.
+
+        Bounded by time: gevent.idle() would wait for ever in a loop that always has something to do.
+        """
+        gevent.sleep(_TURN_SECONDS)
 
     def _connect(self) -> socket.socket:
         begin = monotonic_ns()

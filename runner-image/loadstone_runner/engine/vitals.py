@@ -21,7 +21,7 @@ class LoopLag:
     def __init__(self) -> None:
         self._largest_ns = 0
         self._due_ns = monotonic_ns() + _EVERY_NS
-        self._timer = get_hub().loop.timer(_EVERY_SECONDS)
+        self._timer = get_hub().loop.timer(_EVERY_SECONDS, _EVERY_SECONDS)
         self._timer.start(self._look, update=True)
 
     def take_largest_ns(self) -> int:
@@ -34,8 +34,9 @@ class LoopLag:
         now = monotonic_ns()
         self._largest_ns = max(self._largest_ns, now - self._due_ns)
         self._due_ns = now + _EVERY_NS
-        self._timer.stop()
-        self._timer.start(self._look, update=True)
+        # From now on, as `_due_ns`. A timer that is only started anew keeps the moment that is past: it is always due,
+        # takes a whole processor, and leaves nothing to whoever waits until the loop is idle.
+        self._timer.again(self._look, update=True)
 
 
 def resident_bytes() -> int:

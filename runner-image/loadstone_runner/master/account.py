@@ -93,6 +93,10 @@ class Iterations:
         self.completed += ended - self._completed.get(stream, 0)
         self._started[stream], self._completed[stream] = begun, ended
 
+    def completed_by(self, worker: int) -> int:
+        """Return how many iterations the streams of a worker have completed."""
+        return sum(done for stream, done in self._completed.items() if stream.worker == worker)
+
 
 class Saturation:
     """The seconds of load in which an engine's loop lagged, or its schedule slipped, by more than 100 ms."""

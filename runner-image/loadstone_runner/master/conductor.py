@@ -125,6 +125,7 @@ class Conductor:
         self.commander.resume(register)
         self.times.load_started_ns = register.load_started_ns
         for state in finals:
+            self.farewells.see(state)
             self.measurement.apply(state, since_start_ns=self.commander.since_start_ns())
             self.measurement.merge.close(state.stream, state.counters, clean=True)
             self.roster.restore(state.stream.worker, state.stream.attempt)
@@ -196,8 +197,14 @@ class Conductor:
         """Look whether the load is done, or will be in `ahead_ns`."""
         if self.state.stage is Stage.RUNNING_LOAD:
             since_start_ns = self.commander.since_start_ns() + ahead_ns
-            if self.measurement.is_load_done(since_start_ns):
+            if self.measurement.is_load_done(since_start_ns, abandoned=self._abandoned()):
                 self.handle(run.LoadDone())
+
+    def _abandoned(self) -> int:
+        """Return how many iterations were granted to workers that are lost: what they did not do is never redone."""
+        lost = (member.worker for member in self.roster.lost())
+        iterations = self.measurement.iterations
+        return sum(max(0, self.grants.granted_to(worker) - iterations.completed_by(worker)) for worker in lost)
 
     def check_over(self) -> None:
         """Look whether nothing more will be heard of any worker."""

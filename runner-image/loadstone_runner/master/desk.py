@@ -95,8 +95,9 @@ class Desk:
         """Merge a state and acknowledge it. What comes after the verdict is not in it any more."""
         self._crew.attach_statistics(link)
         stream = state.stream
+        # A worker that ends after the verdict is let go like any other.
+        self._run.farewells.see(state)
         if self._run.state.stage is not Stage.FINISHED:
-            self._run.farewells.see(state)
             self._run.measurement.apply(state, since_start_ns=self._run.commander.since_start_ns())
         if state.final and state.full:
             self._run.keeper.hold(state)

@@ -20,16 +20,19 @@ TERMINATED = Departure("Terminated", "the worker was told to end before the load
 
 
 class Farewells:
-    """The streams of a run by worker, and the Byes that wait for a last state."""
+    """The streams of a run by worker, their last states, and the Byes that wait for one."""
 
     def __init__(self, measurement: Measurement) -> None:
         self._measurement = measurement
         self._streams: dict[int, set[StreamId]] = {}
+        self._finals: dict[StreamId, int] = {}
         self._byes: dict[int, Bye] = {}
 
     def see(self, state: StreamState) -> None:
-        """Remember whose stream has reported."""
+        """Remember whose stream has reported, and whether that was its last word, merged or not."""
         self._streams.setdefault(state.stream.worker, set()).add(state.stream)
+        if state.final:
+            self._finals[state.stream] = state.sequence
 
     def end_engine(self, end: EngineEnd) -> Departure | None:
         """Take in how an engine ended; return why its worker is lost, or None after a clean end."""
@@ -46,7 +49,7 @@ class Farewells:
     def take_complete(self, worker: int) -> frozenset[StreamId] | None:
         """Close all streams of a worker if its Bye and every last state have come; return them, else None."""
         bye = self._byes.get(worker)
-        if bye is None or not all(self._measurement.has_final(end) for end in bye.engines):
+        if bye is None or not all(map(self._has_final, bye.engines)):
             return None
         del self._byes[worker]
         for end in bye.engines:
@@ -65,6 +68,10 @@ class Farewells:
             streams.add(StreamId(worker, max(1, attempt), 0, 1))
         for stream in streams:
             self._measurement.lose(stream)
+
+    def _has_final(self, end: EngineEnd) -> bool:
+        """Say whether the last state of an engine that ended has arrived, as far as there is one."""
+        return not end.is_clean or self._finals.get(end.stream, 0) >= end.final_sequence
 
 
 def departure_of(end: EngineEnd) -> Departure:

@@ -37,6 +37,7 @@ class _Ledger:
     versions: list[int] = field(default_factory=list)
     first_range: int = 0
     last_block: int = 0
+    granted: int = 0
 
 
 class Grants:
@@ -60,6 +61,10 @@ class Grants:
     def granted(self) -> int:
         """Return how many iterations have been given out."""
         return self._next
+
+    def granted_to(self, worker: int) -> int:
+        """Return how many iterations a worker has been given so far, done or not."""
+        return self._ledgers[worker].granted
 
     def open(self) -> None:
         """Give every worker its first block."""
@@ -114,3 +119,4 @@ class Grants:
         ledger.ranges.append(given)
         ledger.versions.append(ledger.version)
         ledger.last_block = count
+        ledger.granted += len(given)

@@ -40,7 +40,6 @@ class Measurement:
         self.iterations = Iterations()
         self._load = load
         self._user_seconds = UserSeconds(load.profile)
-        self._finals: dict[StreamId, int] = {}
         self._progress = ProgressView()
         # A rate with a number of iterations is over when the last of them was due, started in time or not.
         last = load.iterations - 1 if load.model is Model.RATE and load.iterations else None
@@ -55,8 +54,6 @@ class Measurement:
         self.iterations.observe(state.stream, state.counters)
         if state.second >= 0:
             self._user_seconds.observe(state.stream, state.second, state.users, is_final=state.final)
-        if state.final:
-            self._finals[state.stream] = state.sequence
 
     def end(self, end: EngineEnd) -> None:
         """Close the stream of an engine that has ended."""
@@ -67,10 +64,6 @@ class Measurement:
     def lose(self, stream: StreamId) -> None:
         """Close a stream of which nothing more will be heard."""
         self.merge.close(stream, None)
-
-    def has_final(self, end: EngineEnd) -> bool:
-        """Say whether the last state of an engine that ended has arrived, as far as there is one."""
-        return not end.is_clean or self._finals.get(end.stream, 0) >= end.final_sequence
 
     def hear(self, beat: Heartbeat, *, since_start_ns: int) -> None:
         """Take in how late the engines of a worker were in the last second of load."""
@@ -118,14 +111,15 @@ class Measurement:
         )
         return self._progress
 
-    def is_load_done(self, since_start_ns: int) -> bool:
-        """Say whether the profile is over, or every iteration is done."""
+    def is_load_done(self, since_start_ns: int, *, abandoned: int = 0) -> bool:
+        """Say whether the profile is over, or every iteration is done but the `abandoned` ones, which nobody will do."""
         end_ns = self._load.profile.end_ns
         if end_ns is not None and since_start_ns >= end_ns:
             return True
         if self._last_due_ns is not None:
             return since_start_ns > self._last_due_ns
-        return self._load.model is Model.ITERATIONS and self.iterations.completed >= (self._load.iterations or 0)
+        done = self.iterations.completed + abandoned
+        return self._load.model is Model.ITERATIONS and done >= (self._load.iterations or 0)
 
     def achieved(self, until_ns: int) -> Fraction | int:
         """Return what was achieved up to a moment, in the unit of `LoadProfile.planned`."""

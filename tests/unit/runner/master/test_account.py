@@ -95,6 +95,11 @@ def test_iterations_are_those_of_the_newest_counters_of_each_stream() -> None:
         counted.observe(stream, Counters(iterations_started=started, iterations_completed=started - 1))
 
     assert (counted.started, counted.completed) == (16, 14)
+    assert {worker: counted.completed_by(worker) for worker in (ONE.worker, TWO.worker, 9)} == {
+        ONE.worker: 8,
+        TWO.worker: 6,
+        9: 0,
+    }
 
 
 def test_a_second_is_saturated_once_however_many_engines_are_late() -> None:

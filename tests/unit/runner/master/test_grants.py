@@ -41,6 +41,9 @@ def test_every_iteration_is_given_to_exactly_one_worker(
     given_out = sorted(each for agent in agents for part in agent.ranges.values() for each in part)
     assert given_out == list(range(grants.granted()))
     assert grants.granted() + grants.left == total
+    assert [grants.granted_to(number) for number in range(workers)] == [
+        sum(map(len, agent.ranges.values())) for agent in agents
+    ]
 
 
 @given(total=st.integers(1, 5_000), workers=st.integers(1, 8))

@@ -68,15 +68,6 @@ def test_a_second_of_the_future_is_taken_for_the_present_and_nothing_is_lost() -
     assert measured.merge.totals().requests == 4
 
 
-def test_an_end_is_complete_once_its_last_state_has_come() -> None:
-    measured = Measurement(users(2, 10))
-    measured.apply(state(1, 0, 4), since_start_ns=SECOND)
-    assert not measured.has_final(end(2))
-    measured.apply(state(2, 1, 6, final=True), since_start_ns=SECOND)
-    assert measured.has_final(end(2))
-    assert measured.has_final(end(9, is_clean=False))
-
-
 def test_what_counters_know_beyond_the_last_state_is_unaccounted() -> None:
     measured = Measurement(users(2, 10))
     measured.apply(state(1, 0, 4), since_start_ns=SECOND)
@@ -105,6 +96,7 @@ def test_a_load_of_iterations_is_done_with_the_last_of_them() -> None:
     measured = Measurement(LoadProfile(Model.ITERATIONS, Profile((Segment(0, 2**63 - 1, 5, 5),), None), 6))
     measured.apply(state(1, 0, 5), since_start_ns=SECOND)
     assert not measured.is_load_done(10**15)
+    assert measured.is_load_done(0, abandoned=1)
     measured.apply(state(2, 0, 6), since_start_ns=SECOND)
     assert measured.is_load_done(0)
     assert (measured.achieved(SECOND), measured.progress(None, since_start_ns=1, users=2).percent) == (6, 100)
