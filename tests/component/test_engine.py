@@ -560,6 +560,22 @@ def test_an_engine_without_a_script_still_ends_when_told_to(engines) -> None:
     assert engine.process.wait(timeout=10) == 0
 
 
+def test_a_configuration_that_is_older_than_the_one_applied_changes_nothing(engines, target) -> None:
+    engine = engines(f"import time\ntime.sleep(1.0)\n{textwrap.dedent(VISITOR)}")
+    load = users(1, 1.0, target.url)
+    engine.agent.wait(lambda each: each.HasField("hello"))
+    engine.agent.configure(revision=3, load=load, run_state=pb.READY_STATE)
+    engine.agent.wait(lambda each: each.status.applied_revision == 3)
+    engine.agent.configure(revision=7, load=load, run_state=pb.READY_STATE)
+    engine.agent.configure(revision=5, run_state=pb.STOPPED_STATE)
+    engine.agent.configure(revision=8, load=load, run_state=pb.READY_STATE)
+    status = engine.agent.wait(lambda each: each.status.applied_revision == 8).status
+
+    assert status.stage == Stage.READY
+    applied = [each.status.applied_revision for each in engine.agent.received if each.HasField("status")]
+    assert applied == sorted(applied)
+
+
 def test_an_engine_that_is_held_up_at_its_start_becomes_ready_all_the_same(engines, target) -> None:
     engine = engines(VISITOR, command=("-c", HELD_UP))
 

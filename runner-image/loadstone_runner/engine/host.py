@@ -130,8 +130,8 @@ class Engine:
 
     def _configure(self, config: engine_pb2.EngineConfig) -> None:
         """Apply a configuration that is newer than the one applied, once there is a script to apply it to."""
-        newest = self._applied if self._held is None else self._held.revision
-        if config.revision <= newest:
+        held = 0 if self._held is None else self._held.revision
+        if config.revision <= max(self._applied, held):
             return
         if self._script_report is None:
             self._held = config

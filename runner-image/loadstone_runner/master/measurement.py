@@ -112,7 +112,7 @@ class Measurement:
         return self._progress
 
     def is_load_done(self, since_start_ns: int, *, abandoned: int = 0) -> bool:
-        """Say whether the profile is over, or every iteration is done but the `abandoned` ones, which nobody will do."""
+        """Say whether the profile is over, or every iteration is done but `abandoned` ones that nobody will do."""
         end_ns = self._load.profile.end_ns
         if end_ns is not None and since_start_ns >= end_ns:
             return True

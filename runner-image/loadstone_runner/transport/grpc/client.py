@@ -255,6 +255,12 @@ async def _for_ever() -> None:
 
 
 async def _cancel(task: asyncio.Task[Any]) -> None:
+    """End a task; what it raised by itself comes out here.
+
+    Waiting for it by `wait` lets a cancellation of the caller through: awaiting the task and suppressing its
+    CancelledError would swallow that one too, and the caller would go on with a channel that is closed.
+    """
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait((task,))
+    if not task.cancelled():
+        task.result()
