@@ -52,6 +52,8 @@ def test_kubectl_get_shows_phase_verdict_users_rate_p95_and_errors(lab) -> None:
     assert header.split()[:9] == ["NAME", "PHASE", "VERDICT", "RUN", "WORKERS", "USERS", "RPS", "P95", "ERRORS"]
     cells = row.split()
     assert cells[:5] == ["pass", "Finished", "Passed", "1", "2/2"]
+    assert cells[5] == "20"
+    assert int(cells[6]) > 20
     assert cells[8] == "0%"
     assert "pass" in lab.kubectl("get", "loadtesting").stdout
 

@@ -88,9 +88,7 @@ class LocalRun:
                 newest = report
                 self.on_report(report)
                 if report.HasField("outcome"):
-                    gzip_json = await follower.fetch_report()
-                    await follower.stored(report.outcome.report_sha256)
-                    return LocalResult(outcome=report.outcome, report=report, report_gzip=gzip_json)
+                    return await _keep(follower, report)
             if processes.exit_code("master") is not None:
                 return _master_lost(self.plan, newest, processes.tail("master"))
             await asyncio.sleep(0.1)
@@ -205,6 +203,15 @@ class LocalRun:
             },
             log_file=folders.log_file(f"agent-{worker}"),
         )
+
+
+async def _keep(follower: Follower, report: pb.RunReport) -> LocalResult:
+    """Take the report over and let the master leave; a verdict without its report is a verdict all the same."""
+    gzip_json = b""
+    with contextlib.suppress(MasterUnreachable):
+        gzip_json = await follower.fetch_report()
+        await follower.stored(report.outcome.report_sha256)
+    return LocalResult(outcome=report.outcome, report=report, report_gzip=gzip_json)
 
 
 def _master_lost(plan: RunPlan, newest: pb.RunReport, tail: str) -> LocalResult:

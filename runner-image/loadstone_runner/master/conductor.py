@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from loadstone_core.stats.stream import StreamState
     from loadstone_core.stats.timeline import Row
     from loadstone_protocol.messages import ScriptNews
-    from loadstone_protocol.views import OutcomeView
+    from loadstone_protocol.views import OutcomeView, ProgressView
     from loadstone_runner.master.director import Director
     from loadstone_runner.master.store import Register, Store
 
@@ -345,8 +345,13 @@ class Conductor:
             unaccounted=totals.unaccounted,
         )
 
+    def _progress(self) -> ProgressView:
+        load_ns = self.commander.since_start_ns() if self._load_ns is None else self._load_ns
+        if self.outcome is not None:
+            return self.measurement.overall(load_ns)
+        return self.measurement.progress(self._newest_row, since_start_ns=load_ns, users=self.roster.users())
+
     def _view(self, sequence: int) -> RunView:
-        since_start_ns = self.commander.since_start_ns()
         is_over = self.outcome is not None
         return RunView(
             run_uid=self.run_uid,
@@ -354,11 +359,7 @@ class Conductor:
             sequence=sequence,
             stage=self.state.stage.value,
             workers=tuple(map(worker_view, self.roster.members)),
-            progress=self.measurement.progress(
-                self._newest_row,
-                since_start_ns=since_start_ns if self._load_ns is None else self._load_ns,
-                users=self.roster.users(),
-            ),
+            progress=self._progress(),
             thresholds_json=to_json(self.judge.to_status(is_over=is_over, load_started_ns=self.times.load_started_ns)),
             findings=self.findings,
             times=self.times.view(self.roster.start_skew_ns()),

@@ -111,6 +111,16 @@ class Measurement:
         )
         return self._progress
 
+    def overall(self, load_ns: int) -> ProgressView:
+        """Return the figures of the whole load in place of its last second's: the most users, and average rates."""
+        users = max((row.users for row in self.timeline.rows()), default=0)
+        last = self.progress(None, since_start_ns=load_ns, users=users)
+        return replace(
+            last,
+            requests_per_second=_per_second(last.requests, load_ns),
+            failures_per_second=_per_second(last.failures, load_ns),
+        )
+
     def is_load_done(self, since_start_ns: int, *, abandoned: int = 0) -> bool:
         """Say whether the profile is over, or every iteration is done but `abandoned` ones that nobody will do."""
         end_ns = self._load.profile.end_ns
@@ -140,3 +150,7 @@ class Measurement:
         if self._load.iterations:
             shares.append(self.iterations.completed * 100 // self._load.iterations)
         return min(100, max(shares, default=0))
+
+
+def _per_second(count: int, duration_ns: int) -> int:
+    return round(Fraction(count * SECOND, duration_ns)) if duration_ns > 0 else 0

@@ -126,3 +126,15 @@ def test_progress_tells_the_last_closed_second_and_keeps_it() -> None:
     assert abs(shown.p95_ns - 5_000_000) < 50_000
     assert measured.progress(None, since_start_ns=2 * SECOND, users=2).requests_per_second == 4
     assert measured.progress(None, since_start_ns=-SECOND, users=0).elapsed_ns == 0
+
+
+def test_the_overall_progress_tells_the_most_users_and_average_rates() -> None:
+    measured = Measurement(users(2, 10))
+    for number, count in ((1, 4), (2, 8)):
+        measured.apply(state(number, number - 1, count), since_start_ns=number * SECOND)
+    measured.close_seconds()
+    shown = measured.overall(2 * SECOND)
+
+    assert (shown.requests, shown.requests_per_second, shown.failures_per_second) == (8, 4, 0)
+    assert shown.users == max(row.users for row in measured.timeline.rows()) > 0
+    assert Measurement(users(2, 10)).overall(0).requests_per_second == 0
