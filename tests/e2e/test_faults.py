@@ -149,3 +149,25 @@ def children(lab) -> list[str]:
         "get", "pods,services,configmaps,secrets", "-l", "loadstone.dev/loadtest=pass", "-o", "json"
     ).stdout
     return [f"{item['kind']}/{item['metadata']['name']}" for item in json.loads(found)["items"]]
+
+
+@promise("operator-restart")
+def test_a_killed_operator_is_replaced_and_acts_again(lab) -> None:
+    pods = json.loads(kubectl("-n", OPERATOR_NAMESPACE, "get", "pods", "-o", "json").stdout)["items"]
+    before = [pod["metadata"]["name"] for pod in pods]
+    kubectl("-n", OPERATOR_NAMESPACE, "delete", "pod", *before, "--force", "--grace-period=0")
+    lab.apply(lab.manifest("pass", load__duration="2s"))
+    status = lab.wait_finished("pass")
+
+    assert status["verdict"] == "Passed", status
+    assert status["results"]["requests"] == lab.count()
+
+
+@promise("delete-cleans")
+def test_children_that_a_delete_has_orphaned_are_removed(lab) -> None:
+    start(lab, duration="5m")
+    lab.kubectl("delete", "loadtest", "pass", "--cascade=orphan")
+
+    until("no pod is left", lambda: lab.pods("pass") == [], seconds=120)
+    counted = lab.count()
+    assert quiet(lab), counted
