@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from lab import Lab, kubectl, until
 
 promise = pytest.mark.promise
 SAMPLES = Path(__file__).parents[1] / "contract" / "samples"
@@ -19,8 +20,6 @@ def invalid_samples():
 @pytest.fixture(scope="module")
 def nowhere():
     """A namespace for objects that are refused, or never start."""
-    from lab import Lab, kubectl
-
     kubectl("create", "namespace", "e2e-refused", check=False)
     yield Lab("e2e-refused")
     kubectl("delete", "namespace", "e2e-refused", "--wait=false")
@@ -112,8 +111,6 @@ def test_an_image_that_cannot_be_pulled_is_named(lab) -> None:
 def test_unschedulable_workers_are_told_and_end_at_the_startup_timeout(lab) -> None:
     document = lab.manifest("pass", startupTimeout="20s", workers__template={"resources": {"requests": {"cpu": "100"}}})
     lab.apply(document)
-    from lab import until
-
     until(
         "the status names the reason",
         lambda: any(p["reason"] == "Unschedulable" for p in lab.status("pass").get("workers", {}).get("problems", [])),

@@ -1,6 +1,7 @@
 """The chart: least rights, restricted pods, limits, and an install that sees one namespace only."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,6 @@ def test_a_test_above_the_limits_is_refused_in_its_status(lab, limited_operator)
 @pytest.fixture
 def limited_operator():
     """Let a test change the chart's values; put them back afterwards."""
-    import subprocess
 
     def upgrade(values: dict[str, str]) -> None:
         settings = [item for key, value in values.items() for item in ("--set", f"{key}={value}")]
@@ -78,8 +78,6 @@ def limited_operator():
 
 @promise("namespaced")
 def test_an_install_for_one_namespace_works_with_roles_only(lab) -> None:
-    import subprocess
-
     own = f"{lab.namespace}-operator"
     kubectl("create", "namespace", own)
     kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment/loadstone", "--replicas=0")

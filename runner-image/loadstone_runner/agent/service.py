@@ -21,7 +21,8 @@ from loadstone_runner.agent.mount import script_digest
 from loadstone_runner.agent.relay import Relay
 from loadstone_runner.agent.session import Session
 from loadstone_runner.agent.uplink import Uplink
-from loadstone_runner.export.agent_metrics import serve_metrics
+from loadstone_runner.export.agent_metrics import render
+from loadstone_runner.export.scraping import serve_metrics
 from loadstone_runner.transport.local.engines import serve_engines
 from loadstone_runner.transport.local.launcher import EventError, exit_of, serve_launcher
 
@@ -100,8 +101,11 @@ class Agent:
         engines = await serve_engines(sockets / "agent.sock", self._relay)
         launcher = await serve_launcher(sockets / "launcher.sock", self)
         metrics = None
-        if self._settings.metrics is not None:
-            metrics = await serve_metrics(self._settings.metrics, lambda: self._health.metrics(self._relay))
+        listen = self._settings.metrics
+        if listen is not None:
+            metrics = await serve_metrics(
+                listen.host, listen.port, lambda _accept: render(self._health.metrics(self._relay))
+            )
         self._uplink.connect(self._relay)
         try:
             await self._keep_time()
