@@ -30,6 +30,11 @@ def spread(name: str, values: Sequence[float], unit: str) -> list[Figure]:
     ]
 
 
+def ratio(name: str, ours: Sequence[float], theirs: Sequence[float]) -> Figure:
+    """Return the median of ours over the median of theirs, measured in turn in one run."""
+    return Figure(name, round(statistics.median(ours) / statistics.median(theirs), 3), "x", len(ours))
+
+
 def publish(benchmark: str, figures: Sequence[Figure], versions: dict[str, str] | None = None) -> None:
     """Print the figures and write them to results/BENCHMARK.json."""
     for figure in figures:

@@ -4,6 +4,8 @@
 `ready_to_first_request_10`: from the last worker being ready (status.run.workersReadyAt) to the first request.
 `start_skew_10`: between the first requests of the first and of the last worker, by client address.
 `end_to_verdict`: from the last request to `status.finished`.
+`bare_pods_N`: N pods like workers that do nothing but import and ask once; in turn with the runs, so that what the
+machine does beside hits both, and `apply_vs_bare_N` is what a run's start costs in pods' starts.
 All clocks are this machine's, so the target must run here too.
 """
 
@@ -21,7 +23,8 @@ import yaml
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "tests" / "e2e")]
 
-from figures import Figure, publish, spread
+from bare_pods import seconds_to_last_request
+from figures import Figure, publish, ratio, spread
 from lab import TARGET, Lab, kubectl
 
 NAMESPACE = "bench-start"
@@ -86,6 +89,16 @@ def one_run(lab: Lab, workers: int, number: int) -> dict[str, float]:
     }
 
 
+def in_turn(lab: Lab, workers: int, runs: int) -> tuple[list[dict[str, float]], list[float]]:
+    """Run tests and start bare pods in turn; return the times of both."""
+    times, bare = [], []
+    for number in range(1, runs + 1):
+        times.append(one_run(lab, workers, number))
+        bare.append(seconds_to_last_request(lab, workers, number))
+        time.sleep(SETTLE_SECONDS)
+    return times, bare
+
+
 def main() -> None:
     """Measure, print and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -97,8 +110,8 @@ def main() -> None:
         lab.apply(TARGET)
         lab.kubectl("wait", "pod/shop", "--for=condition=Ready", "--timeout=60s")
         one_run(lab, 2, 0)
-        two = [one_run(lab, 2, number) for number in range(1, runs + 1)]
-        ten = [one_run(lab, 10, number) for number in range(1, runs + 1)]
+        two, bare_two = in_turn(lab, 2, runs)
+        ten, bare_ten = in_turn(lab, 10, runs)
     finally:
         kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     figures: list[Figure] = [
@@ -108,6 +121,10 @@ def main() -> None:
         *spread("start_skew_2", [run["skew"] for run in two], "s"),
         *spread("start_skew_10", [run["skew"] for run in ten], "s"),
         *spread("end_to_verdict", [run["end"] for run in (*two, *ten)], "s"),
+        *spread("bare_pods_2", bare_two, "s"),
+        *spread("bare_pods_10", bare_ten, "s"),
+        ratio("apply_vs_bare_2", [run["apply"] for run in two], bare_two),
+        ratio("apply_vs_bare_10", [run["apply"] for run in ten], bare_ten),
     ]
     version = json.loads(kubectl("version", "-o", "json").stdout)["serverVersion"]["gitVersion"]
     publish("start", figures, {"kubernetes": version})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     role = _ROLES.get(arguments[0]) if len(arguments) == 1 else None
     if role is None:
         return _complain(f"usage: python -m loadstone_runner {'|'.join(_ROLES)}")
+    # Nothing that is imported is ever garbage; looking for some while it grows is a fifteenth of a start.
+    gc.disable()
     try:
         return role(environment)
     except settings.SettingsError as error:
@@ -33,6 +36,7 @@ def _master(environment: Mapping[str, str]) -> int:
 
     from loadstone_runner.master.service import serve
 
+    _collect_from_now_on()
     return asyncio.run(serve(told))
 
 
@@ -45,6 +49,7 @@ def _agent(environment: Mapping[str, str]) -> int:
 
     from loadstone_runner.agent.service import serve
 
+    _collect_from_now_on()
     return asyncio.run(serve(told))
 
 
@@ -52,6 +57,7 @@ def _launcher(environment: Mapping[str, str]) -> int:
     told = settings.read_launcher(environment)
     from loadstone_runner.launcher.service import serve
 
+    _collect_from_now_on()
     return serve(told)
 
 
@@ -59,6 +65,7 @@ def _engine(environment: Mapping[str, str]) -> int:
     told = settings.read_engine(environment)
     from loadstone_runner.engine.host import serve
 
+    _collect_from_now_on()
     return serve(told)
 
 
@@ -66,6 +73,7 @@ def _director(environment: Mapping[str, str]) -> int:
     told = settings.read_engine(environment)
     from loadstone_runner.engine.director import serve
 
+    _collect_from_now_on()
     return serve(told)
 
 
@@ -73,7 +81,14 @@ def _check(environment: Mapping[str, str]) -> int:
     told = settings.read_engine(environment)
     from loadstone_runner.engine.check import serve
 
+    _collect_from_now_on()
     return serve(told)
+
+
+def _collect_from_now_on() -> None:
+    """Let the collector work again, without what is there already."""
+    gc.freeze()
+    gc.enable()
 
 
 def _complain(sentence: str) -> int:

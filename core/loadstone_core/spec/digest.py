@@ -6,10 +6,10 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from loadstone_core.spec.shape import AnyNode, Listing, Node, Record
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from loadstone_core.spec.shape import AnyNode, Node
 
 # What steers a run without changing what it is.
 _STEERING: Final = frozenset({"suspend", "stopRun", "trigger"})
@@ -52,6 +52,8 @@ def _named(summed: Any) -> str:
 
 def _without_defaults(node: Node, value: Any) -> Any:
     """Return the value without fields that are empty or as by default."""
+    from loadstone_core.spec.shape import Listing, Record
+
     match cast("AnyNode", node):
         case Record(fields=fields):
             kept = {name: _without_defaults(fields[name], held) for name, held in value.items()}
