@@ -113,6 +113,21 @@ def test_version_2_finds_the_pids_of_a_node(version_2: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [1, 2])
+def test_the_pids_of_a_container_are_its_own_and_not_those_of_its_neighbours(tmp_path: Path, version: int) -> None:
+    tree = tmp_path / "pids" if version == 1 else tmp_path
+    pod = tree / "lab" / "node1" / "kubepods" / "burstable" / "pod7"
+    for number, container in enumerate(("aaa", "bbb", "pause"), start=41):
+        (pod / container).mkdir(parents=True)
+        (pod / container / "cgroup.procs").write_text(f"{number}\n")
+    if version == 2:
+        (tmp_path / "cgroup.controllers").write_text(ALL)
+
+    done = bash("cgroups", "cgroups_container_pids aaa bbb", CGROUPS=tmp_path, NAME="lab")
+
+    assert done.stdout.split() == ["41", "42"]
+
+
+@pytest.mark.parametrize("version", [1, 2])
 def test_removing_leaves_nothing_of_the_cluster_and_everything_else(tmp_path: Path, version: int) -> None:
     trees = [tmp_path / "pids", tmp_path / "cpu"] if version == 1 else [tmp_path]
     for tree in trees:

@@ -169,6 +169,20 @@ def test_engines_are_killed_two_seconds_after_the_lease_whatever_they_do(agent, 
         assert 2.4 <= took < 4.0
 
 
+def test_the_end_of_the_lease_is_written_down_for_engines_that_wake_first(agent, launch, tmp_path):
+    launcher = launch(f"import time; print(open({str(tmp_path / 'lease')!r}).read(), flush=True); time.sleep(60)")
+    agent.accept()
+    assert int(launcher.read_line()) == 0  # there is no lease yet, and the file is there before any engine
+
+    before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    agent.order(do="lease", seconds=40.0)
+    agent.wait_for("usage")
+    agent.wait_for("usage")
+    after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    assert before <= int((tmp_path / "lease").read_text()) - 40 * 10**9 <= after
+
+
 def test_a_renewed_lease_keeps_engines_alive(agent, launch):
     launcher = launch(SLEEPER)
     agent.accept()
@@ -314,11 +328,14 @@ def test_an_engine_that_cannot_be_started_is_an_end_with_a_reason(agent, tmp_pat
 def test_usage_grows_while_an_engine_works(agent, launch):
     launch("while True: pass")
     agent.accept()
-    first = agent.wait_for("usage")
-    second = agent.wait_for("usage")
+    first = newest = agent.wait_for("usage")
+    deadline = time.monotonic() + PATIENCE
+    # How long a tenth of a second of processor time takes is up to what else runs here.
+    while newest["cpu_ns"] - first["cpu_ns"] <= 100_000_000 and time.monotonic() < deadline:
+        newest = agent.wait_for("usage")
 
-    assert second["cpu_ns"] - first["cpu_ns"] > 100_000_000
-    assert second["memory_bytes"] > 1_000_000
+    assert newest["cpu_ns"] - first["cpu_ns"] > 100_000_000
+    assert newest["memory_bytes"] > 1_000_000
 
 
 def test_a_kill_by_the_kernel_for_want_of_memory_is_told_from_others(agent, launch, memory_cgroup):
