@@ -54,6 +54,10 @@ other-python: ## unit and component tests on Python 3.13, where it is installed
 e2e: .venv/dev.stamp ## on a real Kubernetes cluster
 	tests/e2e/run
 
+.PHONY: soak
+soak: .venv/dev.stamp ## what waits for minutes, on a cluster of two nodes
+	NODES=2 tests/e2e/run -m soak
+
 .PHONY: bench-start
 bench-start: .venv/dev.stamp ## from kubectl apply to the first request, and from the last one to the verdict
 	tests/e2e/run --bench

@@ -11,6 +11,18 @@ from lab import OPERATOR_NAMESPACE, TARGET, Lab, kubectl
 _NUMBERS = itertools.count(1)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: waits for minutes, so it runs only when asked for: -m soak")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what waits for minutes, unless marks were chosen."""
+    if not config.option.markexpr:
+        left_out = [item for item in items if "soak" in item.keywords]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cluster_is_up() -> None:
     kubectl("version")

@@ -58,6 +58,7 @@ class Relay:
         self._ledgers: dict[Stream, Ledger] = {}
         self._statuses: dict[Stream, engine_pb2.EngineStatus] = {}
         self._scripts: dict[Stream, engine_pb2.ScriptReport] = {}
+        self._untold: set[Stream] = set()  # whose status no heartbeat has had yet
 
     def on_hello(self, link: EngineLink) -> None:
         """Begin with an engine; one that is no engine of this worker is sent away."""
@@ -76,7 +77,7 @@ class Relay:
             case "state":
                 self._hold(link, message.state)
             case "status":
-                self._statuses[_stream(link)] = message.status
+                self._keep(_stream(link), message.status)
                 self._session.report(link.engine, link.start, messages.status_from_message(message.status))
             case "script":
                 self._scripts[_stream(link)] = message.script
@@ -110,6 +111,7 @@ class Relay:
         """Yield what a heartbeat says of each engine; of its script only until it is ready."""
         for stream in summary.engines:
             status = self._statuses.get(stream)
+            self._untold.discard(stream)
             is_loading = status is None or messages.status_from_message(status).stage is EngineStage.LOADING
             yield coordination_pb2.EngineSummary(
                 engine=stream[0],
@@ -145,6 +147,15 @@ class Relay:
     def largest_lag_ns(self) -> int:
         """Return the largest loop lag of the engines' last second."""
         return max((status.loop_lag_ns for status in self._statuses.values()), default=0)
+
+    def _keep(self, stream: Stream, status: engine_pb2.EngineStatus) -> None:
+        """Keep the newest status; how late the engine was is kept until a heartbeat has said it."""
+        if stream in self._untold:
+            untold = self._statuses[stream]
+            status.loop_lag_ns = max(status.loop_lag_ns, untold.loop_lag_ns)
+            status.schedule_slip_ns = max(status.schedule_slip_ns, untold.schedule_slip_ns)
+        self._statuses[stream] = status
+        self._untold.add(stream)
 
     def _hold(self, link: EngineLink, state: statistics_pb2.StreamState) -> None:
         # Who it is from is what the connection says, never what the engine writes.

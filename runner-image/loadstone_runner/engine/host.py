@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
-from time import monotonic_ns
+from time import CLOCK_BOOTTIME, clock_gettime_ns, monotonic_ns
 from typing import TYPE_CHECKING, Final
 
 import gevent
@@ -21,6 +21,7 @@ from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.counters import ITERATIONS_COMPLETED, CounterFile
 from loadstone_runner.engine.instruments import Instruments
 from loadstone_runner.engine.introduction import hello, load_and_report
+from loadstone_runner.engine.lease import is_over
 from loadstone_runner.engine.link import AgentLink
 from loadstone_runner.engine.load import LoadModel, make_model
 from loadstone_runner.engine.process import prepare
@@ -81,7 +82,7 @@ class Engine:
         self._final_sequence = 0
         self._exit_code = EXIT_ENDED
         self._is_over = Event()
-        self._lag = LoopLag()
+        self._lag = LoopLag(self._look_at_lease)
         self._slips: list[int] = []
         self._iterations_before = (monotonic_ns(), 0)
 
@@ -189,11 +190,16 @@ class Engine:
 
     # The end
 
-    def _terminate(self) -> None:
+    def _terminate(self, grace_ns: int = TERMINATION_GRACE_NS) -> None:
         """Obey SIGTERM: at once, with what is left of the grace, and at most ten seconds."""
         if self._stage in {Stage.LOADING, Stage.READY, Stage.RUNNING}:
             self._exit_code = EXIT_TERMINATED
-        self._stop(min(self._graceful_stop_ns, TERMINATION_GRACE_NS))
+        self._stop(min(self._graceful_stop_ns, grace_ns))
+
+    def _look_at_lease(self) -> None:
+        """Make no more load if the lease ran out while this process stood still: its launcher may wake later."""
+        if is_over(f"{self._settings.socket_dir}/lease", clock_gettime_ns(CLOCK_BOOTTIME)):
+            self._terminate(grace_ns=0)
 
     def _stop(self, grace_ns: int) -> None:
         """Begin no further iteration; running ones may take so long. Asked again, the earlier end counts."""

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_memory
+from loadstone_runner.launcher.lease import LeaseFile
 from loadstone_runner.launcher.processes import Engine, engine_command, start_engine
 from loadstone_runner.launcher.switch import SECOND_NS, Due, Switch
 from loadstone_runner.launcher.tee import Output
@@ -56,6 +57,7 @@ class Launcher:
         "_engines",
         "_exit_code",
         "_kills_seen",
+        "_lease",
         "_link",
         "_memory",
         "_outputs",
@@ -70,6 +72,7 @@ class Launcher:
     def __init__(self, settings: LauncherSettings) -> None:
         self._settings = settings
         self._switch = Switch()
+        self._lease = LeaseFile(f"{settings.socket_dir}/lease")
         self._engines: dict[int, Engine] = {}  # by process
         self._outputs = (Output(1), Output(2))
         self._memory = this_memory()
@@ -165,6 +168,8 @@ class Launcher:
         match order:
             case {"do": "lease", "seconds": float() | int() as seconds}:
                 self._switch.renew(now_ns, seconds=seconds)
+                if self._switch.lease_ns is not None:
+                    self._lease.write(self._switch.lease_ns)
             case {"do": "deadline", "seconds": float() | int() as seconds}:
                 self._switch.limit(now_ns, seconds=seconds)
             case {"do": "kill"}:

@@ -33,6 +33,11 @@ class Switch:
         self._kill_ns: int | None = None
         self._terminate = False
 
+    @property
+    def lease_ns(self) -> int | None:
+        """Until when the engines may live without another word; None while no lease runs."""
+        return self._lease_ns
+
     def renew(self, now_ns: int, *, seconds: float) -> None:
         """Let the engines live for `seconds` without another word; a lease that has run out is not renewed."""
         self._expire(now_ns)

@@ -23,6 +23,7 @@ SECONDS_OPEN: Final = 120
 class _LastSeen:
     second: int
     users: int
+    sequence: int
 
 
 class UserSeconds:
@@ -32,6 +33,8 @@ class UserSeconds:
     is taken: an engine is never blamed for ramping within a second. Seconds between two reports hold the smaller of
     both: the counts in between were lost, not the users. The last report of an engine says that it has none, and not
     since when: seconds before it hold what the one before said.
+
+    An engine numbers its reports, one a second. Seconds for which it has made none were no load: it stood still.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -41,12 +44,16 @@ class UserSeconds:
         self._settled = 0  # seconds before this are in _sum
         self._sum_ns = 0
 
-    def observe(self, stream: StreamId, second: int, users: int, *, is_final: bool = False) -> None:
+    def observe(self, stream: StreamId, second: int, users: int, *, sequence: int, is_final: bool = False) -> None:
         """Take in how many users of a stream were live at the end of a second; an older second changes nothing."""
-        last = self._seen.setdefault(stream, _LastSeen(-1, 0))
+        last = self._seen.setdefault(stream, _LastSeen(-1, 0, 0))
+        lost = max(0, sequence - last.sequence - 1)
+        last.sequence = max(last.sequence, sequence)
         if second <= last.second:
             return
-        for between in range(max(last.second + 1, self._settled), second):
+        # The last report closes the second that still runs, so one more may lie before it.
+        stood_still = max(0, second - last.second - 1 - lost - int(is_final))
+        for between in range(max(last.second + 1 + stood_still, self._settled), second):
             self._add(between, last.users if is_final else min(last.users, users))
         self._add(second, max(users, last.users if last.second == second - 1 else 0))
         last.second, last.users = second, users
@@ -110,6 +117,7 @@ class Saturation:
         return len(self._saturated)
 
     def observe(self, second: int, lag_ns: int, slip_ns: int) -> None:
-        """Take in the figures of one engine for a second of the load."""
-        if max(lag_ns, slip_ns) > SATURATED_LAG_NS:
-            self._saturated.add(second)
+        """Take in the figures of one engine for a second of the load; one that is late by seconds was late in each."""
+        late_ns = max(lag_ns, slip_ns)
+        if late_ns > SATURATED_LAG_NS:
+            self._saturated.update(range(max(0, second - late_ns // SECOND), second + 1))

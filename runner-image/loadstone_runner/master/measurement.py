@@ -53,7 +53,9 @@ class Measurement:
         self.merge.apply(state)
         self.iterations.observe(state.stream, state.counters)
         if state.second >= 0:
-            self._user_seconds.observe(state.stream, state.second, state.users, is_final=state.final)
+            self._user_seconds.observe(
+                state.stream, state.second, state.users, sequence=state.sequence, is_final=state.final
+            )
 
     def end(self, end: EngineEnd) -> None:
         """Close the stream of an engine that has ended."""

@@ -55,9 +55,18 @@ cgroups_evacuate_root() { # In a container the root of the tree is an ordinary c
 cgroups_write() { echo "$1" 2>/dev/null >"$2"; } # VALUE FILE
 
 cgroups_pids() { # N: every process in the containers of node N
-  local tree=$CGROUPS/pids
-  [ "$(cgroups_version)" = 1 ] || tree=$CGROUPS
-  find "$tree/$NAME/node$1" -name cgroup.procs -exec cat {} + 2>/dev/null || true
+  find "$(cgroups_tree)/$NAME/node$1" -name cgroup.procs -exec cat {} + 2>/dev/null || true
+}
+
+cgroups_container_pids() { # ID...: every process of these containers
+  local id
+  for id in "$@"; do
+    find "$(cgroups_tree)/$NAME" -path "*/$id/*" -name cgroup.procs -exec cat {} + 2>/dev/null || true
+  done
+}
+
+cgroups_tree() { # one in which every process of a pod is
+  if [ "$(cgroups_version)" = 1 ]; then echo "$CGROUPS/pids"; else echo "$CGROUPS"; fi
 }
 
 cgroups_remove() { # their processes have ended

@@ -7,11 +7,7 @@ control_plane_up() { # NODES
   identities "$1"
   start etcd etcd --data-dir "$RUN/etcd" --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
     --listen-peer-urls http://127.0.0.1:2380 --unsafe-no-fsync
-  start kube-apiserver kube-apiserver --etcd-servers=http://127.0.0.1:2379 --advertise-address="$API_IP" --secure-port=6443 \
-    --cert-dir="$RUN/pki/apiserver" --service-cluster-ip-range="$SERVICES" --authorization-mode=Node,RBAC --allow-privileged=true \
-    --service-account-issuer=https://kubernetes.default.svc --service-account-key-file="$RUN/pki/sa.pub" \
-    --service-account-signing-key-file="$RUN/pki/sa.key" --token-auth-file="$RUN/pki/tokens.csv" --kubelet-preferred-address-types=InternalIP
-  wait_for 60 kube-apiserver kubectl get --raw=/readyz
+  api_up
   # A node counts as lost after 20 s of silence (default: 50 s), so that the tests of lost nodes take less time.
   start kube-controller-manager kube-controller-manager --kubeconfig="$RUN/controllers.kubeconfig" --leader-elect=false \
     --bind-address=127.0.0.1 --service-account-private-key-file="$RUN/pki/sa.key" --root-ca-file="$RUN/pki/apiserver/apiserver.crt" \
@@ -19,6 +15,19 @@ control_plane_up() { # NODES
   start kube-scheduler kube-scheduler --kubeconfig="$RUN/scheduler.kubeconfig" --leader-elect=false --bind-address=127.0.0.1
   proxy
   dns
+}
+
+api_up() {
+  start kube-apiserver kube-apiserver --etcd-servers=http://127.0.0.1:2379 --advertise-address="$API_IP" --secure-port=6443 \
+    --cert-dir="$RUN/pki/apiserver" --service-cluster-ip-range="$SERVICES" --authorization-mode=Node,RBAC --allow-privileged=true \
+    --service-account-issuer=https://kubernetes.default.svc --service-account-key-file="$RUN/pki/sa.pub" \
+    --service-account-signing-key-file="$RUN/pki/sa.key" --token-auth-file="$RUN/pki/tokens.csv" --kubelet-preferred-address-types=InternalIP
+  wait_for 60 kube-apiserver kubectl get --raw=/readyz
+}
+
+api_restart() { # every watch is cut, and what the server remembered of tokens is forgotten
+  stop kube-apiserver
+  api_up
 }
 
 identities() { # NODES: a key for service accounts, and a token and a kubeconfig for each part

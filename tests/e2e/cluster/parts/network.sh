@@ -17,6 +17,15 @@ start() { # NAME CMD...: run in the background inside; its log and its pid are k
   echo $! >"$RUN/pids/$name"
 }
 
+stop() { # NAME: kill what `start` has started under this name, and see it gone
+  local pid
+  pid=$(started_pids | grep -Fx -f "$RUN/pids/$1") || die "$1 does not run"
+  kill -KILL "$pid"
+  wait_for 10 "the end of $1" has_ended "$pid"
+}
+
+has_ended() { ! started_pids | grep -Fxq "$1"; } # PID
+
 started_pids() { # of these, what still runs in the namespace: a pid from before a reboot may be anybody's by now
   cat "$RUN"/pids/* 2>/dev/null | grep -Fxf <(ip netns pids "$NAME" 2>/dev/null) || true
 }

@@ -11,8 +11,27 @@ node_up() { # N
   node_settings "$n" "$folder"
   start "containerd$n" containerd -c "$folder/containerd.toml"
   wait_for 20 "containerd on node $n" test -S "$folder/containerd.sock"
-  start "kubelet$n" kubelet --config="$folder/kubelet.yaml" --kubeconfig="$RUN/node$n.kubeconfig" \
-    --root-dir="$folder/kubelet" --hostname-override="node$n" --node-ip="$(node_ip "$n")" --cert-dir="$folder/pki" --v=2
+  kubelet_up "$n"
+}
+
+kubelet_up() { # N
+  local folder=$RUN/node$1
+  start "kubelet$1" kubelet --config="$folder/kubelet.yaml" --kubeconfig="$RUN/node$1.kubeconfig" \
+    --root-dir="$folder/kubelet" --hostname-override="node$1" --node-ip="$(node_ip "$1")" --cert-dir="$folder/pki" --v=2
+}
+
+kubelet_restart() { # N: its containers go on; tokens that it held for pods are asked for anew
+  stop "kubelet$1"
+  kubelet_up "$1"
+}
+
+pod_signal() { # SIGNAL NAMESPACE POD: to every process of its containers, but not to what holds its network open
+  local containers pids
+  containers=$(kubectl -n "$2" get pod "$3" -o jsonpath='{.status.initContainerStatuses[*].containerID} {.status.containerStatuses[*].containerID}')
+  # shellcheck disable=SC2086  # one word each
+  pids=$(cgroups_container_pids ${containers//containerd:\/\//})
+  [ -n "$pids" ] || die "pod $2/$3 has no process"
+  xargs kill "-$1" <<<"$pids"
 }
 
 node_pids() { # N: its kubelet, its containerd and every process of its containers

@@ -16,11 +16,16 @@ def constant(users: int, seconds: int) -> Profile:
     return Profile((Segment(0, seconds * SECOND, users, users),), seconds * SECOND)
 
 
+def see(counted: UserSeconds, stream: StreamId, second: int, users: int, *, sequence: int = 0, is_final: bool = False):
+    """Let a stream report as an engine does that never stood still: the state that closes second 0 is its first."""
+    counted.observe(stream, second, users, sequence=sequence or second + 1, is_final=is_final)
+
+
 def test_users_that_are_there_every_second_are_achieved_to_the_unit() -> None:
     counted = UserSeconds(constant(10, 300))
     for second in range(300):
-        counted.observe(ONE, second, 4)
-        counted.observe(TWO, second, 6 if second < 299 else 0)  # they leave within the last second
+        see(counted, ONE, second, 4)
+        see(counted, TWO, second, 6 if second < 299 else 0)  # they leave within the last second
 
     assert counted.achieved_ns(300 * SECOND) == 3000 * SECOND
 
@@ -29,7 +34,7 @@ def test_a_ramp_is_never_held_against_an_engine() -> None:
     ramp = Profile((Segment(0, 10 * SECOND, 0, 20), Segment(10 * SECOND, 10 * SECOND, 20, 0)), 20 * SECOND)
     counted = UserSeconds(ramp)
     for second in range(20):
-        counted.observe(ONE, second, ramp.value_at((second + 1) * SECOND))
+        see(counted, ONE, second, ramp.value_at((second + 1) * SECOND))
 
     assert counted.achieved_ns(20 * SECOND) == ramp.whole_integral(20 * SECOND)
 
@@ -37,7 +42,7 @@ def test_a_ramp_is_never_held_against_an_engine() -> None:
 def test_more_users_than_planned_achieve_no_more_than_planned() -> None:
     counted = UserSeconds(constant(5, 3))
     for second in range(3):
-        counted.observe(ONE, second, 50)
+        see(counted, ONE, second, 50)
 
     assert counted.achieved_ns(3 * SECOND) == 15 * SECOND
 
@@ -45,18 +50,18 @@ def test_more_users_than_planned_achieve_no_more_than_planned() -> None:
 def test_a_lost_worker_is_missing_from_its_last_word_on() -> None:
     counted = UserSeconds(constant(10, 20))
     for second in range(20):
-        counted.observe(ONE, second, 5)
+        see(counted, ONE, second, 5)
         if second < 8:
-            counted.observe(TWO, second, 5)
+            see(counted, TWO, second, 5)
 
     assert counted.achieved_ns(20 * SECOND) == (20 * 5 + 8 * 5) * SECOND
 
 
 def test_seconds_whose_report_was_lost_hold_the_smaller_of_both_ends() -> None:
     counted = UserSeconds(constant(10, 10))
-    counted.observe(ONE, 0, 10)
-    counted.observe(ONE, 5, 4)
-    counted.observe(ONE, 3, 10)  # late, and known better already
+    see(counted, ONE, 0, 10)
+    see(counted, ONE, 5, 4)
+    see(counted, ONE, 3, 10)  # late, and known better already
 
     assert counted.achieved_ns(10 * SECOND) == (10 + 4 * 4 + 4) * SECOND
 
@@ -64,17 +69,26 @@ def test_seconds_whose_report_was_lost_hold_the_smaller_of_both_ends() -> None:
 def test_the_last_report_of_an_engine_does_not_say_that_it_had_no_users_before() -> None:
     counted = UserSeconds(constant(10, 10))
     for second in range(9):
-        counted.observe(ONE, second, 10)
-    counted.observe(ONE, 10, 0, is_final=True)
+        see(counted, ONE, second, 10)
+    see(counted, ONE, 10, 0, sequence=10, is_final=True)
 
     assert counted.achieved_ns(10 * SECOND) == 100 * SECOND
+
+
+def test_seconds_for_which_an_engine_has_made_no_report_achieved_nothing() -> None:
+    counted = UserSeconds(constant(10, 60))
+    for second, sequence in ((0, 1), (1, 2), (22, 3), (22, 4), (24, 6), (60, 7)):
+        see(counted, ONE, second, 10, sequence=sequence, is_final=second == 60)
+
+    # 0 and 1, then it stood still; 22, 23 whose report was lost, 24; then it stood still but for the last second.
+    assert counted.achieved_ns(60 * SECOND) == (2 + 3 + 1) * 10 * SECOND
 
 
 @given(st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.integers(0, 300), st.integers(0, 9)), max_size=60))
 def test_the_achieved_load_is_never_above_the_planned_one(seen: list[tuple[StreamId, int, int]]) -> None:
     profile, counted, before = constant(5, 300), UserSeconds(constant(5, 300)), 0
     for stream, second, users in seen:
-        counted.observe(stream, second, users)
+        see(counted, stream, second, users)
         achieved = counted.achieved_ns(300 * SECOND)
         assert before <= achieved <= profile.whole_integral(300 * SECOND)
         before = achieved
@@ -83,7 +97,7 @@ def test_the_achieved_load_is_never_above_the_planned_one(seen: list[tuple[Strea
 def test_a_stopped_load_counts_up_to_its_stop_and_memory_stays_bounded() -> None:
     counted = UserSeconds(constant(2, 5000))
     for second in range(1000):
-        counted.observe(ONE, second, 2)
+        see(counted, ONE, second, 2)
 
     assert counted.achieved_ns(999 * SECOND + SECOND // 2) == 1999 * SECOND
     assert len(counted._live) <= SECONDS_OPEN + 1
@@ -109,3 +123,11 @@ def test_a_second_is_saturated_once_however_many_engines_are_late() -> None:
         saturation.observe(second, lag * MILLISECOND, slip * MILLISECOND)
 
     assert saturation.seconds == 2
+
+
+def test_an_engine_that_is_late_by_seconds_was_late_in_each_of_them() -> None:
+    saturation = Saturation()
+    saturation.observe(20, 8 * SECOND + 5, 0)
+    saturation.observe(1, 0, 60 * SECOND)
+
+    assert saturation.seconds == 9 + 2

@@ -1,0 +1,127 @@
+"""What happens to the operator itself: its token is refused, or another one takes its place. No load is touched."""
+
+import json
+import time
+
+import pytest
+from lab import OPERATOR_NAMESPACE, kubectl, until
+from machine import cluster, needs_own_cluster, number_of, operators
+
+promise = pytest.mark.promise
+
+LEASE = "loadstone"
+
+
+def lease() -> dict:
+    return json.loads(kubectl("-n", OPERATOR_NAMESPACE, "get", "lease", LEASE, "-o", "json").stdout)["spec"]
+
+
+def is_ready(pod: str) -> bool:
+    status = json.loads(kubectl("-n", OPERATOR_NAMESPACE, "get", "pod", pod, "-o", "json").stdout)["status"]
+    return {each["type"]: each["status"] for each in status["conditions"]}["Ready"] == "True"
+
+
+def is_untouched(status: dict) -> bool:
+    """Say whether a run went its way. How late its engines were is the machine's affair: each test keeps it busy."""
+    return status["reason"] in {"Passed", "GeneratorSaturated"} and status["run"]["number"] == 1
+
+
+def is_quiet(lab) -> bool:
+    before = lab.count()
+    time.sleep(2.0)
+    return lab.count() == before
+
+
+def renew_account() -> None:
+    """Delete the operator's ServiceAccount and make it again: no token of the old one is taken any more."""
+    (operator,) = operators()
+    name = operator["spec"]["serviceAccountName"]
+    account = json.loads(kubectl("-n", OPERATOR_NAMESPACE, "get", "serviceaccount", name, "-o", "json").stdout)
+    for field in ("uid", "resourceVersion", "creationTimestamp"):
+        del account["metadata"][field]
+    kubectl("-n", OPERATOR_NAMESPACE, "delete", "serviceaccount", name)
+    kubectl("create", "-f", "-", stdin=json.dumps(account))
+
+
+@pytest.mark.timeout(240)
+@promise("operator-restart", "exact-totals")
+def test_an_operator_whose_token_is_refused_goes_on_by_itself_once_it_has_a_fresh_one(lab) -> None:
+    needs_own_cluster()
+    (operator,) = operators()
+    name = operator["metadata"]["name"]
+    lab.apply(lab.manifest("pass", load__duration="12s"))
+    lab.wait_phase("pass", "Running")
+    pods = {pod["metadata"]["uid"] for pod in lab.pods("pass")}
+    renew_account()
+    cluster("api-restart")
+    until("the operator is not ready", lambda: not is_ready(name), seconds=40)
+    refused = kubectl("-n", OPERATOR_NAMESPACE, "logs", name, "--since=60s").stdout
+    # Its watches and its own client alike are refused for so long that a login which gives up would have given up.
+    until("load is over", lambda: is_quiet(lab), seconds=40)
+
+    assert "Unauthorized" in refused, refused
+    assert not lab.status("pass").get("finished")
+    cluster("kubelet-restart", number_of(operator["spec"]["nodeName"]))
+    fresh_at = time.monotonic()
+    status = lab.wait_finished("pass", seconds=90)
+    print(f"went on {time.monotonic() - fresh_at:.1f} s after the kubelet was started anew")
+
+    assert is_untouched(status), status
+    assert status["results"]["requests"] == lab.count()
+    assert {pod["metadata"]["uid"] for pod in lab.pods("pass")} == pods
+    until("the operator is ready", lambda: is_ready(name), seconds=30)
+    (now,) = operators()
+    assert now["metadata"]["uid"] == operator["metadata"]["uid"]
+    assert [each["restartCount"] for each in now["status"]["containerStatuses"]] == [
+        each["restartCount"] for each in operator["status"]["containerStatuses"]
+    ]
+    # Its watches are back, too: nothing but them tells of a new LoadTest so soon.
+    second = lab.manifest("iterations")
+    applied_at = time.monotonic()
+    lab.apply(second)
+    lab.wait_phase("iterations", "Provisioning", "Armed", "Running", "Stopping", "Finished", seconds=15)
+    print(f"handled a new LoadTest after {time.monotonic() - applied_at:.1f} s")
+
+
+@pytest.fixture
+def two_operators():
+    """Run a second operator, which waits for the first one's lease."""
+    needs_own_cluster()
+    kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment/loadstone", "--replicas=2")
+    yield
+    for pod in operators():
+        cluster("pod-signal", "CONT", OPERATOR_NAMESPACE, pod["metadata"]["name"])
+    kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment/loadstone", "--replicas=1")
+    until("one operator is left", lambda: len(operators()) == 1, seconds=40)
+    kubectl("-n", OPERATOR_NAMESPACE, "rollout", "status", "deployment/loadstone", "--timeout=60s")
+
+
+def is_running(pod: dict) -> bool:
+    containers = pod["status"].get("containerStatuses", [])
+    return bool(containers) and all("running" in each["state"] for each in containers)
+
+
+@promise("operator-restart", "exact-totals")
+def test_another_operator_takes_the_lease_of_a_silent_one_and_keeps_it(two_operators, lab) -> None:
+    until("two operators run", lambda: sum(map(is_running, operators())) == 2, seconds=40)
+    lab.apply(lab.manifest("pass", load__duration="15s"))
+    lab.wait_phase("pass", "Running")
+    before = lease()
+    silent = before["holderIdentity"]
+    cluster("pod-signal", "STOP", OPERATOR_NAMESPACE, silent)
+    silent_at = time.monotonic()
+    until("the lease is taken", lambda: lease()["holderIdentity"] != silent, seconds=15)
+    print(f"operator_takeover {time.monotonic() - silent_at:.1f} s")
+    taken = lease()
+    document = lab.manifest("iterations")
+    lab.apply(document)
+    lab.wait_phase("iterations", "Provisioning", "Armed", "Running", "Stopping", "Finished", seconds=15)
+    print(f"operator_takeover_handled {time.monotonic() - silent_at:.1f} s")
+    cluster("pod-signal", "CONT", OPERATOR_NAMESPACE, silent)
+    statuses = [lab.wait_finished(name) for name in ("pass", "iterations")]
+
+    assert [is_untouched(status) for status in statuses] == [True, True], statuses
+    assert sum(status["results"]["requests"] for status in statuses) == lab.count()
+    # The one that is back has stood down.
+    now = lease()
+    assert (now["holderIdentity"], now["leaseTransitions"]) == (taken["holderIdentity"], before["leaseTransitions"] + 1)

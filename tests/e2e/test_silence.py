@@ -1,0 +1,175 @@
+"""A worker that falls silent and may live on: within its lease it comes back, after it the share is lost for good."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from lab import Lab, kubectl, until
+from machine import cluster, needs_own_cluster, nodes, number_of, operators
+
+promise = pytest.mark.promise
+
+LEASE_SECONDS = 30
+LOST_SECONDS = 35
+
+
+def pod_address(lab: Lab, pod: str) -> str:
+    return lab.json("pod", pod)["status"]["podIP"]
+
+
+def counted_of(lab: Lab, *addresses: str) -> int:
+    """Return how many requests the target has counted from these pods."""
+    by_client = lab.target("/count")["by_client"]
+    return sum(by_client.get(address, {"count": 0})["count"] for address in addresses)
+
+
+@promise("worker-lost", "exact-totals")
+def test_a_worker_that_is_silent_for_less_than_its_lease_comes_back_and_its_pause_is_no_load(lab) -> None:
+    needs_own_cluster()
+    lab.apply(lab.manifest("pass", load__duration="14s"))
+    lab.wait_phase("pass", "Running")
+    lab.wait_requests("pass", 50)
+    address = pod_address(lab, "pass-w-1-1-1")
+    cluster("pod-signal", "STOP", lab.namespace, "pass-w-1-1-1")
+    before = counted_of(lab, address)
+    time.sleep(7)
+    during = counted_of(lab, address) - before
+    cluster("pod-signal", "CONT", lab.namespace, "pass-w-1-1-1")
+    status = lab.wait_finished("pass")
+
+    assert during == 0
+    assert counted_of(lab, address) > before
+    assert status["workers"]["lost"] == 0
+    # Ten of the users did nothing for six full seconds at least, and the verdict must not hide it.
+    assert status["load"]["achieved"] <= status["load"]["planned"] - 6 * 10
+    assert status["verdict"] == "Inconclusive", status
+    assert any(finding.startswith("LoadNotReached") for finding in status["findings"]), status["findings"]
+    assert status["results"]["requests"] == lab.count()
+
+
+@pytest.fixture
+def far_node() -> Iterator[str]:
+    """Give a node that nothing is on, and that nothing goes to without need."""
+    needs_own_cluster()
+    (operator,) = operators()
+    others = [node for node in nodes() if node != operator["spec"]["nodeName"]]
+    if not others:
+        pytest.skip("needs a second node: tests/e2e/cluster/cluster ensure 2")
+    kubectl("taint", "node", others[0], "loadstone.dev/e2e=far:PreferNoSchedule", "--overwrite")
+    yield others[0]
+    cluster("node-cont", number_of(others[0]))
+    kubectl("taint", "node", others[0], "loadstone.dev/e2e-")
+    kubectl("wait", "node", others[0], "--for=condition=Ready", "--timeout=60s")
+
+
+def spread(name: str, *, replicas: int, skew: int, far: str) -> dict:
+    """Return `workers` of which one has to go to the far node, as a user would write it."""
+    elsewhere = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": [far]}]}
+    labels = {"loadstone.dev/loadtest": name, "loadstone.dev/role": "worker"}
+    spec = {
+        "affinity": {
+            "nodeAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": elsewhere}]
+            }
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": skew,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": {"matchLabels": labels},
+            }
+        ],
+    }
+    return {"replicas": replicas, "template": {"spec": spec}}
+
+
+class Run:
+    """One LoadTest with a worker on the far node."""
+
+    def __init__(self, lab: Lab, name: str, far: str) -> None:
+        self.lab = lab
+        self.name = name
+        pods = lab.pods(name, "worker")
+        (lost,) = [pod for pod in pods if pod["spec"]["nodeName"] == far]
+        self.lost_pod = lost["metadata"]["name"]
+        self.lost_address = lost["status"]["podIP"]
+        self.addresses = [pod["status"]["podIP"] for pod in pods]
+
+    def names_the_lost(self) -> list[dict]:
+        problems = self.lab.status(self.name).get("workers", {}).get("problems", [])
+        return [each for each in problems if (each["pod"], each["reason"]) == (self.lost_pod, "Silent")]
+
+    def counted(self) -> int:
+        return counted_of(self.lab, *self.addresses)
+
+    def counted_of_lost(self) -> int:
+        return counted_of(self.lab, self.lost_address)
+
+    def lost_is_over(self) -> bool:
+        pods = {pod["metadata"]["name"]: pod["status"]["phase"] for pod in self.lab.pods(self.name, "worker")}
+        return pods.get(self.lost_pod, "Succeeded") in {"Succeeded", "Failed"}
+
+
+def start_two_runs(lab: Lab, far: str) -> tuple[Run, Run]:
+    """Start a rate with half of its workers on the far node, and users with a fifth of their workers there."""
+    for name, kind, duration, replicas, skew in (("half", "rate", "3m", 2, 1), ("fifth", "pass", "70s", 5, 3)):
+        workers = spread(name, replicas=replicas, skew=skew, far=far)
+        document = lab.manifest(kind, load__duration=duration, workers=workers)
+        document["metadata"]["name"] = name
+        lab.apply(document)
+    for name in ("half", "fifth"):
+        lab.wait_phase(name, "Running")
+    until("all load", lambda: len(lab.target("/count")["by_client"]) == 7, seconds=20)
+    return Run(lab, "half", far), Run(lab, "fifth", far)
+
+
+def check_a_run_without_half_of_its_workers(run: Run, status: dict) -> None:
+    """Half is too much to go on without, and what the silent worker did last, nobody can know."""
+    assert (status["verdict"], status["reason"], status["exitCode"]) == ("Error", "WorkersLost", 1), status
+    assert status["workers"]["lost"] == 1
+    results = status["results"]
+    assert results["unaccountedAtLeast"] is True
+    assert results["requests"] - results["unsent"] - results["ambiguous"] <= run.counted(), results
+
+
+def check_a_run_without_a_fifth_of_its_workers(run: Run, status: dict) -> None:
+    """A fifth may be lost; the worker came back in time to say what it had done, so both bounds are known."""
+    assert status["verdict"] == "Inconclusive", status
+    findings = " ".join(status["findings"])
+    assert "LoadNotReached" in findings
+    assert "lost 1 of 5 workers" in findings
+    assert status["load"]["achieved"] < status["load"]["planned"] * 0.95
+    results, counted = status["results"], run.counted()
+    assert "unaccountedAtLeast" not in results
+    assert results["requests"] - results["unsent"] - results["ambiguous"] <= counted, results
+    assert counted <= results["started"] - results["unsent"], (counted, results)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+@promise("worker-lost", "exact-totals")
+def test_a_frozen_node_is_lost_after_35_s_and_makes_no_load_when_it_is_back(far_node, lab) -> None:
+    runs = half, fifth = start_two_runs(lab, far_node)
+    cluster("node-stop", number_of(far_node))
+    frozen_at = time.monotonic()
+    before = [run.counted_of_lost() for run in runs]
+
+    # Not before the lease of the lost worker is over, and soon after.
+    time.sleep(LEASE_SECONDS)
+    assert [run.names_the_lost() for run in runs] == [[], []]
+    for run in runs:
+        until("the lost worker is named", run.names_the_lost, seconds=LOST_SECONDS + 5 - LEASE_SECONDS)
+    print(f"named after {time.monotonic() - frozen_at:.1f} s")
+    check_a_run_without_half_of_its_workers(half, lab.wait_finished("half", seconds=15))
+
+    assert [run.counted_of_lost() for run in runs] == before
+    cluster("node-cont", number_of(far_node))
+    time.sleep(5)
+    after = [run.counted_of_lost() for run in runs]
+    print(f"sent when it was back: {[now - then for now, then in zip(after, before, strict=True)]}")
+    # Of whoever had its turn when it was frozen, a request may be under way.
+    assert all(now - then <= 2 for now, then in zip(after, before, strict=True)), (before, after)
+    check_a_run_without_a_fifth_of_its_workers(fifth, lab.wait_finished("fifth"))
+    until("both lost workers end", lambda: half.lost_is_over() and fifth.lost_is_over(), seconds=120)
+    assert [run.counted_of_lost() for run in runs] == after
