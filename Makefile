@@ -60,7 +60,11 @@ soak: .venv/dev.stamp ## what waits for minutes, on a cluster of two nodes
 
 .PHONY: bench-start
 bench-start: .venv/dev.stamp ## from kubectl apply to the first request, and from the last one to the verdict
-	tests/e2e/run --bench
+	tests/e2e/run --bench start
+
+.PHONY: bench-operator
+bench-operator: .venv/dev.stamp ## what the operator costs at rest and beside 20 runs, and how soon it is back
+	tests/e2e/run --bench operator_cost
 
 .PHONY: bench-import
 bench-import: .venv/dev.stamp ## CPU time of imports and process starts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -13,6 +12,9 @@ from typing import TYPE_CHECKING
 # Nothing here forks, and gRPC's fork handlers would cost a lock at every fork.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
+from loadstone_operator.cluster import lean  # noqa: F401 (for what it does to the imports that follow)
+
+# isort: split
 import kopf
 
 from loadstone_core.errors import UserError, WorldError
@@ -26,8 +28,8 @@ from loadstone_operator.cluster.lease import Lease
 from loadstone_operator.cluster.rights import missing_rights
 from loadstone_operator.cluster.store import Store
 from loadstone_operator.control.followers import Followers
-from loadstone_operator.controller import Controller
-from loadstone_operator.handlers import framework, login, watching
+from loadstone_operator.controller import Controller, progress_seconds
+from loadstone_operator.handlers import framework, leaving, login, watching
 from loadstone_operator.looking import Looker
 from loadstone_operator.settings import read_settings
 from loadstone_operator.telemetry.health import WatchProgress, serve
@@ -36,6 +38,8 @@ from loadstone_operator.telemetry.metrics import Metrics
 from loadstone_operator.workqueue import WorkQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from loadstone_operator.cluster.credentials import Credentials
     from loadstone_operator.settings import Settings
 
@@ -67,7 +71,11 @@ async def _serve(settings: Settings) -> None:
     lease = Lease(api, clock, namespace=settings.namespace, name=settings.lease_name, identity=settings.identity)
     cluster = KubernetesCluster(api, clock, namespaces=settings.watch_namespaces, instance=settings.identity)
     queue = WorkQueue()
-    masters = Followers(clock, queue.add)
+
+    def figures_seconds() -> float:
+        return progress_seconds(len(masters))
+
+    masters = Followers(clock, queue.add, lambda key: queue.add_later(key, figures_seconds()))
     controller = Controller(
         cluster=cluster,
         store=store,
@@ -79,6 +87,7 @@ async def _serve(settings: Settings) -> None:
         progress=progress,
         queue=queue,
         clock=clock,
+        figures_seconds=figures_seconds,
     )
     servers = await serve(
         metrics,
@@ -88,28 +97,39 @@ async def _serve(settings: Settings) -> None:
         probes_port=settings.probes_port,
     )
     try:
-        await _run(settings, controller, lease, api, metrics)
+        tasks = [
+            asyncio.create_task(controller.run(), name="controller"),
+            asyncio.create_task(lease.keep(), name="lease"),
+            asyncio.create_task(_review(settings, api, metrics), name="rights"),
+        ]
+
+        async def leave() -> None:
+            # In this order: nothing acts any more when a successor may begin, and it need not wait for anything else.
+            await _cancel(tasks)
+            await lease.release()
+            await masters.close()
+
+        try:
+            await _run(settings, controller, tasks[:2], leave)
+        finally:
+            await leave()
     finally:
-        await lease.release()
-        await masters.close()
         for server in servers:
-            await server.cleanup()
+            server.close()
         await api.close()
 
 
-async def _run(settings: Settings, controller: Controller, lease: Lease, api: Api, metrics: Metrics) -> None:
-    """Run everything that never ends; the first that does ends the rest."""
+async def _run(
+    settings: Settings, controller: Controller, tasks: list[asyncio.Task[None]], leave: Callable[[], Awaitable[None]]
+) -> None:
+    """Hear the watches until a signal comes or a task ends, which none should; then leave."""
     stop = asyncio.Event()
-    tasks = [
-        asyncio.create_task(lease.keep(), name="lease"),
-        asyncio.create_task(controller.run(), name="controller"),
-        asyncio.create_task(_review(settings, api, metrics), name="rights"),
-    ]
-    for task in tasks[:2]:
+    for task in tasks:
         task.add_done_callback(lambda _: stop.set())
     registry = kopf.OperatorRegistry()
     login.register(registry, _credentials)
     watching.register(registry, controller)
+    leaving.register(registry, leave)
     try:
         await kopf.operator(
             registry=registry,
@@ -122,13 +142,15 @@ async def _run(settings: Settings, controller: Controller, lease: Lease, api: Ap
             stop_flag=stop,
         )
     finally:
-        broken = [task for task in tasks[:2] if task.done() and not task.cancelled() and task.exception()]
-        for task in tasks:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
+        broken = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
     for task in broken:
         task.result()
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _review(settings: Settings, api: Api, metrics: Metrics) -> None:

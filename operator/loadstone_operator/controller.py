@@ -13,7 +13,7 @@ from loadstone_core.errors import WorldError
 from loadstone_operator import naming
 from loadstone_operator.actions import CreateChildren, End, Refuse
 from loadstone_operator.cluster.reading import owner_of
-from loadstone_operator.cluster.store import uid_of, version_of
+from loadstone_operator.cluster.store import key_of, uid_of, version_of
 from loadstone_operator.decision import decide
 from loadstone_operator.observation import Accepted
 from loadstone_operator.ports import StatusConflict
@@ -21,7 +21,7 @@ from loadstone_operator.status.projection import Moment, is_urgent, project
 from loadstone_operator.status.story import tales
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from loadstone_core.clock import Clock
     from loadstone_operator.acting import Actor
@@ -39,11 +39,18 @@ _log = logging.getLogger(__name__)
 
 WORKERS: Final = 32
 RESYNC_SECONDS: Final = 60.0
-# Figures move all the time; a status is written for their sake no more often than this.
+# Figures move all the time; a status is written for their sake no more often than this, and all of them together no
+# more than twice a second: what an operator costs must not grow with the runs that it watches.
 PROGRESS_SECONDS: Final = 2.0
+PROGRESS_SECONDS_PER_RUN: Final = 0.5
 
 _SECOND: Final = 1_000_000_000
 _LONGEST_BACKOFF_SECONDS: Final = 30.0
+
+
+def progress_seconds(runs: int) -> float:
+    """Return how old figures in a status may be while so many runs are followed."""
+    return max(PROGRESS_SECONDS, PROGRESS_SECONDS_PER_RUN * runs)
 
 
 class Controller:
@@ -62,7 +69,9 @@ class Controller:
         progress: WatchProgress,
         queue: WorkQueue,
         clock: Clock,
+        figures_seconds: Callable[[], float] = lambda: PROGRESS_SECONDS,
     ) -> None:
+        self._figures_seconds = figures_seconds
         self._cluster = cluster
         self._store = store
         self._looker = looker
@@ -85,6 +94,9 @@ class Controller:
             self._store.lose_test(key, uid_of(body))
         else:
             self._progress.watched(uid_of(body), version_of(body))
+            if self._store.holds(body):
+                # The echo of what was written or listed here, and looked at then.
+                return
             key = self._store.see_test(body)
         self._queue.add(key)
 
@@ -147,8 +159,9 @@ class Controller:
             return None
         now = self._clock.monotonic_ns()
         waited = (now - look.memory.written_ns) / _SECOND
-        if waited < PROGRESS_SECONDS and not is_urgent(old, new):
-            return PROGRESS_SECONDS - waited
+        pause = self._figures_seconds()
+        if waited < pause and not is_urgent(old, new):
+            return pause - waited
         written = await self._cluster.write_status(body, new)
         look.memory.written_ns = now
         self._store.see_test(written)
@@ -157,6 +170,9 @@ class Controller:
         if new.get("finished") and not old.get("finished"):
             self._metrics.ended(str(new.get("verdict")))
             _log.info("Finished run", extra={"test": look.seen.test.name, "verdict": str(new.get("verdict"))})
+        if is_urgent(old, new):
+            # What the status says now may ask for a next step; its figures never do.
+            self._queue.add(key_of(written))
         return None
 
     async def _work_for_ever(self) -> None:
@@ -218,14 +234,9 @@ class Controller:
             if not self.is_primed:
                 self._hold_what_runs()
                 self.is_primed = True
-            await self._sleep_while_held(RESYNC_SECONDS)
-
-    async def _sleep_while_held(self, seconds: float) -> None:
-        for _ in range(int(seconds)):
-            await asyncio.sleep(1.0)
+            await self._lease.wait_while_held(RESYNC_SECONDS)
             if not self._lease.is_held:
                 self.is_primed = False
-                return
 
     def _hold_what_runs(self) -> None:
         """Give every run that has begun its workers before anybody else may ask for some."""

@@ -40,14 +40,19 @@ class Follower:
         self._channel = aio.insecure_channel(address, options=CLIENT_OPTIONS)
         self._run = control_pb2_grpc.RunStub(self._channel)  # type: ignore[no-untyped-call]  # generated
 
-    async def watch(self) -> AsyncIterator[control_pb2.RunReport]:
+    async def watch(self, *, figures_every_seconds: float = 0) -> AsyncIterator[control_pb2.RunReport]:
         """Yield the run's whole state, at once and at each change, until the master ends the stream.
+
+        Args:
+            figures_every_seconds: how often changes of mere figures are wanted at most; 0: as often as they are made.
 
         Raises:
             MasterUnreachable: the connection broke; watch again, the next first report holds everything.
             MasterRefused: the master is of another run or epoch.
         """
-        call = self._run.Watch(control_pb2.WatchRequest(run_uid=self._run_uid, epoch=self._epoch))
+        every_ms = round(figures_every_seconds * 1_000)
+        request = control_pb2.WatchRequest(run_uid=self._run_uid, epoch=self._epoch, figures_every_ms=every_ms)
+        call = self._run.Watch(request)
         try:
             async for report in call:
                 yield report

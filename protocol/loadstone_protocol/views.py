@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +78,21 @@ class RunView:
     times: TimesView = field(default_factory=TimesView)
     outcome: OutcomeView | None = None
     waiting_for: str = ""
+
+
+def differ_in_figures(before: RunView, after: RunView) -> bool:
+    """Say whether two views of a run differ in nothing but what moves all the time, such as rates and users."""
+    still = replace(
+        before,
+        sequence=after.sequence,
+        progress=after.progress,
+        thresholds_json=after.thresholds_json,
+        workers=_with_users_of(before.workers, after.workers),
+    )
+    return still == after
+
+
+def _with_users_of(before: tuple[WorkerView, ...], after: tuple[WorkerView, ...]) -> tuple[WorkerView, ...]:
+    if len(before) != len(after):
+        return before
+    return tuple(replace(old, users=new.users) for old, new in zip(before, after, strict=True))

@@ -16,6 +16,7 @@ from loadstone_protocol.v1 import control_pb2, coordination_pb2, engine_pb2
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.component.master_process import Master
     from tests.component.scripted_agent import Agent
 
 
@@ -257,3 +258,31 @@ async def scrape(port: int) -> str:
     head, _, body = content.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     return body.decode()
+
+
+def test_a_follower_that_wants_figures_seldom_hears_every_stage_and_few_figures(tmp_path: Path) -> None:
+    async def watch(master: Master, seconds: float) -> list[int]:
+        follower = master.follow()
+        heard = []
+        async for report in follower.watch(figures_every_seconds=seconds):
+            heard.append(report.stage)
+            if report.HasField("outcome"):
+                break
+        await follower.close()
+        return heard
+
+    async def run() -> None:
+        async with master_of(plan_of(users(5, 4)), tmp_path) as master:
+            watchers = [asyncio.create_task(watch(master, seconds)) for seconds in (0, 60)]
+            await master.direct()
+            agents = await master.crew(2)
+            await asyncio.gather(*(agent.load(seconds=4, users=5, requests=7) for agent in agents))
+            for agent in agents:
+                await agent.stopped()
+                await agent.bye()
+            every, seldom = await asyncio.gather(*watchers)
+
+            assert set(seldom) == set(every)
+            assert seldom.count(control_pb2.RUNNING_LOAD) < every.count(control_pb2.RUNNING_LOAD)
+
+    scenario(run())

@@ -1,6 +1,7 @@
 """Hold the Lease that lets only one operator act. Another's lease is judged by when it was seen to change last.
 
-The lease is short, so that a crashed operator is replaced within seconds; a shutdown gives it back at once.
+A crashed container comes back as the same holder, and a shutdown gives the lease back at once. So its duration is
+waited for only where a pod vanished without a word, as with its node.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from loadstone_core.clock import Clock
     from loadstone_operator.cluster.api import Api
 
-RENEW_SECONDS: Final = 1.5
-DURATION_SECONDS: Final = 4
+DURATION_SECONDS: Final = 6
+# Each renewal is a good part of what an operator at rest costs; one that failed is tried again soon instead.
+RENEW_SECONDS: Final = 3.0
+RETRY_SECONDS: Final = 0.4
 
 _log = logging.getLogger(__name__)
 _NANOS: Final = 1_000_000_000
@@ -35,7 +38,7 @@ class Lease:
         self._identity = identity
         self._renewed_ns: int | None = None
         self._other: tuple[str, str] | None = None
-        self._other_seen_ns = 0
+        self._other_ends_ns = 0
         self._gained = asyncio.Event()
         self._lease: dict[str, Any] | None = None
 
@@ -44,7 +47,7 @@ class Lease:
         """Say whether this process may act now."""
         if self._renewed_ns is None:
             return False
-        return self._clock.boottime_ns() - self._renewed_ns < DURATION_SECONDS * _NANOS
+        return self._clock.boottime_ns() < self._expires_ns()
 
     async def wait_until_held(self) -> None:
         """Return as soon as the lease is held."""
@@ -52,18 +55,20 @@ class Lease:
             self._gained.clear()
             await self._gained.wait()
 
+    async def wait_while_held(self, seconds: float) -> None:
+        """Return after some seconds, or as soon as the lease is no longer held."""
+        end_ns = self._clock.boottime_ns() + int(seconds * _NANOS)
+        while self.is_held:
+            now_ns = self._clock.boottime_ns()
+            if now_ns >= end_ns:
+                return
+            await asyncio.sleep((min(end_ns, self._expires_ns()) - now_ns) / _NANOS)
+
     async def keep(self) -> None:
         """Take the lease when it is free, and renew it, for ever."""
         while True:
-            was_held = self.is_held
-            try:
-                await self._step()
-            except ApiError as error:
-                _log.warning("Did not renew lease", extra={"error": str(error)})
-            if self.is_held and not was_held:
-                _log.info("Took lease", extra={"lease": self._name, "identity": self._identity})
-                self._gained.set()
-            await asyncio.sleep(RENEW_SECONDS)
+            pause_seconds = await self._attempt()
+            await asyncio.sleep(pause_seconds)
 
     async def release(self) -> None:
         """Give the lease back, so that a successor need not wait."""
@@ -77,6 +82,33 @@ class Lease:
                 await self._api.replace(LEASES, self._namespace, lease)
         except ApiError as error:
             _log.warning("Did not release lease", extra={"error": str(error)})
+
+    async def _attempt(self) -> float:
+        """Try to take or renew the lease; return in how many seconds to try again."""
+        was_held, is_answered = self.is_held, True
+        try:
+            # An answer that comes later than this is of no use to anybody.
+            async with asyncio.timeout(DURATION_SECONDS):
+                await self._step()
+        except (ApiError, TimeoutError) as error:
+            is_answered = False
+            _log.warning("Did not renew lease", extra={"error": str(error) or "no answer"})
+        if self.is_held:
+            # Even if it was held before: a slow answer may have come after the lease had run out for those who wait.
+            self._gained.set()
+            if not was_held:
+                _log.info("Took lease", extra={"lease": self._name, "identity": self._identity})
+        return self._pause_seconds(is_answered=is_answered)
+
+    def _expires_ns(self) -> int:
+        return (self._renewed_ns or 0) + DURATION_SECONDS * _NANOS
+
+    def _pause_seconds(self, *, is_answered: bool) -> float:
+        """Return when to try next: soon when a lease is about to be lost, and at the moment when another's is."""
+        if self.is_held and not is_answered:
+            return RETRY_SECONDS
+        left = (self._other_ends_ns - self._clock.boottime_ns()) / _NANOS
+        return left if not self.is_held and 0.0 < left < RENEW_SECONDS else RENEW_SECONDS
 
     async def _step(self) -> None:
         # Counted from before the question, so that this side always gives up first.
@@ -105,8 +137,9 @@ class Lease:
             return True
         seen = (holder, str(spec.get("renewTime", "")))
         if seen != self._other:
-            self._other, self._other_seen_ns = seen, now_ns
-        return now_ns - self._other_seen_ns >= int(spec.get("leaseDurationSeconds") or DURATION_SECONDS) * _NANOS
+            self._other = seen
+            self._other_ends_ns = now_ns + int(spec.get("leaseDurationSeconds") or DURATION_SECONDS) * _NANOS
+        return now_ns >= self._other_ends_ns
 
     def _claim(self, lease: dict[str, Any]) -> dict[str, Any]:
         spec = dict(lease.get("spec") or {})

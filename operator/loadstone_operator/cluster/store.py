@@ -41,6 +41,11 @@ class Store:
         self._uids[uid_of(body)] = key
         return key
 
+    def holds(self, body: Mapping[str, Any]) -> bool:
+        """Say whether this very state of a LoadTest is known already."""
+        held = self._tests.get(key_of(body))
+        return held is not None and uid_of(held) == uid_of(body) and version_of(held) == version_of(body)
+
     def lose_test(self, key: Key, uid: str | None = None) -> None:
         """Forget a LoadTest that is gone; not its successor of the same name."""
         held = self._tests.get(key)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# Nobody writes a status more often for the sake of figures.
+FIGURES_SECONDS: Final = 2.0
 _BACKOFF_SECONDS: Final = (0.05, 0.1, 0.2, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -43,13 +45,28 @@ class _Link:
     task: asyncio.Task[None] | None = None
 
 
-class Followers:
-    """The masters of all runs, by the UID of their LoadTest: one at a time for each."""
+def differ_in_figures(before: MasterView, after: MasterView) -> bool:
+    """Say whether two reports of a master differ in nothing but figures, which move all the time."""
+    still = replace(before, progress=after.progress, summary=after.summary, thresholds=after.thresholds)
+    return still == after
 
-    def __init__(self, clock: Clock, on_news: Callable[[Key], None]) -> None:
+
+class Followers:
+    """The masters of all runs, by the UID of their LoadTest: one at a time for each.
+
+    What a master says is told at once as news, or as figures when nothing else has changed: nobody acts on those.
+    """
+
+    def __init__(
+        self, clock: Clock, on_news: Callable[[Key], None], on_figures: Callable[[Key], None] = lambda _: None
+    ) -> None:
         self._clock = clock
         self._on_news = on_news
+        self._on_figures = on_figures
         self._links: dict[str, _Link] = {}
+
+    def __len__(self) -> int:
+        return len(self._links)
 
     def follow(self, key: Key, ref: MasterRef) -> None:
         """Connect to a master, unless this very connection exists."""
@@ -128,11 +145,11 @@ class Followers:
         try:
             while True:
                 try:
-                    async for report in link.follower.watch():
+                    async for report in link.follower.watch(figures_every_seconds=FIGURES_SECONDS):
                         failures = 0
-                        link.view = replace(read_report(report), stored=link.view.stored)
+                        before, link.view = link.view, replace(read_report(report), stored=link.view.stored)
                         link.sha256 = report.outcome.report_sha256
-                        self._on_news(key)
+                        (self._on_figures if differ_in_figures(before, link.view) else self._on_news)(key)
                 except MasterRefused as error:
                     _log.warning("Master refused", extra={"test": str(key), "error": str(error)})
                     failures = len(_BACKOFF_SECONDS)

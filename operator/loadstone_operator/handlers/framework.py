@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import kopf
 
@@ -24,6 +24,24 @@ class EndlessBackoff:
         while True:
             yield delay * random.uniform(0.5, 1.0)  # noqa: S311 (no secret hangs on it)
             delay = min(delay * 2, _LONGEST_BACKOFF_SECONDS)
+
+
+class NoDiffBase(kopf.DiffBaseStorage):
+    """Keeps no last state: nothing here follows from a difference.
+
+    To copy each object for one was two fifths of what kopf does for an event.
+    """
+
+    def build(self, *, body: Any, extra_fields: Any = None) -> Any:  # noqa: ARG002 (kopf's signature)
+        """Return an essence without anything in it."""
+        return {}
+
+    def fetch(self, *, body: Any) -> Any:  # noqa: ARG002
+        """Return that nothing was kept."""
+        return None
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        """Keep nothing."""
 
 
 def framework_settings() -> kopf.OperatorSettings:
@@ -48,6 +66,7 @@ def framework_settings() -> kopf.OperatorSettings:
     # A shutdown that hangs would leave a process that ignores SIGTERM.
     settings.process.ultimate_exiting_timeout = 20
     settings.peering.standalone = True
+    settings.persistence.diffbase_storage = NoDiffBase()
     # Events are ours to tell.
     settings.posting.enabled = False
     return settings

@@ -5,20 +5,20 @@ A loop that answers proves nothing: what is proved here is that the watches deli
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from loadstone_operator.telemetry.pages import Page, serve_pages
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    import asyncio
+    from collections.abc import Callable, Iterable
 
     from loadstone_core.clock import Clock
     from loadstone_operator.telemetry.metrics import Metrics
-
-    _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 BEHIND_SECONDS: Final = 180.0
 
@@ -66,34 +66,28 @@ class WatchProgress:
 
 async def serve(
     metrics: Metrics, progress: WatchProgress, is_ready: Callable[[], bool], *, metrics_port: int, probes_port: int
-) -> list[web.AppRunner]:
-    """Serve /metrics on one port and /healthz and /readyz on another, until the runners are cleaned up."""
+) -> list[asyncio.Server]:
+    """Serve /metrics on one port and /healthz and /readyz on another, until the servers are closed."""
 
-    async def healthz(_: web.Request) -> web.Response:
+    def healthz() -> Page:
         behind = progress.seconds_behind()
         if behind > BEHIND_SECONDS:
             _log.error("Watch fell behind", extra={"seconds": behind})
-            return web.Response(status=503, text=f"the watch is {behind:.0f} s behind")
-        return web.Response(text="ok")
+            return Page(HTTPStatus.SERVICE_UNAVAILABLE, f"the watch is {behind:.0f} s behind\n".encode())
+        return Page(HTTPStatus.OK, b"ok\n")
 
-    async def readyz(_: web.Request) -> web.Response:
-        return web.Response(text="ok") if is_ready() else web.Response(status=503, text="waits for lease or API")
+    def readyz() -> Page:
+        if is_ready():
+            return Page(HTTPStatus.OK, b"ok\n")
+        return Page(HTTPStatus.SERVICE_UNAVAILABLE, b"waits for lease or API\n")
 
-    async def figures(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    def figures() -> Page:
+        return Page(HTTPStatus.OK, generate_latest(metrics.registry), CONTENT_TYPE_LATEST)
 
-    probes = {"/healthz": healthz, "/readyz": readyz}
-    sites = ((probes_port, probes), (metrics_port, {"/metrics": figures}))
-    return list(await asyncio.gather(*(_listen(port, routes) for port, routes in sites)))
-
-
-async def _listen(port: int, routes: Mapping[str, _Handler]) -> web.AppRunner:
-    application = web.Application()
-    application.add_routes([web.get(path, handler) for path, handler in routes.items()])
-    runner = web.AppRunner(application, access_log=None, handle_signals=False)
-    await runner.setup()
-    await web.TCPSite(runner, None, port).start()
-    return runner
+    return [
+        await serve_pages(probes_port, {"/healthz": healthz, "/readyz": readyz}),
+        await serve_pages(metrics_port, {"/metrics": figures}),
+    ]
 
 
 def _precedes(one: str, other: str) -> bool:

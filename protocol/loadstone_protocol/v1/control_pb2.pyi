@@ -23,12 +23,14 @@ STOPPING_LOAD: RunStage
 FINISHED: RunStage
 
 class WatchRequest(_message.Message):
-    __slots__ = ("run_uid", "epoch")
+    __slots__ = ("run_uid", "epoch", "figures_every_ms")
     RUN_UID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FIGURES_EVERY_MS_FIELD_NUMBER: _ClassVar[int]
     run_uid: str
     epoch: int
-    def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
+    figures_every_ms: int
+    def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ..., figures_every_ms: _Optional[int] = ...) -> None: ...
 
 class RunReport(_message.Message):
     __slots__ = ("run_uid", "epoch", "sequence", "stage", "workers", "progress", "thresholds_json", "findings", "times", "outcome", "waiting_for")

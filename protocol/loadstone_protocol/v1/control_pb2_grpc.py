@@ -60,7 +60,8 @@ class RunServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Watch(self, request, context):
-        """The whole state of the run, at once and then on change (at most twice a second, at once for a new stage).
+        """The whole state of the run, at once and then on change (at most twice a second, at once for a new stage). Changes of
+        mere figures come no more often than the request wants them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

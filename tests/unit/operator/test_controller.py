@@ -160,6 +160,9 @@ class HeldLease:
     async def wait_until_held(self) -> None:
         return
 
+    async def wait_while_held(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
 
 class Operator:
     """The shell with its ends, and the steps that a test takes with it."""
@@ -242,6 +245,25 @@ def test_looking_again_does_nothing_but_mark_the_run() -> None:
         await operator.look()
 
         assert operator.cluster.calls == ["make 1 with 2", "status Provisioning", "mark"]
+
+    run(story())
+
+
+def test_the_echo_of_a_write_is_no_reason_to_look_again_but_a_new_phase_is() -> None:
+    async def story() -> None:
+        operator, key = Operator(), Key("shop", "checkout")
+        operator.controller.heard_test("MODIFIED", operator.cluster.put("checkout"))
+        assert await operator.queue.take() == key
+        await operator.controller.reconcile(key)
+        operator.queue.done(key)
+        assert len(operator.queue) == 1
+
+        assert await operator.queue.take() == key
+        operator.queue.done(key)
+        operator.controller.heard_test("MODIFIED", operator.cluster.tests[key])
+        assert len(operator.queue) == 0
+        operator.controller.heard_test("MODIFIED", operator.cluster.put("checkout"))
+        assert len(operator.queue) == 1
 
     run(story())
 

@@ -17,9 +17,10 @@ from loadstone_operator import naming
 from loadstone_operator.cluster.api import PODS, RULES_REVIEWS
 from loadstone_operator.cluster.credentials import Credentials, NoCredentials, read_credentials
 from loadstone_operator.cluster.errors import Conflict, NotFound, Unreachable
-from loadstone_operator.cluster.lease import DURATION_SECONDS, Lease
+from loadstone_operator.cluster.lease import DURATION_SECONDS, RENEW_SECONDS, RETRY_SECONDS, Lease
 from loadstone_operator.cluster.rights import NEEDED, lacking
 from loadstone_operator.cluster.store import Store
+from loadstone_operator.control.followers import differ_in_figures
 from loadstone_operator.control.reports import ReportInvalid, read_report, write_steering
 from loadstone_operator.observation import Stage
 from loadstone_operator.ports import Key
@@ -127,6 +128,71 @@ def test_a_released_lease_is_free_at_once_and_a_restarted_container_is_the_same_
         await first.release()
         assert not first.is_held
         assert await step(lease(api, clock, "another"))
+
+    asyncio.run(story())
+
+
+def test_a_lease_is_renewed_in_time_for_another_attempt_and_tried_for_at_the_moment_when_anothers_ends() -> None:
+    async def story() -> None:
+        api, clock = MemoryLeases(), ManualClock()
+        first, second = lease(api, clock, "first"), lease(api, clock, "second")
+        assert await step(first)
+        assert first._pause_seconds(is_answered=True) == RENEW_SECONDS
+        assert RENEW_SECONDS + RETRY_SECONDS < DURATION_SECONDS
+        assert first._pause_seconds(is_answered=False) == RETRY_SECONDS
+        assert not await step(second)
+        assert second._pause_seconds(is_answered=True) == RENEW_SECONDS
+        clock.advance((DURATION_SECONDS - 1) * SECOND)
+        assert not await step(second)
+        assert second._pause_seconds(is_answered=True) == 1.0
+        clock.advance(SECOND)
+        assert await step(second)
+
+    asyncio.run(story())
+
+
+def test_who_met_a_lease_that_had_run_out_goes_on_after_a_renewal_that_was_slow() -> None:
+    async def story() -> None:
+        clock = ManualClock()
+        waiting: list[asyncio.Task[None]] = []
+
+        class SlowLeases(MemoryLeases):
+            async def replace(self, *arguments: Any) -> dict[str, Any]:
+                clock.advance(2 * SECOND)
+                assert not held.is_held
+                waiting.append(asyncio.create_task(held.wait_until_held()))
+                await asyncio.sleep(0)
+                return await super().replace(*arguments)
+
+        held = lease(SlowLeases(), clock, "pod")
+        await held._attempt()
+        assert held.is_held
+        clock.advance((DURATION_SECONDS - 1) * SECOND)
+        assert await held._attempt() == RENEW_SECONDS
+        assert held.is_held
+        await asyncio.wait_for(waiting[0], 5)
+
+    asyncio.run(story())
+
+
+def test_a_wait_ends_with_the_lease_or_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        api, clock = MemoryLeases(), ManualClock()
+        held, slept = lease(api, clock, "pod"), []
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            clock.advance(int(seconds * SECOND))
+
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        await held.wait_while_held(60.0)
+        assert slept == []
+        assert await step(held)
+        await held.wait_while_held(2.0)
+        assert held.is_held
+        await held.wait_while_held(60.0)
+        assert not held.is_held
+        assert slept == [2.0, DURATION_SECONDS - 2.0]
 
     asyncio.run(story())
 
@@ -265,6 +331,16 @@ def test_a_wish_is_written_whole() -> None:
 
     assert (steering.stop, steering.stop_reason, steering.revision, steering.run_uid) == (True, "Stopped", 7, "u/1")
     assert (steering.ended[0].worker, steering.ended[0].exit_code) == (2, 137)
+
+
+def test_a_report_of_new_figures_is_told_from_one_of_news() -> None:
+    before = read_report(wire.RunReport(stage=wire.RUNNING_LOAD, progress=wire.Progress(elapsed_ns=SECOND)))
+    later = read_report(wire.RunReport(stage=wire.RUNNING_LOAD, progress=wire.Progress(elapsed_ns=2 * SECOND)))
+    lost = read_report(wire.RunReport(stage=wire.RUNNING_LOAD, workers=[wire.WorkerReport(worker=1)]))
+
+    assert differ_in_figures(before, later)
+    assert not differ_in_figures(before, lost)
+    assert not differ_in_figures(before, read_report(wire.RunReport(stage=wire.STOPPING_LOAD)))
 
 
 # Settings, credentials, rights

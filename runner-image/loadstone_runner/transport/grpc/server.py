@@ -18,6 +18,7 @@ from loadstone_protocol.channel import SERVER_OPTIONS, concurrent_calls
 from loadstone_protocol.codec import WireError, stream_state_from_message
 from loadstone_protocol.control import run_report
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc, coordination_pb2, coordination_pb2_grpc
+from loadstone_protocol.views import differ_in_figures
 from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 if TYPE_CHECKING:
@@ -187,10 +188,16 @@ class _Run(control_pb2_grpc.RunServicer):
         self, request: control_pb2.WatchRequest, context: aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[control_pb2.RunReport]:
         await self._check(request.run_uid, context, request.epoch)
-        sequence = 0
+        loop = asyncio.get_running_loop()
+        told: RunView | None = None
+        sequence, figures_due = 0, 0.0
         while True:
             view = await self._port.changed(sequence)
             sequence = view.sequence
+            # Figures that are left out come with the next view, as a run that goes on makes one twice a second.
+            if told is not None and loop.time() < figures_due and differ_in_figures(told, view):
+                continue
+            told, figures_due = view, loop.time() + request.figures_every_ms / 1_000
             yield run_report(view)
 
     async def Steer(  # noqa: N802 the name in the proto
