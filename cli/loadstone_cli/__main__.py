@@ -63,5 +63,25 @@ def validate(*, files: tuple[Path, ...], settings: tuple[str, ...]) -> None:
     sys.exit(validate_files(files, settings=settings))
 
 
+@main.command()
+@click.argument("script", type=click.Path(exists=True, dir_okay=False, readable=True))
+@click.option("--target", metavar="URL", help="Base URL of the requests; default: the user class's host.")
+@click.option(
+    "-n", "--iterations", type=click.IntRange(min=1), default=1, show_default=True, help="How many the user does."
+)
+@click.option("--user", metavar="NAME", help="Which user class; default: the first one, or the one that has the task.")
+@click.option("--task", metavar="NAME", help="Only this task: its name, or Class.Set.name.")
+def debug(*, script: str, target: str | None, iterations: int, user: str | None, task: str | None) -> None:
+    """Run one user of SCRIPT in the foreground and print each thing that it does.
+
+    The script runs as plain Python, so breakpoint() and an editor's debugger work. Setup runs before, teardown after
+    it; pauses are left out. Exits 0 if all went well, 1 if a request or a check failed or the script raised, 2 if the
+    script cannot be run.
+    """
+    from loadstone.debugging import debug_file
+
+    sys.exit(debug_file(script, user=user, target=target, iterations=iterations, task=task))
+
+
 if __name__ == "__main__":
     main()

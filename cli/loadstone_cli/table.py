@@ -61,7 +61,9 @@ def _totals(results: Mapping[str, Any], load: Mapping[str, Any]) -> str:
     parts = [f"{results['rpsAvgMilli'] / 1000:.1f} requests/s"]
     if load:
         parts.append(f"load {load['achieved']} of {load['planned']} {load['unit']}")
-    parts.extend(f"{results[key]} {key}" for key in ("unsent", "ambiguous", "unaccounted") if results.get(key))
+    parts.extend(
+        f"{results[key]} {key}" for key in ("unsent", "ambiguous", "measured", "unaccounted") if results.get(key)
+    )
     checks = results.get("checks") or {}
     if checks:
         parts.append(f"checks {checks['passed']} passed, {checks['failed']} failed")

@@ -82,6 +82,7 @@ def counters_to_message(counters: Counters) -> statistics_pb2.Counters:
         ambiguous=counters.ambiguous,
         iterations_started=counters.iterations_started,
         iterations_completed=counters.iterations_completed,
+        measured=counters.measured,
     )
 
 
@@ -102,6 +103,7 @@ def counters_from_message(message: statistics_pb2.Counters) -> Counters:
         ambiguous=message.ambiguous,
         iterations_started=message.iterations_started,
         iterations_completed=message.iterations_completed,
+        measured=message.measured,
     )
 
 

@@ -263,4 +263,5 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
         iterations_per_second=status.iterations_per_second,
         script=script,
         started_at_ns=message.started_at_ns,
+        stop_asked=status.stop_asked[:TEXT_MAX],
     )

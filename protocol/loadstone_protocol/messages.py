@@ -97,6 +97,7 @@ class EngineNews:
     iterations_per_second: int
     script: ScriptNews | None
     started_at_ns: int  # on the master's clock; 0 = not yet
+    stop_asked: str = ""  # why the script wants the run to end; empty: it does not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a load test script is written with: users, tasks, waits, checks, setup and teardown.
+"""What a load test script is written with: users, tasks, waits, checks, metrics, feeders, events, setup and teardown.
 
     from loadstone import User, between, check, task
 
@@ -14,23 +14,51 @@ Importing it patches nothing and opens nothing; what happens on the wire lives i
 """
 
 from loadstone.checks import check
+from loadstone.debugging import debug
+from loadstone.feeders import Feeder, csv_feeder, jsonl_feeder
+from loadstone.flow import InterruptTaskSet, StopUser, stop_run
 from loadstone.hooks import Run, setup, teardown
 from loadstone.http import HttpClient
+from loadstone.listening import Environment, Summary, events, every
+from loadstone.live import config
+from loadstone.measuring import measure
+from loadstone.metrics import Counter, Gauge, Rate, Trend
 from loadstone.reply import Reply
-from loadstone.users import User, task
+from loadstone.tasks import SequentialTaskSet, TaskSet, tag, task
+from loadstone.users import User
 from loadstone.waits import between, constant, constant_pacing, constant_throughput
 
 __all__ = [
+    "Counter",
+    "Environment",
+    "Feeder",
+    "Gauge",
     "HttpClient",
+    "InterruptTaskSet",
+    "Rate",
     "Reply",
     "Run",
+    "SequentialTaskSet",
+    "StopUser",
+    "Summary",
+    "TaskSet",
+    "Trend",
     "User",
     "between",
     "check",
+    "config",
     "constant",
     "constant_pacing",
     "constant_throughput",
+    "csv_feeder",
+    "debug",
+    "events",
+    "every",
+    "jsonl_feeder",
+    "measure",
     "setup",
+    "stop_run",
+    "tag",
     "task",
     "teardown",
 ]

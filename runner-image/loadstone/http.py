@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from typing import Unpack
 
     from loadstone.reply import Reply
@@ -27,6 +28,7 @@ class RequestOptions(TypedDict, total=False):
         allow_redirects: follow them, 10 at most (the default). Each hop is a request of its own with the same name.
         catch_response: leave the decision to the script: see `HttpClient`.
         expect_status: these statuses pass and all others fail; default: below 400 passes.
+        context: given to listeners of `events.request`, not recorded.
     """
 
     name: str | None
@@ -38,6 +40,7 @@ class RequestOptions(TypedDict, total=False):
     allow_redirects: bool
     catch_response: bool
     expect_status: int | Collection[int] | None
+    context: Mapping[str, Any] | None
 
 
 class HttpClient(Protocol):
@@ -52,6 +55,7 @@ class HttpClient(Protocol):
                 reply.success()
             elif b"sold out" in reply.body:
                 reply.failure("sold out")
+            reply.rename("/stock/[item]")
 
     The sample is recorded at the end of the block. Whoever says nothing gets the ordinary rule.
 
@@ -66,6 +70,14 @@ class HttpClient(Protocol):
     connect_timeout: float
     verify: bool | str
     headers: dict[str, str]
+
+    def rename(self, name: str) -> AbstractContextManager[None]:
+        """Let all requests in a `with` block that have no `name` of their own have this one.
+
+        with self.http.rename("/orders/[id]"):
+            self.http.get(f"/orders/{number}")
+        """
+        ...
 
     def request(self, method: str, path: str, **options: Unpack[RequestOptions]) -> Reply:
         """Send one request and return its reply.

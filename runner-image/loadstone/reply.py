@@ -101,6 +101,15 @@ class Reply:
             raise RuntimeError(f"success(): {self.name} got no whole answer ({self.error})")
         self.error = None
 
+    def rename(self, name: str) -> None:
+        """Let this count in the series of another name: known only when the answer is there.
+
+        Raises:
+            RuntimeError: it is recorded already (see `failure`).
+        """
+        self._require_open("rename")
+        self.name = str(name)
+
     def leave_open(self, decide: Callable[[Reply], None]) -> None:
         """Let `decide` record this at the end of the `with` block; called by the engine."""
         self._decide = decide

@@ -1,4 +1,4 @@
-"""The place that an engine takes while it runs a script, so that `check` and the like reach its statistics.
+"""The place that an engine takes while it runs a script, so that `check` and the like reach it.
 
 What is recorded, and how, must not live here.
 """
@@ -10,20 +10,65 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from loadstone.metrics import MetricKind
 
-class Instruments(Protocol):
-    """What an engine offers to functions that belong to no user."""
+
+class Engine(Protocol):
+    """What an engine, a director or a debugger offers to functions that belong to no user."""
 
     def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
         """Count one check."""
         ...
 
+    def record(self, kind: MetricKind, name: str, value: object, labels: Mapping[str, object]) -> None:
+        """Record a sample of the script's own metric; what cannot be recorded is counted as an error."""
+        ...
+
+    def begin_measured(self) -> int:
+        """Count a measured call as started and return the nanoseconds by which its iteration was started late."""
+        ...
+
+    def end_measured(  # noqa: PLR0913 the fields of one sample
+        self,
+        *,
+        protocol: str,
+        name: str,
+        service_ns: int,
+        delay_ns: int,
+        error: str | None,
+        message: str,
+        interrupted: bool,
+        size: int,
+        context: Mapping[str, object],
+    ) -> None:
+        """Record a measured call that was begun; `error` is None for a success, else its kind."""
+        ...
+
+    def next_row(self, feeder: str) -> int | None:
+        """Return the next row's number that no other user of the run gets, waiting for it; None: there is none."""
+        ...
+
+    def count_error(self, kind: str, message: str, name: str) -> None:
+        """Count something that went wrong and raised nothing."""
+        ...
+
+    def stop_run(self, why: str) -> None:
+        """Ask for the end of the run."""
+        ...
+
 
 # One script runs in one engine in one process, so one place is enough.
-taken: Instruments | None = None
+taken: Engine | None = None
+config: Mapping[str, str] = {}
 
 
-def take(instruments: Instruments | None) -> None:
-    """Let `instruments` record from now on; None: nothing is recorded."""
+def take(engine: Engine | None) -> None:
+    """Let `engine` serve the script from now on; None: nothing is recorded."""
     global taken  # noqa: PLW0603 a script calls plain functions, so the place they look at is the module's
-    taken = instruments
+    taken = engine
+
+
+def set_config(values: Mapping[str, str]) -> None:
+    """Let `loadstone.config` have these values from now on."""
+    global config  # noqa: PLW0603 the same
+    config = dict(values)

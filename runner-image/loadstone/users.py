@@ -2,47 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from loadstone.tasks import collect
 from loadstone.waits import constant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loadstone.http import HttpClient
-
-_F = TypeVar("_F", bound="Callable[..., object]")
-_WEIGHT = "_loadstone_weight"
-
-
-class Task(NamedTuple):
-    """A method that one iteration may call."""
-
-    name: str
-    function: Callable[[Any], object]
-    weight: int
-
-
-@overload
-def task(weight: _F, /) -> _F: ...
-@overload
-def task(weight: int = 1, /) -> Callable[[_F], _F]: ...
-def task(weight: _F | int = 1, /) -> _F | Callable[[_F], _F]:
-    """Mark a method as a task: `@task`, or `@task(3)` to choose it three times as often as one of weight 1.
-
-    Raises:
-        ValueError: the weight is no whole number from 0 on; 0 switches the task off.
-    """
-    if callable(weight):
-        return _marked(weight, 1)
-    if weight < 0:
-        raise ValueError(f"@task({weight!r}): give a weight, a whole number from 0 on")
-    return lambda function: _marked(function, weight)
-
-
-def _marked(function: _F, weight: int) -> _F:
-    setattr(function, _WEIGHT, weight)
-    return function
+    from loadstone.tasks import Listed
 
 
 class User:
@@ -53,12 +22,13 @@ class User:
 
     Attributes:
         wait: called with the user after each iteration, returns seconds: `between(1, 3)` or a method. Default: none.
+            `wait_time` is another name for it.
         weight: of this class among the script's classes, when users are divided among them.
         fixed_count: this many users of the whole load are of this class; weights divide the rest. 0: no such claim.
         host: base URL of this class when the LoadTest has no `load.target`.
         abstract: True for a class that only serves as a base; not inherited.
-        tasks: filled in from the methods marked with `@task`, bases first.
-        http: this user's HTTP client, with connections of its own.
+        tasks: functions and task sets beside the methods marked with `@task`: a list, or a mapping to weights.
+        http: this user's HTTP client, with connections of its own; `client` is another name for it.
         target: base URL that paths are relative to.
         setup_data: what the script's setup function returned, or None; the same for all users, as JSON carries it.
         number: of this user, unique in the whole load, from 0.
@@ -71,7 +41,7 @@ class User:
     fixed_count: ClassVar[int] = 0
     host: ClassVar[str | None] = None
     abstract: ClassVar[bool] = True
-    tasks: ClassVar[tuple[Task, ...]] = ()
+    tasks: ClassVar[Listed] = ()
 
     http: HttpClient
     target: str = ""
@@ -87,7 +57,7 @@ class User:
         super().__init_subclass__(**arguments)
         if "abstract" not in cls.__dict__:
             cls.abstract = False
-        cls.tasks = _tasks_of(cls)
+        collect(cls)
 
     def on_start(self) -> None:
         """Run once, before this user's first iteration. Its requests belong to the load."""
@@ -96,18 +66,10 @@ class User:
         """Run once, after this user's last iteration, also when that was cut off."""
 
     def stop(self) -> None:
-        """End this user after the running iteration; nobody takes its place."""
+        """End this user after the running iteration; nobody takes its place. `raise StopUser` ends that as well."""
         self.is_stopping = True
 
-
-def _tasks_of(cls: type[User]) -> tuple[Task, ...]:
-    """Return the tasks that a class has, in order of definition, with those of its bases first."""
-    names: dict[str, None] = {}
-    for one in reversed(cls.__mro__):
-        for name, value in vars(one).items():
-            if hasattr(value, _WEIGHT):
-                names[name] = None
-    found = ((name, getattr(cls, name)) for name in names)
-    # A subclass may override a task with a plain method or None, which is none any more.
-    tasks = (Task(name, function, getattr(function, _WEIGHT, 0)) for name, function in found)
-    return tuple(each for each in tasks if each.weight)
+    @property
+    def client(self) -> HttpClient:
+        """`http`, under Locust's name."""
+        return self.http

@@ -45,6 +45,12 @@ def targets(profile: Profile, index: int, parts: int) -> Iterator[tuple[int, int
                 yield at_ns, users
 
 
+def spawned_ns(profile: Profile, index: int, parts: int) -> int:
+    """Return the first moment at which a part has as many users as ever."""
+    most = max((users for _, users in targets(profile, index, parts)), default=0)
+    return next((at_ns for at_ns, users in targets(profile, index, parts) if users == most), 0)
+
+
 def _changes(segment: Segment, index: int, parts: int) -> Iterator[tuple[int, int]]:
     users = share(segment.from_value, index, parts)
     yield segment.start_ns, users

@@ -132,6 +132,7 @@ _RESULTS: Final = _record(
     started=_count("Requests that were started."),
     unsent=_count("Completed requests that never reached the wire (DNS, connect and TLS failures)."),
     ambiguous=_count("Requests that were sent but not answered whole; the target may or may not have counted them."),
+    measured=_count("Completed requests that scripts measured by hand, so that no client of ours sent them."),
     unaccounted=_count("Requests that are known to have happened and are missing in the figures below."),
     unaccountedAtLeast=Flag(about="True if unaccounted is only a lower bound, as after the loss of a node."),
     outside=_record(

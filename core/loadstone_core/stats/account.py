@@ -23,6 +23,7 @@ class Account:
         started: requests begun.
         unsent: completed without having reached the target.
         ambiguous: completed, and the target may or may not have counted them.
+        measured: completed, and measured by hand: no client of ours sent them.
         iterations: completed ones.
         unaccounted: requests completed that no histogram holds.
         iterations_unaccounted: iterations completed that no histogram holds.
@@ -34,6 +35,7 @@ class Account:
     started: int = 0
     unsent: int = 0
     ambiguous: int = 0
+    measured: int = 0
     iterations: int = 0
     unaccounted: int = 0
     iterations_unaccounted: int = 0
@@ -70,6 +72,7 @@ def reconcile(counters: Counters, recorded: Recorded, *, ended: bool, known: boo
         started=max(counters.started, completed),
         unsent=max(counters.unsent, recorded.unsent),
         ambiguous=max(counters.ambiguous, recorded.ambiguous),
+        measured=counters.measured,
         iterations=iterations,
         unaccounted=completed - recorded.completed if ended else 0,
         iterations_unaccounted=iterations - recorded.iterations_completed if ended else 0,

@@ -147,6 +147,7 @@ class Merge:
             started=account.started,
             unsent=account.unsent,
             ambiguous=account.ambiguous,
+            measured=account.measured,
             iterations=account.iterations,
             unaccounted=account.unaccounted,
             unaccounted_at_least=account.unknown_streams > 0,

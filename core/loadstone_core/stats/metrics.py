@@ -101,6 +101,13 @@ class SeriesKey(NamedTuple):
         return all(held.get(label) == value for label, value in labels.items())
 
 
+def storable(text: str) -> str:
+    """Return a text that can be stored and sent: halves of surrogate pairs, which UTF-8 cannot carry, become `?`."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def sorted_labels(labels: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """Return labels as a key holds them: sorted by name, the last value of a name that comes twice."""
-    return tuple(sorted(dict(labels).items())) if labels else labels
+    """Return labels as a key holds them: sorted by name, the last value of a name that comes twice, all storable."""
+    if not labels:
+        return labels
+    return tuple(sorted({storable(name): storable(value) for name, value in labels}.items()))

@@ -24,6 +24,7 @@ from loadstone_core.stats.metrics import (
     Phase,
     SeriesKey,
     sorted_labels,
+    storable,
 )
 from loadstone_core.stats.pairs import Endpoint, Task
 from loadstone_core.stats.series import SERIES_CAP, SeriesTable
@@ -251,6 +252,7 @@ class Recorder:
 
     def _endpoint(self, method: str, name: str, *, scenario: str, labels: Labels) -> Endpoint:
         """Return the endpoint of a request that was not found at once; those without a place share one."""
+        method, name = storable(method), storable(name)
         ordered = sorted_labels(labels)
         known = self._endpoints.get((method, name, scenario, ordered))
         if known is not None:
@@ -274,7 +276,11 @@ class Recorder:
 
     def _series(self, key: SeriesKey, kind: Kind) -> Series:
         """Return the series of a key, or the overflow series."""
-        return self._find(key) or self._table.get(key._replace(labels=sorted_labels(key.labels)), kind)
+        found = self._find(key)
+        if found is not None:
+            return found
+        clean = key._replace(method=storable(key.method), name=storable(key.name), labels=sorted_labels(key.labels))
+        return self._table.get(clean, kind)
 
     def _own(self, name: str, kind: Kind, *, labels: Labels, scenario: str) -> Series:
         """Return a series of the user's own metric."""

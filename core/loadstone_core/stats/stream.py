@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadstone_core.errors import WorldError
 from loadstone_core.stats.histogram import LARGEST_INDEX
-from loadstone_core.stats.metrics import OVERFLOW_NAME, Kind, SeriesKey
+from loadstone_core.stats.metrics import OVERFLOW_NAME, Kind, SeriesKey, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +26,7 @@ COUNTER_LAYOUT: Final = (
     "iterations_started",
     "iterations_completed",
     "reported",
+    "measured",
 )
 """The unsigned 64-bit little-endian slots of an engine's mmap file; the low half of the magic is the version."""
 
@@ -65,6 +66,7 @@ class Counters:
         iterations_started: iterations begun.
         iterations_completed: iterations ended, however they ended.
         reported: completed requests that the newest report held.
+        measured: completed ones that a script measured by hand: no client of ours sent them.
     """
 
     started: int = 0
@@ -74,6 +76,7 @@ class Counters:
     iterations_started: int = 0
     iterations_completed: int = 0
     reported: int = 0
+    measured: int = 0
 
 
 def pack_counters(counters: Counters) -> bytes:
@@ -206,7 +209,7 @@ class ErrorTable:
 
     def add(self, kind: str, message: str, *, name: str, count: int = 1) -> None:
         """Count an error; of its message only the first `MESSAGE_CAP` characters are kept."""
-        key = (kind, message[:MESSAGE_CAP], name)
+        key = (storable(kind), storable(message[:MESSAGE_CAP]), storable(name))
         if key not in self._counts and len(self._counts) >= self._cap:
             key = (OVERFLOW_NAME, "", "")
         self._counts[key] = self._counts.get(key, 0) + count

@@ -101,6 +101,7 @@ class Results:
             "started": totals.started,
             "unsent": totals.unsent,
             "ambiguous": totals.ambiguous,
+            "measured": totals.measured,
             "unaccounted": totals.unaccounted,
         }
         if totals.unaccounted_at_least:

@@ -34,6 +34,7 @@ class Totals:
         started: requests begun.
         unsent: completed without having reached the target.
         ambiguous: completed, and the target may or may not have counted them.
+        measured: completed, and measured by hand: no client of ours sent them.
         iterations: completed ones, by the counters.
         unaccounted: requests known to have completed that no series holds.
         unaccounted_at_least: some stream ended without its counters, so there may be more of them.
@@ -49,6 +50,7 @@ class Totals:
     started: int = 0
     unsent: int = 0
     ambiguous: int = 0
+    measured: int = 0
     iterations: int = 0
     unaccounted: int = 0
     unaccounted_at_least: bool = False

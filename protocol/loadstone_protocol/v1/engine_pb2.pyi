@@ -80,7 +80,7 @@ class ScriptReport(_message.Message):
     def __init__(self, ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., user_classes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class EngineStatus(_message.Message):
-    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "ranges_taken", "iterations_left", "iterations_per_second", "memory_bytes")
+    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "ranges_taken", "iterations_left", "iterations_per_second", "memory_bytes", "stop_asked", "errors")
     class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STAGE_UNSPECIFIED: _ClassVar[EngineStatus.Stage]
@@ -104,6 +104,8 @@ class EngineStatus(_message.Message):
     ITERATIONS_LEFT_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STOP_ASKED_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
     stage: EngineStatus.Stage
     users: int
     applied_revision: int
@@ -113,7 +115,9 @@ class EngineStatus(_message.Message):
     iterations_left: int
     iterations_per_second: int
     memory_bytes: int
-    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., ranges_taken: _Optional[int] = ..., iterations_left: _Optional[int] = ..., iterations_per_second: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    stop_asked: str
+    errors: _containers.RepeatedCompositeFieldContainer[_statistics_pb2.ErrorCount]
+    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., ranges_taken: _Optional[int] = ..., iterations_left: _Optional[int] = ..., iterations_per_second: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., stop_asked: _Optional[str] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ...) -> None: ...
 
 class SetupReport(_message.Message):
     __slots__ = ("teardown", "ok", "problem", "traceback", "result_json", "requests")
@@ -132,14 +136,32 @@ class SetupReport(_message.Message):
     def __init__(self, teardown: _Optional[bool] = ..., ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., result_json: _Optional[bytes] = ..., requests: _Optional[int] = ...) -> None: ...
 
 class ToEngine(_message.Message):
-    __slots__ = ("config", "ack", "setup")
+    __slots__ = ("config", "ack", "setup", "happening", "summary")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     SETUP_FIELD_NUMBER: _ClassVar[int]
+    HAPPENING_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
     config: EngineConfig
     ack: StateAck
     setup: SetupRequest
-    def __init__(self, config: _Optional[_Union[EngineConfig, _Mapping]] = ..., ack: _Optional[_Union[StateAck, _Mapping]] = ..., setup: _Optional[_Union[SetupRequest, _Mapping]] = ...) -> None: ...
+    happening: Happening
+    summary: Summary
+    def __init__(self, config: _Optional[_Union[EngineConfig, _Mapping]] = ..., ack: _Optional[_Union[StateAck, _Mapping]] = ..., setup: _Optional[_Union[SetupRequest, _Mapping]] = ..., happening: _Optional[_Union[Happening, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ...) -> None: ...
+
+class Happening(_message.Message):
+    __slots__ = ("event", "told_json")
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    TOLD_JSON_FIELD_NUMBER: _ClassVar[int]
+    event: str
+    told_json: bytes
+    def __init__(self, event: _Optional[str] = ..., told_json: _Optional[bytes] = ...) -> None: ...
+
+class Summary(_message.Message):
+    __slots__ = ("summary_json",)
+    SUMMARY_JSON_FIELD_NUMBER: _ClassVar[int]
+    summary_json: bytes
+    def __init__(self, summary_json: _Optional[bytes] = ...) -> None: ...
 
 class EngineConfig(_message.Message):
     __slots__ = ("revision", "load", "run_state", "start_at_ns", "slot", "slots", "ranges", "first_range", "stop_reason", "graceful_stop_ns", "setup_json", "worker", "attempt")

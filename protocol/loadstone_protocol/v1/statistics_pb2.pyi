@@ -33,20 +33,22 @@ class StreamId(_message.Message):
     def __init__(self, worker: _Optional[int] = ..., attempt: _Optional[int] = ..., engine: _Optional[int] = ..., start: _Optional[int] = ...) -> None: ...
 
 class Counters(_message.Message):
-    __slots__ = ("started", "completed", "unsent", "ambiguous", "iterations_started", "iterations_completed")
+    __slots__ = ("started", "completed", "unsent", "ambiguous", "iterations_started", "iterations_completed", "measured")
     STARTED_FIELD_NUMBER: _ClassVar[int]
     COMPLETED_FIELD_NUMBER: _ClassVar[int]
     UNSENT_FIELD_NUMBER: _ClassVar[int]
     AMBIGUOUS_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_STARTED_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_FIELD_NUMBER: _ClassVar[int]
     started: int
     completed: int
     unsent: int
     ambiguous: int
     iterations_started: int
     iterations_completed: int
-    def __init__(self, started: _Optional[int] = ..., completed: _Optional[int] = ..., unsent: _Optional[int] = ..., ambiguous: _Optional[int] = ..., iterations_started: _Optional[int] = ..., iterations_completed: _Optional[int] = ...) -> None: ...
+    measured: int
+    def __init__(self, started: _Optional[int] = ..., completed: _Optional[int] = ..., unsent: _Optional[int] = ..., ambiguous: _Optional[int] = ..., iterations_started: _Optional[int] = ..., iterations_completed: _Optional[int] = ..., measured: _Optional[int] = ...) -> None: ...
 
 class Label(_message.Message):
     __slots__ = ("name", "value")

@@ -18,6 +18,7 @@ AMBIGUOUS: Final = COUNTER_LAYOUT.index("ambiguous")
 ITERATIONS_STARTED: Final = COUNTER_LAYOUT.index("iterations_started")
 ITERATIONS_COMPLETED: Final = COUNTER_LAYOUT.index("iterations_completed")
 REPORTED: Final = COUNTER_LAYOUT.index("reported")
+MEASURED: Final = COUNTER_LAYOUT.index("measured")
 
 _MODE: Final = 0o660
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 import json
 import logging
 import signal
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 from gevent.event import Event
 
-from loadstone import seat
-from loadstone_protocol.v1 import engine_pb2
+from loadstone.listening import watches
+from loadstone_protocol.v1 import engine_pb2, statistics_pb2
+from loadstone_runner.engine.backstage import Backstage
 from loadstone_runner.engine.counters import COMPLETED, CounterFile
+from loadstone_runner.engine.events import LISTENER_ERROR, Watching, summary_of
 from loadstone_runner.engine.http import client
 from loadstone_runner.engine.http.resolution import Resolver
 from loadstone_runner.engine.instruments import Instruments
-from loadstone_runner.engine.introduction import hello, load_and_report
+from loadstone_runner.engine.introduction import hello
 from loadstone_runner.engine.link import AgentLink
 from loadstone_runner.engine.process import prepare
 from loadstone_runner.engine.script import last_lines
@@ -63,6 +66,8 @@ class Director:
         self._link = AgentLink(
             f"{settings.socket_dir}/agent.sock", on_connect=self._introduce, on_message=self._on_message
         )
+        self._backstage = Backstage(self._instruments, is_director=True, on_stop=self._say_status)
+        self._watching: list[Watching] = []
         self._script: Script | None = None
         self._script_report: engine_pb2.ScriptReport | None = None
         self._reports: dict[bool, engine_pb2.SetupReport | None] = {}  # by whether it is the teardown; None: it runs
@@ -74,22 +79,51 @@ class Director:
         gevent.signal_handler(signal.SIGTERM, is_over.set)
         gevent.spawn(self._link.run)
         self._link.give_turn()
-        seat.take(self._instruments)
-        self._script, self._script_report = load_and_report(self._settings)
+        self._script, self._script_report = self._backstage.load(self._settings)
+        count = self._backstage.services.count_error
+        self._watching = [Watching(each, count) for each in watches()]
         self._is_loaded.set()
         self._link.send(engine_pb2.EngineMessage(script=self._script_report))
+        gevent.spawn(self._tick)
         is_over.wait()
+        self._backstage.close("quitting")
         return 0
+
+    def _tick(self) -> None:
+        """Say each second what listeners have done wrong."""
+        while True:
+            gevent.sleep(1.0)
+            self._backstage.look()
+            for each in self._watching:
+                each.lane.look(monotonic_ns())
+            self._say_status()
+
+    def _say_status(self) -> None:
+        errors = [
+            statistics_pb2.ErrorCount(kind=each.kind, message=each.message, name=each.name, count=each.count)
+            for each in self._instruments.recorder.errors()
+            if each.kind == LISTENER_ERROR
+        ]
+        status = engine_pb2.EngineStatus(stop_asked=self._backstage.stop_asked, errors=errors)
+        if errors or status.stop_asked:
+            self._link.send(engine_pb2.EngineMessage(status=status))
 
     def _introduce(self) -> None:
         self._link.send(self._hello)
         if self._script_report is not None:
             self._link.send(engine_pb2.EngineMessage(script=self._script_report))
+        self._say_status()
 
     def _on_message(self, message: engine_pb2.ToEngine) -> None:
         match message.WhichOneof("kind"):
             case "setup":
                 gevent.spawn(self._answer, is_teardown=message.setup.teardown)
+            case "happening":
+                self._backstage.hear(message.happening)
+            case "summary":
+                summary = summary_of(message.summary.summary_json)
+                for each in self._watching:
+                    each.hear(summary)
             case "config" if message.config.setup_json:
                 # A director that was started anew has not run setup itself.
                 self._run.setup_data = json.loads(message.config.setup_json)
@@ -137,4 +171,5 @@ class Director:
             raise ValueError(f"what setup returns is {len(content)} bytes of JSON; at most {RESULT_MAX_BYTES} travel")
         # As users get it: a tuple is a list by then, and keys are text.
         self._run.setup_data = json.loads(content)
+        self._backstage.begin(self._settings.target, self._run.setup_data)
         report.result_json = content

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Final
 import gevent
 from gevent.event import Event
 
-from loadstone import seat
+from loadstone_core.load.pacing import spawned_ns
+from loadstone_core.load.profile import Model
 from loadstone_core.stats.stream import StreamId
 from loadstone_protocol.codec import WireError, load_plan_from_message, ranges_from_messages, stream_state_to_message
 from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.engine.backstage import Backstage
 from loadstone_runner.engine.counters import ITERATIONS_COMPLETED, CounterFile
+from loadstone_runner.engine.feeders import StridedRows
 from loadstone_runner.engine.instruments import Instruments
-from loadstone_runner.engine.introduction import hello, load_and_report
+from loadstone_runner.engine.introduction import hello
 from loadstone_runner.engine.lease import is_over
 from loadstone_runner.engine.link import AgentLink
 from loadstone_runner.engine.load import LoadModel, make_model
@@ -68,6 +71,7 @@ class Engine:
             f"{settings.socket_dir}/agent.sock", on_connect=self._introduce, on_message=self._on_message
         )
         self._hello = hello(settings, engine_pb2.ENGINE_ROLE_ENGINE, path)
+        self._backstage = Backstage(self._instruments, is_director=False, on_stop=self._say_status)
         self._script: Script | None = None
         self._script_report: engine_pb2.ScriptReport | None = None
         self._stage = Stage.LOADING
@@ -92,8 +96,7 @@ class Engine:
         self._spawn(self._link.run)
         # The agent hears of this process before user code may hold the loop for long.
         self._link.give_turn()
-        seat.take(self._instruments)
-        self._script, self._script_report = load_and_report(self._settings)
+        self._script, self._script_report = self._backstage.load(self._settings)
         self._link.send(engine_pb2.EngineMessage(script=self._script_report))
         if self._held is not None:
             self._apply(self._held)
@@ -129,6 +132,9 @@ class Engine:
                 if self._final_sequence and self._reports.acknowledged >= self._final_sequence:
                     self._is_over.set()
 
+            case "happening":
+                self._backstage.hear(message.happening)
+
     def _configure(self, config: engine_pb2.EngineConfig) -> None:
         """Apply a configuration that is newer than the one applied, once there is a script to apply it to."""
         held = 0 if self._held is None else self._held.revision
@@ -160,12 +166,15 @@ class Engine:
         if self._model is None and self._script is not None:
             order = load_plan_from_message(config.load)
             self._graceful_stop_ns = order.graceful_stop_ns
+            setup_data = json.loads(config.setup_json) if config.setup_json else None
+            self._backstage.begin(order.target or "", setup_data)
+            self._backstage.services.rows = StridedRows(config.slot, config.slots).next_row
             self._model = make_model(
                 self._script,
                 order,
                 slot=config.slot,
                 slots=config.slots,
-                setup_data=json.loads(config.setup_json) if config.setup_json else None,
+                setup_data=setup_data,
                 instruments=self._instruments,
             )
             self._stage = Stage.READY
@@ -175,18 +184,27 @@ class Engine:
         if config.run_state == engine_pb2.RUNNING_STATE and not self._start_at_ns:
             self._start_at_ns = config.start_at_ns
             self._model.start(config.start_at_ns)
-            end_ns = load_plan_from_message(config.load).load.profile.end_ns
-            self._spawn(lambda: self._follow_plan(end_ns))
+            load = load_plan_from_message(config.load).load
+            self._spawn(lambda: self._follow_plan(load.profile.end_ns))
+            full_ns = 0 if load.model is Model.RATE else spawned_ns(load.profile, config.slot, config.slots)
+            self._spawn(lambda: self._tell_spawned(full_ns))
 
     def _follow_plan(self, end_ns: int | None) -> None:
         """Say when the load begins, and stop it by itself when its profile ends."""
         _sleep_until(self._start_at_ns)
         if self._stage == Stage.READY:
             self._stage = Stage.RUNNING
+            self._backstage.tell("test_start")
             self._say_status()
         if end_ns is not None:
             _sleep_until(self._start_at_ns + end_ns)
             self._stop(self._graceful_stop_ns)
+
+    def _tell_spawned(self, full_ns: int) -> None:
+        """Tell listeners when this engine's users have become as many as ever."""
+        _sleep_until(self._start_at_ns + full_ns)
+        if self._stage == Stage.RUNNING and self._model is not None:
+            self._backstage.tell("spawning_complete", user_count=len(self._model.population))
 
     # The end
 
@@ -226,6 +244,7 @@ class Engine:
                     population.is_empty.wait(timeout=seconds)
             if len(population):
                 log.warning("Left %d users behind that do not end", len(population))
+        self._backstage.close("test_stop", "quitting")
         self._finish()
 
     def _finish(self) -> None:
@@ -254,6 +273,7 @@ class Engine:
                 gevent.sleep(1.0)
             if self._start_at_ns and monotonic_ns() >= self._start_at_ns + SECOND_NS and not self._final_sequence:
                 self._report(is_full=False)
+            self._backstage.look()
             self._say_status()
 
     def _report(self, *, is_full: bool) -> None:
@@ -290,6 +310,7 @@ class Engine:
         status.schedule_slip_ns = percentile_99(self._slips)
         self._slips = []
         status.memory_bytes = resident_bytes()
+        status.stop_asked = self._backstage.stop_asked
         self._link.send(engine_pb2.EngineMessage(status=status))
 
 

@@ -23,7 +23,7 @@ from loadstone_runner.engine.counters import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 log = logging.getLogger("loadstone.engine")
 
@@ -39,14 +39,16 @@ class Instruments:
     Attributes:
         recorder: of the samples.
         counters: that survive.
+        on_request: hears of each recorded request, see `events.Audience.tell_request`; None: nobody listens.
     """
 
-    __slots__ = ("_seen_tracebacks", "counters", "recorder", "slots")
+    __slots__ = ("_seen_tracebacks", "counters", "on_request", "recorder", "slots")
 
     def __init__(self, counters: CounterFile) -> None:
         self.recorder = Recorder()
         self.counters = counters
         self.slots = counters.slots
+        self.on_request: Callable[..., None] | None = None
         self._seen_tracebacks: set[tuple[str, str]] = set()
 
     def begin_request(self) -> None:
@@ -102,7 +104,7 @@ class Instruments:
 
     def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
         """Record a check."""
-        self.recorder.check(name[:_TEXT_MAX], ok, _label_pairs(labels) if labels else ())
+        self.recorder.check(name[:_TEXT_MAX], ok, label_pairs(labels) if labels else ())
 
     def exception(self, error: BaseException, name: str) -> None:
         """Count an exception of user code in `name`; the first of each kind is logged with its traceback."""
@@ -118,6 +120,7 @@ class Instruments:
         log.error("User code raised in %s", name, exc_info=error)
 
 
-def _label_pairs(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    pairs = sorted((str(name)[:_TEXT_MAX], str(value)[:_TEXT_MAX]) for name, value in labels.items())
-    return tuple(pairs[:_LABELS_MAX])
+def label_pairs(labels: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """Return labels as a series' key has them, cut to what may travel; a name that comes twice then counts once."""
+    pairs = {str(name)[:_TEXT_MAX]: str(value)[:_TEXT_MAX] for name, value in labels.items()}
+    return tuple(sorted(pairs.items())[:_LABELS_MAX])

@@ -5,16 +5,15 @@ How many users there are belongs to `population`, when iterations are due to its
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from itertools import accumulate
-from random import random
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import gevent
 from gevent import get_hub
 
+from loadstone import InterruptTaskSet, StopUser
 from loadstone_runner.engine.http.client import HttpClient
+from loadstone_runner.engine.tasks import make_chooser, obey, repertoire_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from loadstone_runner.engine.http.requests import Written
     from loadstone_runner.engine.http.resolution import Resolver
     from loadstone_runner.engine.instruments import Instruments
+    from loadstone_runner.engine.tasks import Chooser, Repertoire
 
 _PAUSE_MAX_SECONDS: Final = 1e9
 # After a pause that could not be found out: neither a busy loop nor the end of the user.
@@ -66,22 +66,13 @@ class Turns(Protocol):
 class Role:
     """What all users of one class have in common, worked out once."""
 
-    __slots__ = ("_cumulative", "_tasks", "_total", "made", "name", "wait")
+    __slots__ = ("made", "name", "repertoire")
 
-    def __init__(self, made: type[User]) -> None:
+    def __init__(self, made: type[User], repertoire: Repertoire | None = None) -> None:
+        """Take a class and what its users may choose from; None: everything that it has."""
         self.made = made
         self.name = made.__name__
-        self.wait: Callable[[Any], float] = made.wait
-        self._tasks = [(f"{self.name}.{task.name}", task.function) for task in made.tasks]
-        self._cumulative = list(accumulate(task.weight for task in made.tasks))
-        self._total = self._cumulative[-1]
-
-    def choose(self) -> tuple[str, Callable[[Any], object]]:
-        """Return name and function of a task, each as often as its weight says."""
-        tasks = self._tasks
-        if len(tasks) == 1:
-            return tasks[0]
-        return tasks[bisect_right(self._cumulative, random() * self._total)]  # noqa: S311 a choice of a task is no secret
+        self.repertoire = repertoire or repertoire_of(made)
 
 
 class Scene(NamedTuple):
@@ -113,14 +104,14 @@ class Seat:
     Attributes:
         index: of the seat in this engine.
         is_retired: no further iteration is wanted of it.
-        has_quit: its user has ended by itself: by `stop()`, or by an error in on_start.
+        has_quit: its user has ended by itself: by `stop()` or StopUser, or by an error in on_start.
         work: the next iteration, in models that hand them out.
         greenlet: that lives the life.
     """
 
     __slots__ = (
-        "_instruments", "_is_killed", "_number", "_rests", "_role", "_scene", "_turns", "client", "count", "greenlet",
-        "has_quit", "index", "is_retired", "work",
+        "_chooser", "_instruments", "_is_killed", "_number", "_rests", "_role", "_scene", "_turns", "client", "count",
+        "greenlet", "has_quit", "index", "is_retired", "work",
     )  # fmt: skip
 
     def __init__(self, index: int, number: int, *, role: Role, scene: Scene, turns: Turns) -> None:
@@ -136,8 +127,10 @@ class Seat:
         self._instruments = scene.instruments
         self._is_killed = False
         self._rests = False
+        self._chooser: Chooser | None = None
         self.client = scene.client_for(scene.target or role.made.host or "")
         self.greenlet = gevent.spawn(self._live)
+        self.greenlet.seat = self  # type: ignore[attr-defined]  # whoever records finds whose it is
 
     def retire(self) -> None:
         """Let the user end after its iteration; a pause ends now."""
@@ -186,7 +179,9 @@ class Seat:
             pass  # the end of the run: what it cut off is recorded where it was cut off
         try:
             if user is not None:
-                self._guard(user.on_stop, "on_stop")
+                if self._chooser is not None:
+                    self._chooser.unwind()
+                self._guard(user.on_stop, f"{self._role.name}.on_stop")
         except gevent.GreenletExit:
             pass  # on_stop had its time
         finally:
@@ -196,31 +191,32 @@ class Seat:
     def _start(self) -> User | None:
         """Return the user, ready for its first iteration; None if the script's own code did not let it come so far."""
         made: list[User] = []
-        if not self._guard(lambda: made.append(self._role.made()), "__init__"):
+        if not self._guard(lambda: made.append(self._role.made()), f"{self._role.name}.__init__"):
             return None
         user = made[0]
         user.http = self.client
         user.target = self._scene.target or self._role.made.host or ""
         user.setup_data = self._scene.setup_data
         user.number = self._number
-        return user if self._guard(user.on_start, "on_start") else None
+        return user if self._guard(user.on_start, f"{self._role.name}.on_start") else None
 
     def _run(self, user: User) -> None:
         turns = self._turns
+        chooser = self._chooser = make_chooser(self._role.repertoire, user, self._guard)
         while (turn := turns.next_turn(self)) is not None:
             exchanges = self.client.exchanges
-            self._iterate(user, turn)
+            self._iterate(user, turn, chooser)
             if user.is_stopping:
                 self.has_quit = True
                 return
             if turns.has_pauses and not self.is_retired:
-                self._pause(user)
+                self._pause(chooser)
             if self.client.exchanges == exchanges:
                 # Nothing in it has waited for a socket, and the other users want to live, too.
                 gevent.sleep(0)
 
-    def _iterate(self, user: User, turn: Turn) -> None:
-        name, function = self._role.choose()
+    def _iterate(self, user: User, turn: Turn, chooser: Chooser) -> None:
+        name, function, owner = chooser.next()
         instruments, client = self._instruments, self.client
         instruments.begin_iteration()
         begin = user.iteration_start_ns = monotonic_ns()
@@ -231,7 +227,11 @@ class Seat:
         self._turns.started(begin, planned)
         failed = False
         try:
-            function(user)
+            try:
+                function(owner)
+            except (StopUser, InterruptTaskSet) as told:
+                if not obey(told, user, chooser):
+                    raise
         except BaseException as error:
             if self._is_killed and isinstance(error, gevent.GreenletExit):
                 client.settle()
@@ -243,10 +243,10 @@ class Seat:
         client.start_delay_ns = 0
         instruments.end_iteration(name, monotonic_ns() - planned, failed=failed, interrupted=False)
 
-    def _pause(self, user: User) -> None:
+    def _pause(self, chooser: Chooser) -> None:
         seconds = _PAUSE_AFTER_ERROR_SECONDS
         try:
-            seconds = _checked_pause(self._role.wait(user))
+            seconds = _checked_pause(chooser.pause())
         except (Exception, SystemExit) as error:  # noqa: BLE001 user code
             self._instruments.exception(error, f"{self._role.name}.wait")
         if seconds > 0:
@@ -256,10 +256,12 @@ class Seat:
         """Call user code outside of iterations; return whether it went through."""
         try:
             function()
+        except StopUser:
+            return False
         except BaseException as error:
             if self._is_killed and isinstance(error, gevent.GreenletExit):
                 raise
-            self._instruments.exception(error, f"{self._role.name}.{what}")
+            self._instruments.exception(error, what)
             return False
         finally:
             self.client.settle()

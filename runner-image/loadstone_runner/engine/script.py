@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from loadstone import User
 from loadstone.hooks import setup_function, teardown_function
+from loadstone_runner.engine.tasks import repertoire_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,13 +54,19 @@ def load_script(directory: str, entrypoint: str) -> Script:
     if not path.is_file():
         raise ScriptError(f"there is no {entrypoint} in the script's files")
     module = _import(path, directory)
-    users = tuple(dict.fromkeys(value for value in vars(module).values() if _is_runnable(value)))
+    users = users_of(module)
     if not users:
         raise ScriptError(
             f"{entrypoint} has nothing to run: define a class with User as its base and a method marked with @task"
         )
     _check_numbers(users)
+    _check_tasks(users)
     return Script(users, setup_function(), teardown_function())
+
+
+def users_of(module: ModuleType) -> tuple[type[User], ...]:
+    """Return the classes with tasks that a module defines or imports, in order."""
+    return tuple(dict.fromkeys(value for value in vars(module).values() if _is_runnable(value)))
 
 
 def last_lines(error: BaseException, directory: str) -> str:
@@ -80,7 +87,7 @@ def _import(path: Path, directory: str) -> ModuleType:
     sys.path[:0] = dict.fromkeys((str(path.parent), directory))
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         raise ScriptError(_sentence(error, path), last_lines(error, directory)) from error
     return module
 
@@ -96,6 +103,14 @@ def _sentence(error: BaseException, path: Path) -> str:
 
 def _is_runnable(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, User) and not value.abstract and bool(value.tasks)
+
+
+def _check_tasks(users: tuple[type[User], ...]) -> None:
+    for each in users:
+        try:
+            repertoire_of(each)
+        except ValueError as error:
+            raise ScriptError(str(error)) from error
 
 
 def _check_numbers(users: tuple[type[User], ...]) -> None:

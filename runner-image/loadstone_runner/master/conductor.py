@@ -19,6 +19,7 @@ from loadstone_protocol.messages import RunOrder
 from loadstone_protocol.views import RunView
 from loadstone_runner.export.prometheus import RunFigures
 from loadstone_runner.master import run
+from loadstone_runner.master.announcements import Announcements
 from loadstone_runner.master.board import Board
 from loadstone_runner.master.commander import Commander
 from loadstone_runner.master.conclusion import OUT_OF_MEMORY, End, conclude_run, to_json
@@ -68,6 +69,7 @@ class Conductor:
         self.all_left = asyncio.Event()
         self._clock = clock
         self._director = director
+        self._announcements = Announcements(director, plan.load)
         self.state = run.RunState()
         iterations = plan.load.iterations or 0
         self.grants = Grants(iterations if plan.load.model is Model.ITERATIONS else 0, plan.workers)
@@ -108,6 +110,11 @@ class Conductor:
         if problem is not None:
             self._notes.append(Cause(Reason.HANDLER_ERRORS, f"teardown failed: {problem}"))
         self.handle(run.TeardownDone())
+
+    def on_stop_asked(self, why: str) -> None:
+        """End the run, as the script wants; it says so until it ends, and the first who does is quoted."""
+        if self.state.stop is None:
+            self.handle(run.StopAsked(f"the script stopped the run: {why}", is_immediate=False))
 
     def on_director_gone(self, message: str) -> None:
         """End a run that still needs its director; a plain test goes on without it until teardown."""
@@ -172,6 +179,7 @@ class Conductor:
         if not member.awaits_bye:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
         self.judge.skip()
+        self._announcements.lose(member.worker, departure.reason, departure.message)
         lost = len(self.roster.lost())
         if self.state.stage is Stage.GATHERING and departure.reason != OUT_OF_MEMORY:
             message = f"worker {member.worker} was lost before the load began: {departure.message or departure.reason}"
@@ -186,6 +194,8 @@ class Conductor:
         end_ns = self.plan.load.profile.bound_ns if self._load_ns is None else self._load_ns
         for row in self.measurement.close_seconds():
             self._newest_row = row
+            passed_ns = (row.second + 1) * SECOND
+            self._announcements.show(self.measurement.progress(row, since_start_ns=passed_ns, users=row.users))
             # A window of an idle target says nothing, so what comes after the load is not judged.
             if (row.second + 1) * SECOND <= end_ns:
                 may_abort = self.state.stage is Stage.RUNNING_LOAD
@@ -232,6 +242,7 @@ class Conductor:
             self._do(effect)
         if self.state.stage is not before.stage:
             log.info("Entered a stage: stage=%s by=%s", self.state.stage, type(event).__name__)
+            self._announcements.enter(self.state.stage)
             self.board.show()
 
     def _do(self, effect: run.Effect) -> None:
@@ -278,6 +289,7 @@ class Conductor:
     def _ask_teardown(self) -> None:
         self.times.load_stopped_ns = self.times.load_stopped_ns or self._clock.wall_ns()
         self._deadline_ns = self._clock.monotonic_ns() + TEARDOWN_NS
+        self._announcements.end_load()
         if self._director.is_gone:
             self.handle(run.TeardownDone())
         else:
@@ -303,6 +315,10 @@ class Conductor:
                 has_begun = self._load_ns is not None
                 self.farewells.lose(member.worker, member.attempt, has_begun=has_begun)
         self._close_seconds()
+        if self._director.listener_error_count:
+            count = self._director.listener_error_count
+            message = f"{count} errors of listeners in the director, mostly {self._director.listener_errors}"
+            self._notes.append(Cause(Reason.HANDLER_ERRORS, message))
         now_ns = self._clock.wall_ns()
         self.times.finished_ns = now_ns
         if self._load_ns is not None:

@@ -154,6 +154,8 @@ class Desk:
             rate = sum(each.iterations_per_second for each in beat.engines)
             living = self._roster.living()
             self._crew.assign(self._run.grants.hear(member.worker, left=left, per_second=rate, living=living))
+        for why in filter(None, (each.stop_asked for each in beat.engines)):
+            self._run.on_stop_asked(why)
         self._look_at(member)
         if has_changed:
             self._run.board.touch()

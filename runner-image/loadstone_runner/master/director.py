@@ -6,6 +6,7 @@ What follows from what the director says is decided in `run`.
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from loadstone_protocol.messages import ScriptNews
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS: Final = 30.0
 SETUP_MAX_BYTES: Final = 256 * 1024
+_TEXT_MAX: Final = 300
 
 
 class DirectorListener(Protocol):
@@ -35,13 +37,22 @@ class DirectorListener(Protocol):
         """Take the result of teardown, or what went wrong."""
         ...
 
+    def on_stop_asked(self, why: str) -> None:
+        """Take note that the script wants the run to end."""
+        ...
+
     def on_director_gone(self, message: str) -> None:
         """Take note that the director's process has ended."""
         ...
 
 
 class Director:
-    """The director and its launcher. Both may come late, and come again; what is owed to them is sent then."""
+    """The director and its launcher. Both may come late, and come again; what is owed to them is sent then.
+
+    Attributes:
+        listener_error_count: how often the script's listeners in it raised, blocked or missed something.
+        listener_errors: the most frequent of these.
+    """
 
     def __init__(self) -> None:
         self._listener: DirectorListener
@@ -50,6 +61,8 @@ class Director:
         self._owed: engine_pb2.ToEngine | None = None
         self._is_teardown = False
         self.is_gone = False
+        self.listener_error_count = 0
+        self.listener_errors = ""
         self.launcher_gone = asyncio.Event()
 
     def tell(self, listener: DirectorListener) -> None:
@@ -97,6 +110,8 @@ class Director:
                 self._listener.on_script(ScriptNews(script.ok, script.problem, script.traceback))
             case "setup":
                 self._take_answer(message.setup)
+            case "status":
+                self._hear_status(message.status)
             case _:
                 pass
 
@@ -129,6 +144,28 @@ class Director:
         """Note that the launcher's connection has ended: at the end of the run this is how it leaves."""
         self._launcher = None
         self.launcher_gone.set()
+
+    def announce(self, event: str, **told: Any) -> None:
+        """Let the script's listeners in the director hear what has happened; whoever is not there misses it."""
+        self._send(
+            engine_pb2.ToEngine(happening=engine_pb2.Happening(event=event, told_json=json.dumps(told).encode()))
+        )
+
+    def summarize(self, summary: dict[str, Any]) -> None:
+        """Let the script's watches in the director see the run so far; the fields are those of `loadstone.Summary`."""
+        self._send(engine_pb2.ToEngine(summary=engine_pb2.Summary(summary_json=json.dumps(summary).encode())))
+
+    def _send(self, message: engine_pb2.ToEngine) -> None:
+        if self._link is not None:
+            self._link.send(message)
+
+    def _hear_status(self, status: engine_pb2.EngineStatus) -> None:
+        if status.stop_asked:
+            self._listener.on_stop_asked(status.stop_asked)
+        if status.errors:
+            worst = max(status.errors, key=lambda each: each.count)
+            self.listener_errors = f"{worst.name}: {worst.message}"[:_TEXT_MAX]
+            self.listener_error_count = sum(each.count for each in status.errors)
 
     def _take_answer(self, report: engine_pb2.SetupReport) -> None:
         if self._owed is None or report.teardown != self._is_teardown:

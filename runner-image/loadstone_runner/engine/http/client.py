@@ -5,6 +5,8 @@ Bytes on the wire belong to `connection`; the order in which things are counted 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from loadstone.reply import Reply
@@ -16,7 +18,7 @@ from loadstone_runner.engine.http.redirects import after_redirect, location_of
 from loadstone_runner.engine.http.requests import with_query, write, write_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from loadstone_runner.engine.http.connection import Answer
     from loadstone_runner.engine.http.requests import Written
@@ -32,6 +34,7 @@ FIRST_FAILED_STATUS: Final = 400
 _SECOND_NS: Final = 1_000_000_000
 _OPEN_MAX: Final = 100
 _WRITTEN_MAX: Final = 1_024
+_NO_CONTEXT: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Wish(NamedTuple):
@@ -41,9 +44,10 @@ class Wish(NamedTuple):
     catch: bool
     redirects: int
     expected: Collection[int] | None
+    context: Mapping[str, Any]
 
 
-_PLAIN: Final = Wish(timeout=None, catch=False, redirects=REDIRECTS_MAX, expected=None)
+_PLAIN: Final = Wish(timeout=None, catch=False, redirects=REDIRECTS_MAX, expected=None, context=_NO_CONTEXT)
 
 
 class HttpClient:
@@ -55,8 +59,8 @@ class HttpClient:
     """
 
     __slots__ = (
-        "_connect_timeout_ns", "_instruments", "_open_replies", "_pool", "_shared", "_target", "_timeout_ns", "_verify",
-        "_written", "_written_with", "exchanges", "headers", "start_delay_ns",
+        "_connect_timeout_ns", "_instruments", "_open_replies", "_pool", "_renamed", "_shared", "_target",
+        "_timeout_ns", "_verify", "_written", "_written_with", "exchanges", "headers", "start_delay_ns",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +80,7 @@ class HttpClient:
         self._shared = shared
         self._written = shared
         self._written_with: dict[str, str] = {}
+        self._renamed: str | None = None
 
     @property
     def timeout(self) -> float:
@@ -142,8 +147,7 @@ class HttpClient:
             ValueError: it cannot be written.
             TypeError: an option is not known.
         """
-        if name is not None:
-            name = str(name)
+        name = self._renamed if name is None else str(name)
         if options:
             return self._request_with(method, path, name=name, **options)
         if self.headers != self._written_with:
@@ -156,6 +160,15 @@ class HttpClient:
                 self._written.clear()
             self._written[(method, path)] = written
         return self._ask(written, name, _PLAIN)
+
+    @contextmanager
+    def rename(self, name: str) -> Iterator[None]:
+        """Let all requests in the block that have no name of their own have this one."""
+        before, self._renamed = self._renamed, str(name)
+        try:
+            yield
+        finally:
+            self._renamed = before
 
     def settle(self) -> None:
         """Record the replies that the script asked to decide on and did not; called at the end of an iteration."""
@@ -174,6 +187,7 @@ class HttpClient:
         path: str,
         *,
         name: str | None,
+        context: Mapping[str, Any] | None = None,
         params: Any = None,
         headers: Mapping[str, str | None] | None = None,
         json: Any = None,
@@ -188,7 +202,7 @@ class HttpClient:
         written = write(method, place, {**self.headers, **own, **(headers or {})}, body)
         expected = (expect_status,) if isinstance(expect_status, int) else expect_status
         redirects = REDIRECTS_MAX if allow_redirects else 0
-        return self._ask(written, name, Wish(timeout, catch_response, redirects, expected))
+        return self._ask(written, name, Wish(timeout, catch_response, redirects, expected, context or _NO_CONTEXT))
 
     def _renew_written(self) -> None:
         """Forget what was written with other headers: clients without any of their own share their requests."""
@@ -213,7 +227,7 @@ class HttpClient:
             except ValueError as error:
                 answer.failure = ExchangeError(FailureKind.PROTOCOL, f"a redirect leads nowhere: {error}")
                 return self._conclude(answer, written, series, wish)
-            self._record(answer, written.method, series, error=None)
+            self._record(answer, written, series, error=None)
             left -= 1
             written = onward
 
@@ -247,27 +261,36 @@ class HttpClient:
             elapsed=(answer.end_ns - answer.begin_ns) / _SECOND_NS,
         )
         if wish.catch and answer.raised is None:
-            reply.leave_open(self._decider(answer, written.method))
+            reply.leave_open(self._decider(answer, written, wish.context))
             self._open_replies.append(reply)
             if len(self._open_replies) > _OPEN_MAX:
                 self._open_replies[0].settle()
         else:
-            self._record(answer, written.method, series, error=error)
+            self._record(answer, written, series, error=error, context=wish.context)
         if answer.raised is not None:
             raise answer.raised
         return reply
 
-    def _decider(self, answer: Answer, method: str) -> Callable[[Reply], None]:
+    def _decider(self, answer: Answer, written: Written, context: Mapping[str, Any]) -> Callable[[Reply], None]:
         """Return what records an open reply as it stands when the script has decided."""
 
         def decide(reply: Reply) -> None:
             if reply in self._open_replies:
                 self._open_replies.remove(reply)
-            self._record(answer, method, reply.name, error=reply.error)
+            self._record(answer, written, reply.name, error=reply.error, context=context)
 
         return decide
 
-    def _record(self, answer: Answer, method: str, name: str, *, error: str | None) -> None:
+    def _record(
+        self,
+        answer: Answer,
+        written: Written,
+        name: str,
+        *,
+        error: str | None,
+        context: Mapping[str, Any] = _NO_CONTEXT,
+    ) -> None:
+        method = written.method
         service = answer.end_ns - answer.begin_ns
         failure = answer.failure
         is_broken = failure is not None and not answer.status
@@ -292,6 +315,9 @@ class HttpClient:
             sent=answer.sent,
             received=answer.received,
         )
+        if self._instruments.on_request is not None:
+            url, latency = written.place.url, service + answer.delay_ns
+            self._instruments.on_request(method, name, latency, answer.received, error, answer.status, url, context)
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -40,7 +40,7 @@ def test_counters_survive_their_file(counters: Counters, rest: bytes) -> None:
 
 
 def test_the_counters_file_has_little_endian_slots_in_the_order_of_the_layout() -> None:
-    content = pack_counters(Counters(1, 2, 3, 4, 5, 6, 7))
+    content = pack_counters(Counters(1, 2, 3, 4, 5, 6, 7, 8))
 
     slots = [int.from_bytes(content[at : at + 8], "little") for at in range(0, len(content), 8)]
     assert dict(zip(COUNTER_LAYOUT, slots, strict=True)) == {
@@ -52,11 +52,12 @@ def test_the_counters_file_has_little_endian_slots_in_the_order_of_the_layout() 
         "iterations_started": 5,
         "iterations_completed": 6,
         "reported": 7,
+        "measured": 8,
     }
 
 
 def test_a_short_counters_file_is_refused() -> None:
-    with pytest.raises(WorldError, match="63 bytes instead of 64"):
+    with pytest.raises(WorldError, match="71 bytes instead of 72"):
         read_counters(bytes(COUNTER_BYTES - 1))
 
 

@@ -60,6 +60,7 @@ def test_the_status_has_every_number_in_its_own_unit() -> None:
         "started": 6,
         "unsent": 1,
         "ambiguous": 2,
+        "measured": 0,
         "unaccounted": 1,
         "outside": {"setup": 2, "teardown": 0},
         "errorRatePpm": 250_000,

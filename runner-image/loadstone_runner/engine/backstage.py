@@ -1,0 +1,96 @@
+"""Keep what a script has around its users: services at its seat, listeners, greenlets of its own, its wish to stop.
+
+Used by engines and by the director; when things happen is known to them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from loadstone import Environment, seat
+from loadstone_runner.engine.events import Audience
+from loadstone_runner.engine.introduction import load_and_report
+from loadstone_runner.engine.measuring import Services
+from loadstone_runner.engine.strays import Strays
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loadstone_protocol.v1 import engine_pb2
+    from loadstone_runner.engine.instruments import Instruments
+    from loadstone_runner.engine.script import Script
+    from loadstone_runner.settings import EngineSettings
+
+log = logging.getLogger("loadstone.engine")
+
+
+class Backstage:
+    """What surrounds the script of one process.
+
+    Attributes:
+        services: that its plain functions find.
+        stop_asked: why it wants the run to end; empty: it does not.
+    """
+
+    def __init__(self, instruments: Instruments, *, is_director: bool, on_stop: Callable[[], None]) -> None:
+        """Serve a script; `on_stop` is called when it first wants the run to end."""
+        self.services = Services(instruments)
+        self.services.on_stop = self._note_stop
+        self.stop_asked = ""
+        self._instruments = instruments
+        self._is_director = is_director
+        self._on_stop = on_stop
+        self._strays = Strays(self.services.count_error)
+        self._audience: Audience | None = None
+
+    def load(self, settings: EngineSettings) -> tuple[Script | None, engine_pb2.ScriptReport]:
+        """Import the script; return it, or None, and what to tell of it."""
+        seat.take(self.services)
+        self._strays.watch()
+        script, report = load_and_report(settings)
+        self._audience = Audience(self.services.count_error)
+        self._instruments.on_request = self._audience.request_listener()
+        self.begin(settings.target, None)
+        return script, report
+
+    def begin(self, target: str, setup_data: Any) -> None:
+        """Let listeners know where they are."""
+        if self._audience is not None:
+            self._audience.environment = Environment(self._is_director, target, setup_data)
+
+    def tell(self, event: str, **told: Any) -> None:
+        """Tell an event to the script's listeners."""
+        if self._audience is not None:
+            self._audience.tell(event, **told)
+
+    def hear(self, happening: engine_pb2.Happening) -> None:
+        """Tell what another process says has happened."""
+        told = json.loads(happening.told_json or "{}")
+        self.tell(happening.event, **told)
+
+    def look(self) -> None:
+        """Look after listeners; called each second."""
+        if self._audience is not None:
+            self._audience.look()
+
+    def close(self, *last: str) -> None:
+        """End what the script still does: its listeners hear the last events, one after the other, then no more."""
+        ended = self._strays.end()
+        if ended:
+            log.info("Ended %d greenlets that the script had started and left", ended)
+        if self._audience is None:
+            return
+        for event in last:
+            # In between, as whoever writes down requests wants to close its file after the last one.
+            self._audience.drain()
+            self.tell(event)
+        self._audience.drain()
+        self._audience.end()
+
+    def _note_stop(self, why: str) -> None:
+        if not self.stop_asked:
+            log.info("The script asked for the end of the run: %s", why)
+            self.stop_asked = why
+            self._on_stop()

@@ -1,0 +1,148 @@
+"""Give plain functions of a script what they need of their engine: checks, metrics, measured calls, rows, a stop.
+
+In which order a request's counters are written belongs to `instruments`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from gevent import getcurrent
+
+from loadstone.metrics import MetricKind
+from loadstone_core.errors import UserError
+from loadstone_core.stats.recorder import LARGEST_SUM
+from loadstone_runner.engine.counters import MEASURED
+from loadstone_runner.engine.instruments import label_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from loadstone_runner.engine.instruments import Instruments
+
+log = logging.getLogger("loadstone.engine")
+
+METRIC_ERROR: Final = "metric"
+_PROTOCOL_MAX: Final = 64
+_SHOWN_MAX: Final = 100
+
+
+class Services:
+    """What the script of one process finds at its seat; a `loadstone.seat.Engine`.
+
+    Attributes:
+        check: of the instruments.
+        rows: returns the next row's number of a unique feeder, waiting for it; None: there is none any more.
+        on_stop: hears why the script wants the run to end.
+    """
+
+    __slots__ = ("_instruments", "_rounded", "check", "on_stop", "rows")
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
+        self._rounded: set[str] = set()
+        self.check = instruments.check
+        self.rows: Callable[[str], int | None] = _no_rows
+        self.on_stop: Callable[[str], None] = _ignore
+
+    def record(self, kind: MetricKind, name: str, value: object, labels: Mapping[str, object]) -> None:
+        """Record a sample of the script's own metric; count an error if it cannot be."""
+        recorder = self._instruments.recorder
+        try:
+            pairs = label_pairs(labels) if labels else ()
+            match kind:
+                case MetricKind.COUNTER:
+                    recorder.counter(name, self._number(name, value, least=0), pairs)  # type: ignore[arg-type]
+                case MetricKind.GAUGE:
+                    recorder.gauge(name, self._number(name, value), pairs)
+                case MetricKind.TREND:
+                    recorder.trend(name, self._number(name, value), pairs)
+                case MetricKind.RATE:
+                    recorder.rate(name, bool(value), pairs)
+        except UserError as error:
+            recorder.error(METRIC_ERROR, str(error), name)
+        except Exception as error:  # noqa: BLE001 values and labels are objects of the script
+            recorder.error(METRIC_ERROR, f"the sample raised {type(error).__name__}", name)
+
+    def begin_measured(self) -> int:
+        """Count a measured call as started; return how late its iteration began if it is the first of that."""
+        self._instruments.begin_request()
+        seat = getattr(getcurrent(), "seat", None)
+        if seat is None:
+            return 0
+        delay_ns: int = seat.client.start_delay_ns
+        seat.client.start_delay_ns = 0
+        return delay_ns
+
+    def end_measured(  # noqa: PLR0913 the fields of one sample
+        self,
+        *,
+        protocol: str,
+        name: str,
+        service_ns: int,
+        delay_ns: int,
+        error: str | None,
+        message: str,
+        interrupted: bool,
+        size: int,
+        context: Mapping[str, Any],
+    ) -> None:
+        """Record a measured call that was begun."""
+        instruments = self._instruments
+        # Before it is completed, as unsent and ambiguous are: what is completed and not measured was our clients'.
+        instruments.slots[MEASURED] += 1
+        instruments.end_request(
+            method=protocol[:_PROTOCOL_MAX],
+            name=name,
+            latency_ns=service_ns + delay_ns,
+            service_ns=service_ns,
+            error=error,
+            message=message,
+            unsent=False,
+            ambiguous=False,
+            interrupted=interrupted,
+            sent=0,
+            received=size,
+        )
+        if instruments.on_request is not None:
+            instruments.on_request(protocol, name, service_ns + delay_ns, size, error, 0, "", context)
+
+    def next_row(self, feeder: str) -> int | None:
+        """Return the next row's number of a unique feeder."""
+        return self.rows(feeder)
+
+    def count_error(self, kind: str, message: str, name: str) -> None:
+        """Count something that went wrong and raised nothing."""
+        self._instruments.recorder.error(kind, message, name)
+
+    def stop_run(self, why: str) -> None:
+        """Ask for the end of the run."""
+        self.on_stop(why)
+
+    def _number(self, name: str, value: Any, least: int = -LARGEST_SUM) -> float:
+        """Return a sample as a number.
+
+        Raises:
+            UserError: it is none, or none that can be recorded.
+        """
+        try:
+            is_whole = value == int(value)
+        except (TypeError, ValueError, OverflowError):
+            shown = repr(value)[:_SHOWN_MAX] if isinstance(value, float) else type(value).__name__
+            raise UserError(f"metric {name}: {shown} is no number that can be recorded") from None
+        if value < least:
+            raise UserError(f"metric {name}: a counter only grows, so nothing negative can be added; use a gauge")
+        if not is_whole and -1 < value < 1 and name not in self._rounded:
+            self._rounded.add(name)
+            log.warning("Rounded a sample of metric %s from %r to a whole number; choose a smaller unit", name, value)
+        number: float = value
+        return number
+
+
+def _no_rows(_feeder: str) -> None:
+    return None
+
+
+def _ignore(_why: str) -> None:
+    return None
