@@ -45,10 +45,10 @@ def targets(profile: Profile, index: int, parts: int) -> Iterator[tuple[int, int
                 yield at_ns, users
 
 
-def spawned_ns(profile: Profile, index: int, parts: int) -> int:
-    """Return the first moment at which a part has as many users as ever."""
-    most = max((users for _, users in targets(profile, index, parts)), default=0)
-    return next((at_ns for at_ns, users in targets(profile, index, parts) if users == most), 0)
+def spawned(profile: Profile, index: int, parts: int) -> tuple[int, int]:
+    """Return the first moment at which a part has as many users as ever, and how many these are."""
+    # Of equal ones, `max` returns the first.
+    return max(targets(profile, index, parts), key=lambda change: change[1], default=(0, 0))
 
 
 def _changes(segment: Segment, index: int, parts: int) -> Iterator[tuple[int, int]]:

@@ -268,6 +268,7 @@ class Recorder:
 
     def _task(self, name: str, scenario: str) -> Task:
         """Return the task of an iteration that was not found at once; remember it if its series have places."""
+        name = storable(name)
         duration = self._table.get(SeriesKey(ITERATION_DURATION, scenario, "", name), Kind.TREND)
         made = Task(duration, self._table.get(SeriesKey(ITERATIONS, scenario, "", name), Kind.COUNTER))
         if not duration.key.is_overflow:

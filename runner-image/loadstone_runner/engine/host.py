@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import gevent
 from gevent.event import Event
 
-from loadstone_core.load.pacing import spawned_ns
+from loadstone_core.load.pacing import spawned
 from loadstone_core.load.profile import Model
 from loadstone_core.stats.stream import StreamId
 from loadstone_protocol.codec import WireError, load_plan_from_message, ranges_from_messages, stream_state_to_message
@@ -185,26 +185,30 @@ class Engine:
             self._start_at_ns = config.start_at_ns
             self._model.start(config.start_at_ns)
             load = load_plan_from_message(config.load).load
-            self._spawn(lambda: self._follow_plan(load.profile.end_ns))
-            full_ns = 0 if load.model is Model.RATE else spawned_ns(load.profile, config.slot, config.slots)
-            self._spawn(lambda: self._tell_spawned(full_ns))
+            full = (0, 0) if load.model is Model.RATE else spawned(load.profile, config.slot, config.slots)
+            self._spawn(lambda: self._follow_plan(load.profile.end_ns, full))
 
-    def _follow_plan(self, end_ns: int | None) -> None:
+    def _follow_plan(self, end_ns: int | None, full: tuple[int, int]) -> None:
         """Say when the load begins, and stop it by itself when its profile ends."""
         _sleep_until(self._start_at_ns)
         if self._stage == Stage.READY:
             self._stage = Stage.RUNNING
             self._backstage.tell("test_start")
+            self._spawn(lambda: self._tell_spawned(*full))
             self._say_status()
         if end_ns is not None:
             _sleep_until(self._start_at_ns + end_ns)
             self._stop(self._graceful_stop_ns)
 
-    def _tell_spawned(self, full_ns: int) -> None:
-        """Tell listeners when this engine's users have become as many as ever."""
-        _sleep_until(self._start_at_ns + full_ns)
-        if self._stage == Stage.RUNNING and self._model is not None:
-            self._backstage.tell("spawning_complete", user_count=len(self._model.population))
+    def _tell_spawned(self, full_ns: int, users: int) -> None:
+        """Tell listeners when this engine's users have become as many as ever, but for those that ended at once."""
+        at_ns = self._start_at_ns + full_ns
+        _sleep_until(at_ns)
+        population = None if self._model is None else self._model.population
+        while population is not None and len(population) < users and monotonic_ns() < at_ns + SECOND_NS:
+            gevent.sleep(_LOOK_SECONDS / 10)
+        if self._stage == Stage.RUNNING:
+            self._backstage.tell("spawning_complete", user_count=len(population or ()))
 
     # The end
 

@@ -21,7 +21,7 @@ _OWN: Final = ("loadstone_runner.", "gevent.")
 
 
 class Strays:
-    """The living greenlets of a script's own. Only weakly held: what nobody can wake any more is freed as ever."""
+    """The living greenlets of a script's own; weakly held, so that who has ended is freed as ever."""
 
     def __init__(self, count: CountError) -> None:
         """Know none yet; `count` counts an error by kind, message and name."""

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadstone_core.load.pacing import spawn_due_ns, targets
+from loadstone_core.load.pacing import spawn_due_ns, spawned, targets
 from loadstone_core.load.profile import Profile, Segment
 from loadstone_core.load.share import share
 
@@ -72,3 +72,11 @@ def test_a_ramp_starts_the_users_of_two_slots_in_turns():
     assert list(targets(profile, 0, 2)) == [(SECOND // 2, 1), (3 * SECOND // 2, 2)]
     assert list(targets(profile, 1, 2)) == [(SECOND, 1), (2 * SECOND, 2)]
     assert [spawn_due_ns(profile, 1, 2, user) for user in range(3)] == [SECOND, 2 * SECOND, None]
+
+
+@given(profiles, slots)
+def test_all_users_are_there_when_a_slot_has_the_most_for_the_first_time(profile, slot):
+    seen = replay(profile, *slot)
+    most = max(seen, default=0)
+
+    assert spawned(profile, *slot) == ((seen.index(most), most) if most else (0, 0))

@@ -38,7 +38,7 @@ def test_histograms_are_believed_where_they_hold_more_than_the_counters() -> Non
 
 
 def test_what_only_the_counters_know_is_unaccounted() -> None:
-    counters = Counters(started=12, completed=10, unsent=1, ambiguous=2, iterations_completed=5)
+    counters = Counters(started=12, completed=10, unsent=1, ambiguous=2, iterations_completed=5, measured=4)
     recorded = Recorded(completed=7, iterations_completed=4)
 
     account = reconcile(counters, recorded, ended=True, known=False)
@@ -48,6 +48,7 @@ def test_what_only_the_counters_know_is_unaccounted() -> None:
         started=12,
         unsent=1,
         ambiguous=2,
+        measured=4,
         iterations=5,
         unaccounted=3,
         iterations_unaccounted=1,

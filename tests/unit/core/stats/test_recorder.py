@@ -298,3 +298,25 @@ def test_states_of_a_recorder_are_sound(samples: list[Sample]) -> None:
     state = StreamState(StreamId(0, 1, 0, 1), sequence=1, second=0, full=True, series=recorder.take(0))
 
     assert unsound(state) == ""
+
+
+def test_texts_that_utf_8_cannot_carry_are_made_so_and_no_sample_is_lost() -> None:
+    recorder = Recorder()
+    for half in ("\ud800", "\udfff"):
+        for _ in range(2):
+            recorder.request(
+                method=f"G{half}", name=f"n{half}", latency_ns=1, service_ns=1, failed=False, unsent=False,
+                ambiguous=False, interrupted=False, sent=0, received=0, labels=((half, half),),
+            )  # fmt: skip
+            recorder.check(half, True, ((half, half),))
+            recorder.error(half, half, half)
+
+    states = {
+        (each.key.metric, each.key.method, each.key.name, each.key.labels): each.count for each in recorder.whole()
+    }
+    assert states == {
+        ("latency", "G?", "n?", (("?", "?"),)): 4,
+        ("service_time", "G?", "n?", (("?", "?"),)): 4,
+        ("checks", "", "?", (("?", "?"),)): 4,
+    }
+    assert recorder.errors() == (ErrorCount("?", "?", "?", 4),)
