@@ -52,7 +52,6 @@ class Watched(Services):
         self.stopped = ""
         self._given: defaultdict[str, int] = defaultdict(int)
         self._seen = 0
-        self.check = self._check
         self.rows = self._next_row
         self.on_stop = self._note_stop
         instruments.on_request = self._show_request
@@ -84,8 +83,9 @@ class Watched(Services):
             self.troubles += 1
             say(f"  {errors[0].kind} error in {errors[0].name}: {errors[0].message}")
 
-    def _check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
-        self._instruments.check(name, ok=ok, labels=labels)
+    def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
+        """Record and print a check."""
+        super().check(name, ok=ok, labels=labels)
         self.troubles += not ok
         say(f"  check {'holds' if ok else 'FAILED'}: {name}{_braced(labels)}")
 

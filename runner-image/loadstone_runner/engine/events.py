@@ -30,6 +30,7 @@ LISTENER_ERROR: Final = "listener"
 QUEUE_MAX: Final = 10_000
 BLOCKED_NS: Final = 5_000_000_000
 DRAIN_SECONDS: Final = 2.0
+_NOT_HEARD: Final = "the run has ended before it was heard: dropped"
 _TURN_NS: Final = 1_000_000
 _MILLI: Final = 1_000_000
 _SECOND: Final = 1_000_000_000
@@ -53,10 +54,14 @@ class Lane:
         self._signal = Signal()
         self._busy_since_ns = 0
         self._is_told_blocked = False
+        self._is_over = False
         self._greenlet: gevent.Greenlet[[], None] | None = None
 
     def put(self, told: Mapping[str, Any]) -> None:
-        """Let the listener hear this when it comes to it; a full queue drops it."""
+        """Let the listener hear this when it comes to it; a full queue drops it, and so does a lane that has ended."""
+        if self._is_over:
+            self._drop(_NOT_HEARD)
+            return
         if len(self._queue) >= self._queue_max:
             self._drop("the queue is full, as it is too slow: dropped")
             return
@@ -73,13 +78,14 @@ class Lane:
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything was heard."""
-        return not self._queue and not self._busy_since_ns
+        """Whether there is nothing more that could be heard."""
+        return self._is_over or not (self._queue or self._busy_since_ns)
 
     def end(self) -> None:
         """Let it hear nothing more; what it has not heard counts as dropped."""
+        self._is_over = True
         for _ in range(len(self._queue)):
-            self._drop("the run has ended before it was heard: dropped")
+            self._drop(_NOT_HEARD)
         self._queue.clear()
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
@@ -176,10 +182,13 @@ class Audience:
             lane.look(now_ns)
 
     def drain(self, seconds: float = DRAIN_SECONDS) -> None:
-        """Wait until everything is heard, but not longer than that."""
+        """Wait until everything is heard, but not longer than that; who is not done then hears nothing more."""
         end_ns = monotonic_ns() + round(seconds * _SECOND)
         while not all(lane.is_idle for lane in self.lanes()) and monotonic_ns() < end_ns:
             gevent.sleep(0.01)
+        for lane in self.lanes():
+            if not lane.is_idle:
+                lane.end()
 
     def end(self) -> None:
         """Tell nobody anything more."""

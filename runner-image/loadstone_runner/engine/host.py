@@ -248,10 +248,10 @@ class Engine:
                     population.is_empty.wait(timeout=seconds)
             if len(population):
                 log.warning("Left %d users behind that do not end", len(population))
-        self._backstage.close("test_stop", "quitting")
         self._finish()
 
     def _finish(self) -> None:
+        self._backstage.close("test_stop", "quitting")
         self._stage = Stage.ENDED
         if self._reports is None:
             self._is_over.set()

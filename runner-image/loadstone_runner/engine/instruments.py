@@ -11,7 +11,7 @@ import logging
 import traceback
 from typing import TYPE_CHECKING, Final
 
-from loadstone_core.stats.recorder import Recorder
+from loadstone_core.stats.recorder import SCENARIO, Recorder
 from loadstone_runner.engine.counters import (
     AMBIGUOUS,
     COMPLETED,
@@ -37,14 +37,16 @@ class Instruments:
     """Everything that one engine measures. The `Instruments` that a script's `check` finds.
 
     Attributes:
+        scenario: whose samples these are.
         recorder: of the samples.
         counters: that survive.
         on_request: hears of each recorded request, see `events.Audience.tell_request`; None: nobody listens.
     """
 
-    __slots__ = ("_seen_tracebacks", "counters", "on_request", "recorder", "slots")
+    __slots__ = ("_seen_tracebacks", "counters", "on_request", "recorder", "scenario", "slots")
 
-    def __init__(self, counters: CounterFile) -> None:
+    def __init__(self, counters: CounterFile, scenario: str = SCENARIO) -> None:
+        self.scenario = scenario
         self.recorder = Recorder()
         self.counters = counters
         self.slots = counters.slots

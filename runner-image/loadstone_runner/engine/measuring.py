@@ -31,35 +31,41 @@ _SHOWN_MAX: Final = 100
 class Services:
     """What the script of one process finds at its seat; a `loadstone.seat.Engine`.
 
+    What is recorded is recorded by the instruments of the running user, so that it belongs to its scenario.
+
     Attributes:
-        check: of the instruments.
         rows: returns the next row's number of a unique feeder, waiting for it; None: there is none any more.
         on_stop: hears why the script wants the run to end.
     """
 
-    __slots__ = ("_instruments", "_rounded", "check", "on_stop", "rows")
+    __slots__ = ("_instruments", "_rounded", "on_stop", "rows")
 
     def __init__(self, instruments: Instruments) -> None:
+        """Serve a script; `instruments` record what belongs to no user."""
         self._instruments = instruments
         self._rounded: set[str] = set()
-        self.check = instruments.check
         self.rows: Callable[[str], int | None] = _no_rows
         self.on_stop: Callable[[str], None] = _ignore
 
+    def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
+        """Record a check."""
+        seat = getattr(getcurrent(), "seat", None)
+        (self._instruments if seat is None else seat.instruments).check(name, ok=ok, labels=labels)
+
     def record(self, kind: MetricKind, name: str, value: object, labels: Mapping[str, object]) -> None:
         """Record a sample of the script's own metric; count an error if it cannot be."""
-        recorder = self._instruments.recorder
+        recorder, scenario = self._instruments.recorder, self._here().scenario
         try:
             pairs = label_pairs(labels) if labels else ()
             match kind:
                 case MetricKind.COUNTER:
-                    recorder.counter(name, self._number(name, value, least=0), pairs)  # type: ignore[arg-type]
+                    recorder.counter(name, self._number(name, value, least=0), pairs, scenario=scenario)  # type: ignore[arg-type]
                 case MetricKind.GAUGE:
-                    recorder.gauge(name, self._number(name, value), pairs)
+                    recorder.gauge(name, self._number(name, value), pairs, scenario=scenario)
                 case MetricKind.TREND:
-                    recorder.trend(name, self._number(name, value), pairs)
+                    recorder.trend(name, self._number(name, value), pairs, scenario=scenario)
                 case MetricKind.RATE:
-                    recorder.rate(name, bool(value), pairs)
+                    recorder.rate(name, bool(value), pairs, scenario=scenario)
         except UserError as error:
             recorder.error(METRIC_ERROR, str(error), name)
         except Exception as error:  # noqa: BLE001 values and labels are objects of the script
@@ -67,10 +73,11 @@ class Services:
 
     def begin_measured(self) -> int:
         """Count a measured call as started; return how late its iteration began if it is the first of that."""
-        self._instruments.begin_request()
         seat = getattr(getcurrent(), "seat", None)
         if seat is None:
+            self._instruments.begin_request()
             return 0
+        seat.instruments.begin_request()
         delay_ns: int = seat.client.start_delay_ns
         seat.client.start_delay_ns = 0
         return delay_ns
@@ -89,7 +96,7 @@ class Services:
         context: Mapping[str, Any],
     ) -> None:
         """Record a measured call that was begun."""
-        instruments = self._instruments
+        instruments = self._here()
         # Before it is completed, as unsent and ambiguous are: what is completed and not measured was our clients'.
         instruments.slots[MEASURED] += 1
         instruments.end_request(
@@ -119,6 +126,11 @@ class Services:
     def stop_run(self, why: str) -> None:
         """Ask for the end of the run."""
         self.on_stop(why)
+
+    def _here(self) -> Instruments:
+        seat = getattr(getcurrent(), "seat", None)
+        found: Instruments = self._instruments if seat is None else seat.instruments
+        return found
 
     def _number(self, name: str, value: Any, least: int = -LARGEST_SUM) -> float:
         """Return a sample as a number.

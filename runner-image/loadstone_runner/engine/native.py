@@ -132,6 +132,11 @@ class Seat:
         self.greenlet = gevent.spawn(self._live)
         self.greenlet.seat = self  # type: ignore[attr-defined]  # whoever records finds whose it is
 
+    @property
+    def instruments(self) -> Instruments:
+        """What the user's doings are recorded with."""
+        return self._instruments
+
     def retire(self) -> None:
         """Let the user end after its iteration; a pause ends now."""
         self.is_retired = True
