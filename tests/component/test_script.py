@@ -723,3 +723,85 @@ def test_setup_that_raises_ends_the_debugging(script) -> None:
     assert "FAILED: refused" in shown
     assert "ValueError: no database" in shown
     assert "never" not in shown.split("all", 1)[0].replace("def never", "")
+
+
+WHOLE = """
+apiVersion: loadstone.dev/v1alpha1
+kind: LoadTest
+metadata: {name: whole}
+spec:
+  engine: native
+  source:
+    inline:
+      content: |
+        from loadstone import *
+
+        rows = csv_feeder("rows.csv", order="unique")
+        orders, sizes = Counter("orders"), Trend("sizes", unit="byte")
+
+        class Visitor(User):
+            wait_time = constant(0.02)
+
+            @task
+            def one(self):
+                row = rows.next()
+                with self.http.get(f"/status/{row['code']}", catch_response=True) as reply:
+                    reply.rename("row")
+                    reply.success()
+                orders.add(1, tier=row["tier"])
+                with measure("PING", protocol="redis"):
+                    sizes.add(len(reply.body))
+
+        @setup
+        def prepare(run):
+            return "prepared"
+
+        @every(1)
+        def watch(summary):
+            if summary.requests > 60:
+                stop_run("more than 60 requests")
+            raise KeyError("watch")
+
+        seen = []
+        for name in ("test_start", "spawning_complete", "test_stop", "quitting"):
+            getattr(events, name).add_listener(lambda name=name: seen.append(name))
+
+        @teardown
+        def clean(run):
+            assert seen == ["test_start", "spawning_complete", "test_stop"], seen
+      files:
+        rows.csv: |
+          code,tier
+ROWS
+  load: {target: http://shop, users: 4, duration: 60s}
+  workers: {replicas: 2}
+  thresholds:
+  - {name: ordered, expr: 'orders:count > 10'}
+  - {name: gold, expr: 'orders{tier="gold"}:count > 10'}
+  - {name: sizes, expr: 'sizes:p95 < 1000'}
+"""
+
+
+def test_a_whole_run_keeps_what_its_script_says_and_quotes_why_it_was_stopped(target, tmp_path) -> None:
+    rows = "\n".join(f"          {code},{'gold' if code % 2 else 'free'}" for code in range(200, 600))
+    (tmp_path / "whole.yaml").write_text(WHOLE.replace("ROWS", rows))
+    status_file = tmp_path / "status.json"
+    command = ["run", str(tmp_path / "whole.yaml"), "--quiet", "--set", f"load.target={target.url}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "loadstone_cli", *command, "--status", str(status_file), "--results", str(tmp_path)],
+        capture_output=True, text=True, check=False, timeout=90,
+    )  # fmt: skip
+    status = json.loads(status_file.read_text())
+    results, counted = status["results"], target.count()
+
+    assert done.returncode == 130, done.stderr
+    assert (status["verdict"], status["reason"]) == ("Aborted", "Stopped")
+    assert status["message"] == "the script stopped the run: more than 60 requests"
+    assert {each["name"]: each["verdict"] for each in status["thresholds"]} == dict.fromkeys(
+        ("ordered", "gold", "sizes"), "Passed"
+    )
+    assert any("errors of listeners in the director" in each and "KeyError" in each for each in status["findings"])
+    assert not any("teardown" in each for each in status["findings"])
+    assert results["requests"] - results["measured"] == counted["requests"]
+    assert set(counted["by_path"].values()) == {1}, "no row was given twice"
+    assert {each["name"] for each in results["endpoints"]} == {"PING", "row"}

@@ -44,7 +44,7 @@ _MORE_LOAD: Final[Mapping[Model, str]] = {
 
 def find_stop(ending: Ending) -> tuple[Cause, ...]:
     """Return why somebody stopped the run."""
-    return () if ending.stopped is None else (Cause(ending.stopped, STOPS[ending.stopped]),)
+    return () if ending.stopped is None else (Cause(ending.stopped, ending.stop_message or STOPS[ending.stopped]),)
 
 
 def find_errors(ending: Ending) -> tuple[Cause, ...]:

@@ -45,6 +45,7 @@ class Ending:
 
     Attributes:
         stopped: why somebody stopped it: Stopped, Suspended, Killed or Replaced.
+        stop_message: what that somebody said of it; empty: what the reason says.
         errors: what kept it from being run or broke it, the weightiest first; reasons of row 2.
         thresholds: every threshold with its answer, in the order of the spec.
         regressions: what a baseline of severity Fail found; reason BaselineRegressed.
@@ -68,6 +69,7 @@ class Ending:
     """
 
     stopped: Reason | None = None
+    stop_message: str = ""
     errors: tuple[Cause, ...] = ()
     thresholds: tuple[ThresholdFinding, ...] = ()
     regressions: tuple[Cause, ...] = ()

@@ -135,6 +135,8 @@ class Director:
             self._reports[is_teardown] = self._do(is_teardown=is_teardown)
         report = self._reports[is_teardown]
         if report is not None:
+            # Before it, as the verdict may follow at once.
+            self._say_status()
             self._link.send(engine_pb2.EngineMessage(setup=report))
 
     def _do(self, *, is_teardown: bool) -> engine_pb2.SetupReport:

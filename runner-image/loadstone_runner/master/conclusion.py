@@ -124,6 +124,7 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
     lost = end.roster.lost()
     return Ending(
         stopped=None if state.stop is None else Reason(state.stop),
+        stop_message=state.stop_message,
         errors=(*(Cause(Reason(each.reason), each.message) for each in state.broke), *_out_of_memory(lost)),
         thresholds=findings,
         notes=(*end.notes, *_limited(totals)),

@@ -114,7 +114,7 @@ class Conductor:
     def on_stop_asked(self, why: str) -> None:
         """End the run, as the script wants; it says so until it ends, and the first who does is quoted."""
         if self.state.stop is None:
-            self.handle(run.StopAsked(f"the script stopped the run: {why}", is_immediate=False))
+            self.handle(run.StopAsked(Reason.STOPPED, is_immediate=False, message=f"the script stopped the run: {why}"))
 
     def on_director_gone(self, message: str) -> None:
         """End a run that still needs its director; a plain test goes on without it until teardown."""

@@ -55,10 +55,11 @@ class LoadDone:
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:
-    """Somebody wants the run to end, as `reason` says; at once if `is_immediate`."""
+    """Somebody wants the run to end, as `reason` says, at once if `is_immediate`; `message` tells more, if anything."""
 
     reason: str
     is_immediate: bool
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,7 @@ class RunState:
         is_set_up: whether setup has run, so that teardown is owed.
         order: what the newest configuration asks for; None before the first.
         stop: why somebody stopped it, or None.
+        stop_message: what that somebody said of it, which may be nothing.
         broke: what could not go on, oldest first.
         is_immediate: whether the stop leaves running iterations little time.
         is_torn_down: whether teardown was asked for.
@@ -164,6 +166,7 @@ class RunState:
     is_set_up: bool = False
     order: RunOrder | None = None
     stop: str | None = None
+    stop_message: str = ""
     broke: tuple[Broke, ...] = ()
     is_immediate: bool = False
     is_torn_down: bool = False
@@ -251,8 +254,9 @@ def _finish(state: RunState, _event: Event) -> Step:
 
 def _note(state: RunState, event: Event) -> RunState:
     match event:
-        case StopAsked(reason, is_immediate):
-            return replace(state, stop=state.stop or reason, is_immediate=state.is_immediate or is_immediate)
+        case StopAsked(reason, is_immediate, message):
+            noted = replace(state, is_immediate=state.is_immediate or is_immediate)
+            return replace(noted, stop=reason, stop_message=message) if state.stop is None else noted
         case Broke():
             return replace(state, broke=(*state.broke, event), is_immediate=state.is_immediate or event.is_immediate)
         case _:

@@ -195,6 +195,12 @@ def test_a_run_that_never_had_load_lists_no_lack_of_results():
     assert conclude(replace(lacking, stopped=Reason.STOPPED)).findings[1:] == ("ImagePull: ImagePull happened",)
 
 
+def test_whoever_stopped_the_run_is_quoted_if_that_said_anything() -> None:
+    told = conclude(replace(GOOD, stopped=Reason.STOPPED, stop_message="the script stopped the run: enough"))
+
+    assert (told.verdict, told.message) == (Verdict.ABORTED, "the script stopped the run: enough")
+
+
 def test_what_decides_nothing_is_listed_after_what_does():
     ending = replace(
         GOOD,

@@ -144,7 +144,7 @@ def test_a_running_load_is_stopped_with_time_to_drain(event: run.Event, words: s
 
 def test_a_second_stop_is_news_only_if_it_is_immediate() -> None:
     once = step(RUNNING, StopAsked("Stopped", is_immediate=False))[0]
-    assert step(once, StopAsked("Replaced", is_immediate=False)) == (once, ())
+    assert step(once, StopAsked("Replaced", is_immediate=False, message="later")) == (once, ())
 
     twice, effects = step(once, StopAsked("Killed", is_immediate=True))
     assert effects == (Configure(RunOrder.STOPPED, "Killed", is_immediate=True),)
@@ -176,3 +176,11 @@ def test_a_run_without_setup_has_no_teardown() -> None:
 @pytest.mark.parametrize("event", EVENTS)
 def test_a_finished_run_stays_as_it_is(event: run.Event) -> None:
     assert step(FINISHED, event) == (FINISHED, ())
+
+
+def test_who_stops_the_run_first_is_quoted() -> None:
+    first = StopAsked("Stopped", is_immediate=False, message="enough")
+
+    state, _ = play(first, StopAsked("Suspended", is_immediate=True, message="late"), state=RUNNING)
+
+    assert (state.stop, state.stop_message, state.is_immediate) == ("Stopped", "enough", True)
