@@ -70,6 +70,11 @@ class Backstage:
         told = json.loads(happening.told_json or "{}")
         self.tell(happening.event, **told)
 
+    def wait(self) -> None:
+        """Let listeners hear what was told so far, if that takes no longer than usual."""
+        if self._audience is not None:
+            self._audience.wait()
+
     def look(self) -> None:
         """Look after listeners; called each second."""
         if self._audience is not None:

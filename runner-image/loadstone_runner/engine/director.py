@@ -149,6 +149,8 @@ class Director:
         function = self._script.teardown if is_teardown else self._script.setup
         if function is None:
             return report
+        # Teardown comes after whatever has happened.
+        self._backstage.wait()
         before = self._instruments.slots[COMPLETED]
         try:
             self._call(function, report, keep=not is_teardown)

@@ -181,11 +181,15 @@ class Audience:
         for lane in self.lanes():
             lane.look(now_ns)
 
-    def drain(self, seconds: float = DRAIN_SECONDS) -> None:
-        """Wait until everything is heard, but not longer than that; who is not done then hears nothing more."""
+    def wait(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Wait until everything is heard, but not longer than that."""
         end_ns = monotonic_ns() + round(seconds * _SECOND)
         while not all(lane.is_idle for lane in self.lanes()) and monotonic_ns() < end_ns:
             gevent.sleep(0.01)
+
+    def drain(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Wait so; who is not done then hears nothing more."""
+        self.wait(seconds)
         for lane in self.lanes():
             if not lane.is_idle:
                 lane.end()
