@@ -98,7 +98,7 @@ class Events:
         spawning_complete: all users that were asked for live: `user_count`; in every engine and in the director.
         request: a request was recorded: `request_type`, `name`, `response_time` (ms), `response_length`, `exception`
             (None or text), `context`, `start_time` (seconds since 1970), `url`, `status`; in engines.
-        worker_lost: `worker`, `reason`, `message`; in the director.
+        worker_lost: `worker`, and why as `message`; in the director.
         test_stop: the load has ended: all users of this engine, or of the run; in every engine and in the director.
         quitting: the process ends, and nothing comes after it; in every engine and in the director.
     """

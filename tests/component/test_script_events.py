@@ -103,8 +103,8 @@ def test_a_director_hears_what_the_master_says_and_watches_the_run(engines, targ
             def one(self): ...
 
         @events.worker_lost.add_listener
-        def lost(worker, reason, message, environment):
-            print("LOST", worker, reason, message, environment.is_director, flush=True)
+        def lost(worker, message, environment):
+            print("LOST", worker, message, environment.is_director, flush=True)
 
         @every(2)
         def watch(summary):
@@ -121,11 +121,11 @@ def test_a_director_hears_what_the_master_says_and_watches_the_run(engines, targ
     )
     director.agent.wait(lambda each: each.HasField("script"))
 
-    told = json.dumps({"worker": 3, "reason": "Evicted", "message": "node full"}).encode()
-    director.agent.send(pb.ToEngine(happening=pb.Happening(event="worker_lost", told_json=told)))
+    told = pb.RunEvent(kind=pb.RunEvent.WORKER_LOST, worker=3, message="node full")
+    director.agent.send(pb.ToEngine(event=told))
     for second in range(1, 5):
         summary = json.dumps({"seconds": second, "failures": second * 2}).encode()
-        director.agent.send(pb.ToEngine(summary=pb.Summary(summary_json=summary)))
+        director.agent.send(pb.ToEngine(summary=pb.Summary(json=summary)))
         time.sleep(0.05)
     status = director.agent.wait(lambda each: each.status.errors and each.status.errors[0].count == 2).status
     director.process.send_signal(signal.SIGTERM)
@@ -134,7 +134,7 @@ def test_a_director_hears_what_the_master_says_and_watches_the_run(engines, targ
     assert status.stop_asked == "8 failures"
     assert (status.errors[0].kind, status.errors[0].message) == ("listener", "KeyError: 'watch'")
     assert status.errors[0].name.endswith("every(2): watch")
-    assert "LOST 3 Evicted node full True\n" in director.output()
+    assert "LOST 3 node full True\n" in director.output()
     assert director.output().rstrip().endswith("QUIT")
 
 

@@ -136,32 +136,46 @@ class SetupReport(_message.Message):
     def __init__(self, teardown: _Optional[bool] = ..., ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., result_json: _Optional[bytes] = ..., requests: _Optional[int] = ...) -> None: ...
 
 class ToEngine(_message.Message):
-    __slots__ = ("config", "ack", "setup", "happening", "summary")
+    __slots__ = ("config", "ack", "setup", "summary", "event")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     SETUP_FIELD_NUMBER: _ClassVar[int]
-    HAPPENING_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
     config: EngineConfig
     ack: StateAck
     setup: SetupRequest
-    happening: Happening
     summary: Summary
-    def __init__(self, config: _Optional[_Union[EngineConfig, _Mapping]] = ..., ack: _Optional[_Union[StateAck, _Mapping]] = ..., setup: _Optional[_Union[SetupRequest, _Mapping]] = ..., happening: _Optional[_Union[Happening, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ...) -> None: ...
-
-class Happening(_message.Message):
-    __slots__ = ("event", "told_json")
-    EVENT_FIELD_NUMBER: _ClassVar[int]
-    TOLD_JSON_FIELD_NUMBER: _ClassVar[int]
-    event: str
-    told_json: bytes
-    def __init__(self, event: _Optional[str] = ..., told_json: _Optional[bytes] = ...) -> None: ...
+    event: RunEvent
+    def __init__(self, config: _Optional[_Union[EngineConfig, _Mapping]] = ..., ack: _Optional[_Union[StateAck, _Mapping]] = ..., setup: _Optional[_Union[SetupRequest, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., event: _Optional[_Union[RunEvent, _Mapping]] = ...) -> None: ...
 
 class Summary(_message.Message):
-    __slots__ = ("summary_json",)
-    SUMMARY_JSON_FIELD_NUMBER: _ClassVar[int]
-    summary_json: bytes
-    def __init__(self, summary_json: _Optional[bytes] = ...) -> None: ...
+    __slots__ = ("json",)
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    json: bytes
+    def __init__(self, json: _Optional[bytes] = ...) -> None: ...
+
+class RunEvent(_message.Message):
+    __slots__ = ("kind", "worker", "message")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_OF_EVENT_UNSPECIFIED: _ClassVar[RunEvent.Kind]
+        TEST_START: _ClassVar[RunEvent.Kind]
+        SPAWNING_COMPLETE: _ClassVar[RunEvent.Kind]
+        WORKER_LOST: _ClassVar[RunEvent.Kind]
+        TEST_STOP: _ClassVar[RunEvent.Kind]
+    KIND_OF_EVENT_UNSPECIFIED: RunEvent.Kind
+    TEST_START: RunEvent.Kind
+    SPAWNING_COMPLETE: RunEvent.Kind
+    WORKER_LOST: RunEvent.Kind
+    TEST_STOP: RunEvent.Kind
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    kind: RunEvent.Kind
+    worker: int
+    message: str
+    def __init__(self, kind: _Optional[_Union[RunEvent.Kind, str]] = ..., worker: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
 class EngineConfig(_message.Message):
     __slots__ = ("revision", "load", "run_state", "start_at_ns", "slot", "slots", "ranges", "first_range", "stop_reason", "graceful_stop_ns", "setup_json", "worker", "attempt")

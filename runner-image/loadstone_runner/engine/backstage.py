@@ -5,7 +5,6 @@ Used by engines and by the director; when things happen is known to them.
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +63,6 @@ class Backstage:
         """Tell an event to the script's listeners."""
         if self._audience is not None:
             self._audience.tell(event, **told)
-
-    def hear(self, happening: engine_pb2.Happening) -> None:
-        """Tell what another process says has happened."""
-        told = json.loads(happening.told_json or "{}")
-        self.tell(happening.event, **told)
 
     def wait(self) -> None:
         """Let listeners hear what was told so far, if that takes no longer than usual."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import gevent
 from gevent.event import Event
 
+from loadstone import Summary
 from loadstone.listening import watches
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 from loadstone_runner.engine.backstage import Backstage
@@ -68,6 +69,7 @@ class Director:
         )
         self._backstage = Backstage(self._instruments, is_director=True, on_stop=self._say_status)
         self._watching: list[Watching] = []
+        self._newest = Summary()
         self._script: Script | None = None
         self._script_report: engine_pb2.ScriptReport | None = None
         self._reports: dict[bool, engine_pb2.SetupReport | None] = {}  # by whether it is the teardown; None: it runs
@@ -118,15 +120,27 @@ class Director:
         match message.WhichOneof("kind"):
             case "setup":
                 gevent.spawn(self._answer, is_teardown=message.setup.teardown)
-            case "happening":
-                self._backstage.hear(message.happening)
+            case "event":
+                self._tell(message.event)
             case "summary":
-                summary = summary_of(message.summary.summary_json)
+                self._newest = summary_of(message.summary.json)
                 for each in self._watching:
-                    each.hear(summary)
+                    each.hear(self._newest)
             case "config" if message.config.setup_json:
                 # A director that was started anew has not run setup itself.
                 self._run.setup_data = json.loads(message.config.setup_json)
+
+    def _tell(self, event: engine_pb2.RunEvent) -> None:
+        """Tell listeners what has happened to the run; an event that is not known here is left out."""
+        match event.kind:
+            case engine_pb2.RunEvent.TEST_START:
+                self._backstage.tell("test_start")
+            case engine_pb2.RunEvent.SPAWNING_COMPLETE:
+                self._backstage.tell("spawning_complete", user_count=self._newest.users)
+            case engine_pb2.RunEvent.WORKER_LOST:
+                self._backstage.tell("worker_lost", worker=event.worker, message=event.message)
+            case engine_pb2.RunEvent.TEST_STOP:
+                self._backstage.tell("test_stop")
 
     def _answer(self, *, is_teardown: bool) -> None:
         self._is_loaded.wait()

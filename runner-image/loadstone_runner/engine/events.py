@@ -33,6 +33,7 @@ DRAIN_SECONDS: Final = 2.0
 _NOT_HEARD: Final = "the run has ended before it was heard: dropped"
 _TURN_NS: Final = 1_000_000
 _MILLI: Final = 1_000_000
+_MICROS: Final = 1_000
 _SECOND: Final = 1_000_000_000
 
 
@@ -227,8 +228,11 @@ class Watching:
 
 
 def summary_of(content: bytes) -> Summary:
-    """Return the summary that the master has sent; fields that are not known here are left out."""
+    """Return the summary that the master has sent, see engine.proto; what is not known here is left out."""
     told = json.loads(content)
+    told["rate"] = told.get("requestsPerSecond", 0)
+    for name in ("p50", "p95", "p99"):
+        told[name] = told.get(f"{name}Micros", 0) / _MICROS
     return Summary(**{name: told[name] for name in Summary._fields if name in told})
 
 

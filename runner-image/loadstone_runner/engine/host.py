@@ -132,9 +132,6 @@ class Engine:
                 if self._final_sequence and self._reports.acknowledged >= self._final_sequence:
                     self._is_over.set()
 
-            case "happening":
-                self._backstage.hear(message.happening)
-
     def _configure(self, config: engine_pb2.EngineConfig) -> None:
         """Apply a configuration that is newer than the one applied, once there is a script to apply it to."""
         held = 0 if self._held is None else self._held.revision

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from loadstone_core.load.profile import Model
-from loadstone_core.units import SECOND
+from loadstone_core.units import MICROSECOND, SECOND
 from loadstone_runner.master.run import Stage
 
 if TYPE_CHECKING:
     from loadstone_core.load.profile import LoadProfile
     from loadstone_protocol.views import ProgressView
 
-_MILLI: Final = 1_000_000
-
 
 class Listening(Protocol):
     """Who passes it on to the script."""
 
-    def announce(self, event: str, **told: Any) -> None:
-        """Tell an event with a listener's keyword arguments."""
+    def announce(self, event: str, *, worker: int = 0, message: str = "") -> None:
+        """Tell an event; worker and message are of a lost worker."""
         ...
 
     def summarize(self, summary: dict[str, Any]) -> None:
-        """Show the run so far; the fields are those of `loadstone.Summary`."""
+        """Show the run so far; the fields are those of engine.proto."""
         ...
 
 
@@ -46,30 +44,31 @@ class Announcements:
         if "test_start" in self._told:
             self._once("test_stop")
 
-    def lose(self, worker: int, reason: str, message: str) -> None:
+    def lose(self, worker: int, message: str) -> None:
         """Announce that a worker is lost."""
-        self._listening.announce("worker_lost", worker=worker, reason=reason, message=message)
+        self._listening.announce("worker_lost", worker=worker, message=message)
 
     def show(self, progress: ProgressView) -> None:
         """Show the run at the end of a second."""
-        if progress.users >= self._peak:
-            self._once("spawning_complete", user_count=progress.users)
         self._listening.summarize(
             {
-                "seconds": progress.elapsed_ns / SECOND,
+                "seconds": progress.elapsed_ns // SECOND,
                 "users": progress.users,
                 "requests": progress.requests,
                 "failures": progress.failures,
-                "rate": progress.requests_per_second,
-                "p50": progress.p50_ns / _MILLI,
-                "p95": progress.p95_ns / _MILLI,
-                "p99": progress.p99_ns / _MILLI,
+                "requestsPerSecond": progress.requests_per_second,
+                "failuresPerSecond": progress.failures_per_second,
+                "p50Micros": progress.p50_ns // MICROSECOND,
+                "p95Micros": progress.p95_ns // MICROSECOND,
+                "p99Micros": progress.p99_ns // MICROSECOND,
                 "iterations": progress.iterations,
                 "dropped": progress.dropped_iterations,
             }
         )
+        if progress.users >= self._peak:
+            self._once("spawning_complete")
 
-    def _once(self, event: str, **told: Any) -> None:
+    def _once(self, event: str) -> None:
         if event not in self._told:
             self._told.add(event)
-            self._listening.announce(event, **told)
+            self._listening.announce(event)

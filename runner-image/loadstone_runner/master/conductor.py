@@ -179,7 +179,7 @@ class Conductor:
         if not member.awaits_bye:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
         self.judge.skip()
-        self._announcements.lose(member.worker, departure.reason, departure.message)
+        self._announcements.lose(member.worker, departure.message or departure.reason)
         lost = len(self.roster.lost())
         if self.state.stage is Stage.GATHERING and departure.reason != OUT_OF_MEMORY:
             message = f"worker {member.worker} was lost before the load began: {departure.message or departure.reason}"

@@ -145,15 +145,15 @@ class Director:
         self._launcher = None
         self.launcher_gone.set()
 
-    def announce(self, event: str, **told: Any) -> None:
+    def announce(self, event: str, *, worker: int = 0, message: str = "") -> None:
         """Let the script's listeners in the director hear what has happened; whoever is not there misses it."""
-        self._send(
-            engine_pb2.ToEngine(happening=engine_pb2.Happening(event=event, told_json=json.dumps(told).encode()))
-        )
+        kind = event.upper()
+        told = engine_pb2.RunEvent(kind=kind, worker=worker, message=message[:_TEXT_MAX])
+        self._send(engine_pb2.ToEngine(event=told))
 
     def summarize(self, summary: dict[str, Any]) -> None:
-        """Let the script's watches in the director see the run so far; the fields are those of `loadstone.Summary`."""
-        self._send(engine_pb2.ToEngine(summary=engine_pb2.Summary(summary_json=json.dumps(summary).encode())))
+        """Let the script's watches in the director see the run so far; the fields are those of engine.proto."""
+        self._send(engine_pb2.ToEngine(summary=engine_pb2.Summary(json=json.dumps(summary).encode())))
 
     def _send(self, message: engine_pb2.ToEngine) -> None:
         if self._link is not None:

@@ -1,9 +1,12 @@
+import json
+
 import pytest
 
 from loadstone import Summary
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.units import SECOND
 from loadstone_protocol.views import ProgressView
+from loadstone_runner.engine.events import summary_of
 from loadstone_runner.master.announcements import Announcements
 from loadstone_runner.master.run import Stage
 
@@ -48,12 +51,12 @@ def test_a_load_that_never_began_does_not_end(director) -> None:
 
 def test_each_lost_worker_is_told(director) -> None:
     made = announcements(director)
-    made.lose(1, "Evicted", "node full")
-    made.lose(2, "Lost", "")
+    made.lose(1, "node full")
+    made.lose(2, "")
 
     assert director.told == [
-        ("worker_lost", {"worker": 1, "reason": "Evicted", "message": "node full"}),
-        ("worker_lost", {"worker": 2, "reason": "Lost", "message": ""}),
+        ("worker_lost", {"worker": 1, "message": "node full"}),
+        ("worker_lost", {"worker": 2, "message": ""}),
     ]
 
 
@@ -62,13 +65,13 @@ def test_all_users_are_there_when_the_most_are_reached_for_the_first_time(direct
     for users in (3, 10, 9, 10):
         made.show(ProgressView(users=users))
 
-    assert director.told == [("spawning_complete", {"user_count": 10})]
+    assert director.told == [("spawning_complete", {})]
 
 
 def test_arrivals_have_no_users_to_wait_for(director) -> None:
     announcements(director, Model.RATE).show(ProgressView(users=1))
 
-    assert director.told == [("spawning_complete", {"user_count": 1})]
+    assert director.told == [("spawning_complete", {})]
 
 
 def test_the_summary_has_the_fields_and_units_that_scripts_know(director) -> None:
@@ -87,4 +90,5 @@ def test_the_summary_has_the_fields_and_units_that_scripts_know(director) -> Non
         )
     )
 
-    assert Summary(**director.summaries[0]) == Summary(2.5, 3, 100, 2, 40, 1.5, 2.0, 3.0, 50, 4)
+    told = json.dumps(director.summaries[0]).encode()
+    assert summary_of(told) == Summary(2, 3, 100, 2, 40, 1.5, 2.0, 3.0, 50, 4)
