@@ -34,17 +34,21 @@ types: .venv/dev.stamp ## mypy, strict
 walls: .venv/dev.stamp ## which room may import which
 	$(BIN)/lint-imports
 
+.PHONY: compiled
+compiled: .venv/compiled.stamp ## the compiled request path, beside its sources
+
 .PHONY: unit
-unit: .venv/dev.stamp ## pure rooms, with their branch coverage
+unit: .venv/compiled.stamp ## pure rooms, with their branch coverage
 	$(BIN)/pytest tests/unit -q --cov=loadstone_core --cov-branch --cov-report=term --cov-fail-under=100
 
 .PHONY: contract
-contract: .venv/dev.stamp ## files that must agree
+contract: .venv/compiled.stamp ## files that must agree
 	$(BIN)/pytest tests/contract -q
 
 .PHONY: component
-component: .venv/dev.stamp ## real processes on loopback
+component: .venv/compiled.stamp ## real processes on loopback, the engine's with both flavours of the request path
 	$(BIN)/pytest tests/component -q
+	LOADSTONE_PURE_PYTHON=1 $(BIN)/pytest tests/component/test_engine.py tests/component/test_engine_models.py -q
 
 .PHONY: other-python
 other-python: ## unit and component tests on Python 3.13, where it is installed
@@ -84,6 +88,11 @@ locks: ## hash-pinned locks, after a change of dependencies
 
 .venv/dev.stamp: locks/dev.txt pyproject.toml
 	@tools/environment .venv dev $(PYTHON)
+
+# Where no compiler is, the pure request path is used and tested.
+.venv/compiled.stamp: .venv/dev.stamp hatch_build.py $(wildcard runner-image/loadstone_runner/engine/path/*.p[yx][xi])
+	@$(BIN)/python hatch_build.py || [ $$? = 3 ]
+	@touch $@
 
 .PHONY: clean
 clean: ## remove what the build made

@@ -19,11 +19,11 @@ from loadstone_core.stats.stream import StreamId
 from loadstone_protocol.codec import WireError, load_plan_from_message, ranges_from_messages, stream_state_to_message
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.counters import ITERATIONS_COMPLETED, CounterFile
-from loadstone_runner.engine.instruments import Instruments
 from loadstone_runner.engine.introduction import hello, load_and_report
 from loadstone_runner.engine.lease import is_over
 from loadstone_runner.engine.link import AgentLink
 from loadstone_runner.engine.load import LoadModel, make_model
+from loadstone_runner.engine.path import FLAVOUR, Instruments
 from loadstone_runner.engine.process import prepare
 from loadstone_runner.engine.reports import Reports
 from loadstone_runner.engine.vitals import LoopLag, percentile_99, resident_bytes
@@ -93,6 +93,7 @@ class Engine:
         # The agent hears of this process before user code may hold the loop for long.
         self._link.give_turn()
         seat.take(self._instruments)
+        log.info("The request path is %s", FLAVOUR)
         self._script, self._script_report = load_and_report(self._settings)
         self._link.send(engine_pb2.EngineMessage(script=self._script_report))
         if self._held is not None:

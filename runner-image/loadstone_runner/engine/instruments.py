@@ -11,7 +11,7 @@ import logging
 import traceback
 from typing import TYPE_CHECKING, Final
 
-from loadstone_core.stats.recorder import Recorder
+from loadstone_core.stats.recorder import SCENARIO, Recorder
 from loadstone_runner.engine.counters import (
     AMBIGUOUS,
     COMPLETED,
@@ -41,13 +41,19 @@ class Instruments:
         counters: that survive.
     """
 
-    __slots__ = ("_seen_tracebacks", "counters", "recorder", "slots")
+    counters: CounterFile
+    recorder: Recorder
+    slots: memoryview
 
     def __init__(self, counters: CounterFile) -> None:
-        self.recorder = Recorder()
+        self.recorder = self._recorder()
         self.counters = counters
         self.slots = counters.slots
         self._seen_tracebacks: set[tuple[str, str]] = set()
+
+    def _recorder(self) -> Recorder:
+        """Return an empty recorder."""
+        return Recorder()
 
     def begin_request(self) -> None:
         """Count a request as started; to be called before anything of it can leave."""
@@ -67,6 +73,7 @@ class Instruments:
         interrupted: bool,
         sent: int,
         received: int,
+        scenario: str = SCENARIO,
     ) -> None:
         """Record a request that was begun, and count it as completed. `error` is None for a success, else its kind."""
         name = name if len(name) <= _TEXT_MAX else name[:_TEXT_MAX]
@@ -81,6 +88,7 @@ class Instruments:
             interrupted=interrupted,
             sent=sent,
             received=received,
+            scenario=scenario,
         )
         slots = self.slots
         if error is not None:
@@ -95,9 +103,11 @@ class Instruments:
         """Count an iteration as started."""
         self.slots[ITERATIONS_STARTED] += 1
 
-    def end_iteration(self, name: str, duration_ns: int, *, failed: bool, interrupted: bool) -> None:
+    def end_iteration(
+        self, name: str, duration_ns: int, *, failed: bool, interrupted: bool, scenario: str = SCENARIO
+    ) -> None:
         """Record an iteration that was begun, and count it as completed, however it ended."""
-        self.recorder.iteration(name, duration_ns, failed=failed, interrupted=interrupted)
+        self.recorder.iteration(name, duration_ns, failed=failed, interrupted=interrupted, scenario=scenario)
         self.slots[ITERATIONS_COMPLETED] += 1
 
     def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
