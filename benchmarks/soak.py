@@ -23,6 +23,7 @@ sys.path[:0] = [str(HERE / "engine"), str(HERE)]
 
 import yaml
 from figures import Figure, publish, show
+from open_model import YIELD_RATE, thousand_users
 from peers import SCRIPTS
 from processes import command_line, cpu_ns, descendants, end_on_signals, resident_bytes, variable
 
@@ -33,7 +34,6 @@ from loadstone_core.admission import admit
 from loadstone_protocol.v1 import control_pb2 as pb
 from loadstone_runner.local.run import LocalResult, LocalRun
 
-RATE = 100_000
 MINUTES = 17
 GROWTH_MOST_MB = 5.0
 ACHIEVED_LEAST = 0.999
@@ -116,7 +116,7 @@ def main() -> int:
         publish("soak", figures)
     else:
         show(figures)
-    complaints = list(_complaints(figures, planned=RATE * minutes * 60))
+    complaints = list(_complaints(figures, planned=YIELD_RATE * minutes * 60))
     print("\n".join(f"soak: {one}" for one in complaints or ["all is flat"]), file=sys.stderr)
     return int(bool(complaints))
 
@@ -124,7 +124,7 @@ def main() -> int:
 def _local_run(minutes: int, watch: Watch) -> LocalRun:
     spec = {
         "source": {"inline": {"content": (SCRIPTS / "turn.py").read_text()}},
-        "load": {"rate": RATE, "duration": f"{minutes}m"},
+        "load": {"rate": YIELD_RATE, **thousand_users(), "duration": f"{minutes}m"},
         "workers": {"replicas": 1},
     }
     body = {"apiVersion": "loadstone.dev/v1alpha1", "kind": "LoadTest", "metadata": {"name": "soak"}, "spec": spec}
@@ -151,7 +151,7 @@ def _growth(watch: Watch) -> list[Figure]:
 
 def _load(result: LocalResult, watch: Watch, minutes: int) -> list[Figure]:
     results = json.loads(result.outcome.results_json)
-    planned = RATE * minutes * 60
+    planned = YIELD_RATE * minutes * 60
     return [
         Figure("soak_iterations", results["iterations"], f"of {planned}", 1),
         Figure("soak_dropped", results["droppedIterations"], "iterations", 1),

@@ -9,15 +9,27 @@ from ours import Result, Run, running
 from peers import SCRIPTS, Mode
 from processes import cpu_ns, resident_bytes
 
+from loadstone_core.spec.fields import SPEC
+from loadstone_core.spec.shape import Record
+
 YIELD_RATE = 100_000
 ARRIVAL_RATE = 5_000
 WARM_SECONDS = 1.0
 START_SECONDS = 30.0
+# Where the LoadTest can say so; else the engine makes as many users as it thinks right.
+_BOUNDS = {"preallocatedUsers": 1_000, "maxUsers": 1_000}
+
+
+def thousand_users() -> dict[str, int]:
+    """Return the fields of an open model that has 1,000 users from the start and never more."""
+    load = SPEC.fields["load"]
+    known = load.fields if isinstance(load, Record) else {}
+    return {name: users for name, users in _BOUNDS.items() if name in known}
 
 
 def yield_iterations(bench: Bench, seconds: int) -> Iterator[Figure]:
     """Yield what 100,000 iterations a second that yield once cost, how many were dropped, and how many never began."""
-    load = {"rate": YIELD_RATE, "duration": f"{seconds}s", "gracefulStop": "5s"}
+    load = {"rate": YIELD_RATE, **thousand_users(), "duration": f"{seconds}s", "gracefulStop": "5s"}
     with running(SCRIPTS / "turn.py", load, environment={}, cores=bench.cores) as run:
         rate, core, others, memory = _steady(run, seconds - 2 * WARM_SECONDS)
         result = run.result()
