@@ -95,7 +95,7 @@ class Readings:
                 yield _median(f"{label}_share", [each.resumed for each in readings], "of handshakes", digits=3)
         for name in self.held:
             if name != OURS and not name.endswith(OTHER_WAY) and self._is_comparable(name):
-                yield _median(f"{line.name}_vs_{name}{line.suffix}", self._ratios(name), "ratio", digits=3)
+                yield _median(f"{line.name}_vs_{name}{line.suffix}", self._ratios(name), "x", digits=3)
 
     def _ratios(self, name: str) -> list[float]:
         pairs = zip(self.held[OURS], self._best_of(name), strict=True)

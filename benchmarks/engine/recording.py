@@ -25,7 +25,7 @@ def record_figures(cores: Cores) -> Iterator[Figure]:
     for name, values in held.items():
         yield Figure(f"record_{name}", round(statistics.median(values)), "ns", ROUNDS)
     ratios = [ours / theirs for ours, theirs in zip(held["loadstone"], held["locust"], strict=True)]
-    yield Figure("record_vs_locust", round(statistics.median(ratios), 3), "ratio", ROUNDS)
+    yield Figure("record_vs_locust", round(statistics.median(ratios), 3), "x", ROUNDS)
 
 
 def _nanoseconds(python: Path, script: str, cores: Cores) -> float:
