@@ -34,17 +34,21 @@ types: .venv/dev.stamp ## mypy, strict
 walls: .venv/dev.stamp ## which room may import which
 	$(BIN)/lint-imports
 
+.PHONY: compiled
+compiled: .venv/compiled.stamp ## the compiled request path, beside its sources
+
 .PHONY: unit
-unit: .venv/dev.stamp ## pure rooms, with their branch coverage
+unit: .venv/compiled.stamp ## pure rooms, with their branch coverage
 	$(BIN)/pytest tests/unit -q --cov=loadstone_core --cov-branch --cov-report=term --cov-fail-under=100
 
 .PHONY: contract
-contract: .venv/dev.stamp ## files that must agree
+contract: .venv/compiled.stamp ## files that must agree
 	$(BIN)/pytest tests/contract -q
 
 .PHONY: component
-component: .venv/dev.stamp ## real processes on loopback
+component: .venv/compiled.stamp ## real processes on loopback, the engine's with both flavours of the request path
 	$(BIN)/pytest tests/component -q
+	LOADSTONE_PURE_PYTHON=1 $(BIN)/pytest tests/component/test_engine_*.py tests/component/test_script*.py -q
 
 .PHONY: other-python
 other-python: ## unit and component tests on Python 3.13, where it is installed
@@ -53,10 +57,6 @@ other-python: ## unit and component tests on Python 3.13, where it is installed
 .PHONY: e2e
 e2e: .venv/dev.stamp ## on a real Kubernetes cluster
 	tests/e2e/run
-
-.PHONY: soak
-soak: .venv/dev.stamp ## what waits for minutes, on a cluster of two nodes
-	NODES=2 tests/e2e/run -m soak
 
 .PHONY: bench-start
 bench-start: .venv/dev.stamp ## from kubectl apply to the first request, and from the last one to the verdict
@@ -69,6 +69,15 @@ bench-operator: .venv/dev.stamp ## what the operator costs at rest and beside 20
 .PHONY: bench-import
 bench-import: .venv/dev.stamp ## CPU time of imports and process starts
 	$(BIN)/python benchmarks/imports.py
+
+.PHONY: bench-engine
+bench-engine: .venv/dev.stamp ## our engine beside wrk, hey, k6 and Locust, on one core (ARGS=--quick: less than 2 minutes)
+	$(BIN)/python benchmarks/engine.py $(ARGS)
+
+.PHONY: soak
+soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at full speed, a node that freezes
+	$(BIN)/python benchmarks/soak.py $(ARGS)
+	NODES=2 tests/e2e/run -m soak
 
 .PHONY: generate
 generate: .venv/dev.stamp ## stubs and CRDs, after a change of proto or model
@@ -84,6 +93,11 @@ locks: ## hash-pinned locks, after a change of dependencies
 
 .venv/dev.stamp: locks/dev.txt pyproject.toml
 	@tools/environment .venv dev $(PYTHON)
+
+# Where no compiler is, the pure request path is used and tested.
+.venv/compiled.stamp: .venv/dev.stamp hatch_build.py $(wildcard runner-image/loadstone_runner/engine/path/*.p[yx][xi])
+	@$(BIN)/python hatch_build.py || [ $$? = 3 ]
+	@touch $@
 
 .PHONY: clean
 clean: ## remove what the build made

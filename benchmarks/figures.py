@@ -35,10 +35,15 @@ def ratio(name: str, ours: Sequence[float], theirs: Sequence[float]) -> Figure:
     return Figure(name, round(statistics.median(ours) / statistics.median(theirs), 3), "x", len(ours))
 
 
-def publish(benchmark: str, figures: Sequence[Figure], versions: dict[str, str] | None = None) -> None:
-    """Print the figures and write them to results/BENCHMARK.json."""
+def show(figures: Sequence[Figure]) -> None:
+    """Print the figures: name, value, unit."""
     for figure in figures:
         print(f"{figure.name} {figure.value:g} {figure.unit}")
+
+
+def publish(benchmark: str, figures: Sequence[Figure], versions: dict[str, str] | None = None) -> None:
+    """Print the figures and write them to results/BENCHMARK.json."""
+    show(figures)
     document = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
         "versions": {"python": platform.python_version(), "loadstone": version("loadstone"), **(versions or {})},

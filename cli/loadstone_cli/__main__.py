@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from loadstone_runner.flavour import expected_flavour
+
 _FILE = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path)
 _SETTINGS = click.option(
     "--set",
@@ -16,7 +18,7 @@ _SETTINGS = click.option(
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="loadstone", prog_name="loadstone")
+@click.version_option(package_name="loadstone", message=f"loadstone %(version)s ({expected_flavour()} request path)")
 def main() -> None:
     """Load tests as a Kubernetes resource, and the same file on a laptop."""
 

@@ -27,6 +27,7 @@ class RequestOptions(TypedDict, total=False):
         timeout: seconds from the start until the whole answer is there; default: the client's `timeout`.
         allow_redirects: follow them, 10 at most (the default). Each hop is a request of its own with the same name.
         catch_response: leave the decision to the script: see `HttpClient`.
+        discard_body: read the body of the answer over instead of keeping it; default: the client's `discard_bodies`.
         expect_status: these statuses pass and all others fail; default: below 400 passes.
         context: given to listeners of `events.request`, not recorded.
     """
@@ -40,6 +41,7 @@ class RequestOptions(TypedDict, total=False):
     allow_redirects: bool
     catch_response: bool
     expect_status: int | Collection[int] | None
+    discard_body: bool | None
     context: Mapping[str, Any] | None
 
 
@@ -64,12 +66,15 @@ class HttpClient(Protocol):
         connect_timeout: seconds that DNS, TCP and TLS may take of it.
         verify: check certificates: True, False, or the path of a file with trusted ones.
         headers: sent with every request.
+        discard_bodies: read bodies over instead of keeping them: `reply.body` is empty then. Saves memory where
+            answers are long and nobody looks at them.
     """
 
     timeout: float
     connect_timeout: float
     verify: bool | str
     headers: dict[str, str]
+    discard_bodies: bool
 
     def rename(self, name: str) -> AbstractContextManager[None]:
         """Let all requests in a `with` block that have no `name` of their own have this one.

@@ -10,8 +10,8 @@ from loadstone import User, task
 from loadstone_core.load.profile import FOREVER_NS, LoadProfile, Model, Profile, Segment
 from loadstone_protocol.codec import LoadOrder
 from loadstone_runner.engine.counters import CounterFile
-from loadstone_runner.engine.instruments import Instruments
 from loadstone_runner.engine.load import LoadModel, make_model
+from loadstone_runner.engine.path import Instruments
 from loadstone_runner.engine.script import Script
 
 SECOND = 1_000_000_000

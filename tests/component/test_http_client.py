@@ -9,15 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import gevent
 import pytest
 
 from loadstone_core.stats.stream import Counters
 from loadstone_runner.engine.counters import CounterFile
-from loadstone_runner.engine.http.client import HttpClient
+from loadstone_runner.engine.http.client import Client
 from loadstone_runner.engine.http.resolution import Resolver
-from loadstone_runner.engine.instruments import Instruments
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -128,15 +128,16 @@ def once(*answers: bytes) -> Callable[[Peer, int], None]:
 
 
 class Bench:
-    """A client and what it recorded."""
+    """Clients of one flavour and what they recorded."""
 
-    def __init__(self) -> None:
-        self.instruments = Instruments(CounterFile(""))
+    def __init__(self, path: ModuleType) -> None:
+        self.path = path
+        self.instruments = path.Instruments(CounterFile(""))
         self.resolver = Resolver()
-        self.clients: list[HttpClient] = []
+        self.clients: list[Client] = []
 
-    def client(self, url: str) -> HttpClient:
-        made = HttpClient(url, self.instruments, self.resolver, shared={})
+    def client(self, url: str) -> Client:
+        made = self.path.HttpClient(url, self.instruments, self.resolver, shared={})
         self.clients.append(made)
         return made
 
@@ -156,8 +157,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
-    made = Bench()
+def bench(path: ModuleType) -> Iterator[Bench]:
+    made = Bench(path)
     yield made
     for each in made.clients:
         each.close()
@@ -190,6 +191,44 @@ def test_one_connection_carries_all_requests_of_a_user(bench, serve) -> None:
         "bytes_sent": 20 * len(server.requests[0]),
         "bytes_received": 20 * len(OK),
     }
+
+
+def test_requests_in_a_block_with_a_name_have_that_one_unless_they_have_their_own(bench, serve) -> None:
+    client = bench.client(serve(always(OK)).url)
+
+    client.get("/")
+    with client.rename("block"):
+        client.get("/")
+        client.get("/", name="own")
+        client.post("/")
+        with client.rename("inner"):
+            client.get("/")
+        client.get("/")
+    client.get("/")
+
+    assert {name: bench.outcomes(name)["count"] for name in ("/", "own", "inner")} == {"/": 2, "own": 1, "inner": 1}
+    assert sum(each.count for each in bench.instruments.recorder.whole() if each.key.name == "block") == 2 * 3 + 3, (
+        "three requests, each with latency, service time and first byte"
+    )
+
+
+def test_who_listens_hears_of_each_request_also_over_a_connection_that_was_kept(bench, serve) -> None:
+    client = bench.client(serve(always(OK)).url)
+    heard: list[tuple] = []
+
+    for _ in range(2):
+        client.get("/")
+    bench.instruments.on_request = lambda *told: heard.append(told)
+    client.get("/", name="front page")
+    client.get("/", context={"row": 7})
+    bench.instruments.on_request = None
+    client.get("/")
+
+    assert [(told[:2], *told[3:6], dict(told[7])) for told in heard] == [
+        (("GET", "front page"), len(OK), None, 200, {}),
+        (("GET", "/"), len(OK), None, 200, {"row": 7}),
+    ]
+    assert bench.counters.completed == 5
 
 
 def test_a_new_connection_has_its_phases_recorded_and_a_kept_one_has_not(bench, serve) -> None:
@@ -532,6 +571,26 @@ def test_a_timeout_of_the_script_itself_is_recorded_and_raised(bench, serve) -> 
     assert bench.outcomes()["ambiguous"] == 1
     assert "interrupted" not in bench.outcomes()
     assert bench.counters == Counters(started=1, completed=1, ambiguous=1)
+
+
+def test_a_body_that_nobody_wants_is_read_over_and_counted(bench, serve) -> None:
+    pieces = (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x" * 100_000)
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    for answer in (pieces, (OK,), (chunks,)):
+        server = serve(always(*answer))
+        client = bench.client(server.url)
+
+        kept = [client.get("/").body for _ in range(2)]
+        client.discard_bodies = True
+        dropped = [client.get("/") for _ in range(2)] + [client.get("/", discard_body=True)]
+        wanted = client.get("/", discard_body=False)
+
+        assert len(set(kept)) == 1
+        assert wanted.body == kept[0] != b""
+        assert {(reply.body, reply.error, reply.status) for reply in dropped} == {(b"", None, 200)}
+        assert server.connections == 1
+    received = 6 * sum(len(each) for answer in (pieces, (OK,), (chunks,)) for each in answer)
+    assert bench.outcomes()["bytes_received"] == received
 
 
 def test_a_later_request_is_not_ended_by_the_deadline_of_an_earlier_one(bench, serve) -> None:

@@ -98,7 +98,7 @@ def test_a_wheel_holds_the_packages_of_its_build_context(tmp_path, context, pack
     if context:
         source = tmp_path / "context"
         source.mkdir()
-        run("cp", "-r", "pyproject.toml", "README.md", "LICENSE", *context, str(source))
+        run("cp", "-r", "pyproject.toml", "hatch_build.py", "README.md", "LICENSE", *context, str(source))
     done = run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "out"), cwd=source)
     assert done.returncode == 0, done.stderr
     (wheel,) = (tmp_path / "out").glob("*.whl")

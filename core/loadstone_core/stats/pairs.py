@@ -12,6 +12,13 @@ from loadstone_core.stats.metrics import Outcome
 if TYPE_CHECKING:
     from loadstone_core.stats.series import Series
 
+# Plain strings: the hash of a StrEnum's member is computed in Python at every look-up, that of a string is kept.
+_FAILED = Outcome.FAILED.value
+_UNSENT = Outcome.UNSENT.value
+_AMBIGUOUS = Outcome.AMBIGUOUS.value
+_INTERRUPTED = Outcome.INTERRUPTED.value
+_BYTES_SENT = Outcome.BYTES_SENT.value
+_BYTES_RECEIVED = Outcome.BYTES_RECEIVED.value
 _NOTHING_YET = {outcome.value: 0 for outcome in Outcome}
 
 
@@ -39,6 +46,36 @@ class Endpoint:
         self._service_series = service
         latency.outcomes = {**_NOTHING_YET, **latency.outcomes}
         self.outcomes = latency.outcomes
+
+    def record(  # noqa: PLR0913  # the fields of one sample
+        self,
+        latency_ns: int,
+        service_ns: int,
+        *,
+        failed: bool,
+        unsent: bool,
+        ambiguous: bool,
+        interrupted: bool,
+        sent: int,
+        received: int,
+    ) -> None:
+        """Record one request; the arguments are those of `Recorder.request`."""
+        if service_ns != latency_ns and self.shared:
+            self.part()
+        self.latency.record(latency_ns)
+        if not self.shared:
+            self.service.record(service_ns)
+        outcomes = self.outcomes
+        outcomes[_BYTES_SENT] += sent
+        outcomes[_BYTES_RECEIVED] += received
+        if failed:
+            outcomes[_FAILED] += 1
+        if unsent:
+            outcomes[_UNSENT] += 1
+        if ambiguous:
+            outcomes[_AMBIGUOUS] += 1
+        if interrupted:
+            outcomes[_INTERRUPTED] += 1
 
     def part(self) -> None:
         """Give service time a histogram of its own, from the first request on that was started late."""

@@ -27,11 +27,14 @@ from loadstone_core.stats.metrics import (
     storable,
 )
 from loadstone_core.stats.pairs import Endpoint, Task
-from loadstone_core.stats.series import SERIES_CAP, SeriesTable
+from loadstone_core.stats.series import SERIES_CAP, SeriesTable, cell_of
 from loadstone_core.stats.stream import ErrorTable
 
 if TYPE_CHECKING:
-    from loadstone_core.stats.series import Series
+    from collections.abc import Callable
+
+    from loadstone_core.stats.histogram import Histogram
+    from loadstone_core.stats.series import Series, Tally
     from loadstone_core.stats.stream import ErrorCount, SeriesState
 
     Labels = tuple[tuple[str, str], ...]
@@ -39,13 +42,8 @@ if TYPE_CHECKING:
 SCENARIO = "default"
 LARGEST_SUM = 1 << 62
 
-# Plain strings: the hash of a StrEnum's member is computed in Python at every look-up, that of a string is kept.
 _FAILED = Outcome.FAILED.value
-_UNSENT = Outcome.UNSENT.value
-_AMBIGUOUS = Outcome.AMBIGUOUS.value
 _INTERRUPTED = Outcome.INTERRUPTED.value
-_BYTES_SENT = Outcome.BYTES_SENT.value
-_BYTES_RECEIVED = Outcome.BYTES_RECEIVED.value
 
 
 class Recorder:
@@ -54,10 +52,18 @@ class Recorder:
     Labels are pairs of strings, best sorted by name: unsorted ones are sorted, which costs a microsecond each time.
     """
 
-    __slots__ = ("_crowd", "_endpoints", "_errors", "_find", "_second", "_table", "_taken", "_tasks")
+    __slots__ = ("_crowd", "_endpoints", "_errors", "_find", "_make_endpoint", "_second", "_table", "_taken", "_tasks")
 
-    def __init__(self, cap: int = SERIES_CAP) -> None:
-        self._table = SeriesTable(cap)
+    def __init__(
+        self,
+        cap: int = SERIES_CAP,
+        *,
+        make_cell: Callable[[Kind], Histogram | Tally] = cell_of,
+        make_endpoint: Callable[[Series, Series], Endpoint] = Endpoint,
+    ) -> None:
+        """Make a recorder of at most `cap` series; an engine brings cells and endpoints that record faster."""
+        self._table = SeriesTable(cap, make_cell)
+        self._make_endpoint = make_endpoint
         self._find = self._table.find
         self._endpoints: dict[tuple[str, str, str, Labels], Endpoint] = {}
         self._crowd: Endpoint | None = None
@@ -100,29 +106,23 @@ class Recorder:
         """
         endpoint = self._endpoints.get((method, name, scenario, labels))
         if endpoint is None:
-            endpoint = self._endpoint(method, name, scenario=scenario, labels=labels)
-        if service_ns != latency_ns and endpoint.shared:
-            endpoint.part()
-        endpoint.latency.record(latency_ns)
-        if not endpoint.shared:
-            endpoint.service.record(service_ns)
-        outcomes = endpoint.outcomes
-        outcomes[_BYTES_SENT] += sent
-        outcomes[_BYTES_RECEIVED] += received
-        if failed:
-            outcomes[_FAILED] += 1
-        if unsent:
-            outcomes[_UNSENT] += 1
-        if ambiguous:
-            outcomes[_AMBIGUOUS] += 1
-        if interrupted:
-            outcomes[_INTERRUPTED] += 1
+            endpoint = self.endpoint(method, name, scenario=scenario, labels=labels)
+        endpoint.record(
+            latency_ns,
+            service_ns,
+            failed=failed,
+            unsent=unsent,
+            ambiguous=ambiguous,
+            interrupted=interrupted,
+            sent=sent,
+            received=received,
+        )
 
     def phase(
         self, phase: Phase, value_ns: int, *, method: str, name: str, scenario: str = SCENARIO, labels: Labels = ()
     ) -> None:
         """Record how long a part of an exchange took: DNS, connect, TLS, or until the first byte came."""
-        self._series(SeriesKey(phase.value, scenario, method, name, labels), Kind.TREND).cell.record(value_ns)
+        self.cell_of_phase(phase, method=method, name=name, scenario=scenario, labels=labels).record(value_ns)
 
     def iteration(
         self,
@@ -144,7 +144,7 @@ class Recorder:
         """
         task = self._tasks.get((name, scenario))
         if task is None:
-            task = self._task(name, scenario)
+            task = self.task(name, scenario)
         task.duration.cell.record(duration_ns)
         task.iterations.cell.record(1)
         if failed:
@@ -250,8 +250,8 @@ class Recorder:
         """Return how many series keys had no place of their own, or at least this many."""
         return self._table.refused
 
-    def _endpoint(self, method: str, name: str, *, scenario: str, labels: Labels) -> Endpoint:
-        """Return the endpoint of a request that was not found at once; those without a place share one."""
+    def endpoint(self, method: str, name: str, *, scenario: str = SCENARIO, labels: Labels = ()) -> Endpoint:
+        """Return what a kind of request is recorded in; those without a place share one. It stays the same."""
         method, name = storable(method), storable(name)
         ordered = sorted_labels(labels)
         known = self._endpoints.get((method, name, scenario, ordered))
@@ -260,14 +260,24 @@ class Recorder:
         latency = self._table.get(SeriesKey(LATENCY, scenario, method, name, ordered), Kind.TREND)
         service = self._table.get(SeriesKey(SERVICE_TIME, scenario, method, name, ordered), Kind.TREND)
         if not latency.key.is_overflow:
-            made = self._endpoints[(method, name, scenario, ordered)] = Endpoint(latency, service)
+            made = self._endpoints[(method, name, scenario, ordered)] = self._make_endpoint(latency, service)
             return made
         if self._crowd is None:
-            self._crowd = Endpoint(latency, service)
+            self._crowd = self._make_endpoint(latency, service)
         return self._crowd
 
-    def _task(self, name: str, scenario: str) -> Task:
-        """Return the task of an iteration that was not found at once; remember it if its series have places."""
+    def cell_of_phase(
+        self, phase: Phase, *, method: str, name: str, scenario: str = SCENARIO, labels: Labels = ()
+    ) -> Histogram | Tally:
+        """Return what a part of a kind of exchange is recorded in. It stays the same."""
+        return self._series(SeriesKey(phase.value, scenario, method, name, labels), Kind.TREND).cell
+
+    def cell_of_check(self, name: str, labels: Labels = (), *, scenario: str = SCENARIO) -> Histogram | Tally:
+        """Return what a check is recorded in, 1 for held and 0 for not. It stays the same."""
+        return self._series(SeriesKey(CHECKS, scenario, "", name, labels), Kind.RATE).cell
+
+    def task(self, name: str, scenario: str = SCENARIO) -> Task:
+        """Return what a kind of iteration is recorded in; it is remembered if its series have places."""
         name = storable(name)
         duration = self._table.get(SeriesKey(ITERATION_DURATION, scenario, "", name), Kind.TREND)
         made = Task(duration, self._table.get(SeriesKey(ITERATIONS, scenario, "", name), Kind.COUNTER))

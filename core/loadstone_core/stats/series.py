@@ -5,7 +5,7 @@ Names and keys live in `metrics`; which metrics a request or an iteration feeds 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from loadstone_core.stats.histogram import Histogram
 from loadstone_core.stats.metrics import BUILT_IN, OVERFLOW_NAME, Kind, SeriesKey
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     PlainKey = tuple[str, str, str, str, tuple[tuple[str, str], ...]]
 
-__all__ = ["OVERFLOW_NAME", "SERIES_CAP", "Kind", "Series", "SeriesKey", "SeriesTable", "Tally", "merged_histogram"]
+__all__ = [
+    "OVERFLOW_NAME", "SERIES_CAP", "Kind", "Series", "SeriesKey", "SeriesTable", "Tally", "cell_of", "merged_histogram",
+]  # fmt: skip
 
 SERIES_CAP: Final = 2_000
 OVERFLOW_METRICS: Final = 100
@@ -45,6 +47,11 @@ class Tally:
         return twin
 
 
+def cell_of(kind: Kind) -> Histogram | Tally:
+    """Return an empty cell for a kind of series: a histogram for a TREND, a tally for the others."""
+    return Histogram() if kind is Kind.TREND else Tally()
+
+
 class Series:
     """One series: its key, its kind and everything that was recorded in it.
 
@@ -64,11 +71,11 @@ class Series:
 
     __slots__ = ("cell", "key", "kind", "outcomes")
 
-    def __init__(self, key: SeriesKey, kind: Kind) -> None:
+    def __init__(self, key: SeriesKey, kind: Kind, make_cell: Callable[[Kind], Histogram | Tally] = cell_of) -> None:
         self.key = key
         self.kind = kind
         self.outcomes: dict[str, int] = {}
-        self.cell: Histogram | Tally = Histogram() if kind is Kind.TREND else Tally()
+        self.cell: Histogram | Tally = make_cell(kind)
 
     @classmethod
     def restore(cls, state: SeriesState) -> Series:
@@ -116,17 +123,19 @@ class Series:
         """Return everything recorded so far as an immutable value."""
         outcomes = tuple(sorted((name, count) for name, count in self.outcomes.items() if count))
         cell = self.cell
-        if isinstance(cell, Tally):
+        # The kind says what the cell is, as an engine records into cells of its own.
+        if self.kind is not Kind.TREND:
             return SeriesState(key=self.key, kind=self.kind, count=cell.count, total=cell.total, outcomes=outcomes)
-        indexes, counts = cell.pack()
+        trend = cast("Histogram", cell)
+        indexes, counts = trend.pack()
         return SeriesState(
             key=self.key,
             kind=self.kind,
-            count=cell.count,
-            total=cell.total,
-            minimum=cell.minimum,
-            maximum=cell.maximum,
-            zeros=cell.zeros,
+            count=trend.count,
+            total=trend.total,
+            minimum=trend.minimum,
+            maximum=trend.maximum,
+            zeros=trend.zeros,
             indexes=tuple(indexes),
             counts=tuple(counts),
             outcomes=outcomes,
@@ -195,10 +204,11 @@ class SeriesTable:
         find: return the series of a key, or of the plain tuple of its fields; None if it has no place of its own.
     """
 
-    __slots__ = ("_cap", "_kinds", "_overflows", "_refused", "_series", "find")
+    __slots__ = ("_cap", "_kinds", "_make_cell", "_overflows", "_refused", "_series", "find")
 
-    def __init__(self, cap: int = SERIES_CAP) -> None:
+    def __init__(self, cap: int = SERIES_CAP, make_cell: Callable[[Kind], Histogram | Tally] = cell_of) -> None:
         self._cap = cap
+        self._make_cell = make_cell
         self._series: dict[SeriesKey, Series] = {}
         # A plain tuple equals the key with its fields, so the hot path looks up without making a key or a Python call.
         self.find: Callable[[PlainKey], Series | None] = self._series.get  # type: ignore[assignment]
@@ -257,5 +267,5 @@ class SeriesTable:
         return self._series[key]
 
     def _make(self, key: SeriesKey, kind: Kind) -> Series:
-        made = self._series[key] = Series(key, kind)
+        made = self._series[key] = Series(key, kind, self._make_cell)
         return made

@@ -40,6 +40,7 @@ class ArrivalModel:
     """Follow a rate profile: this slot's part of the iterations, evenly interleaved with those of the others."""
 
     has_pauses = False
+    is_free = False
 
     def __init__(self, scene: Scene, cast: Cast, *, load: LoadProfile, slot: int, slots: int) -> None:
         self.population = Population(scene, cast, turns=self, slot=slot, slots=slots)

@@ -35,6 +35,7 @@ class ClosedModel:
     ) -> None:
         self.population = Population(scene, cast, turns=self, slot=slot, slots=slots)
         self.first_start_ns = 0
+        self.is_free = grants is None
         self._profile = profile
         self._slot = slot
         self._slots = slots

@@ -17,10 +17,9 @@ from loadstone import InterruptTaskSet, StopUser, seat
 from loadstone.hooks import setup_function, teardown_function
 from loadstone_runner.engine.counters import CounterFile
 from loadstone_runner.engine.director import DirectedRun
-from loadstone_runner.engine.http.client import HttpClient
 from loadstone_runner.engine.http.resolution import Resolver
-from loadstone_runner.engine.instruments import Instruments
 from loadstone_runner.engine.measuring import Services
+from loadstone_runner.engine.path import HttpClient, Instruments
 from loadstone_runner.engine.script import ScriptError, load_script, users_of
 from loadstone_runner.engine.tasks import Piece, Repertoire, make_chooser, obey, repertoire_of
 

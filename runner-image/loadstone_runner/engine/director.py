@@ -17,12 +17,11 @@ from gevent.event import Event
 from loadstone import Summary
 from loadstone.listening import watches
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
+from loadstone_runner.engine import path
 from loadstone_runner.engine.backstage import Backstage
 from loadstone_runner.engine.counters import COMPLETED, CounterFile
 from loadstone_runner.engine.events import LISTENER_ERROR, Watching, summary_of
-from loadstone_runner.engine.http import client
 from loadstone_runner.engine.http.resolution import Resolver
-from loadstone_runner.engine.instruments import Instruments
 from loadstone_runner.engine.introduction import hello
 from loadstone_runner.engine.link import AgentLink
 from loadstone_runner.engine.process import prepare
@@ -43,8 +42,8 @@ RESULT_MAX_BYTES: Final = 256 * 1024
 class DirectedRun:
     """The run as setup and teardown see it; a `loadstone.Run`."""
 
-    def __init__(self, target: str, instruments: Instruments) -> None:
-        self.client = client.HttpClient(target, instruments, Resolver(), shared={})
+    def __init__(self, target: str, instruments: path.Instruments) -> None:
+        self.client = path.HttpClient(target, instruments, Resolver(), shared={})
         self.http: HttpClient = self.client
         self.target = target
         self.setup_data: Any = None
@@ -61,7 +60,7 @@ class Director:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
-        self._instruments = Instruments(CounterFile(""))
+        self._instruments = path.Instruments(CounterFile(""))
         self._run = DirectedRun(settings.target, self._instruments)
         self._hello = hello(settings, engine_pb2.ENGINE_ROLE_DIRECTOR, "")
         self._link = AgentLink(

@@ -22,11 +22,11 @@ from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.backstage import Backstage
 from loadstone_runner.engine.counters import ITERATIONS_COMPLETED, CounterFile
 from loadstone_runner.engine.feeders import StridedRows
-from loadstone_runner.engine.instruments import Instruments
 from loadstone_runner.engine.introduction import hello
 from loadstone_runner.engine.lease import is_over
 from loadstone_runner.engine.link import AgentLink
 from loadstone_runner.engine.load import LoadModel, make_model
+from loadstone_runner.engine.path import FLAVOUR, Instruments
 from loadstone_runner.engine.process import prepare
 from loadstone_runner.engine.reports import Reports
 from loadstone_runner.engine.vitals import LoopLag, percentile_99, resident_bytes
@@ -96,6 +96,7 @@ class Engine:
         self._spawn(self._link.run)
         # The agent hears of this process before user code may hold the loop for long.
         self._link.give_turn()
+        log.info("The request path is %s", FLAVOUR)
         self._script, self._script_report = self._backstage.load(self._settings)
         self._link.send(engine_pb2.EngineMessage(script=self._script_report))
         if self._held is not None:

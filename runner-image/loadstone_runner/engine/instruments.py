@@ -43,15 +43,22 @@ class Instruments:
         on_request: hears of each recorded request, see `events.Audience.tell_request`; None: nobody listens.
     """
 
-    __slots__ = ("_seen_tracebacks", "counters", "on_request", "recorder", "scenario", "slots")
+    counters: CounterFile
+    on_request: Callable[..., None] | None
+    recorder: Recorder
+    slots: memoryview
 
     def __init__(self, counters: CounterFile, scenario: str = SCENARIO) -> None:
         self.scenario = scenario
-        self.recorder = Recorder()
+        self.recorder = self._recorder()
         self.counters = counters
         self.slots = counters.slots
-        self.on_request: Callable[..., None] | None = None
+        self.on_request = None
         self._seen_tracebacks: set[tuple[str, str]] = set()
+
+    def _recorder(self) -> Recorder:
+        """Return an empty recorder."""
+        return Recorder()
 
     def begin_request(self) -> None:
         """Count a request as started; to be called before anything of it can leave."""
@@ -71,6 +78,7 @@ class Instruments:
         interrupted: bool,
         sent: int,
         received: int,
+        scenario: str = SCENARIO,
     ) -> None:
         """Record a request that was begun, and count it as completed. `error` is None for a success, else its kind."""
         name = name if len(name) <= _TEXT_MAX else name[:_TEXT_MAX]
@@ -85,6 +93,7 @@ class Instruments:
             interrupted=interrupted,
             sent=sent,
             received=received,
+            scenario=scenario,
         )
         slots = self.slots
         if error is not None:
@@ -99,9 +108,11 @@ class Instruments:
         """Count an iteration as started."""
         self.slots[ITERATIONS_STARTED] += 1
 
-    def end_iteration(self, name: str, duration_ns: int, *, failed: bool, interrupted: bool) -> None:
+    def end_iteration(
+        self, name: str, duration_ns: int, *, failed: bool, interrupted: bool, scenario: str = SCENARIO
+    ) -> None:
         """Record an iteration that was begun, and count it as completed, however it ended."""
-        self.recorder.iteration(name, duration_ns, failed=failed, interrupted=interrupted)
+        self.recorder.iteration(name, duration_ns, failed=failed, interrupted=interrupted, scenario=scenario)
         self.slots[ITERATIONS_COMPLETED] += 1
 
     def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:

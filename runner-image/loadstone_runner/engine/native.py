@@ -5,74 +5,46 @@ How many users there are belongs to `population`, when iterations are due to its
 
 from __future__ import annotations
 
-from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import gevent
 from gevent import get_hub
 
-from loadstone import InterruptTaskSet, StopUser
-from loadstone_runner.engine.http.client import HttpClient
-from loadstone_runner.engine.tasks import make_chooser, obey, repertoire_of
+from loadstone import StopUser, User
+from loadstone_runner.engine.path import HttpClient, Runner, Tasks
+from loadstone_runner.engine.path.laps import Turn, Turns
+from loadstone_runner.engine.tasks import make_chooser, repertoire_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from loadstone import User
     from loadstone_runner.engine.http.requests import Written
     from loadstone_runner.engine.http.resolution import Resolver
     from loadstone_runner.engine.instruments import Instruments
     from loadstone_runner.engine.tasks import Chooser, Repertoire
+
+__all__ = ["Role", "Scene", "Seat", "Turn", "Turns"]
 
 _PAUSE_MAX_SECONDS: Final = 1e9
 # After a pause that could not be found out: neither a busy loop nor the end of the user.
 _PAUSE_AFTER_ERROR_SECONDS: Final = 1.0
 
 
-class Turn(NamedTuple):
-    """One iteration to be done.
-
-    Attributes:
-        number: see `User.iteration`.
-        due_ns: when it should start, on the monotonic clock; 0: whenever the user comes to it.
-    """
-
-    number: int
-    due_ns: int
-
-
-class Turns(Protocol):
-    """Where users get their iterations from: the model of the load.
-
-    Attributes:
-        has_pauses: whether users wait between iterations.
-    """
-
-    has_pauses: bool
-
-    def next_turn(self, seat: Seat) -> Turn | None:
-        """Return the next iteration of a user, waiting for it if need be; None: there is none any more."""
-        ...
-
-    def started(self, begin_ns: int, due_ns: int) -> None:
-        """Hear that an iteration has begun."""
-        ...
-
-    def abandoned(self, turn: Turn) -> None:
-        """Hear that an iteration was handed to a user that has ended without beginning it."""
-        ...
-
-
 class Role:
     """What all users of one class have in common, worked out once."""
 
-    __slots__ = ("made", "name", "repertoire")
+    __slots__ = ("has_wait", "made", "name", "repertoire", "tasks")
 
     def __init__(self, made: type[User], repertoire: Repertoire | None = None) -> None:
         """Take a class and what its users may choose from; None: everything that it has."""
         self.made = made
         self.name = made.__name__
         self.repertoire = repertoire or repertoire_of(made)
+        # Whoever says nothing does not wait, so nobody needs to be asked for how long; a set may say something.
+        self.has_wait = made.wait is not User.wait or not self.repertoire.is_flat
+        # Through sets leads only a chooser: whoever has any cannot choose on the hot path.
+        functions = ((piece.name, piece.function) for piece in self.repertoire.pieces)
+        self.tasks = Tasks(functions, self.repertoire.weights) if self.repertoire.is_flat else None
 
 
 class Scene(NamedTuple):
@@ -98,7 +70,7 @@ class Scene(NamedTuple):
         return HttpClient(target, self.instruments, self.resolver, shared=shared)
 
 
-class Seat:
+class Seat(Runner):
     """One user's place in the population.
 
     Attributes:
@@ -109,10 +81,7 @@ class Seat:
         greenlet: that lives the life.
     """
 
-    __slots__ = (
-        "_chooser", "_instruments", "_is_killed", "_number", "_rests", "_role", "_scene", "_turns", "client", "count",
-        "greenlet", "has_quit", "index", "is_retired", "work",
-    )  # fmt: skip
+    __slots__ = ("_number", "_rests", "_role", "_scene", "greenlet", "index")
 
     def __init__(self, index: int, number: int, *, role: Role, scene: Scene, turns: Turns) -> None:
         self.index = index
@@ -127,7 +96,9 @@ class Seat:
         self._instruments = scene.instruments
         self._is_killed = False
         self._rests = False
-        self._chooser: Chooser | None = None
+        self._tasks = role.tasks
+        self._has_wait = role.has_wait
+        self._chooser = None
         self.client = scene.client_for(scene.target or role.made.host or "")
         self.greenlet = gevent.spawn(self._live)
         self.greenlet.seat = self  # type: ignore[attr-defined]  # whoever records finds whose it is
@@ -172,16 +143,17 @@ class Seat:
             self._rests = False
             self.greenlet.switch()
 
-    def _live(self) -> None:
-        user: User | None = None
-        try:
-            user = self._start()
-            if user is None:
-                self.has_quit = True
-            else:
-                self._run(user)
-        except gevent.GreenletExit:
-            pass  # the end of the run: what it cut off is recorded where it was cut off
+    def _enter(self) -> User | None:
+        """Return the user; None if there is none to do iterations."""
+        user = self._start()
+        if user is None:
+            self.has_quit = True
+        else:
+            self._chooser = make_chooser(self._role.repertoire, user, self._guard)
+        return user
+
+    def _leave(self, user: User | None) -> None:
+        """End the user, whatever ended its iterations."""
         try:
             if user is not None:
                 if self._chooser is not None:
@@ -204,49 +176,6 @@ class Seat:
         user.setup_data = self._scene.setup_data
         user.number = self._number
         return user if self._guard(user.on_start, f"{self._role.name}.on_start") else None
-
-    def _run(self, user: User) -> None:
-        turns = self._turns
-        chooser = self._chooser = make_chooser(self._role.repertoire, user, self._guard)
-        while (turn := turns.next_turn(self)) is not None:
-            exchanges = self.client.exchanges
-            self._iterate(user, turn, chooser)
-            if user.is_stopping:
-                self.has_quit = True
-                return
-            if turns.has_pauses and not self.is_retired:
-                self._pause(chooser)
-            if self.client.exchanges == exchanges:
-                # Nothing in it has waited for a socket, and the other users want to live, too.
-                gevent.sleep(0)
-
-    def _iterate(self, user: User, turn: Turn, chooser: Chooser) -> None:
-        name, function, owner = chooser.next()
-        instruments, client = self._instruments, self.client
-        instruments.begin_iteration()
-        begin = user.iteration_start_ns = monotonic_ns()
-        user.iteration = turn.number
-        self.count += 1
-        planned = turn.due_ns or begin
-        client.start_delay_ns = begin - planned
-        self._turns.started(begin, planned)
-        failed = False
-        try:
-            try:
-                function(owner)
-            except (StopUser, InterruptTaskSet) as told:
-                if not obey(told, user, chooser):
-                    raise
-        except BaseException as error:
-            if self._is_killed and isinstance(error, gevent.GreenletExit):
-                client.settle()
-                instruments.end_iteration(name, monotonic_ns() - planned, failed=False, interrupted=True)
-                raise
-            failed = True
-            instruments.exception(error, name)
-        client.settle()
-        client.start_delay_ns = 0
-        instruments.end_iteration(name, monotonic_ns() - planned, failed=failed, interrupted=False)
 
     def _pause(self, chooser: Chooser) -> None:
         seconds = _PAUSE_AFTER_ERROR_SECONDS

@@ -44,9 +44,10 @@ class Repertoire:
         pieces: in order of definition.
         is_flat: no piece is a set.
         is_sequence: they come in order.
+        weights: how often each is drawn, beside the others; a sequence has each piece as often in `pieces` instead.
     """
 
-    __slots__ = ("_cumulative", "_total", "is_flat", "is_sequence", "made", "name", "pieces")
+    __slots__ = ("_cumulative", "_total", "is_flat", "is_sequence", "made", "name", "pieces", "weights")
 
     def __init__(self, made: type, name: str, pieces: Sequence[Piece], weights: Sequence[int]) -> None:
         self.made = made
@@ -56,6 +57,7 @@ class Repertoire:
         if self.is_sequence:
             pieces = [piece for piece, weight in zip(pieces, weights, strict=True) for _ in range(weight)]
         self.pieces = tuple(pieces)
+        self.weights = tuple(weights)
         self._cumulative = list(accumulate(weights))
         self._total = self._cumulative[-1]
 

@@ -31,13 +31,18 @@ class LocalResult:
 
 @dataclass(slots=True)
 class LocalRun:
-    """One run: its plan, the script's files, and what the engines get as environment."""
+    """One run: its plan, the script's files, and what the engines get as environment.
+
+    Attributes:
+        metrics: where a process serves its metrics, `host:port` by role (master, agent-0); without one it does not.
+    """
 
     plan: RunPlan
     files: Mapping[str, bytes]
     environment: Mapping[str, str]
     on_report: Callable[[pb.RunReport], None]
     keep_logs: bool = False
+    metrics: Mapping[str, str] = field(default_factory=dict)
     _stops: int = 0
     _steered: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -151,7 +156,7 @@ class LocalRun:
                 "LOADSTONE_RUN_FILE": str(folders.run_file),
                 "LOADSTONE_SCRIPT_DIR": str(folders.script),
                 "LOADSTONE_LISTEN": LOOPBACK,
-                "LOADSTONE_METRICS": "",
+                "LOADSTONE_METRICS": self.metrics.get("master", ""),
                 "LOADSTONE_SOCKET_DIR": str(folders.director_sockets),
                 "LOADSTONE_STATE_DIR": str(folders.master),
                 "LOADSTONE_TERMINATION_FILE": str(folders.termination_file("master")),
@@ -196,7 +201,7 @@ class LocalRun:
                 "LOADSTONE_MASTER": address,
                 "LOADSTONE_SCRIPT_DIR": str(folders.script),
                 "LOADSTONE_ENTRYPOINT": self.plan.script.entrypoint,
-                "LOADSTONE_METRICS": "",
+                "LOADSTONE_METRICS": self.metrics.get(f"agent-{worker}", ""),
                 "LOADSTONE_SOCKET_DIR": str(folders.worker_sockets(worker)),
                 "LOADSTONE_TERMINATION_FILE": str(folders.termination_file(f"agent-{worker}")),
                 "LOADSTONE_ENGINES": str(self.plan.engines_per_worker),

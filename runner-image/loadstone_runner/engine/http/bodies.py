@@ -40,32 +40,34 @@ class Body(Protocol):
         ...
 
 
-def body_of(length: int) -> Body:
-    """Return an empty body of `Head.length`.
+def body_of(length: int, *, keeps: bool = True) -> Body:
+    """Return an empty body of `Head.length`; one that `keeps` nothing is only counted.
 
     Raises:
         ExchangeError: of kind TOO_LARGE, for a length above BODY_MAX_BYTES.
     """
     if length == CHUNKED:
-        return ChunkedBody()
+        return ChunkedBody(keeps=keeps)
     if length > BODY_MAX_BYTES:
         raise _too_large()
-    return PlainBody(length)
+    return PlainBody(length, keeps=keeps)
 
 
 class PlainBody:
     """A body of known length, or one that lasts until the connection ends."""
 
-    __slots__ = ("_held", "_length", "_parts")
+    __slots__ = ("_held", "_keeps", "_length", "_parts")
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, *, keeps: bool = True) -> None:
         self._length = length
+        self._keeps = keeps
         self._parts: list[bytes] = []
         self._held = 0
 
     def feed(self, received: bytes) -> bool:
         """Take bytes; return whether the body is whole."""
-        self._parts.append(received)
+        if self._keeps:
+            self._parts.append(received)
         self._held += len(received)
         if self._held > BODY_MAX_BYTES and self._length == UNTIL_CLOSE:
             raise _too_large()
@@ -90,9 +92,10 @@ class PlainBody:
 class ChunkedBody:
     """A body in chunks, RFC 9112 section 7.1; extensions and trailers are read over."""
 
-    __slots__ = ("_chunk_left", "_chunks", "_held", "_in_trailers", "_total", "_trailer_bytes", "_whole")
+    __slots__ = ("_chunk_left", "_chunks", "_held", "_in_trailers", "_keeps", "_total", "_trailer_bytes", "_whole")
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps: bool = True) -> None:
+        self._keeps = keeps
         self._held = bytearray()
         self._chunks: list[bytes] = []
         self._total = 0
@@ -128,7 +131,8 @@ class ChunkedBody:
         if data_left > 0:
             part = bytes(self._held[:data_left])
             del self._held[: len(part)]
-            self._chunks.append(part)
+            if self._keeps:
+                self._chunks.append(part)
             self._chunk_left -= len(part)
             data_left -= len(part)
         if data_left > 0 or len(self._held) < self._chunk_left:

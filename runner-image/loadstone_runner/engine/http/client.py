@@ -6,21 +6,24 @@ Bytes on the wire belong to `connection`; the order in which things are counted 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from time import monotonic_ns
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from loadstone.reply import Reply
 from loadstone_core.stats.metrics import Phase
+from loadstone_core.stats.recorder import SCENARIO
+from loadstone_runner.engine.http.connection import NO_SLOTS, Connection
 from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
 from loadstone_runner.engine.http.origin import place_of
-from loadstone_runner.engine.http.pool import Pool
+from loadstone_runner.engine.http.pool import Pool, may_go_again
 from loadstone_runner.engine.http.redirects import after_redirect, location_of
 from loadstone_runner.engine.http.requests import with_query, write, write_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from loadstone_runner.engine.http.connection import Answer
+    from loadstone_runner.engine.http.connection import Answer, Exchange
     from loadstone_runner.engine.http.requests import Written
     from loadstone_runner.engine.http.resolution import Resolver
     from loadstone_runner.engine.instruments import Instruments
@@ -37,6 +40,13 @@ _WRITTEN_MAX: Final = 1_024
 _NO_CONTEXT: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
+# What a client remembers, by flavour in slots or in fields of C: there may be tens of thousands of clients.
+FIELDS: Final = (
+    "_connect_timeout_ns", "_instruments", "_open_replies", "_pool", "_renamed", "_shared", "_target", "_timeout_ns",
+    "_verify", "_written", "_written_with", "discard_bodies", "exchanges", "headers", "scenario", "start_delay_ns",
+)  # fmt: skip
+
+
 class Wish(NamedTuple):
     """What the script asked for beside the request itself."""
 
@@ -44,24 +54,43 @@ class Wish(NamedTuple):
     catch: bool
     redirects: int
     expected: Collection[int] | None
+    discard: bool | None
     context: Mapping[str, Any]
 
 
-_PLAIN: Final = Wish(timeout=None, catch=False, redirects=REDIRECTS_MAX, expected=None, context=_NO_CONTEXT)
+PLAIN: Final = Wish(
+    timeout=None, catch=False, redirects=REDIRECTS_MAX, expected=None, discard=None, context=_NO_CONTEXT
+)
 
 
-class HttpClient:
-    """The client of one user, or of setup and teardown; see `loadstone.HttpClient` for what scripts may rely on.
+class Client:
+    """What every flavour of a client does the same way; see `loadstone.HttpClient` for what scripts may rely on.
 
     Attributes:
         start_delay_ns: how late the running iteration was started; added to the latency of its first request.
         exchanges: requests that were answered, so that the engine knows whether an iteration has let others run.
+        scenario: that the samples belong to.
     """
 
-    __slots__ = (
-        "_connect_timeout_ns", "_instruments", "_open_replies", "_pool", "_renamed", "_shared", "_target",
-        "_timeout_ns", "_verify", "_written", "_written_with", "exchanges", "headers", "start_delay_ns",
-    )  # fmt: skip
+    __slots__ = NO_SLOTS
+
+    _connect: ClassVar[type[Exchange]]
+    _connect_timeout_ns: int
+    _instruments: Instruments
+    _open_replies: list[Reply]
+    _pool: Pool
+    _renamed: str | None
+    _shared: dict[tuple[str, str], Written]
+    _target: str
+    _timeout_ns: int
+    _verify: bool | str
+    _written: dict[tuple[str, str], Written]
+    _written_with: dict[str, str]
+    discard_bodies: bool
+    exchanges: int
+    headers: dict[str, str]
+    scenario: str
+    start_delay_ns: int
 
     def __init__(
         self, target: str, instruments: Instruments, resolver: Resolver, *, shared: dict[tuple[str, str], Written]
@@ -69,18 +98,20 @@ class HttpClient:
         """Make a client whose paths are relative to `target`; clients of one target share what they have `written`."""
         self._timeout_ns = _nanoseconds(TIMEOUT_SECONDS)
         self._connect_timeout_ns = _nanoseconds(CONNECT_TIMEOUT_SECONDS)
-        self._verify: bool | str = True
-        self.headers: dict[str, str] = {}
+        self._verify = True
+        self.headers = {}
+        self.discard_bodies = False
+        self.scenario = SCENARIO
         self.start_delay_ns = 0
         self.exchanges = 0
         self._target = target
         self._instruments = instruments
-        self._pool = Pool(resolver)
-        self._open_replies: list[Reply] = []
+        self._pool = Pool(resolver, self._connect)
+        self._open_replies = []
         self._shared = shared
         self._written = shared
-        self._written_with: dict[str, str] = {}
-        self._renamed: str | None = None
+        self._written_with = {}
+        self._renamed = None
 
     @property
     def timeout(self) -> float:
@@ -155,11 +186,11 @@ class HttpClient:
         written = self._written.get((method, path))
         if written is None:
             body, own = write_body(method, None, None)
-            written = write(method, place_of(self._target, path), {**self.headers, **own}, body)
+            written = self._prepared(write(method, place_of(self._target, path), {**self.headers, **own}, body))
             if len(self._written) >= _WRITTEN_MAX:
                 self._written.clear()
             self._written[(method, path)] = written
-        return self._ask(written, name, _PLAIN)
+        return self._ask(written, name, PLAIN)
 
     @contextmanager
     def rename(self, name: str) -> Iterator[None]:
@@ -196,26 +227,36 @@ class HttpClient:
         allow_redirects: bool = True,
         catch_response: bool = False,
         expect_status: int | Collection[int] | None = None,
+        discard_body: bool | None = None,
     ) -> Reply:
         place = place_of(self._target, with_query(path, params) if params else path)
         body, own = write_body(method, json, data)
         written = write(method, place, {**self.headers, **own, **(headers or {})}, body)
         expected = (expect_status,) if isinstance(expect_status, int) else expect_status
         redirects = REDIRECTS_MAX if allow_redirects else 0
-        return self._ask(written, name, Wish(timeout, catch_response, redirects, expected, context or _NO_CONTEXT))
+        wish = Wish(timeout, catch_response, redirects, expected, discard_body, context or _NO_CONTEXT)
+        return self._ask(written, name, wish)
+
+    @staticmethod
+    def _prepared(written: Written) -> Written:
+        """Return a request in the form in which it is kept to be sent again."""
+        return written
 
     def _renew_written(self) -> None:
         """Forget what was written with other headers: clients without any of their own share their requests."""
         self._written_with = dict(self.headers)
         self._written = {} if self.headers else self._shared
 
-    def _ask(self, written: Written, name: str | None, wish: Wish) -> Reply:
-        """Send a request and follow redirects; each hop is recorded before the next one starts."""
+    def _ask(self, written: Written, name: str | None, wish: Wish, answered: Answer | None = None) -> Reply:
+        """Send a request and follow redirects; each hop is recorded before the next one starts.
+
+        The answer to the first request may be there already.
+        """
         timeout_ns = self._timeout_ns if wish.timeout is None else _nanoseconds(wish.timeout)
         left = wish.redirects
         while True:
             series = name or written.name
-            answer = self._send(written, timeout_ns)
+            answer, answered = answered or self._send(written, timeout_ns, discard=wish.discard), None
             location = location_of(answer.status, answer.head) if wish.redirects else None
             if location is None:
                 return self._conclude(answer, written, series, wish)
@@ -231,12 +272,35 @@ class HttpClient:
             left -= 1
             written = onward
 
-    def _send(self, written: Written, timeout_ns: int) -> Answer:
+    def _take_over(
+        self, answer: Answer, connection: Exchange, written: Written, *, name: str | None, deadline_ns: int
+    ) -> Reply:
+        """Go on with a request that was begun elsewhere and has come to something unusual; return its reply."""
+        if connection.is_reusable:
+            self._pool.keep(written.place.origin, connection)
+        else:
+            connection.close()
+        if not connection.is_reusable and may_go_again(answer, deadline_ns):
+            answer = self._send_begun(written, deadline_ns, discard=None)
+        else:
+            answer.delay_ns, self.start_delay_ns = self.start_delay_ns, 0
+            self.exchanges += answer.received > 0
+        return self._ask(written, name, PLAIN, answer)
+
+    def _send(self, written: Written, timeout_ns: int, *, discard: bool | None) -> Answer:
         """Count a request as started, send it and return the answer."""
-        delay, self.start_delay_ns = self.start_delay_ns, 0
         self._instruments.begin_request()
+        return self._send_begun(written, monotonic_ns() + timeout_ns, discard=discard)
+
+    def _send_begun(self, written: Written, deadline_ns: int, *, discard: bool | None) -> Answer:
+        """Send a request that is counted as started, and return the answer."""
+        delay, self.start_delay_ns = self.start_delay_ns, 0
         answer = self._pool.send(
-            written, timeout_ns=timeout_ns, connect_timeout_ns=self._connect_timeout_ns, verify=self._verify
+            written,
+            deadline_ns=deadline_ns,
+            connect_timeout_ns=self._connect_timeout_ns,
+            verify=self._verify,
+            keeps_body=not (self.discard_bodies if discard is None else discard),
         )
         answer.delay_ns = delay
         if answer.received:
@@ -294,17 +358,17 @@ class HttpClient:
         service = answer.end_ns - answer.begin_ns
         failure = answer.failure
         is_broken = failure is not None and not answer.status
-        phase = self._instruments.recorder.phase
-        if answer.first_byte_ns:
-            phase(Phase.FIRST_BYTE, answer.first_byte_ns - answer.begin_ns, method=method, name=name)
+        phases = [(Phase.FIRST_BYTE, answer.first_byte_ns - answer.begin_ns)] if answer.first_byte_ns else []
         if answer.opening is not None:
-            phase(Phase.DNS, answer.opening.dns_ns, method=method, name=name)
-            phase(Phase.CONNECT, answer.opening.connect_ns, method=method, name=name)
+            phases += [(Phase.DNS, answer.opening.dns_ns), (Phase.CONNECT, answer.opening.connect_ns)]
             if answer.opening.tls_ns:
-                phase(Phase.TLS, answer.opening.tls_ns, method=method, name=name)
+                phases.append((Phase.TLS, answer.opening.tls_ns))
+        for phase, took_ns in phases:
+            self._instruments.recorder.phase(phase, took_ns, method=method, name=name, scenario=self.scenario)
         self._instruments.end_request(
             method=method,
             name=name,
+            scenario=self.scenario,
             latency_ns=service + answer.delay_ns,
             service_ns=service,
             error=error,
@@ -318,6 +382,14 @@ class HttpClient:
         if self._instruments.on_request is not None:
             url, latency = written.place.url, service + answer.delay_ns
             self._instruments.on_request(method, name, latency, answer.received, error, answer.status, url, context)
+
+
+class HttpClient(Client):
+    """The client of one user, or of setup and teardown."""
+
+    __slots__ = FIELDS
+
+    _connect = Connection
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -6,9 +6,9 @@ import _socket
 import errno
 import os
 from time import monotonic_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from loadstone_runner.engine.http.connection import Connection, Opening
+from loadstone_runner.engine.http.connection import Opening
 from loadstone_runner.engine.http.failures import ExchangeError, FailureKind, kind_of_connect_error
 from loadstone_runner.engine.http.patience import READ, WRITE, DeadlinePassed, Patience
 from loadstone_runner.engine.http.tls import TlsSession, context_of
@@ -18,10 +18,22 @@ if TYPE_CHECKING:
     from loadstone_runner.engine.http.resolution import Address, Resolver
 
 
-def open_connection(
-    origin: Origin, resolver: Resolver, *, verify: bool | str, deadline_ns: int
-) -> tuple[Connection, Opening]:
-    """Return a connection to an origin, ready for a request, and how long its parts took.
+class Link(NamedTuple):
+    """What a connection is made from.
+
+    Attributes:
+        socket: connected, non-blocking; whoever gets it closes it.
+        tls: None for plain HTTP.
+        phases: how long its parts took.
+    """
+
+    socket: _socket.socket
+    tls: TlsSession | None
+    phases: Opening
+
+
+def open_link(origin: Origin, resolver: Resolver, *, verify: bool | str, deadline_ns: int) -> Link:
+    """Return a link to an origin, ready for a request.
 
     Args:
         origin: to connect to.
@@ -48,7 +60,8 @@ def open_connection(
             _discard(sock, patience)
             raise
     secured = monotonic_ns() if origin.is_tls else connected
-    return Connection(sock, patience, session), Opening(named - begin, connected - named, secured - connected)
+    patience.close()
+    return Link(sock, session, Opening(named - begin, connected - named, secured - connected))
 
 
 def _connect(addresses: tuple[Address, ...], deadline_ns: int) -> tuple[_socket.socket, Patience]:

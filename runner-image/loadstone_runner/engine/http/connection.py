@@ -1,6 +1,7 @@
 """The request path: write a request, wait, read the whole answer, say how it went and how long it took.
 
-Hot: a compiled module may take this one's place. Names, redirects and what counts as a failure must not live here.
+`Exchange` is what every flavour of a connection does the same way, `Connection` the flavour that needs no compiler.
+Names, redirects and what counts as a failure must not live here.
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from loadstone_runner.engine.http.bodies import body_of
 from loadstone_runner.engine.http.failures import ExchangeError, FailureKind, cut_off
-from loadstone_runner.engine.http.head import FIRST_FINAL_STATUS, UNTIL_CLOSE, read_head
+from loadstone_runner.engine.http.head import FIRST_FINAL_STATUS, read_head
 from loadstone_runner.engine.http.patience import READ, WRITE, DeadlinePassed, Patience
 
 if TYPE_CHECKING:
+    from _socket import socket
+
+    from loadstone_runner.engine.http.bodies import Body
     from loadstone_runner.engine.http.tls import TlsSession
 
 HEAD_MAX_BYTES: Final = 65_536
+# Of a class whose fields are the flavours': slots of their own, or fields of C. By a name, as they are none of its own.
+NO_SLOTS: Final[tuple[str, ...]] = ()
 _READ_BYTES: Final = 65_536
 _HEAD_END: Final = b"\r\n\r\n"
 _SWITCHING_PROTOCOLS: Final = 101
@@ -69,40 +75,54 @@ class Answer:
         self.raised: BaseException | None = None
 
 
-class Connection:
-    """One open connection; carries one exchange at a time."""
+class Exchange:
+    """One exchange over an open connection: everything but how a greenlet waits for the socket.
 
-    __slots__ = ("_patience", "_socket", "_tls", "_unsent", "idle_since_ns", "is_reusable")
+    Attributes:
+        is_reusable: whether another request may follow.
+        idle_since_ns: when the newest answer ended.
+    """
 
-    def __init__(self, sock: _socket.socket, patience: Patience, session: TlsSession | None) -> None:
-        self._socket = sock
-        self._patience = patience
-        self._tls = session
-        self._unsent: memoryview | None = None
-        self.is_reusable = True
-        self.idle_since_ns = 0
+    __slots__ = NO_SLOTS
 
-    def exchange(self, request: bytes, *, is_head: bool, deadline_ns: int) -> Answer:
+    _socket: socket
+    _tls: TlsSession | None
+    _unsent: memoryview | None
+    is_reusable: bool
+    idle_since_ns: int
+
+    def __init__(self, sock: socket, session: TlsSession | None) -> None:
+        """Make a connection of a connected socket, with TLS if there is a session."""
+        raise NotImplementedError
+
+    def exchange(self, request: bytes, *, is_head: bool, deadline_ns: int, keeps_body: bool = True) -> Answer:
         """Send a request and return its whole answer, or what came of it. Never raises.
 
         Afterwards the connection carries another request if `is_reusable`, else it must be closed.
+
+        Args:
+            request: head and body.
+            is_head: its answer has no body, whatever the answer's head says.
+            deadline_ns: when all of the answer must be there, on the monotonic clock.
+            keeps_body: whether the body is wanted; else it is read over.
         """
-        self.is_reusable = False
-        answer = Answer(monotonic_ns())
-        try:
-            self._patience.set_deadline(deadline_ns)
-            self._send(request, answer)
-            self._receive(answer, is_head=is_head)
-        except ExchangeError as error:
-            self._fail(answer, error)
-        except DeadlinePassed:
-            self._fail(answer, ExchangeError(FailureKind.TIMEOUT, "no whole answer in time"))
-        except OSError as error:
-            self._fail(answer, ExchangeError(FailureKind.RESET, (error.strerror or str(error)).lower()))
-        except BaseException as error:  # noqa: BLE001 the end of the run, or a timeout of the script: raised later
-            self._fail(answer, cut_off(error))
-            answer.raised = error
-        return answer
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the connection; again is harmless."""
+        raise NotImplementedError
+
+    def _wait_readable(self) -> None:
+        """Wait until there is something to read, or something else woke the greenlet.
+
+        Raises:
+            DeadlinePassed: nothing came in time.
+        """
+        raise NotImplementedError
+
+    def _wait_for(self, events: int) -> None:
+        """Wait likewise for READ, WRITE or both."""
+        raise NotImplementedError
 
     def is_stale(self) -> bool:
         """Return whether the peer has closed this idle connection or sent what nobody asked for. Never blocks."""
@@ -116,12 +136,6 @@ class Connection:
             return False
         except (OSError, ExchangeError):
             return True
-
-    def close(self) -> None:
-        """Close the connection; again is harmless."""
-        if self._socket.fileno() >= 0:
-            self._patience.close()
-            self._socket.close()
 
     def _send(self, request: bytes, answer: Answer) -> None:
         data = request if self._tls is None else self._tls.seal(request)
@@ -146,9 +160,9 @@ class Connection:
         answer.sent += sent
         self._unsent = unsent[sent:] if sent < len(unsent) else None
 
-    def _receive(self, answer: Answer, *, is_head: bool) -> None:
-        """Read the final answer."""
-        held = self._read(answer)
+    def _receive(self, answer: Answer, held: bytes, *, is_head: bool, keeps_body: bool) -> None:
+        """Read the final answer, of which the first bytes may be there."""
+        held = held or self._read(answer)
         while True:
             end = held.find(_HEAD_END)
             while end < 0:
@@ -165,19 +179,18 @@ class Connection:
                 raise ExchangeError(FailureKind.PROTOCOL, "the server switched protocols, which nobody asked for")
         length = 0 if is_head else head.length
         if len(held) == length:
-            answer.body = held
+            answer.body = held if keeps_body else b""
             is_clean = True
         else:
-            is_clean = self._read_body(answer, held, length)
+            is_clean = self._read_body(answer, held, body_of(length, keeps=keeps_body))
         answer.end_ns = monotonic_ns()
         answer.head = raw
         answer.status = head.status
         self.is_reusable = is_clean and head.keeps_alive and self._unsent is None
         self.idle_since_ns = answer.end_ns
 
-    def _read_body(self, answer: Answer, held: bytes, length: int) -> bool:
+    def _read_body(self, answer: Answer, held: bytes, body: Body) -> bool:
         """Read the rest of a body; return whether the connection stands where an answer has just ended."""
-        body = body_of(length)
         whole = body.feed(held) if held else False
         while not whole:
             if body.ends_with_connection:
@@ -188,7 +201,7 @@ class Connection:
                 received = self._read(answer)
             whole = body.feed(received)
         answer.body = body.content()
-        return not body.has_excess and length != UNTIL_CLOSE
+        return not body.has_excess and not body.ends_with_connection
 
     def _read(self, answer: Answer) -> bytes:
         """Return bytes; the end of the connection is a failure."""
@@ -203,9 +216,9 @@ class Connection:
         """Return bytes, or none at the end of the connection."""
         while True:
             if self._unsent is None:
-                self._patience.wait_readable()
+                self._wait_readable()
             else:
-                self._patience.wait_for(READ | WRITE)
+                self._wait_for(READ | WRITE)
                 self._send_more(self._unsent, answer)
             try:
                 received = self._socket.recv(_READ_BYTES)
@@ -229,7 +242,56 @@ class Connection:
         return plain
 
     @staticmethod
-    def _fail(answer: Answer, error: ExchangeError) -> None:
+    def _fail(answer: Answer, error: BaseException) -> None:
+        """Say in the answer why there is none."""
+        match error:
+            case ExchangeError():
+                failure = error
+            case DeadlinePassed():
+                failure = ExchangeError(FailureKind.TIMEOUT, "no whole answer in time")
+            case OSError():
+                failure = ExchangeError(FailureKind.RESET, (error.strerror or str(error)).lower())
+            case _:  # the end of the run, or a timeout of the script
+                failure = cut_off(error)
+                answer.raised = error
         answer.end_ns = monotonic_ns()
-        answer.failure = error
+        answer.failure = failure
         answer.status = 0
+
+
+class Connection(Exchange):
+    """One open connection; carries one exchange at a time."""
+
+    __slots__ = ("_patience", "_socket", "_tls", "_unsent", "idle_since_ns", "is_reusable")
+
+    def __init__(self, sock: socket, session: TlsSession | None) -> None:
+        self._socket = sock
+        self._patience = Patience(sock.fileno())
+        self._tls = session
+        self._unsent: memoryview | None = None
+        self.is_reusable = True
+        self.idle_since_ns = 0
+
+    def exchange(self, request: bytes, *, is_head: bool, deadline_ns: int, keeps_body: bool = True) -> Answer:
+        """Send a request and return its whole answer, or what came of it; see `Exchange`."""
+        self.is_reusable = False
+        answer = Answer(monotonic_ns())
+        try:
+            self._patience.set_deadline(deadline_ns)
+            self._send(request, answer)
+            self._receive(answer, b"", is_head=is_head, keeps_body=keeps_body)
+        except BaseException as error:  # noqa: BLE001 whatever it is, it is recorded before it is raised
+            self._fail(answer, error)
+        return answer
+
+    def close(self) -> None:
+        """Close the connection; again is harmless."""
+        if self._socket.fileno() >= 0:
+            self._patience.close()
+            self._socket.close()
+
+    def _wait_readable(self) -> None:
+        self._patience.wait_readable()
+
+    def _wait_for(self, events: int) -> None:
+        self._patience.wait_for(events)

@@ -82,14 +82,18 @@ class TlsSession:
         try:
             while part := self._object.read(_READ_BYTES):
                 parts.append(part)
-            self._is_closed = True
+                if not self._incoming.pending and not self._object.pending():
+                    # Another read could only say so by an exception, which costs more than all the rest.
+                    break
+            else:
+                self._is_closed = True
         except ssl.SSLWantReadError:
             pass
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             self._is_closed = True
         except ssl.SSLError as error:
             raise ExchangeError(FailureKind.TLS, _sentence(error)) from error
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def answer(self) -> bytes:
         """Return records that TLS itself wants to send, such as a new key."""

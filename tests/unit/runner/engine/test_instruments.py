@@ -1,4 +1,5 @@
 import logging
+from types import ModuleType
 
 from hypothesis import given
 from hypothesis import strategies as some
@@ -8,8 +9,8 @@ from loadstone_runner.engine.counters import CounterFile
 from loadstone_runner.engine.instruments import Instruments
 
 
-def instruments() -> Instruments:
-    return Instruments(CounterFile(""))
+def instruments(path: ModuleType) -> Instruments:
+    return path.Instruments(CounterFile(""))
 
 
 def end(made: Instruments, *, error=None, unsent=False, ambiguous=False, name="/") -> None:
@@ -43,9 +44,13 @@ class Watched:
         self.instants.append(tuple(self.slots))
 
 
-@given(some.lists(some.sampled_from(["answered", "failed", "unsent", "ambiguous, counted", "ambiguous, not counted"])))
-def test_the_bounds_hold_between_any_two_writes(requests) -> None:
-    made = instruments()
+@given(
+    requests=some.lists(
+        some.sampled_from(["answered", "failed", "unsent", "ambiguous, counted", "ambiguous, not counted"])
+    )
+)
+def test_the_bounds_hold_between_any_two_writes(path, requests) -> None:
+    made = instruments(path)
     made.slots = Watched(made.slots)
     counted = 0
     for each in requests:
@@ -65,8 +70,8 @@ def test_the_bounds_hold_between_any_two_writes(requests) -> None:
         assert counted <= made.slots[1] - made.slots[3]
 
 
-def test_a_request_and_an_iteration_are_counted_and_recorded_once() -> None:
-    made = instruments()
+def test_a_request_and_an_iteration_are_counted_and_recorded_once(path) -> None:
+    made = instruments(path)
 
     made.begin_iteration()
     made.begin_request()
@@ -81,8 +86,8 @@ def test_a_request_and_an_iteration_are_counted_and_recorded_once() -> None:
     assert [(each.kind, each.name) for each in made.recorder.errors()] == [("status 500", "/")]
 
 
-def test_names_and_labels_of_any_length_are_cut() -> None:
-    made = instruments()
+def test_names_and_labels_of_any_length_are_cut(path) -> None:
+    made = instruments(path)
 
     made.begin_request()
     end(made, name="x" * 1_000_000)
@@ -94,8 +99,8 @@ def test_names_and_labels_of_any_length_are_cut() -> None:
         assert all(len(value) <= 256 for _, value in each.key.labels)
 
 
-def test_labels_in_any_order_are_one_series() -> None:
-    made = instruments()
+def test_labels_in_any_order_are_one_series(path) -> None:
+    made = instruments(path)
 
     made.check("held", ok=True, labels={"a": "1", "b": "2"})
     made.check("held", ok=False, labels={"b": "2", "a": "1"})
@@ -103,8 +108,8 @@ def test_labels_in_any_order_are_one_series() -> None:
     assert [(each.count, each.total) for each in made.recorder.whole()] == [(2, 1)]
 
 
-def test_a_traceback_is_logged_once_a_kind_and_counted_every_time(caplog) -> None:
-    made = instruments()
+def test_a_traceback_is_logged_once_a_kind_and_counted_every_time(path, caplog) -> None:
+    made = instruments(path)
 
     with caplog.at_level(logging.ERROR):
         for number in range(5):
@@ -117,12 +122,12 @@ def test_a_traceback_is_logged_once_a_kind_and_counted_every_time(caplog) -> Non
     assert {(each.message, each.count) for each in made.recorder.errors()} == {("KeyError: 0", 3), ("KeyError: 1", 2)}
 
 
-def test_an_exception_without_a_text_of_its_own_is_counted_all_the_same() -> None:
+def test_an_exception_without_a_text_of_its_own_is_counted_all_the_same(path) -> None:
     class UnspeakableError(Exception):
         def __str__(self) -> str:
             raise ValueError
 
-    made = instruments()
+    made = instruments(path)
 
     made.exception(UnspeakableError(), "Visitor.one")
 

@@ -1,0 +1,38 @@
+"""What records and merges stays as large as it is after the first minute, however much and however long it goes on."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FEEDING = Path(__file__).with_name("feeding.py")
+FLAT_BYTES = 5_000_000
+
+
+def feed(seconds: int, per_second: int) -> dict:
+    done = subprocess.run(
+        [sys.executable, str(FEEDING), str(seconds), str(per_second)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# Two minutes of a shared machine's core; ten times as long before it counts as hanging.
+@pytest.mark.timeout(1200)
+def test_seventeen_minutes_of_100000_samples_a_second_leave_memory_flat_after_the_first() -> None:
+    found = feed(17 * 60, 100_000)
+
+    assert found["counted"]["iterations"] == found["counted"]["iteration_duration"] == 102_000_000
+    assert found["most"] - found["settled"] < FLAT_BYTES, found
+
+
+@pytest.mark.timeout(1200)
+def test_a_day_of_simulated_seconds_leaves_memory_flat_after_the_first_minute() -> None:
+    found = feed(24 * 3600, 12)
+
+    assert found["counted"]["latency"] == 24 * 3600 * 12
+    assert found["most"] - found["settled"] < FLAT_BYTES, found
+    # Ten minutes by the second, six hours by ten of them, the rest by the minute.
+    assert found["rows"] < 600 + 6 * 360 + 24 * 60 + 60
