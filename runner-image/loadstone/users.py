@@ -78,7 +78,7 @@ class User:
     setup_data: Any = None
     number: int = 0
     iteration: int = 0
-    iteration_start_ns: int = 0  # monotonic; kept by the engine for `constant_pacing`
+    iteration_start_ns: int = 0  # monotonic; kept by the engine for `wait`, if there is one
     pace_ns: int = 0  # where `constant_pacing` is on its grid
     is_stopping: bool = False
 

@@ -116,7 +116,7 @@ cdef class Asker:
         cdef Prepared written
         cdef Wire wire
         cdef Answer answer
-        cdef int64_t deadline_ns
+        cdef int64_t now_ns, deadline_ns
         if name is not None and type(name) is not str:
             return None
         if (PyDict_Size(self.headers) or PyDict_Size(self._written_with)) and self.headers != self._written_with:
@@ -131,14 +131,16 @@ cdef class Asker:
         idle = self._idle.get(written._origin)
         if not idle:
             return None
-        deadline_ns = _now()
-        wire = (<list>idle).pop()
-        if deadline_ns - wire.idle_since_ns > _LOOK_AFTER_IDLE_NS and wire.is_stale():
-            wire.close()
-            return None
-        deadline_ns += self._timeout_ns
-        self._instruments.begin_request()
-        answer = wire.go(written.data, written.is_head, not self.discard_bodies, deadline_ns, written._memo)
+        wire = <Wire>(<list>idle).pop()
+        now_ns = _now()
+        if now_ns - wire.idle_since_ns > _LOOK_AFTER_IDLE_NS:
+            if wire.is_stale():
+                wire.close()
+                return None
+            now_ns = _now()
+        deadline_ns = now_ns + self._timeout_ns
+        self._instruments._count(STARTED)
+        answer = wire.go(written.data, written.is_head, not self.discard_bodies, now_ns, deadline_ns, written._memo)
         if not wire.is_reusable or answer.failure is not None or answer.status >= 300:
             return self._take_over(answer, wire, written, name=name, deadline_ns=deadline_ns)
         (<list>idle).append(wire)

@@ -90,7 +90,8 @@ cdef class Runner:
             self._instruments._count(ITERATIONS_STARTED)
             begin_ns = _now()
             due_ns = due_ns or begin_ns
-            user.iteration_start_ns = begin_ns
+            if self._has_wait:
+                user.iteration_start_ns = begin_ns
             user.iteration = number
             self.count += 1
             client.start_delay_ns = begin_ns - due_ns

@@ -140,7 +140,9 @@ class Runner:
         name, function = self._tasks.choose()
         instruments, client = self._instruments, self.client
         instruments.begin_iteration()
-        begin = user.iteration_start_ns = monotonic_ns()
+        begin = monotonic_ns()
+        if self._has_wait:
+            user.iteration_start_ns = begin
         user.iteration = turn.number
         self.count += 1
         planned = turn.due_ns or begin
