@@ -14,17 +14,25 @@ Importing it patches nothing and opens nothing; what happens on the wire lives i
 """
 
 from loadstone.checks import check
+from loadstone.conversations import ServerEvent, ServerEvents, WebSocket
 from loadstone.hooks import Run, setup, teardown
 from loadstone.http import HttpClient
+from loadstone.options import HttpOptions
 from loadstone.reply import Reply
+from loadstone.streams import StreamReply
 from loadstone.users import User, task
 from loadstone.waits import between, constant, constant_pacing, constant_throughput
 
 __all__ = [
     "HttpClient",
+    "HttpOptions",
     "Reply",
     "Run",
+    "ServerEvent",
+    "ServerEvents",
+    "StreamReply",
     "User",
+    "WebSocket",
     "between",
     "check",
     "constant",

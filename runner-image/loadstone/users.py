@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, overload
 
+from loadstone.options import DEFAULT as DEFAULT_OPTIONS
 from loadstone.waits import constant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loadstone.http import HttpClient
+    from loadstone.options import HttpOptions
 
 _F = TypeVar("_F", bound="Callable[..., object]")
 _WEIGHT = "_loadstone_weight"
@@ -56,6 +58,7 @@ class User:
         weight: of this class among the script's classes, when users are divided among them.
         fixed_count: this many users of the whole load are of this class; weights divide the rest. 0: no such claim.
         host: base URL of this class when the LoadTest has no `load.target`.
+        http_options: how this class speaks HTTP, see `HttpOptions`; subclasses inherit it.
         abstract: True for a class that only serves as a base; not inherited.
         tasks: filled in from the methods marked with `@task`, bases first.
         http: this user's HTTP client, with connections of its own.
@@ -70,6 +73,7 @@ class User:
     weight: ClassVar[int] = 1
     fixed_count: ClassVar[int] = 0
     host: ClassVar[str | None] = None
+    http_options: ClassVar[HttpOptions] = DEFAULT_OPTIONS
     abstract: ClassVar[bool] = True
     tasks: ClassVar[tuple[Task, ...]] = ()
 

@@ -14,9 +14,11 @@ from types import ModuleType
 import gevent
 import pytest
 
+from loadstone import HttpOptions
 from loadstone_core.stats.stream import Counters
 from loadstone_runner.engine.counters import CounterFile
 from loadstone_runner.engine.http.client import Client
+from loadstone_runner.engine.http.outfit import Outfit
 from loadstone_runner.engine.http.resolution import Resolver
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -136,8 +138,8 @@ class Bench:
         self.resolver = Resolver()
         self.clients: list[Client] = []
 
-    def client(self, url: str) -> Client:
-        made = self.path.HttpClient(url, self.instruments, self.resolver, shared={})
+    def client(self, url: str, **options) -> Client:
+        made = self.path.HttpClient(Outfit(url, HttpOptions(**options)), self.instruments, self.resolver)
         self.clients.append(made)
         return made
 
@@ -201,7 +203,7 @@ def test_a_new_connection_has_its_phases_recorded_and_a_kept_one_has_not(bench, 
         client.get("/")
 
     counts = {each.key.metric: each.count for each in bench.instruments.recorder.whole()}
-    assert counts == {"latency": 3, "service_time": 3, "first_byte": 3, "dns": 1, "connect": 1}
+    assert counts == {"latency": 3, "service_time": 3, "first_byte": 3, "body": 3, "dns": 1, "connect": 1}
 
 
 @pytest.mark.parametrize(
@@ -631,10 +633,12 @@ def test_a_certificate_that_nobody_vouches_for_is_a_tls_failure_and_unsent(bench
     client.verify = False
     accepted = client.get("/")
 
-    assert (refused.error, accepted.error) == ("tls", None)
+    assert (refused.error, accepted.error) == ("certificate", None)
     assert len(server.requests) == 1
     assert bench.counters == Counters(started=2, completed=2, unsent=1)
-    assert [each.message for each in bench.instruments.recorder.errors()] == ["self-signed certificate"]
+    assert [each.message for each in bench.instruments.recorder.errors()] == [
+        "the certificate is self-signed and nobody vouches for it"
+    ]
 
 
 def test_plain_http_from_a_tls_port_and_a_silent_one_are_tls_failures(bench, serve) -> None:
@@ -643,7 +647,7 @@ def test_plain_http_from_a_tls_port_and_a_silent_one_are_tls_failures(bench, ser
     client = bench.client("")
 
     assert client.get(f"https://127.0.0.1:{plain.port}/").error == "tls"
-    assert client.get(f"https://127.0.0.1:{silent.port}/", timeout=0.3).error == "tls"
+    assert client.get(f"https://127.0.0.1:{silent.port}/", timeout=0.3).error == "tls timeout"
     assert bench.counters.unsent == 2
 
 

@@ -11,13 +11,13 @@ import gevent
 from gevent import get_hub
 
 from loadstone import User
+from loadstone_runner.engine.http.outfit import Outfit
 from loadstone_runner.engine.path import HttpClient, Runner, Tasks
 from loadstone_runner.engine.path.laps import Turn, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from loadstone_runner.engine.http.requests import Written
     from loadstone_runner.engine.http.resolution import Resolver
     from loadstone_runner.engine.instruments import Instruments
 
@@ -51,7 +51,7 @@ class Scene(NamedTuple):
         roles: the script's classes.
         target: of the LoadTest; empty: each class's own `host`.
         setup_data: what setup returned.
-        written: requests by target, see `HttpClient`.
+        outfits: of clients, by target and class.
     """
 
     roles: tuple[Role, ...]
@@ -59,12 +59,26 @@ class Scene(NamedTuple):
     setup_data: Any
     instruments: Instruments
     resolver: Resolver
-    written: dict[str, dict[tuple[str, str], Written]]
+    outfits: dict[tuple[str, type[User]], Outfit]
 
-    def client_for(self, target: str) -> HttpClient:
-        """Return a new client whose paths are relative to a target."""
-        shared = self.written.setdefault(target, {})
-        return HttpClient(target, self.instruments, self.resolver, shared=shared)
+    def outfit_of(self, made: type[User]) -> Outfit:
+        """Return what the clients of a class share.
+
+        Raises:
+            ValueError: its options cannot be used.
+        """
+        target = self.target or made.host or ""
+        held = self.outfits.get((target, made))
+        if held is None:
+            try:
+                held = self.outfits[(target, made)] = Outfit(target, made.http_options)
+            except ValueError as error:
+                raise ValueError(f"{made.__name__}.http_options: {error}") from error
+        return held
+
+    def client_for(self, made: type[User]) -> HttpClient:
+        """Return a new client for a user of a class."""
+        return HttpClient(self.outfit_of(made), self.instruments, self.resolver)
 
 
 class Seat(Runner):
@@ -95,7 +109,7 @@ class Seat(Runner):
         self._rests = False
         self._tasks = role.tasks
         self._has_wait = role.has_wait
-        self.client = scene.client_for(scene.target or role.made.host or "")
+        self.client = scene.client_for(role.made)
         self.greenlet = gevent.spawn(self._live)
 
     def retire(self) -> None:

@@ -55,6 +55,7 @@ cdef class Prepared:
     cdef str _scenario
     cdef Endpoint _endpoint
     cdef Trend _first_byte
+    cdef Trend _body_time
 
     def __init__(self, written):
         self.method = written.method
@@ -71,6 +72,9 @@ cdef class Prepared:
         self._endpoint = ledger.recorder.endpoint(self.method, series[:_TEXT_MAX], scenario=scenario)
         self._first_byte = ledger.recorder.cell_of_phase(
             Phase.FIRST_BYTE, method=self.method, name=series[:_TEXT_MAX], scenario=scenario
+        )
+        self._body_time = ledger.recorder.cell_of_phase(
+            Phase.BODY, method=self.method, name=series[:_TEXT_MAX], scenario=scenario
         )
         self._ledger = ledger
         self._series = series
@@ -150,6 +154,7 @@ cdef class Asker:
             written._aim(self._instruments, series, self.scenario)
         self.exchanges += 1
         reply = _reply(answer, written._url, series)
+        written._body_time.add(answer.end_ns - answer.first_byte_ns)
         self._instruments.end_passed(
             written._endpoint, written._first_byte, self.start_delay_ns, answer.end_ns - answer.begin_ns,
             answer.first_byte_ns - answer.begin_ns, answer.sent, answer.received,
