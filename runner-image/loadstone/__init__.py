@@ -14,6 +14,7 @@ Importing it patches nothing and opens nothing; what happens on the wire lives i
 """
 
 from loadstone.checks import check
+from loadstone.conversations import ServerEvent, ServerEvents, WebSocket
 from loadstone.debugging import debug
 from loadstone.feeders import Feeder, csv_feeder, jsonl_feeder
 from loadstone.flow import InterruptTaskSet, StopUser, stop_run
@@ -23,7 +24,9 @@ from loadstone.listening import Environment, Summary, events, every
 from loadstone.live import config
 from loadstone.measuring import measure
 from loadstone.metrics import Counter, Gauge, Rate, Trend
+from loadstone.options import HttpOptions
 from loadstone.reply import Reply
+from loadstone.streams import StreamReply
 from loadstone.tasks import SequentialTaskSet, TaskSet, tag, task
 from loadstone.users import User
 from loadstone.waits import between, constant, constant_pacing, constant_throughput
@@ -34,16 +37,21 @@ __all__ = [
     "Feeder",
     "Gauge",
     "HttpClient",
+    "HttpOptions",
     "InterruptTaskSet",
     "Rate",
     "Reply",
     "Run",
     "SequentialTaskSet",
+    "ServerEvent",
+    "ServerEvents",
     "StopUser",
+    "StreamReply",
     "Summary",
     "TaskSet",
     "Trend",
     "User",
+    "WebSocket",
     "between",
     "check",
     "config",

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loadstone.http import HttpClient
+    from loadstone.options import HttpOptions
 
 
 class Run(Protocol):
@@ -22,6 +23,14 @@ class Run(Protocol):
     http: HttpClient
     target: str
     setup_data: Any
+
+    def client(self, options: HttpOptions) -> HttpClient:
+        """Return another client, whose requests are not part of the results either.
+
+        Raises:
+            ValueError: an option that cannot be used here, such as a coding without its library.
+        """
+        ...
 
 
 _SETUP: list[Callable[[Run], object]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from loadstone.options import DEFAULT as DEFAULT_OPTIONS
 from loadstone.tasks import collect
 from loadstone.waits import constant
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loadstone.http import HttpClient
+    from loadstone.options import HttpOptions
     from loadstone.tasks import Listed
 
 
@@ -26,6 +28,7 @@ class User:
         weight: of this class among the script's classes, when users are divided among them.
         fixed_count: this many users of the whole load are of this class; weights divide the rest. 0: no such claim.
         host: base URL of this class when the LoadTest has no `load.target`.
+        http_options: how this class speaks HTTP, see `HttpOptions`; subclasses inherit it.
         abstract: True for a class that only serves as a base; not inherited.
         tasks: functions and task sets beside the methods marked with `@task`: a list, or a mapping to weights.
         http: this user's HTTP client, with connections of its own; `client` is another name for it.
@@ -40,6 +43,7 @@ class User:
     weight: ClassVar[int] = 1
     fixed_count: ClassVar[int] = 0
     host: ClassVar[str | None] = None
+    http_options: ClassVar[HttpOptions] = DEFAULT_OPTIONS
     abstract: ClassVar[bool] = True
     tasks: ClassVar[Listed] = ()
 
@@ -48,7 +52,7 @@ class User:
     setup_data: Any = None
     number: int = 0
     iteration: int = 0
-    iteration_start_ns: int = 0  # monotonic; kept by the engine for `constant_pacing`
+    iteration_start_ns: int = 0  # monotonic; kept by the engine for `wait`, if there is one
     pace_ns: int = 0  # where `constant_pacing` is on its grid
     is_stopping: bool = False
 

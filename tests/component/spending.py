@@ -15,6 +15,7 @@ from gevent import socket as gevent_socket
 
 from loadstone_runner.engine.counters import CounterFile
 from loadstone_runner.engine.http.client import HttpClient
+from loadstone_runner.engine.http.outfit import Outfit
 from loadstone_runner.engine.http.resolution import Resolver
 from loadstone_runner.engine.instruments import Instruments
 
@@ -29,8 +30,8 @@ def main() -> None:
     server.start()
     port = listener.getsockname()[1]
     instruments = Instruments(CounterFile(""))
-    shared: dict = {}
-    clients = [HttpClient(f"http://127.0.0.1:{port}", instruments, Resolver(), shared=shared) for _ in range(USERS)]
+    outfit = Outfit(f"http://127.0.0.1:{port}")
+    clients = [HttpClient(outfit, instruments, Resolver()) for _ in range(USERS)]
     bare = [gevent_socket.create_connection(("127.0.0.1", port)) for _ in range(USERS)]
     spent: dict[str, list[int]] = {"ours": [], "bare": []}
     for _ in range(RUNS):

@@ -14,9 +14,11 @@ from types import ModuleType
 import gevent
 import pytest
 
+from loadstone import HttpOptions
 from loadstone_core.stats.stream import Counters
 from loadstone_runner.engine.counters import CounterFile
 from loadstone_runner.engine.http.client import Client
+from loadstone_runner.engine.http.outfit import Outfit
 from loadstone_runner.engine.http.resolution import Resolver
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -136,8 +138,8 @@ class Bench:
         self.resolver = Resolver()
         self.clients: list[Client] = []
 
-    def client(self, url: str) -> Client:
-        made = self.path.HttpClient(url, self.instruments, self.resolver, shared={})
+    def client(self, url: str, **options) -> Client:
+        made = self.path.HttpClient(Outfit(url, HttpOptions(**options)), self.instruments, self.resolver)
         self.clients.append(made)
         return made
 
@@ -204,12 +206,13 @@ def test_requests_in_a_block_with_a_name_have_that_one_unless_they_have_their_ow
         with client.rename("inner"):
             client.get("/")
         client.get("/")
+        with client.stream("GET", "/") as reply:
+            assert b"".join(reply.iter_bytes()) == b"hello"
     client.get("/")
 
-    assert {name: bench.outcomes(name)["count"] for name in ("/", "own", "inner")} == {"/": 2, "own": 1, "inner": 1}
-    assert sum(each.count for each in bench.instruments.recorder.whole() if each.key.name == "block") == 2 * 3 + 3, (
-        "three requests, each with latency, service time and first byte"
-    )
+    counts = {each.key[2:4]: each.count for each in bench.instruments.recorder.whole() if each.key.metric == "latency"}
+    named = {("GET", "block"): 3, ("POST", "block"): 1, ("GET", "own"): 1, ("GET", "inner"): 1}
+    assert counts == {("GET", "/"): 2, **named}
 
 
 def test_who_listens_hears_of_each_request_also_over_a_connection_that_was_kept(bench, serve) -> None:
@@ -221,14 +224,17 @@ def test_who_listens_hears_of_each_request_also_over_a_connection_that_was_kept(
     bench.instruments.on_request = lambda *told: heard.append(told)
     client.get("/", name="front page")
     client.get("/", context={"row": 7})
+    with client.stream("GET", "/", context={"row": 8}) as reply:
+        assert b"".join(reply.iter_bytes()) == b"hello"
     bench.instruments.on_request = None
     client.get("/")
 
-    assert [(told[:2], *told[3:6], dict(told[7])) for told in heard] == [
-        (("GET", "front page"), len(OK), None, 200, {}),
-        (("GET", "/"), len(OK), None, 200, {"row": 7}),
+    assert [(told[1], told[3:7], dict(told[7])) for told in heard] == [
+        ("front page", (len(OK), None, 200, f"{client._target}/"), {}),
+        ("/", (len(OK), None, 200, f"{client._target}/"), {"row": 7}),
+        ("/", (len(OK), None, 200, f"{client._target}/"), {"row": 8}),
     ]
-    assert bench.counters.completed == 5
+    assert bench.counters.completed == 6
 
 
 def test_a_new_connection_has_its_phases_recorded_and_a_kept_one_has_not(bench, serve) -> None:
@@ -239,7 +245,7 @@ def test_a_new_connection_has_its_phases_recorded_and_a_kept_one_has_not(bench, 
         client.get("/")
 
     counts = {each.key.metric: each.count for each in bench.instruments.recorder.whole()}
-    assert counts == {"latency": 3, "service_time": 3, "first_byte": 3, "dns": 1, "connect": 1}
+    assert counts == {"latency": 3, "service_time": 3, "first_byte": 3, "body": 3, "dns": 1, "connect": 1}
 
 
 @pytest.mark.parametrize(
@@ -669,10 +675,12 @@ def test_a_certificate_that_nobody_vouches_for_is_a_tls_failure_and_unsent(bench
     client.verify = False
     accepted = client.get("/")
 
-    assert (refused.error, accepted.error) == ("tls", None)
+    assert (refused.error, accepted.error) == ("certificate", None)
     assert len(server.requests) == 1
     assert bench.counters == Counters(started=2, completed=2, unsent=1)
-    assert [each.message for each in bench.instruments.recorder.errors()] == ["self-signed certificate"]
+    assert [each.message for each in bench.instruments.recorder.errors()] == [
+        "the certificate is self-signed and nobody vouches for it"
+    ]
 
 
 def test_plain_http_from_a_tls_port_and_a_silent_one_are_tls_failures(bench, serve) -> None:
@@ -681,7 +689,7 @@ def test_plain_http_from_a_tls_port_and_a_silent_one_are_tls_failures(bench, ser
     client = bench.client("")
 
     assert client.get(f"https://127.0.0.1:{plain.port}/").error == "tls"
-    assert client.get(f"https://127.0.0.1:{silent.port}/", timeout=0.3).error == "tls"
+    assert client.get(f"https://127.0.0.1:{silent.port}/", timeout=0.3).error == "tls timeout"
     assert bench.counters.unsent == 2
 
 

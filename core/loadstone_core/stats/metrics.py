@@ -30,17 +30,26 @@ ITERATION_DURATION = "iteration_duration"
 SCHEDULE_SLIP = "schedule_slip"
 ITERATIONS = "iterations"
 DROPPED_ITERATIONS = "dropped_iterations"
+MESSAGE_LATENCY = "message_latency"
+MESSAGES_SENT = "messages_sent"
+MESSAGES_RECEIVED = "messages_received"
 CHECKS = "checks"
 USERS = "users"
 
 
 class Phase(StrEnum):
-    """The parts of an exchange that are timed apart from its latency."""
+    """The parts of an exchange that are timed apart from its latency.
+
+    `tls` counts full handshakes and `tls_resumed` those that took up a session of before, so their counts tell them
+    apart; `body` runs from the first byte of an answer to its last.
+    """
 
     DNS = "dns"
     CONNECT = "connect"
     TLS = "tls"
+    TLS_RESUMED = "tls_resumed"
     FIRST_BYTE = "first_byte"
+    BODY = "body"
 
 
 BUILT_IN: Final[Mapping[str, Kind]] = MappingProxyType(
@@ -52,6 +61,9 @@ BUILT_IN: Final[Mapping[str, Kind]] = MappingProxyType(
         **dict.fromkeys(Phase, Kind.TREND),
         ITERATIONS: Kind.COUNTER,
         DROPPED_ITERATIONS: Kind.COUNTER,
+        MESSAGE_LATENCY: Kind.TREND,
+        MESSAGES_SENT: Kind.COUNTER,
+        MESSAGES_RECEIVED: Kind.COUNTER,
         CHECKS: Kind.RATE,
         USERS: Kind.GAUGE,
     }

@@ -17,6 +17,7 @@ from loadstone_core.stats.metrics import (
     ITERATION_DURATION,
     ITERATIONS,
     LATENCY,
+    MESSAGE_LATENCY,
     SCHEDULE_SLIP,
     SERVICE_TIME,
     Kind,
@@ -159,6 +160,14 @@ class Recorder:
     def dropped(self, count: int = 1, *, scenario: str = SCENARIO) -> None:
         """Record iterations that were due and could not be started in time."""
         self._series(SeriesKey(DROPPED_ITERATIONS, scenario), Kind.COUNTER).cell.record(count)
+
+    def message_latency(self, value_ns: int, *, method: str, name: str, scenario: str = SCENARIO) -> None:
+        """Record how long a message of an open connection waited for the one that answers it."""
+        self._series(SeriesKey(MESSAGE_LATENCY, scenario, method, name), Kind.TREND).cell.record(value_ns)
+
+    def messages(self, metric: str, count: int = 1, *, method: str, name: str, scenario: str = SCENARIO) -> None:
+        """Count messages of an open connection: `metric` is MESSAGES_SENT or MESSAGES_RECEIVED."""
+        self._series(SeriesKey(metric, scenario, method, name), Kind.COUNTER).cell.record(count)
 
     def check(self, name: str, ok: bool, labels: Labels = (), *, scenario: str = SCENARIO) -> None:  # noqa: FBT001  # as the script says it: check("name", held)
         """Record whether a check held."""

@@ -77,9 +77,31 @@ _SCALES: Final[Mapping[Unit, Fraction]] = {
 }
 
 TIME_METRICS: Final = frozenset(
-    {"latency", "service_time", "iteration_duration", "schedule_slip", "dns", "connect", "tls", "first_byte"}
+    {
+        "latency",
+        "service_time",
+        "iteration_duration",
+        "schedule_slip",
+        "dns",
+        "connect",
+        "tls",
+        "tls_resumed",
+        "first_byte",
+        "body",
+        "message_latency",
+    }
 )
-COUNTER_METRICS: Final = frozenset({"requests", "iterations", "dropped_iterations", "bytes_sent", "bytes_received"})
+COUNTER_METRICS: Final = frozenset(
+    {
+        "requests",
+        "iterations",
+        "dropped_iterations",
+        "bytes_sent",
+        "bytes_received",
+        "messages_sent",
+        "messages_received",
+    }
+)
 
 # Families of statistics: every percentile is of the family of avg, min and max.
 TREND: Final = "p1 to p99.999, avg, min, max"

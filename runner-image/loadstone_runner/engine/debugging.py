@@ -17,6 +17,7 @@ from loadstone import InterruptTaskSet, StopUser, seat
 from loadstone.hooks import setup_function, teardown_function
 from loadstone_runner.engine.counters import CounterFile
 from loadstone_runner.engine.director import DirectedRun
+from loadstone_runner.engine.http.outfit import Outfit
 from loadstone_runner.engine.http.resolution import Resolver
 from loadstone_runner.engine.measuring import Services
 from loadstone_runner.engine.path import HttpClient, Instruments
@@ -138,7 +139,6 @@ def debug_class(user: type[User] | None, *, target: str, iterations: int, task: 
             _Foreground(made, repertoire, base, watched, instruments, run.setup_data).run(iterations)
             _once(teardown_function(), run, "teardown", watched)
     finally:
-        run.client.close()
         seat.take(None)
     say("all went well" if not watched.troubles else f"{watched.troubles} things went wrong")
     return not watched.troubles
@@ -161,7 +161,7 @@ class _Foreground:
         self._target = target
         self._watched = watched
         self._setup_data = setup_data
-        self._client = HttpClient(target, instruments, Resolver(), shared={})
+        self._client = HttpClient(Outfit(target, made.http_options), instruments, Resolver())
 
     def run(self, iterations: int) -> None:
         """Let the user live through so many iterations."""
@@ -244,7 +244,7 @@ def _once(function: Callable[[Run], object] | None, run: DirectedRun, what: str,
         watched.show_exception(error, what)
         return False
     finally:
-        run.client.settle()
+        run.end()
     return True
 
 

@@ -16,11 +16,13 @@ from gevent.event import Event
 
 from loadstone import Summary
 from loadstone.listening import watches
+from loadstone.options import DEFAULT
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 from loadstone_runner.engine import path
 from loadstone_runner.engine.backstage import Backstage
 from loadstone_runner.engine.counters import COMPLETED, CounterFile
 from loadstone_runner.engine.events import LISTENER_ERROR, Watching, summary_of
+from loadstone_runner.engine.http.outfit import Outfit
 from loadstone_runner.engine.http.resolution import Resolver
 from loadstone_runner.engine.introduction import hello
 from loadstone_runner.engine.link import AgentLink
@@ -30,7 +32,7 @@ from loadstone_runner.engine.script import last_lines
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from loadstone import HttpClient, Run
+    from loadstone import HttpClient, HttpOptions, Run
     from loadstone_runner.engine.script import Script
     from loadstone_runner.settings import EngineSettings
 
@@ -43,10 +45,24 @@ class DirectedRun:
     """The run as setup and teardown see it; a `loadstone.Run`."""
 
     def __init__(self, target: str, instruments: path.Instruments) -> None:
-        self.client = path.HttpClient(target, instruments, Resolver(), shared={})
-        self.http: HttpClient = self.client
+        self._instruments = instruments
+        self._resolver = Resolver()
+        self._clients: list[path.HttpClient] = []
         self.target = target
         self.setup_data: Any = None
+        self.http: HttpClient = self.client(DEFAULT)
+
+    def client(self, options: HttpOptions) -> HttpClient:
+        """Return a client that lives as long as what it is made for."""
+        made = path.HttpClient(Outfit(self.target, options), self._instruments, self._resolver)
+        self._clients.append(made)
+        return made
+
+    def end(self) -> None:
+        """Record what is left open, and close all connections."""
+        for each in self._clients:
+            each.settle()
+            each.close()
 
 
 def serve(settings: EngineSettings) -> int:
@@ -174,8 +190,7 @@ class Director:
             report.problem = f"{what} {function.__name__}() raised {type(error).__name__}: {error}"
             report.traceback = last_lines(error, self._settings.script_dir)
         finally:
-            self._run.client.settle()
-            self._run.client.close()
+            self._run.end()
         report.requests = self._instruments.slots[COMPLETED] - before
         return report
 

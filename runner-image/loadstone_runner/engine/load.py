@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from loadstone_core.load.profile import Model
 from loadstone_runner.engine.arrivals import ArrivalModel
 from loadstone_runner.engine.cast import Cast
 from loadstone_runner.engine.closed import ClosedModel
 from loadstone_runner.engine.grants import Grants
+from loadstone_runner.engine.http.outfit import prepare
 from loadstone_runner.engine.http.resolution import Resolver
 from loadstone_runner.engine.native import Role, Scene
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from loadstone_runner.engine.instruments import Instruments
     from loadstone_runner.engine.population import Population
     from loadstone_runner.engine.script import Script
+
+# Before an engine says that it is ready: a name server that is silent must not hold a whole run up.
+_LOOK_UP_SECONDS: Final = 3.0
 
 
 class LoadModel(Protocol):
@@ -65,11 +69,12 @@ def make_model(
     """Return the model of this slot's part of a load.
 
     Raises:
-        ValueError: the weights of the script's classes cannot be used together.
+        ValueError: the weights of the script's classes cannot be used together, or options of their clients.
     """
     roles = tuple(Role(each) for each in script.users)
     cast = Cast([each.weight for each in script.users], [each.fixed_count for each in script.users])
-    scene = Scene(roles, order.target or "", setup_data, instruments, Resolver(), written={})
+    scene = Scene(roles, order.target or "", setup_data, instruments, Resolver(), outfits={})
+    prepare([scene.outfit_of(role.made) for role in roles], scene.resolver, _LOOK_UP_SECONDS)
     load = order.load
     if load.model is Model.RATE:
         return ArrivalModel(scene, cast, load=load, slot=slot, slots=slots)

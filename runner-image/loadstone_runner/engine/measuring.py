@@ -49,8 +49,11 @@ class Services:
 
     def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
         """Record a check."""
-        seat = getattr(getcurrent(), "seat", None)
-        (self._instruments if seat is None else seat.instruments).check(name, ok=ok, labels=labels)
+        try:
+            instruments = getcurrent().seat.instruments  # type: ignore[attr-defined]  # who is no user has none
+        except AttributeError:
+            instruments = self._instruments
+        instruments.check(name, ok=ok, labels=labels)
 
     def record(self, kind: MetricKind, name: str, value: object, labels: Mapping[str, object]) -> None:
         """Record a sample of the script's own metric; count an error if it cannot be."""

@@ -11,6 +11,7 @@ import gevent
 from gevent import get_hub
 
 from loadstone import StopUser, User
+from loadstone_runner.engine.http.outfit import Outfit
 from loadstone_runner.engine.path import HttpClient, Runner, Tasks
 from loadstone_runner.engine.path.laps import Turn, Turns
 from loadstone_runner.engine.tasks import make_chooser, repertoire_of
@@ -18,7 +19,6 @@ from loadstone_runner.engine.tasks import make_chooser, repertoire_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from loadstone_runner.engine.http.requests import Written
     from loadstone_runner.engine.http.resolution import Resolver
     from loadstone_runner.engine.instruments import Instruments
     from loadstone_runner.engine.tasks import Chooser, Repertoire
@@ -54,7 +54,7 @@ class Scene(NamedTuple):
         roles: the script's classes.
         target: of the LoadTest; empty: each class's own `host`.
         setup_data: what setup returned.
-        written: requests by target, see `HttpClient`.
+        outfits: of clients, by target and class.
     """
 
     roles: tuple[Role, ...]
@@ -62,12 +62,26 @@ class Scene(NamedTuple):
     setup_data: Any
     instruments: Instruments
     resolver: Resolver
-    written: dict[str, dict[tuple[str, str], Written]]
+    outfits: dict[tuple[str, type[User]], Outfit]
 
-    def client_for(self, target: str) -> HttpClient:
-        """Return a new client whose paths are relative to a target."""
-        shared = self.written.setdefault(target, {})
-        return HttpClient(target, self.instruments, self.resolver, shared=shared)
+    def outfit_of(self, made: type[User]) -> Outfit:
+        """Return what the clients of a class share.
+
+        Raises:
+            ValueError: its options cannot be used.
+        """
+        target = self.target or made.host or ""
+        held = self.outfits.get((target, made))
+        if held is None:
+            try:
+                held = self.outfits[(target, made)] = Outfit(target, made.http_options)
+            except ValueError as error:
+                raise ValueError(f"{made.__name__}.http_options: {error}") from error
+        return held
+
+    def client_for(self, made: type[User]) -> HttpClient:
+        """Return a new client for a user of a class."""
+        return HttpClient(self.outfit_of(made), self.instruments, self.resolver)
 
 
 class Seat(Runner):
@@ -99,14 +113,9 @@ class Seat(Runner):
         self._tasks = role.tasks
         self._has_wait = role.has_wait
         self._chooser = None
-        self.client = scene.client_for(scene.target or role.made.host or "")
+        self.client = scene.client_for(role.made)
         self.greenlet = gevent.spawn(self._live)
         self.greenlet.seat = self  # type: ignore[attr-defined]  # whoever records finds whose it is
-
-    @property
-    def instruments(self) -> Instruments:
-        """What the user's doings are recorded with."""
-        return self._instruments
 
     def retire(self) -> None:
         """Let the user end after its iteration; a pause ends now."""

@@ -39,28 +39,34 @@ class Body(Protocol):
         """Return what the body says, without its framing."""
         ...
 
+    def take(self) -> bytes:
+        """Return what came since the last call, without its framing, and hold it no longer."""
+        ...
 
-def body_of(length: int, *, keeps: bool = True) -> Body:
-    """Return an empty body of `Head.length`; one that `keeps` nothing is only counted.
+
+def body_of(length: int, limit: int = BODY_MAX_BYTES, *, keeps: bool = True) -> Body:
+    """Return an empty body of `Head.length`, of at most `limit` bytes; one that `keeps` nothing is only counted.
 
     Raises:
-        ExchangeError: of kind TOO_LARGE, for a length above BODY_MAX_BYTES.
+        ExchangeError: of kind TOO_LARGE, for a length above the limit.
     """
     if length == CHUNKED:
-        return ChunkedBody(keeps=keeps)
-    if length > BODY_MAX_BYTES:
+        return ChunkedBody(limit, keeps=keeps)
+    if length > limit:
         raise _too_large()
-    return PlainBody(length, keeps=keeps)
+    return PlainBody(length, limit, keeps=keeps)
 
 
 class PlainBody:
     """A body of known length, or one that lasts until the connection ends."""
 
-    __slots__ = ("_held", "_keeps", "_length", "_parts")
+    __slots__ = ("_held", "_keeps", "_length", "_limit", "_parts", "_taken")
 
-    def __init__(self, length: int, *, keeps: bool = True) -> None:
+    def __init__(self, length: int, limit: int = BODY_MAX_BYTES, *, keeps: bool = True) -> None:
         self._length = length
+        self._limit = limit
         self._keeps = keeps
+        self._taken = 0
         self._parts: list[bytes] = []
         self._held = 0
 
@@ -69,7 +75,7 @@ class PlainBody:
         if self._keeps:
             self._parts.append(received)
         self._held += len(received)
-        if self._held > BODY_MAX_BYTES and self._length == UNTIL_CLOSE:
+        if self._held > self._limit and self._length == UNTIL_CLOSE:
             raise _too_large()
         return 0 <= self._length <= self._held
 
@@ -88,13 +94,25 @@ class PlainBody:
         whole = b"".join(self._parts)
         return whole[: self._length] if self.has_excess else whole
 
+    def take(self) -> bytes:
+        """Return what came since the last call."""
+        new = b"".join(self._parts)
+        self._parts.clear()
+        if self._length >= 0:
+            new = new[: self._length - self._taken]
+        self._taken += len(new)
+        return new
+
 
 class ChunkedBody:
     """A body in chunks, RFC 9112 section 7.1; extensions and trailers are read over."""
 
-    __slots__ = ("_chunk_left", "_chunks", "_held", "_in_trailers", "_keeps", "_total", "_trailer_bytes", "_whole")
+    __slots__ = (
+        "_chunk_left", "_chunks", "_held", "_in_trailers", "_keeps", "_limit", "_total", "_trailer_bytes", "_whole",
+    )  # fmt: skip
 
-    def __init__(self, *, keeps: bool = True) -> None:
+    def __init__(self, limit: int = BODY_MAX_BYTES, *, keeps: bool = True) -> None:
+        self._limit = limit
         self._keeps = keeps
         self._held = bytearray()
         self._chunks: list[bytes] = []
@@ -124,6 +142,12 @@ class ChunkedBody:
     def content(self) -> bytes:
         """Return the data of all chunks."""
         return b"".join(self._chunks)
+
+    def take(self) -> bytes:
+        """Return the data that came since the last call."""
+        new = self.content()
+        self._chunks.clear()
+        return new
 
     def _take_data(self) -> bool:
         """Take what there is of a chunk; return whether the chunk and its CRLF are through."""
@@ -166,7 +190,7 @@ class ChunkedBody:
 
     def _begin_chunk(self, size: int) -> None:
         self._total += size
-        if self._total > BODY_MAX_BYTES:
+        if self._total > self._limit:
             raise _too_large()
         self._in_trailers = not size
         self._chunk_left = size + 2 if size else 0

@@ -7,43 +7,43 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from time import monotonic_ns
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from loadstone.reply import Reply
 from loadstone_core.stats.metrics import Phase
 from loadstone_core.stats.recorder import SCENARIO
+from loadstone_runner.engine.http.adjusting import Adjustable
+from loadstone_runner.engine.http.composing import compose
 from loadstone_runner.engine.http.connection import NO_SLOTS, Connection
+from loadstone_runner.engine.http.conversing import Conversing
 from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
 from loadstone_runner.engine.http.origin import place_of
 from loadstone_runner.engine.http.pool import Pool, may_go_again
 from loadstone_runner.engine.http.redirects import after_redirect, location_of
-from loadstone_runner.engine.http.requests import with_query, write, write_body
+from loadstone_runner.engine.http.requests import write, write_body
+from loadstone_runner.engine.http.streaming import NO_CONTEXT, error_of, nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from loadstone_runner.engine.http.connection import Answer, Exchange
+    from loadstone_runner.engine.http.outfit import Outfit
     from loadstone_runner.engine.http.requests import Written
     from loadstone_runner.engine.http.resolution import Resolver
     from loadstone_runner.engine.instruments import Instruments
 
-TIMEOUT_SECONDS: Final = 60.0
-CONNECT_TIMEOUT_SECONDS: Final = 10.0
-TIMEOUT_MAX_SECONDS: Final = 86_400
 REDIRECTS_MAX: Final = 10
-FIRST_FAILED_STATUS: Final = 400
 
 _SECOND_NS: Final = 1_000_000_000
 _OPEN_MAX: Final = 100
 _WRITTEN_MAX: Final = 1_024
-_NO_CONTEXT: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 # What a client remembers, by flavour in slots or in fields of C: there may be tens of thousands of clients.
 FIELDS: Final = (
-    "_connect_timeout_ns", "_instruments", "_open_replies", "_pool", "_renamed", "_shared", "_target", "_timeout_ns",
-    "_verify", "_written", "_written_with", "discard_bodies", "exchanges", "headers", "scenario", "start_delay_ns",
+    "_connect_timeout_ns", "_courier", "_dialer", "_instruments", "_open_replies", "_outfit", "_passage", "_pool",
+    "_renamed", "_table", "_target", "_timeout_ns", "_written", "_written_with", "discard_bodies", "exchanges",
+    "headers", "scenario", "start_delay_ns",
 )  # fmt: skip
 
 
@@ -58,12 +58,10 @@ class Wish(NamedTuple):
     context: Mapping[str, Any]
 
 
-PLAIN: Final = Wish(
-    timeout=None, catch=False, redirects=REDIRECTS_MAX, expected=None, discard=None, context=_NO_CONTEXT
-)
+PLAIN: Final = Wish(timeout=None, catch=False, redirects=REDIRECTS_MAX, expected=None, discard=None, context=NO_CONTEXT)
 
 
-class Client:
+class Client(Adjustable, Conversing):
     """What every flavour of a client does the same way; see `loadstone.HttpClient` for what scripts may rely on.
 
     Attributes:
@@ -75,72 +73,32 @@ class Client:
     __slots__ = NO_SLOTS
 
     _connect: ClassVar[type[Exchange]]
-    _connect_timeout_ns: int
-    _instruments: Instruments
-    _open_replies: list[Reply]
     _pool: Pool
-    _renamed: str | None
-    _shared: dict[tuple[str, str], Written]
-    _target: str
-    _timeout_ns: int
-    _verify: bool | str
+    _table: dict[tuple[str, str], Written]
     _written: dict[tuple[str, str], Written]
     _written_with: dict[str, str]
     discard_bodies: bool
-    exchanges: int
-    headers: dict[str, str]
-    scenario: str
-    start_delay_ns: int
 
-    def __init__(
-        self, target: str, instruments: Instruments, resolver: Resolver, *, shared: dict[tuple[str, str], Written]
-    ) -> None:
-        """Make a client whose paths are relative to `target`; clients of one target share what they have `written`."""
-        self._timeout_ns = _nanoseconds(TIMEOUT_SECONDS)
-        self._connect_timeout_ns = _nanoseconds(CONNECT_TIMEOUT_SECONDS)
-        self._verify = True
-        self.headers = {}
-        self.discard_bodies = False
+    def __init__(self, outfit: Outfit, instruments: Instruments, resolver: Resolver) -> None:
+        """Make the client of one user; clients of one outfit share what they have written."""
+        self._outfit = outfit
+        self._timeout_ns = nanoseconds(outfit.options.timeout)
+        self._connect_timeout_ns = nanoseconds(outfit.options.connect_timeout)
+        self.headers = dict(outfit.headers)
+        self.discard_bodies = outfit.options.discard_bodies
         self.scenario = SCENARIO
         self.start_delay_ns = 0
         self.exchanges = 0
-        self._target = target
+        self._target = outfit.target
         self._instruments = instruments
-        self._pool = Pool(resolver, self._connect)
+        self._dialer = outfit.dialer(resolver)
+        self._pool = Pool(self._dialer, self._connect)
+        self._courier = outfit.courier(self._dialer)
+        self._passage = outfit.passage()
         self._open_replies = []
-        self._shared = shared
-        self._written = shared
-        self._written_with = {}
+        self._use(outfit.written)
+        self._written_with = outfit.headers
         self._renamed = None
-
-    @property
-    def timeout(self) -> float:
-        """Seconds until a request must be answered in full."""
-        return self._timeout_ns / _SECOND_NS
-
-    @timeout.setter
-    def timeout(self, seconds: float) -> None:
-        self._timeout_ns = _nanoseconds(seconds)
-
-    @property
-    def connect_timeout(self) -> float:
-        """Seconds that DNS, TCP and TLS may take of it."""
-        return self._connect_timeout_ns / _SECOND_NS
-
-    @connect_timeout.setter
-    def connect_timeout(self, seconds: float) -> None:
-        self._connect_timeout_ns = _nanoseconds(seconds)
-
-    @property
-    def verify(self) -> bool | str:
-        """How certificates are checked: True, False, or the path of a file with trusted ones."""
-        return self._verify
-
-    @verify.setter
-    def verify(self, verify: bool | str) -> None:
-        if not isinstance(verify, bool | str):
-            raise ValueError(f"verify must be True, False or the path of a file, not {verify!r}")  # noqa: TRY004 as documented
-        self._verify = verify
 
     def get(self, path: str, **options: Any) -> Reply:
         """Send GET."""
@@ -183,13 +141,15 @@ class Client:
             return self._request_with(method, path, name=name, **options)
         if self.headers != self._written_with:
             self._renew_written()
-        written = self._written.get((method, path))
+        written = self._table.get((method, path))
         if written is None:
             body, own = write_body(method, None, None)
-            written = self._prepared(write(method, place_of(self._target, path), {**self.headers, **own}, body))
-            if len(self._written) >= _WRITTEN_MAX:
-                self._written.clear()
-            self._written[(method, path)] = written
+            written = write(method, place_of(self._target, path), {**self.headers, **own}, body)
+            if self._is_plain:
+                written = self._prepared(written)
+            if len(self._table) >= _WRITTEN_MAX:
+                self._table.clear()
+            self._table[(method, path)] = written
         return self._ask(written, name, PLAIN)
 
     @contextmanager
@@ -207,10 +167,14 @@ class Client:
             replies, self._open_replies = self._open_replies, []
             for reply in replies:
                 reply.settle()
+        if self._passage is not None:
+            self._passage.end_iteration()
 
     def close(self) -> None:
         """Close all connections; the client may go on to be used."""
         self._pool.close()
+        if self._courier is not None:
+            self._courier.close()
 
     def _request_with(  # noqa: PLR0913 the options of RequestOptions
         self,
@@ -219,23 +183,23 @@ class Client:
         *,
         name: str | None,
         context: Mapping[str, Any] | None = None,
-        params: Any = None,
-        headers: Mapping[str, str | None] | None = None,
-        json: Any = None,
-        data: Any = None,
         timeout: float | None = None,
         allow_redirects: bool = True,
         catch_response: bool = False,
         expect_status: int | Collection[int] | None = None,
         discard_body: bool | None = None,
+        **content: Any,
     ) -> Reply:
-        place = place_of(self._target, with_query(path, params) if params else path)
-        body, own = write_body(method, json, data)
-        written = write(method, place, {**self.headers, **own, **(headers or {})}, body)
+        written = compose(method, self._target, path, self.headers, **content)
         expected = (expect_status,) if isinstance(expect_status, int) else expect_status
-        redirects = REDIRECTS_MAX if allow_redirects else 0
-        wish = Wish(timeout, catch_response, redirects, expected, discard_body, context or _NO_CONTEXT)
-        return self._ask(written, name, wish)
+        # What was made while it was sent cannot be sent again.
+        redirects = REDIRECTS_MAX if allow_redirects and written.pieces is None else 0
+        wish = Wish(timeout, catch_response, redirects, expected, discard_body, context or NO_CONTEXT)
+        if written.pieces is None:
+            return self._ask(written, name, wish)
+        self._instruments.begin_request()
+        deadline_ns = monotonic_ns() + (self._timeout_ns if timeout is None else nanoseconds(timeout))
+        return self._ask(written, name, wish, self._deliver(written, deadline_ns, discard=discard_body, is_plain=False))
 
     @staticmethod
     def _prepared(written: Written) -> Written:
@@ -245,14 +209,24 @@ class Client:
     def _renew_written(self) -> None:
         """Forget what was written with other headers: clients without any of their own share their requests."""
         self._written_with = dict(self.headers)
-        self._written = {} if self.headers else self._shared
+        self._use(self._outfit.written if self.headers == self._outfit.headers else {})
+
+    def _use(self, table: dict[tuple[str, str], Written]) -> None:
+        """Look requests up in a table from now on; a flavour's fast path only if nothing else has to be done."""
+        self._table = table
+        self._written = table if self._is_plain else {}
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether requests go over the pool's connections as they are written."""
+        return self._passage is None and not self._outfit.has_courier
 
     def _ask(self, written: Written, name: str | None, wish: Wish, answered: Answer | None = None) -> Reply:
         """Send a request and follow redirects; each hop is recorded before the next one starts.
 
         The answer to the first request may be there already.
         """
-        timeout_ns = self._timeout_ns if wish.timeout is None else _nanoseconds(wish.timeout)
+        timeout_ns = self._timeout_ns if wish.timeout is None else nanoseconds(wish.timeout)
         left = wish.redirects
         while True:
             series = name or written.name
@@ -268,7 +242,7 @@ class Client:
             except ValueError as error:
                 answer.failure = ExchangeError(FailureKind.PROTOCOL, f"a redirect leads nowhere: {error}")
                 return self._conclude(answer, written, series, wish)
-            self._record(answer, written, series, error=None)
+            self._record(answer, written.method, series, error=None, url=written.place.url)
             left -= 1
             written = onward
 
@@ -294,29 +268,50 @@ class Client:
 
     def _send_begun(self, written: Written, deadline_ns: int, *, discard: bool | None) -> Answer:
         """Send a request that is counted as started, and return the answer."""
+        return self._deliver(written, deadline_ns, discard=discard, is_plain=self._is_plain)
+
+    def _deliver(self, written: Written, deadline_ns: int, *, discard: bool | None, is_plain: bool) -> Answer:
         delay, self.start_delay_ns = self.start_delay_ns, 0
-        answer = self._pool.send(
-            written,
-            deadline_ns=deadline_ns,
-            connect_timeout_ns=self._connect_timeout_ns,
-            verify=self._verify,
-            keeps_body=not (self.discard_bodies if discard is None else discard),
-        )
+        keeps_body = not (self.discard_bodies if discard is None else discard)
+        if is_plain:
+            answer = self._pool.send(
+                written,
+                deadline_ns=deadline_ns,
+                connect_timeout_ns=self._connect_timeout_ns,
+                keeps_body=keeps_body,
+            )
+        else:
+            answer = self._send_dressed(written, deadline_ns, keeps_body=keeps_body)
         answer.delay_ns = delay
         if answer.received:
             self.exchanges += 1
         return answer
 
+    def _send_dressed(self, written: Written, deadline_ns: int, *, keeps_body: bool) -> Answer:
+        """Send a request that has more to it: cookies, codings, a proxy, a courier."""
+        if self._passage is not None:
+            written = self._passage.outgoing(written)
+        if written.pieces is None and not self._outfit.has_courier:
+            answer = self._pool.send(
+                written,
+                deadline_ns=deadline_ns,
+                connect_timeout_ns=self._connect_timeout_ns,
+                keeps_body=keeps_body,
+            )
+        else:
+            connect_by = min(deadline_ns, monotonic_ns() + self._connect_timeout_ns)
+            answer = self._couriered().send(
+                written, deadline_ns=deadline_ns, connect_by_ns=connect_by, keeps_body=keeps_body
+            )
+        if self._passage is not None:
+            self._passage.incoming(written, answer)
+        return answer
+
     def _conclude(self, answer: Answer, written: Written, series: str, wish: Wish) -> Reply:
         """Return the reply, recorded unless the script wants to decide on it."""
-        failure, status = answer.failure, answer.status
-        error: str | None = None
-        if failure is not None:
-            error = failure.kind.value
-        elif status >= FIRST_FAILED_STATUS if wish.expected is None else status not in wish.expected:
-            error = f"status {status}"
+        error = error_of(answer, wish.expected)
         reply = Reply(
-            status,
+            answer.status,
             answer.head,
             body=answer.body,
             error=error,
@@ -330,7 +325,7 @@ class Client:
             if len(self._open_replies) > _OPEN_MAX:
                 self._open_replies[0].settle()
         else:
-            self._record(answer, written, series, error=error, context=wish.context)
+            self._record(answer, written.method, series, error=error, url=written.place.url, context=wish.context)
         if answer.raised is not None:
             raise answer.raised
         return reply
@@ -341,28 +336,32 @@ class Client:
         def decide(reply: Reply) -> None:
             if reply in self._open_replies:
                 self._open_replies.remove(reply)
-            self._record(answer, written, reply.name, error=reply.error, context=context)
+            url = written.place.url
+            self._record(answer, written.method, reply.name, error=reply.error, url=url, context=context)
 
         return decide
 
     def _record(
         self,
         answer: Answer,
-        written: Written,
+        method: str,
         name: str,
         *,
         error: str | None,
-        context: Mapping[str, Any] = _NO_CONTEXT,
+        url: str,
+        context: Mapping[str, Any] = NO_CONTEXT,
     ) -> None:
-        method = written.method
         service = answer.end_ns - answer.begin_ns
         failure = answer.failure
         is_broken = failure is not None and not answer.status
         phases = [(Phase.FIRST_BYTE, answer.first_byte_ns - answer.begin_ns)] if answer.first_byte_ns else []
+        if answer.first_byte_ns and answer.status:
+            phases.append((Phase.BODY, answer.end_ns - answer.first_byte_ns))
         if answer.opening is not None:
             phases += [(Phase.DNS, answer.opening.dns_ns), (Phase.CONNECT, answer.opening.connect_ns)]
             if answer.opening.tls_ns:
-                phases.append((Phase.TLS, answer.opening.tls_ns))
+                tls = Phase.TLS_RESUMED if answer.opening.tls_resumed else Phase.TLS
+                phases.append((tls, answer.opening.tls_ns))
         for phase, took_ns in phases:
             self._instruments.recorder.phase(phase, took_ns, method=method, name=name, scenario=self.scenario)
         self._instruments.end_request(
@@ -380,7 +379,7 @@ class Client:
             received=answer.received,
         )
         if self._instruments.on_request is not None:
-            url, latency = written.place.url, service + answer.delay_ns
+            latency = service + answer.delay_ns
             self._instruments.on_request(method, name, latency, answer.received, error, answer.status, url, context)
 
 
@@ -390,9 +389,3 @@ class HttpClient(Client):
     __slots__ = FIELDS
 
     _connect = Connection
-
-
-def _nanoseconds(seconds: float) -> int:
-    if not 0 < seconds <= TIMEOUT_MAX_SECONDS:
-        raise ValueError(f"a timeout must be seconds above 0 and at most {TIMEOUT_MAX_SECONDS}, not {seconds}")
-    return int(seconds * _SECOND_NS)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from _socket import socket
 
     from loadstone_runner.engine.http.bodies import Body
-    from loadstone_runner.engine.http.tls import TlsSession
+    from loadstone_runner.engine.http.tls import Tls
 
 HEAD_MAX_BYTES: Final = 65_536
 # Of a class whose fields are the flavours': slots of their own, or fields of C. By a name, as they are none of its own.
@@ -30,11 +30,16 @@ _SWITCHING_PROTOCOLS: Final = 101
 
 
 class Opening(NamedTuple):
-    """How long the parts of opening a connection took; without TLS its part is 0."""
+    """How long the parts of opening a connection took; without TLS its part is 0.
+
+    Attributes:
+        tls_resumed: whether the handshake took up a session of before.
+    """
 
     dns_ns: int
     connect_ns: int
     tls_ns: int
+    tls_resumed: bool = False
 
 
 class Answer:
@@ -86,12 +91,12 @@ class Exchange:
     __slots__ = NO_SLOTS
 
     _socket: socket
-    _tls: TlsSession | None
+    _tls: Tls | None
     _unsent: memoryview | None
     is_reusable: bool
     idle_since_ns: int
 
-    def __init__(self, sock: socket, session: TlsSession | None) -> None:
+    def __init__(self, sock: socket, session: Tls | None) -> None:
         """Make a connection of a connected socket, with TLS if there is a session."""
         raise NotImplementedError
 
@@ -233,7 +238,7 @@ class Exchange:
             answer.received += len(received)
             return received
 
-    def _open(self, session: TlsSession, received: bytes) -> bytes:
+    def _open(self, session: Tls, received: bytes) -> bytes:
         plain = session.open(received)
         reply = session.answer()
         if reply:
@@ -264,7 +269,7 @@ class Connection(Exchange):
 
     __slots__ = ("_patience", "_socket", "_tls", "_unsent", "idle_since_ns", "is_reusable")
 
-    def __init__(self, sock: socket, session: TlsSession | None) -> None:
+    def __init__(self, sock: socket, session: Tls | None) -> None:
         self._socket = sock
         self._patience = Patience(sock.fileno())
         self._tls = session

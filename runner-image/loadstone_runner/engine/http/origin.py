@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from typing import Final, NamedTuple
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 _PORTS: Final = {"http": 80, "https": 443}
+_UNIX: Final = "http+unix"
 _PLAIN_TARGET: Final = re.compile(r"[!-~]*\Z")
 _ORIGINS_MAX: Final = 4_096
 
@@ -19,18 +20,22 @@ class Origin:
         port: of TCP.
         is_tls: whether the scheme is https.
         authority: as the Host header says it, without the scheme's own port.
+        unix: path of a Unix socket; empty: TCP.
     """
 
-    __slots__ = ("authority", "host", "is_tls", "port")
+    __slots__ = ("authority", "host", "is_tls", "port", "unix")
 
     def __init__(self, scheme: str, host: str, port: int) -> None:
         self.is_tls = scheme == "https"
-        self.host = host
+        self.unix = host if scheme == _UNIX else ""
+        self.host = "localhost" if self.unix else host
         self.port = port
-        name = f"[{host}]" if ":" in host else host
-        self.authority = name if port == _PORTS[scheme] else f"{name}:{port}"
+        name = f"[{host}]" if ":" in self.host else self.host
+        self.authority = name if self.unix or port == _PORTS[scheme] else f"{name}:{port}"
 
     def __str__(self) -> str:
+        if self.unix:
+            return f"{_UNIX}://{quote(self.unix, safe='')}"
         return f"{'https' if self.is_tls else 'http'}://{self.authority}"
 
 
@@ -80,19 +85,38 @@ def place_after_redirect(place: Place, location: str) -> Place:
     Raises:
         ValueError: it is no http or https URL.
     """
+    if place.origin.unix and "://" not in location.partition("?")[0]:
+        # urljoin knows nothing of the scheme; a path is a path there, too.
+        below = urljoin(f"http://localhost{place.target}", location)
+        return _place_of_url(f"{place.origin}{below.removeprefix('http://localhost')}")
     return _place_of_url(urljoin(place.url, location))
+
+
+def origin_of(scheme: str, host: str, port: int) -> Origin:
+    """Return the one origin of a scheme (`http`, `https`), a host and a port.
+
+    Raises:
+        ValueError: there is no such host.
+    """
+    if scheme not in _PORTS or not host:
+        raise ValueError("it must be http or https, with a host")
+    return _origin(scheme, _ascii_host(host), port)
 
 
 def _place_of_url(url: str) -> Place:
     try:
         parts = urlsplit(url)
-        port = parts.port
+        # A socket's path is no port, whatever its colons say.
+        port = None if parts.scheme == _UNIX else parts.port
     except ValueError as error:
         raise ValueError(f"{url!r} is no URL: {error}") from error
-    if parts.scheme not in _PORTS or not parts.hostname:
+    if parts.scheme == _UNIX and parts.netloc:
+        origin = _origin(_UNIX, unquote(parts.netloc), 0)
+    elif parts.scheme in _PORTS and parts.hostname:
+        host = _ascii_host(parts.hostname)
+        origin = _origin(parts.scheme, host, _PORTS[parts.scheme] if port is None else port)
+    else:
         raise ValueError(f"{url!r} is no http or https URL")
-    host = _ascii_host(parts.hostname)
-    origin = _origin(parts.scheme, host, _PORTS[parts.scheme] if port is None else port)
     target = _encoded(parts.path or "/") + (f"?{_encoded(parts.query)}" if parts.query else "")
     return Place(origin, target, f"{origin}{target}")
 

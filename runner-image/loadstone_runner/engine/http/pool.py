@@ -8,15 +8,14 @@ from __future__ import annotations
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
-from loadstone_runner.engine.http.connecting import open_link
 from loadstone_runner.engine.http.connection import Answer
 from loadstone_runner.engine.http.failures import ExchangeError, cut_off
 
 if TYPE_CHECKING:
+    from loadstone_runner.engine.http.connecting import Dialer
     from loadstone_runner.engine.http.connection import Exchange
     from loadstone_runner.engine.http.origin import Origin
     from loadstone_runner.engine.http.requests import Written
-    from loadstone_runner.engine.http.resolution import Resolver
 
 # A peer that closes at once is noticed by the closing itself; looking costs a system call, so only after a pause.
 LOOK_AFTER_IDLE_NS: Final = 1_000_000
@@ -30,24 +29,21 @@ class Pool:
         idle: the connections, by origin; always the same object.
     """
 
-    __slots__ = ("_connect", "_resolver", "idle")
+    __slots__ = ("_connect", "_dialer", "idle")
 
-    def __init__(self, resolver: Resolver, connect: type[Exchange]) -> None:
-        """Make an empty pool; `connect` makes a connection of a connected socket."""
+    def __init__(self, dialer: Dialer, connect: type[Exchange]) -> None:
+        """Make an empty pool; `connect` makes a connection of what the dialer has connected."""
         self.idle: dict[Origin, list[Exchange]] = {}
         self._connect = connect
-        self._resolver = resolver
+        self._dialer = dialer
 
-    def send(
-        self, written: Written, *, deadline_ns: int, connect_timeout_ns: int, verify: bool | str, keeps_body: bool
-    ) -> Answer:
+    def send(self, written: Written, *, deadline_ns: int, connect_timeout_ns: int, keeps_body: bool) -> Answer:
         """Send a request and return its answer, or what came of it. Never raises.
 
         Args:
             written: the request.
             deadline_ns: when all of it must have ended, on the monotonic clock.
             connect_timeout_ns: that name, TCP and TLS may take of that.
-            verify: how to check certificates.
             keeps_body: whether the body of the answer is wanted.
         """
         begin = monotonic_ns()
@@ -68,12 +64,12 @@ class Pool:
                 return answer
         connect_by = min(deadline_ns, begin + connect_timeout_ns)
         try:
-            link = open_link(written.place.origin, self._resolver, verify=verify, deadline_ns=connect_by)
+            link = self._dialer.connect(written.place.origin, connect_by)
         except ExchangeError as error:
             return _unsent(begin, error, None)
         except BaseException as error:  # noqa: BLE001 the end of the run, or a timeout of the script: raised later
             return _unsent(begin, cut_off(error), error)
-        connection = self._connect(link.socket, link.tls)
+        connection = self._connect(*link.release())
         answer = connection.exchange(
             written.data, is_head=written.is_head, deadline_ns=deadline_ns, keeps_body=keeps_body
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from loadstone_runner.engine.http.origin import Place
 
@@ -18,6 +18,23 @@ _BODY_METHODS: Final = frozenset({"POST", "PUT", "PATCH"})
 OWN_HEADERS: Final[Mapping[str, str]] = {"User-Agent": "loadstone", "Accept": "*/*"}
 
 
+class Pieces(NamedTuple):
+    """A body that is made while it is sent.
+
+    Attributes:
+        parts: in order; they can be had once.
+        length: in bytes; None: nobody knows, so it is sent in chunks.
+    """
+
+    parts: Iterable[bytes]
+    length: int | None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those that say how the body ends."""
+        return {"Transfer-Encoding": "chunked"} if self.length is None else {"Content-Length": str(self.length)}
+
+
 class Written(NamedTuple):
     """A request that is ready to be sent again and again.
 
@@ -25,6 +42,7 @@ class Written(NamedTuple):
         name: of its series, unless the script gives one.
         data: head and body.
         is_head: its answer has no body, whatever the answer's head says.
+        pieces: of a body that follows `data` bit by bit; None: `data` is all.
     """
 
     method: str
@@ -32,6 +50,34 @@ class Written(NamedTuple):
     name: str
     data: bytes
     is_head: bool
+    pieces: Pieces | None = None
+
+
+def whole_parts(pieces: Pieces) -> Iterator[bytes]:
+    """Yield the parts of a body that are not empty.
+
+    Raises:
+        ValueError: it is not as long as was announced.
+    """
+    sent = 0
+    for each in pieces.parts:
+        sent += len(each)
+        if pieces.length is not None and sent > pieces.length:
+            raise ValueError(f"the body is longer than the {pieces.length} bytes that were announced")
+        if each:
+            yield each
+    if pieces.length is not None and sent < pieces.length:
+        raise ValueError(f"the body is {sent} bytes and not the {pieces.length} that were announced")
+
+
+def framed(pieces: Pieces) -> Iterator[bytes]:
+    """Yield a body as it goes over the wire: in chunks if its length is not known; see `whole_parts`."""
+    if pieces.length is not None:
+        yield from whole_parts(pieces)
+        return
+    for each in whole_parts(pieces):
+        yield b"%x\r\n%b\r\n" % (len(each), each)
+    yield b"0\r\n\r\n"
 
 
 def write(method: str, place: Place, headers: Mapping[str, str | None], body: bytes) -> Written:

@@ -1,55 +1,118 @@
-"""Look up names for all users of an engine: each once, and again when the answer is old."""
+"""Look up names for all users of an engine: each once, and again when the answer is old. Connecting is others'."""
 
 from __future__ import annotations
 
 import _socket
+from random import sample
 from time import monotonic_ns
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import gevent
 from gevent.event import AsyncResult
 
 from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
+from loadstone_runner.engine.http.profile import DnsPolicy
 
-_KEPT_NS: Final = 5_000_000_000
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _NAMES_MAX: Final = 10_000
 _SECOND_NS: Final = 1_000_000_000
+_DEFAULT: Final = DnsPolicy()
+_ONLY: Final = {"only ipv4": _socket.AF_INET, "only ipv6": _socket.AF_INET6}
+_FIRST: Final = {"prefer ipv4": _socket.AF_INET, "prefer ipv6": _socket.AF_INET6}
 
 
 class Address(NamedTuple):
     """Where a socket connects to: the family and what connect takes."""
 
     family: int
-    place: tuple[Any, ...]
+    place: Any
+
+
+class Held:
+    """What a look-up found.
+
+    Attributes:
+        addresses: in the system's order.
+        since_ns: when it was found; 0: before the load, so it counts from its first use.
+    """
+
+    __slots__ = ("addresses", "since_ns")
+
+    def __init__(self, addresses: tuple[Address, ...], since_ns: int) -> None:
+        self.addresses = addresses
+        self.since_ns = since_ns
 
 
 class Resolver:
-    """Answers from memory for five seconds; users who ask for the same name meanwhile share one look-up."""
-
-    __slots__ = ("_held", "_turn", "_under_way")
+    """Answers from memory as long as a policy allows; users who ask for the same name meanwhile share one look-up."""
 
     def __init__(self) -> None:
-        self._held: dict[tuple[str, int], tuple[int, tuple[Address, ...]]] = {}
+        self._held: dict[tuple[str, int], Held] = {}
         self._under_way: dict[tuple[str, int], AsyncResult[tuple[Address, ...]]] = {}
         self._turn = 0
+        self.lookups = 0
 
-    def addresses(self, host: str, port: int, deadline_ns: int) -> tuple[Address, ...]:
-        """Return where to try to connect, in this order; each call begins with another one of the first family.
+    def addresses(self, host: str, port: int, deadline_ns: int, policy: DnsPolicy = _DEFAULT) -> tuple[Address, ...]:
+        """Return where to try to connect, in the policy's order.
 
         Raises:
             ExchangeError: of kind DNS, when there is no address, or none in time.
         """
+        for name, pinned in policy.hosts:
+            if name == host:
+                return self._look_up(pinned, port, deadline_ns, is_numeric=True)
         held = self._held.get((host, port))
-        if held is not None and monotonic_ns() - held[0] < _KEPT_NS:
-            found = held[1]
+        if held is not None and not held.since_ns:
+            held.since_ns = monotonic_ns()
+        if held is not None and monotonic_ns() - held.since_ns < policy.ttl_ns:
+            found = held.addresses
         else:
             found = self._look_up(host, port, deadline_ns)
+        return self._ordered(found, host, policy)
+
+    def prepare(self, places: Iterable[tuple[str, int]], within_seconds: float) -> None:
+        """Look names up before the load, all at once, so that no first request waits for them.
+
+        What is not found in time is left to the requests: they fail with a name.
+
+        Args:
+            places: hosts with ports.
+            within_seconds: that this may take.
+        """
+        deadline_ns = monotonic_ns() + int(within_seconds * _SECOND_NS)
+        gevent.joinall([gevent.spawn(self._prepare, host, port, deadline_ns) for host, port in dict.fromkeys(places)])
+
+    def _prepare(self, host: str, port: int, deadline_ns: int) -> None:
+        try:
+            self._look_up(host, port, deadline_ns)
+        except ExchangeError:
+            return
+        held = self._held.get((host, port))
+        if held is not None:
+            held.since_ns = 0
+
+    def _ordered(self, found: tuple[Address, ...], host: str, policy: DnsPolicy) -> tuple[Address, ...]:
+        if policy.family in _ONLY:
+            found = tuple(each for each in found if each.family == _ONLY[policy.family])
+            if not found:
+                raise ExchangeError(FailureKind.DNS, f"{host} has no {policy.family.removeprefix('only ')} address")
+        elif policy.family in _FIRST:
+            wanted = _FIRST[policy.family]
+            found = tuple(sorted(found, key=lambda each: each.family != wanted))
         first = [each for each in found if each.family == found[0].family]
+        if len(first) == 1 or policy.order == "first":
+            return found
+        if policy.order == "random":
+            return (*sample(first, len(first)), *found[len(first) :])
         self._turn += 1
         turn = self._turn % len(first)
         return (*first[turn:], *first[:turn], *found[len(first) :])
 
-    def _look_up(self, host: str, port: int, deadline_ns: int) -> tuple[Address, ...]:
+    def _look_up(self, host: str, port: int, deadline_ns: int, *, is_numeric: bool = False) -> tuple[Address, ...]:
+        if is_numeric and (held := self._held.get((host, port))) is not None:
+            return held.addresses
         key = (host, port)
         result = self._under_way.get(key)
         if result is None:
@@ -65,6 +128,7 @@ class Resolver:
         host, port = key
         try:
             # Addresses are answered by the same call, at once.
+            self.lookups += 1
             infos = gevent.get_hub().resolver.getaddrinfo(host, port, 0, _socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
@@ -74,7 +138,7 @@ class Resolver:
             found = sorted((Address(info[0], info[4]) for info in infos), key=lambda each: each.family != infos[0][0])
             if len(self._held) >= _NAMES_MAX:
                 self._held.clear()
-            self._held[key] = (monotonic_ns(), tuple(found))
+            self._held[key] = Held(tuple(found), monotonic_ns())
             result.set(tuple(found))
         finally:
             del self._under_way[key]

@@ -7,7 +7,7 @@ from loadstone_core.stats.recorder import Recorder
 from loadstone_core.stats.series import Series
 from loadstone_runner.engine.http.connection import Answer
 from loadstone_runner.engine.http.requests import Written
-from loadstone_runner.engine.http.tls import TlsSession
+from loadstone_runner.engine.http.tls import Tls
 
 class Trend:
     count: int
@@ -49,9 +49,9 @@ class Wire:
     is_reusable: bool
     idle_since_ns: int
     _socket: socket
-    _tls: TlsSession | None
+    _tls: Tls | None
     _unsent: memoryview | None
-    def __init__(self, sock: socket, session: TlsSession | None) -> None: ...
+    def __init__(self, sock: socket, session: Tls | None) -> None: ...
     def exchange(self, request: bytes, *, is_head: bool, deadline_ns: int, keeps_body: bool = True) -> Answer: ...
     def close(self) -> None: ...
     def _wait_readable(self) -> None: ...

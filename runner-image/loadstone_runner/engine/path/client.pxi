@@ -55,6 +55,7 @@ cdef class Prepared:
     cdef str _scenario
     cdef Endpoint _endpoint
     cdef Trend _first_byte
+    cdef Trend _body_time
 
     def __init__(self, written):
         self.method = written.method
@@ -71,6 +72,9 @@ cdef class Prepared:
         self._endpoint = ledger.recorder.endpoint(self.method, series[:_TEXT_MAX], scenario=scenario)
         self._first_byte = ledger.recorder.cell_of_phase(
             Phase.FIRST_BYTE, method=self.method, name=series[:_TEXT_MAX], scenario=scenario
+        )
+        self._body_time = ledger.recorder.cell_of_phase(
+            Phase.BODY, method=self.method, name=series[:_TEXT_MAX], scenario=scenario
         )
         self._ledger = ledger
         self._series = series
@@ -117,7 +121,7 @@ cdef class Asker:
         cdef Prepared written
         cdef Wire wire
         cdef Answer answer
-        cdef int64_t deadline_ns
+        cdef int64_t now_ns, deadline_ns
         if name is not None and type(name) is not str:
             return None
         if self._renamed is not None or self._instruments.on_request is not None:
@@ -134,14 +138,16 @@ cdef class Asker:
         idle = self._idle.get(written._origin)
         if not idle:
             return None
-        deadline_ns = _now()
-        wire = (<list>idle).pop()
-        if deadline_ns - wire.idle_since_ns > _LOOK_AFTER_IDLE_NS and wire.is_stale():
-            wire.close()
-            return None
-        deadline_ns += self._timeout_ns
-        self._instruments.begin_request()
-        answer = wire.go(written.data, written.is_head, not self.discard_bodies, deadline_ns, written._memo)
+        wire = <Wire>(<list>idle).pop()
+        now_ns = _now()
+        if now_ns - wire.idle_since_ns > _LOOK_AFTER_IDLE_NS:
+            if wire.is_stale():
+                wire.close()
+                return None
+            now_ns = _now()
+        deadline_ns = now_ns + self._timeout_ns
+        self._instruments._count(STARTED)
+        answer = wire.go(written.data, written.is_head, not self.discard_bodies, now_ns, deadline_ns, written._memo)
         if not wire.is_reusable or answer.failure is not None or answer.status >= 300:
             return self._take_over(answer, wire, written, name=name, deadline_ns=deadline_ns)
         (<list>idle).append(wire)
@@ -151,6 +157,7 @@ cdef class Asker:
             written._aim(self._instruments, series, self.scenario)
         self.exchanges += 1
         reply = _reply(answer, written._url, series)
+        written._body_time.add(answer.end_ns - answer.first_byte_ns)
         self._instruments.end_passed(
             written._endpoint, written._first_byte, self.start_delay_ns, answer.end_ns - answer.begin_ns,
             answer.first_byte_ns - answer.begin_ns, answer.sent, answer.received,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from loadstone_core.stats.pairs import Endpoint as AnyEndpoint
     from loadstone_core.stats.series import Series
     from loadstone_core.stats.series import Tally as AnyTally
+    from loadstone_runner.engine.http.outfit import Outfit
     from loadstone_runner.engine.http.requests import Written
     from loadstone_runner.engine.http.resolution import Resolver
 
@@ -39,15 +40,8 @@ class HttpClient(Asker, Client):
     _connect = Channel
     _request = Client.request
 
-    def __init__(
-        self,
-        target: str,
-        instruments: instruments.Instruments,
-        resolver: Resolver,
-        *,
-        shared: dict[tuple[str, str], Written],
-    ) -> None:
-        Client.__init__(self, target, instruments, resolver, shared=shared)
+    def __init__(self, outfit: Outfit, instruments: instruments.Instruments, resolver: Resolver) -> None:
+        Client.__init__(self, outfit, instruments, resolver)
         self._idle = self._pool.idle
 
     @staticmethod

@@ -57,6 +57,11 @@ cdef class Runner:
     cdef public Ledger _instruments
     cdef public Tasks _tasks  # None: only the chooser knows
 
+    @property
+    def instruments(self):
+        """What the user's doings are recorded with."""
+        return self._instruments
+
     def _live(self):
         """Live the life of a user; the depth of the C stack below here is what a switch of greenlets costs."""
         user = None
@@ -96,7 +101,8 @@ cdef class Runner:
             self._instruments._count(ITERATIONS_STARTED)
             begin_ns = _now()
             due_ns = due_ns or begin_ns
-            user.iteration_start_ns = begin_ns
+            if self._has_wait:
+                user.iteration_start_ns = begin_ns
             user.iteration = number
             self.count += 1
             client.start_delay_ns = begin_ns - due_ns

@@ -99,6 +99,11 @@ class Runner:
     is_retired: bool
     work: Turn | None
 
+    @property
+    def instruments(self) -> Instruments:
+        """What the user's doings are recorded with."""
+        return self._instruments
+
     def _enter(self) -> User | None:
         """Return the user, with a chooser; None if there is none to do iterations."""
         raise NotImplementedError
@@ -145,7 +150,9 @@ class Runner:
         name, function, owner = chooser.next() if self._tasks is None else (*self._tasks.choose(), user)
         instruments, client = self._instruments, self.client
         instruments.begin_iteration()
-        begin = user.iteration_start_ns = monotonic_ns()
+        begin = monotonic_ns()
+        if self._has_wait:
+            user.iteration_start_ns = begin
         user.iteration = turn.number
         self.count += 1
         planned = turn.due_ns or begin

@@ -100,13 +100,14 @@ cdef class Wire:
 
     def exchange(self, bytes request, *, bint is_head, int64_t deadline_ns, bint keeps_body=True):
         """Send a request and return its whole answer, or what came of it. Never raises."""
-        return self.go(request, is_head, keeps_body, deadline_ns, Memo.__new__(Memo))
+        return self.go(request, is_head, keeps_body, _now(), deadline_ns, Memo.__new__(Memo))
 
-    cdef Answer go(self, bytes request, bint is_head, bint keeps_body, int64_t deadline_ns, Memo memo):
+    cdef Answer go(self, bytes request, bint is_head, bint keeps_body, int64_t now_ns, int64_t deadline_ns,
+                   Memo memo):
         cdef Answer answer = Answer.__new__(Answer)
         cdef Py_ssize_t size = -1
         self.is_reusable = False
-        answer.begin_ns = _now()
+        answer.begin_ns = now_ns
         self._deadline_ns = deadline_ns
         if self._armed_ns == 0 or deadline_ns < self._armed_ns:
             self._arm(deadline_ns - answer.begin_ns)

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from loadstone_core.errors import InternalError, UserError
 from loadstone_core.stats.histogram import Histogram
-from loadstone_core.stats.metrics import BUILT_IN, DERIVED, OVERFLOW_NAME, Kind, Phase, SeriesKey
+from loadstone_core.stats.metrics import (
+    BUILT_IN,
+    DERIVED,
+    MESSAGES_RECEIVED,
+    MESSAGES_SENT,
+    OVERFLOW_NAME,
+    Kind,
+    Phase,
+    SeriesKey,
+)
 from loadstone_core.stats.recorder import Recorder
 from loadstone_core.stats.series import Series
 from loadstone_core.stats.stream import ErrorCount, SeriesState, StreamId, StreamState, unsound
@@ -177,6 +186,18 @@ def test_iterations_without_a_place_are_counted_together() -> None:
     assert recorder.refused == 4
 
 
+def test_messages_are_counted_and_timed_apart_from_requests() -> None:
+    recorder = Recorder()
+    recorder.messages(MESSAGES_SENT, method="WS", name="chat")
+    recorder.messages(MESSAGES_RECEIVED, 3, method="WS", name="chat")
+    recorder.message_latency(25, method="WS", name="chat")
+
+    whole = by_key(recorder.whole())
+    found = {key.metric: (series.count, series.total) for key, series in whole.items()}
+    assert found == {"messages_sent": (1, 1), "messages_received": (1, 3), "message_latency": (1, 25)}
+    assert {(key.scenario, key.method, key.name) for key in whole} == {("default", "WS", "chat")}
+
+
 def test_slips_drops_phases_and_checks_have_series_of_their_own() -> None:
     recorder = Recorder()
     recorder.slip(1_000)
@@ -190,7 +211,7 @@ def test_slips_drops_phases_and_checks_have_series_of_their_own() -> None:
     whole = by_key(recorder.whole())
     assert whole[SeriesKey("schedule_slip", "default")].maximum == 1_000
     assert whole[SeriesKey("dropped_iterations", "default")].total == 5
-    assert [whole[SeriesKey(phase, "default", "GET", "front page")].total for phase in Phase] == [25] * 4
+    assert [whole[SeriesKey(phase, "default", "GET", "front page")].total for phase in Phase] == [25] * 6
     checks = whole[SeriesKey("checks", "default", "", "answers")]
     assert (checks.kind, checks.count, checks.total) == (Kind.RATE, 2, 1)
 

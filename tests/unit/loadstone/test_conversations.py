@@ -1,0 +1,33 @@
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadstone.conversations import EventParser, ServerEvent
+
+STREAM = (
+    "\ufeff: comment\r\ndata: one\r\n\r\n"
+    "event: add\rdata:two\rdata: three\rid: 7\r\r"
+    "data\n\nid\nretry: 5\n\ndata: ü\n\n"
+).encode()
+EVENTS = [
+    ServerEvent("message", "one", ""),
+    ServerEvent("add", "two\nthree", "7"),
+    ServerEvent("message", "", "7"),
+    ServerEvent("message", "ü", ""),
+]
+
+
+@given(st.lists(st.integers(min_value=0, max_value=len(STREAM))))
+def test_events_are_the_same_wherever_the_stream_is_split(cuts: list[int]) -> None:
+    parser = EventParser()
+    places = [0, *sorted(cuts), len(STREAM)]
+
+    found = [each for begin, end in pairwise(places) for each in parser.feed(STREAM[begin:end])]
+
+    assert found == EVENTS
+
+
+@given(st.binary(max_size=200))
+def test_no_stream_however_broken_raises(received: bytes) -> None:
+    assert all(isinstance(each, ServerEvent) for each in EventParser().feed(received))
