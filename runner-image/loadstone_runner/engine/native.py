@@ -64,7 +64,9 @@ class Scene(NamedTuple):
     def client_for(self, target: str) -> HttpClient:
         """Return a new client whose paths are relative to a target."""
         shared = self.written.setdefault(target, {})
-        return HttpClient(target, self.instruments, self.resolver, shared=shared)
+        client = HttpClient(target, self.instruments, self.resolver, shared=shared)
+        client.scenario = self.instruments.scenario
+        return client
 
 
 class Seat(Runner):
@@ -80,7 +82,7 @@ class Seat(Runner):
 
     __slots__ = ("_number", "_rests", "_role", "_scene", "greenlet", "index")
 
-    def __init__(self, index: int, number: int, *, role: Role, scene: Scene, turns: Turns) -> None:
+    def __init__(self, index: int, number: int, *, role: Role, scene: Scene, turns: Turns, hold: bool = False) -> None:
         self.index = index
         self.is_retired = False
         self.has_quit = False
@@ -96,7 +98,9 @@ class Seat(Runner):
         self._tasks = role.tasks
         self._has_wait = role.has_wait
         self.client = scene.client_for(scene.target or role.made.host or "")
-        self.greenlet = gevent.spawn(self._live)
+        self.greenlet = gevent.Greenlet(self._live)
+        if not hold:
+            self.greenlet.start()
 
     def retire(self) -> None:
         """Let the user end after its iteration; a pause ends now."""
