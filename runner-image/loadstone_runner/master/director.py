@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from loadstone_protocol.messages import ScriptNews
 from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.master.news import Happened, Incident, Summary
 from loadstone_runner.transport.local.launcher import EventError, exit_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS: Final = 30.0
 SETUP_MAX_BYTES: Final = 256 * 1024
+MESSAGE_MAX: Final = 1_024
+
+_EVENTS: Final = {
+    Happened.TEST_START: engine_pb2.RunEvent.TEST_START,
+    Happened.SPAWNING_COMPLETE: engine_pb2.RunEvent.SPAWNING_COMPLETE,
+    Happened.WORKER_LOST: engine_pb2.RunEvent.WORKER_LOST,
+    Happened.TEST_STOP: engine_pb2.RunEvent.TEST_STOP,
+}
 
 
 class DirectorListener(Protocol):
@@ -67,6 +76,16 @@ class Director:
         self._owed = engine_pb2.ToEngine(setup=engine_pb2.SetupRequest(teardown=is_teardown))
         if self._link is not None:
             self._link.send(self._owed)
+
+    def inform(self, news: Incident | Summary) -> None:
+        """Tell the director how the run is, or what has happened to it; one that is not there misses it."""
+        if self._link is None:
+            return
+        if isinstance(news, Summary):
+            self._link.send(engine_pb2.ToEngine(summary=engine_pb2.Summary(json=news.json)))
+            return
+        kind, message = _EVENTS[news.happened], news.message[:MESSAGE_MAX]
+        self._link.send(engine_pb2.ToEngine(event=engine_pb2.RunEvent(kind=kind, worker=news.worker, message=message)))
 
     def renew_lease(self) -> None:
         """Let the launcher keep the director alive; without this it ends with its master."""

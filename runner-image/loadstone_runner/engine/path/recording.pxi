@@ -90,6 +90,15 @@ cdef class Trend:
         self._sum = total
         return 0
 
+    def clear(self):
+        """Forget everything."""
+        cdef int page
+        for page in range(PAGES):
+            free(self._pages[page])
+            self._pages[page] = NULL
+        self.count = self.zeros = self._largest = self._low = self._high = self._sum = 0
+        self._spilled = 0
+
     cdef int64_t *_bucket(self, int index) except NULL:
         """Return the counter of a bucket from 0 to 63 * 64."""
         cdef int64_t *page = self._pages[index // PER_PAGE]
@@ -170,6 +179,10 @@ cdef class Tally:
         self.count += 1
         self.total += amount
 
+    def clear(self):
+        """Forget everything."""
+        self.count = self.total = 0
+
 
 @cython.final
 cdef class Endpoint:
@@ -216,6 +229,12 @@ cdef class Endpoint:
         self._counts[3] += unsent
         self._counts[4] += ambiguous
         self._counts[5] += interrupted
+
+    def __iter__(self):
+        return iter(_OUTCOMES)
+
+    def __setitem__(self, str name, int64_t count):
+        self._counts[_OUTCOMES.index(name)] = count
 
     def items(self):
         """Return the outcomes by name."""
@@ -293,9 +312,9 @@ cdef class Ledger:
         """Count an iteration as started."""
         self._count(ITERATIONS_STARTED)
 
-    def end_iteration(self, str name, int64_t duration_ns, *, bint failed, bint interrupted, str scenario="default"):
+    def end_iteration(self, str name, int64_t duration_ns, *, bint failed, bint interrupted, str scenario=None):
         """Record an iteration that was begun, and count it as completed, however it ended."""
-        self.end_lap(self.lap_of(name, scenario), duration_ns, failed, interrupted)
+        self.end_lap(self.lap_of(name, scenario or self.scenario), duration_ns, failed, interrupted)
 
     cdef Lap lap_of(self, str name, str scenario):
         """Return what a kind of iteration is recorded in."""
@@ -330,7 +349,7 @@ cdef class Ledger:
             return
         cell = self._checks.get(name)
         if cell is None:
-            cell = self.recorder.cell_of_check(name[:_TEXT_MAX])
+            cell = self.recorder.cell_of_check(name[:_TEXT_MAX], scenario=self.scenario)
             _keep(self._checks, name, cell)
         (<Tally>cell).count += 1
         (<Tally>cell).total += bool(ok)

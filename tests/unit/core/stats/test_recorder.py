@@ -319,3 +319,38 @@ def test_states_of_a_recorder_are_sound(samples: list[Sample]) -> None:
     state = StreamState(StreamId(0, 1, 0, 1), sequence=1, second=0, full=True, series=recorder.take(0))
 
     assert unsound(state) == ""
+
+
+def test_what_was_recorded_before_a_clearing_is_in_nothing_and_cells_that_are_held_go_on() -> None:
+    recorder, twin = Recorder(), Recorder()
+
+    def record(into: Recorder, latency_ns: int) -> None:
+        into.request(
+            method="GET",
+            name="/",
+            latency_ns=latency_ns,
+            service_ns=latency_ns,
+            failed=True,
+            unsent=False,
+            ambiguous=False,
+            interrupted=False,
+            sent=1,
+            received=2,
+        )
+        into.iteration("t", latency_ns, failed=True)
+        into.check("held", ok=True)
+        into.error("refused", "", "/")
+
+    for latency_ns in (1, 10**12):
+        record(recorder, latency_ns)
+    recorder.counter("only before", 5)
+    recorder.take(0)
+    recorder.clear()
+    assert (recorder.take(1), recorder.whole(), recorder.errors()) == ((), (), ())
+    for into in (recorder, twin):
+        for latency_ns in (5_000, 7_000):
+            record(into, latency_ns)
+
+    assert set(recorder.whole()) == set(twin.whole())
+    assert set(recorder.take(2)) == set(twin.take(2))
+    assert recorder.errors() == twin.errors()
