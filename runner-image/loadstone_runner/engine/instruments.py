@@ -126,7 +126,7 @@ class Instruments:
 
     def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
         """Record a check."""
-        self.recorder.check(name[:_TEXT_MAX], ok, _label_pairs(labels) if labels else (), scenario=self.scenario)
+        self.recorder.check(name[:_TEXT_MAX], ok, label_pairs(labels) if labels else (), scenario=self.scenario)
 
     def exception(self, error: BaseException, name: str) -> None:
         """Count an exception of user code in `name`; the first of each kind is logged with its traceback."""
@@ -142,6 +142,7 @@ class Instruments:
         log.error("User code raised in %s", name, exc_info=error)
 
 
-def _label_pairs(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def label_pairs(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return labels of a script as a key holds them: text of a bounded length, sorted by name, a bounded number."""
     pairs = sorted((str(name)[:_TEXT_MAX], str(value)[:_TEXT_MAX]) for name, value in labels.items())
     return tuple(pairs[:_LABELS_MAX])
