@@ -319,9 +319,10 @@ cdef class Ledger:
         return 0
 
     def end_request(self, *, str method, str name, int64_t latency_ns, int64_t service_ns, error, message, bint unsent,
-                    bint ambiguous, bint interrupted, int64_t sent, int64_t received, str scenario="default"):
+                    bint ambiguous, bint interrupted, int64_t sent, int64_t received, str scenario=None):
         """Record a request that was begun, and count it as completed; see `Instruments.end_request`."""
         cdef Endpoint endpoint
+        scenario = scenario or self.scenario
         found = self._endpoints.get((method, name, scenario))
         if found is None:
             found = self.recorder.endpoint(method, name[:_TEXT_MAX], scenario=scenario)
