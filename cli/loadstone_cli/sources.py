@@ -54,6 +54,8 @@ def only_in_a_cluster(spec: LoadTestSpec) -> list[str]:
         for entry in spec.env
         if "valueFrom" in entry and entry["name"] not in os.environ
     )
+    if spec.load.is_paused:
+        lines.append("spec.load.paused: nobody could end the pause here, so there is none")
     if spec.suspend:
         lines.append("spec.suspend: a run was asked for, so it starts")
     return lines

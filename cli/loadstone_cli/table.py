@@ -25,6 +25,8 @@ def print_result(name: str, status: Mapping[str, Any], report: Path | None, cons
     if results.get("endpoints"):
         out.print(_endpoints(results, out.width))
         out.print(_totals(results, status.get("load") or {}))
+    if (status.get("load") or {}).get("scenarios"):
+        out.print(_scenarios(status["load"]["scenarios"]))
     if status.get("thresholds"):
         out.print(_thresholds(status["thresholds"]))
     colour = _COLOURS.get(str(status["verdict"]), "white")
@@ -59,7 +61,7 @@ def _endpoints(results: Mapping[str, Any], width: int) -> Table:
 
 def _totals(results: Mapping[str, Any], load: Mapping[str, Any]) -> str:
     parts = [f"{results['rpsAvgMilli'] / 1000:.1f} requests/s"]
-    if load:
+    if "planned" in load:
         parts.append(f"load {load['achieved']} of {load['planned']} {load['unit']}")
     parts.extend(
         f"{results[key]} {key}" for key in ("unsent", "ambiguous", "measured", "unaccounted") if results.get(key)
@@ -68,6 +70,19 @@ def _totals(results: Mapping[str, Any], load: Mapping[str, Any]) -> str:
     if checks:
         parts.append(f"checks {checks['passed']} passed, {checks['failed']} failed")
     return "\n" + " · ".join(parts)
+
+
+def _scenarios(scenarios: list[Mapping[str, Any]]) -> Table:
+    """Return a row for each scenario."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("scenario")
+    for heading in ("requests", "failed", "users", "achieved", "planned", "unit", "dropped"):
+        table.add_column(heading, justify="left" if heading == "unit" else "right", no_wrap=True)
+    for row in scenarios:
+        failed = format_share(row["failures"], row["requests"])
+        numbers = (str(row[key]) for key in ("achieved", "planned", "unit", "dropped"))
+        table.add_row(row["name"], str(row["requests"]), failed, str(row["users"]), *numbers)
+    return table
 
 
 def _thresholds(thresholds: list[Mapping[str, Any]]) -> Table:

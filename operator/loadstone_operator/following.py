@@ -119,6 +119,16 @@ def wanted_stop(seen: Observation) -> str:
     return Reason.SUSPENDED if seen.test.suspend else ""
 
 
+def wanted(seen: Observation, steered: Steer) -> Steer:
+    """Return what the master should be told; of a spec that became invalid in mid-run, what it was told before."""
+    spec, paused, aims = seen.spec, steered.paused, steered.aims
+    if isinstance(spec, Accepted):
+        paused = spec.paused
+        # As long as nobody has edited the load, the plan says it, and the start need not wait for one more word.
+        aims = spec.aims if aims or spec.digest != seen.held.digest else ()
+    return Steer(seen.run, wanted_stop(seen), seen.ended, paused=paused, aims=aims)
+
+
 def mark_run(seen: Observation) -> tuple[MarkRun, ...]:
     """Return the annotation that keeps a restored backup from running again, if it is not there yet."""
     held = seen.held
@@ -227,8 +237,8 @@ def _end_failed_start(seen: Observation) -> Decision | None:
 
 def _go_on(seen: Observation) -> Decision:
     actions: list[Action] = []
-    wish = Steer(seen.run, wanted_stop(seen), seen.ended)
     steered = seen.steered or Steer(seen.run, "", ())
+    wish = wanted(seen, steered)
     if seen.master is not None and seen.master.stage is not None and wish != steered:
         actions.append(wish)
     stale = tuple((pod.name, pod.uid) for pod in seen.pods if pod.run < seen.run and not pod.deleting)
@@ -237,6 +247,8 @@ def _go_on(seen: Observation) -> Decision:
     actions += mark_run(seen)
     stage = seen.master.stage if seen.master else None
     phase = _PHASES[stage] if stage else Phase.PROVISIONING
+    if phase is Phase.RUNNING and seen.master is not None and seen.master.paused:
+        phase = Phase.PAUSED
     reason, message = _remark(seen)
     recheck = 1.0 if _is_starting(seen) or wanted_stop(seen) else None
     return Decision(_at(seen, phase, reason=reason, message=message), tuple(actions), recheck_seconds=recheck)

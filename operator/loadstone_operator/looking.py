@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from loadstone_core.admission import admit
 from loadstone_core.errors import SpecInvalidError
 from loadstone_core.lifecycle.phases import Phase
-from loadstone_core.load.profile import Model, profile_of
+from loadstone_core.load.change import aims_of
+from loadstone_core.load.profile import Model
+from loadstone_core.load.scenario import scenarios_of
 from loadstone_core.spec.digest import spec_digest
 from loadstone_core.spec.model import ConfigMapSource
 from loadstone_operator import naming
@@ -211,13 +213,16 @@ def read_test(body: Mapping[str, Any]) -> LoadTestView:
 
 
 def _accepted(loadtest: LoadTest) -> Accepted:
-    load = profile_of(loadtest.spec.load)
+    scenarios = scenarios_of(loadtest.spec.scenarios)
+    closed = [each.load for each in scenarios if each.load.model is not Model.RATE]
     return Accepted(
         workers=loadtest.spec.workers.replicas,
-        users=0 if load.model is Model.RATE else load.profile.peak,
-        graceful_stop_ns=loadtest.spec.load.graceful_stop_ns,
+        users=sum(load.profile.peak for load in closed),
+        graceful_stop_ns=max(each.graceful_stop_ns for each in scenarios),
         startup_timeout_ns=loadtest.spec.startup_timeout_ns,
         digest=spec_digest(loadtest.raw_spec),
+        paused=loadtest.spec.load.is_paused,
+        aims=aims_of(loadtest.spec.scenarios),
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from loadstone_core.errors import Problem
     from loadstone_core.lifecycle.phases import Phase
+    from loadstone_core.load.change import Aim
     from loadstone_core.verdict.outcome import Reason
     from loadstone_operator.wishes import Steer, WorkerEnd
 
@@ -71,13 +72,21 @@ class LoadTestView:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A valid spec, as far as the operator's decisions need it. `users` is the peak of users, 0 for open models."""
+    """A valid spec, as far as the operator's decisions need it.
+
+    Attributes:
+        users: the peak of users, 0 for open models.
+        paused: nothing is to be asked of the target.
+        aims: what the scenarios with constant loads are to reach.
+    """
 
     workers: int
     users: int
     graceful_stop_ns: int
     startup_timeout_ns: int
     digest: str
+    paused: bool = False
+    aims: tuple[Aim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +231,7 @@ class MasterView:
     findings: tuple[str, ...] = ()
     times: Times = field(default_factory=Times)
     waiting_for: str = ""
+    paused: bool = False
     outcome: Outcome | None = None
     stored: bool = False
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loadstone_core.load.change import Aim
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +27,12 @@ class Steer:
     Attributes:
         stop: why the run must stop, in the words of the verdict's reasons; empty to let it go on.
         ended: every worker that is known to have ended.
+        paused: nothing is to be asked of the target.
+        aims: what scenarios are to reach; none while they are what the run was planned with.
     """
 
     run: int
     stop: str
     ended: tuple[WorkerEnd, ...]
+    paused: bool = False
+    aims: tuple[Aim, ...] = ()

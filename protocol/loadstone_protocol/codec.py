@@ -6,16 +6,17 @@ is in `coordination` and `control`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 
 from loadstone_core.errors import InternalError
+from loadstone_core.load.grant import Grant
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.load.scenario import Scenario
 from loadstone_core.stats.metrics import Kind, SeriesKey
-from loadstone_core.stats.stream import Counters, ErrorCount, SeriesState, StreamId, StreamState, unsound
+from loadstone_core.stats.stream import BLOCKS, Counters, ErrorCount, SeriesState, StreamId, StreamState, unsound
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 SERIES_MAX: Final = 4_096  # of one state: the cap of an engine, its overflow series, and room
 NAME_MAX: Final = 1_024
 LABELS_MAX: Final = 32
+
+_START_UNKNOWN: Final = -1
 
 _KINDS: Final = {
     Kind.TREND: statistics_pb2.KIND_TREND,
@@ -42,21 +45,6 @@ _MODELS_BACK: Final = {number: model for model, number in _MODELS.items()}
 
 class WireError(InternalError):
     """A message that parses and yet cannot be meant; it is refused and harms nothing else."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadOrder:
-    """What is to be done to which target: everything about the load that engines need.
-
-    Attributes:
-        load: the profile of all slots together.
-        target: base URL, or None.
-        graceful_stop_ns: how long running iterations may take to finish after the end.
-    """
-
-    load: LoadProfile
-    target: str | None
-    graceful_stop_ns: int
 
 
 def stream_id_to_message(stream: StreamId) -> statistics_pb2.StreamId:
@@ -83,6 +71,11 @@ def counters_to_message(counters: Counters) -> statistics_pb2.Counters:
         iterations_started=counters.iterations_started,
         iterations_completed=counters.iterations_completed,
         measured=counters.measured,
+        scenarios=[
+            statistics_pb2.ScenarioIterations(started=started, completed=completed)
+            for started, completed in counters.scenarios
+        ],
+        warm_up=counters.warm_up,
     )
 
 
@@ -96,6 +89,8 @@ def counters_from_message(message: statistics_pb2.Counters) -> Counters:
     """
     if message.completed > message.started or message.iterations_completed > message.iterations_started:
         raise WireError("counters say that more was completed than started")
+    if len(message.scenarios) > BLOCKS:
+        raise WireError(f"counters have {len(message.scenarios)} scenarios; at most {BLOCKS} are allowed")
     return Counters(
         started=message.started,
         completed=message.completed,
@@ -104,6 +99,8 @@ def counters_from_message(message: statistics_pb2.Counters) -> Counters:
         iterations_started=message.iterations_started,
         iterations_completed=message.iterations_completed,
         measured=message.measured,
+        scenarios=tuple((each.started, each.completed) for each in message.scenarios),
+        warm_up=message.warm_up,
     )
 
 
@@ -128,6 +125,7 @@ def stream_state_to_message(state: StreamState, *, first_start_ns: int = 0) -> s
         users=state.users,
         final=state.final,
         first_start_ns=first_start_ns,
+        scenario_users=state.scenario_users,
     )
 
 
@@ -152,6 +150,7 @@ def stream_state_from_message(message: statistics_pb2.StreamState) -> StreamStat
         ),
         users=message.users,
         final=message.final,
+        scenario_users=tuple(message.scenario_users),
     )
     if fault := unsound(state):
         raise WireError(f"a state of stream {state.stream} cannot be meant: {fault}")
@@ -171,11 +170,16 @@ def stream_state_from_bytes(content: bytes) -> StreamState:
         raise WireError("these bytes are no state of a stream") from error
 
 
-def load_plan_to_message(order: LoadOrder) -> engine_pb2.LoadPlan:
-    """Return the message of a load and its target."""
-    profile = order.load.profile
+def scenario_to_message(scenario: Scenario) -> engine_pb2.LoadPlan:
+    """Return the message of a scenario: what engines need of it."""
+    load = scenario.load
     return engine_pb2.LoadPlan(
-        model=_MODELS[order.load.model],
+        name=scenario.name,
+        user=scenario.user or "",
+        start_ns=_START_UNKNOWN if scenario.start_ns is None else scenario.start_ns,
+        over=scenario.is_over,
+        first_iteration=scenario.first_iteration,
+        model=_MODELS[load.model],
         segments=[
             engine_pb2.Segment(
                 start_ns=each.start_ns,
@@ -183,17 +187,27 @@ def load_plan_to_message(order: LoadOrder) -> engine_pb2.LoadPlan:
                 from_value=each.from_value,
                 to_value=each.to_value,
             )
-            for each in profile.segments
+            for each in load.profile.segments
         ],
-        end_ns=profile.end_ns or 0,
-        iterations=order.load.iterations or 0,
-        target=order.target or "",
-        graceful_stop_ns=order.graceful_stop_ns,
+        end_ns=load.profile.end_ns or 0,
+        iterations=load.iterations or 0,
+        iterations_per_user=load.iterations_per_user or 0,
+        preallocated_users=load.preallocated_users,
+        max_users=load.max_users or 0,
+        target=scenario.target or "",
+        graceful_stop_ns=scenario.graceful_stop_ns,
     )
 
 
-def load_plan_from_message(message: engine_pb2.LoadPlan) -> LoadOrder:
-    """Return a load and its target.
+def scenarios_from_messages(messages: Sequence[engine_pb2.LoadPlan]) -> tuple[Scenario, ...]:
+    """Return a run's scenarios; raise WireError if there is none, too many, or one that cannot be meant."""
+    if not 0 < len(messages) <= BLOCKS or len({each.name for each in messages}) < len(messages):
+        raise WireError(f"a run has 1 to {BLOCKS} scenarios, each with a name of its own")
+    return tuple(map(scenario_from_message, messages))
+
+
+def scenario_from_message(message: engine_pb2.LoadPlan) -> Scenario:
+    """Return a scenario.
 
     Raises:
         WireError: the model is not known, or the segments leave a gap.
@@ -201,8 +215,8 @@ def load_plan_from_message(message: engine_pb2.LoadPlan) -> LoadOrder:
     model = _MODELS_BACK.get(message.model)
     if model is None:
         raise WireError(f"the load's model {message.model} is not known here")
-    if message.end_ns < 0 or message.graceful_stop_ns < 0:
-        raise WireError("a load's durations are not negative")
+    if message.end_ns < 0 or message.graceful_stop_ns < 0 or message.start_ns < _START_UNKNOWN:
+        raise WireError("a load's times are not negative")
     segments = tuple(
         Segment(each.start_ns, each.duration_ns, each.from_value, each.to_value) for each in message.segments
     )
@@ -210,24 +224,51 @@ def load_plan_from_message(message: engine_pb2.LoadPlan) -> LoadOrder:
         profile = Profile(segments, message.end_ns or None)
     except ValueError as error:
         raise WireError(f"the load's profile has a gap: {error}") from error
-    return LoadOrder(
-        load=LoadProfile(model, profile, message.iterations or None),
+    return Scenario(
+        name=message.name[:NAME_MAX],
+        load=LoadProfile(
+            model=model,
+            profile=profile,
+            iterations=message.iterations or None,
+            iterations_per_user=message.iterations_per_user or None,
+            preallocated_users=message.preallocated_users,
+            max_users=message.max_users or None,
+        ),
+        user=message.user or None,
         target=message.target or None,
         graceful_stop_ns=message.graceful_stop_ns,
+        start_ns=None if message.start_ns == _START_UNKNOWN else message.start_ns,
+        first_iteration=message.first_iteration,
+        is_over=message.over,
     )
 
 
-def ranges_to_messages(ranges: Iterable[range]) -> list[engine_pb2.IterationRange]:
-    """Return the messages of ranges of global iteration numbers."""
-    return [engine_pb2.IterationRange(start=each.start, count=len(each)) for each in ranges]
+def grants_to_messages(grants: Iterable[Grant]) -> list[engine_pb2.Grant]:
+    """Return the messages of what engines are granted."""
+    return [
+        engine_pb2.Grant(
+            name=grant.name,
+            engine=grant.engine,
+            first_range=grant.first_range,
+            ranges=[engine_pb2.IterationRange(start=each.start, count=len(each)) for each in grant.ranges],
+        )
+        for grant in grants
+    ]
 
 
-def ranges_from_messages(messages: Iterable[engine_pb2.IterationRange]) -> tuple[range, ...]:
-    """Return ranges of global iteration numbers; raise WireError for an empty one or one that is not after the last."""
+def grants_from_messages(messages: Iterable[engine_pb2.Grant]) -> tuple[Grant, ...]:
+    """Return what engines are granted; raise WireError for an empty range or one that is not after the last."""
+    return tuple(
+        Grant(each.name, each.engine, ranges=_ranges_from_messages(each.ranges), first_range=each.first_range)
+        for each in messages
+    )
+
+
+def _ranges_from_messages(messages: Iterable[engine_pb2.IterationRange]) -> tuple[range, ...]:
     ranges: list[range] = []
     for message in messages:
         if not message.count or (ranges and message.start < ranges[-1].stop):
-            raise WireError("ranges of iterations are not empty and come in order")
+            raise WireError("granted ranges are not empty and come in order")
         ranges.append(range(message.start, message.start + message.count))
     return tuple(ranges)
 

@@ -42,6 +42,7 @@ def run_report(view: RunView) -> control_pb2.RunReport:
         findings=view.findings,
         times=_times(view.times),
         waiting_for=view.waiting_for,
+        paused=view.is_paused,
     )
     if view.outcome is not None:
         report.outcome.CopyFrom(_outcome(view.outcome))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from loadstone_core.load.change import Aim
 from loadstone_core.register import Version
+from loadstone_core.stats.stream import BLOCKS
 from loadstone_protocol.codec import (
-    LoadOrder,
     WireError,
     counters_from_message,
-    load_plan_to_message,
-    ranges_to_messages,
+    grants_to_messages,
+    scenario_to_message,
     stream_id_from_message,
 )
 from loadstone_protocol.messages import (
@@ -20,6 +21,7 @@ from loadstone_protocol.messages import (
     EngineEnd,
     EngineNews,
     EngineStage,
+    GrantNews,
     Heartbeat,
     Hello,
     Peer,
@@ -36,9 +38,15 @@ from loadstone_protocol.v1 import control_pb2, coordination_pb2, engine_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from loadstone_core.load.grant import Grant
+    from loadstone_core.load.scenario import Scenario
+
 TEXT_MAX: Final = 8_192
 ENGINES_MAX: Final = 1_024
 DIGEST_BYTES: Final = 32
+GRANT_NAME_MAX: Final = 256
+GRANTS_MAX: Final = 128
+VALUE_MAX: Final = 1_000_000_000
 STOP_REASONS: Final = frozenset({"Stopped", "Suspended", "Killed", "Replaced"})
 
 _STAGES: Final = {
@@ -127,6 +135,8 @@ def steering_from_message(message: control_pb2.Steering) -> Steering:
         raise WireError("a steering's revision is counted from 1")
     if message.stop and message.stop_reason not in STOP_REASONS:
         raise WireError(f"a stop's reason is one of {', '.join(sorted(STOP_REASONS))}")
+    if len(message.aims) > BLOCKS or any(not 0 < each.value <= VALUE_MAX for each in message.aims):
+        raise WireError(f"a steering has at most {BLOCKS} aims, each at 1 to {VALUE_MAX}")
     return Steering(
         revision=message.revision,
         stop_reason=message.stop_reason if message.stop else None,
@@ -135,28 +145,32 @@ def steering_from_message(message: control_pb2.Steering) -> Steering:
             WorkerEnd(each.worker, each.attempt, each.reason[:TEXT_MAX], each.message[:TEXT_MAX], each.exit_code)
             for each in message.ended
         ),
+        is_paused=message.paused,
+        aims=tuple(Aim(each.scenario, each.value, each.spawn_rate or None) for each in message.aims),
     )
 
 
 def common_body(  # noqa: PLR0913 each is a field of one message
     run_order: RunOrder,
-    order: LoadOrder,
+    scenarios: Iterable[Scenario],
     *,
     script_digest: str,
     start_at_ns: int,
     stop_reason: str,
     graceful_stop_ns: int,
     setup_json: bytes,
+    warm_up_ns: int = 0,
 ) -> bytes:
     """Return the serialized body of a common configuration: what its digest is taken over."""
     body = coordination_pb2.CommonBody(
         run_state=_ORDERS[run_order],
-        load=load_plan_to_message(order),
+        scenarios=map(scenario_to_message, scenarios),
         script_digest=script_digest,
         start_at_ns=start_at_ns,
         stop_reason=stop_reason,
         graceful_stop_ns=graceful_stop_ns,
         setup_json=setup_json,
+        warm_up_ns=warm_up_ns,
     )
     return body.SerializeToString(deterministic=True)
 
@@ -169,7 +183,7 @@ def config_message(version: Version, body: bytes) -> coordination_pb2.MasterMess
 
 
 def assignment_message(
-    epoch: int, *, version: int, slot: int, slots: int, ranges: Iterable[range], first_range: int
+    epoch: int, *, version: int, slot: int, slots: int, grants: Iterable[Grant]
 ) -> coordination_pb2.MasterMessage:
     """Return one worker's assignment as it travels."""
     return coordination_pb2.MasterMessage(
@@ -178,8 +192,7 @@ def assignment_message(
             version=version,
             slot=slot,
             slots=slots,
-            ranges=ranges_to_messages(ranges),
-            first_range=first_range,
+            grants=grants_to_messages(grants),
         )
     )
 
@@ -241,6 +254,12 @@ def _heartbeat(message: coordination_pb2.Heartbeat) -> Heartbeat:
     )
 
 
+def _grant_news(state: engine_pb2.GrantState) -> GrantNews:
+    if not 0 < len(state.name) <= GRANT_NAME_MAX:
+        raise WireError(f"the name of a grant has 1 to {GRANT_NAME_MAX} characters")
+    return GrantNews(state.name, state.known, left=state.left, per_second=state.per_second, waiting=state.waiting)
+
+
 def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
     status = message.status
     stage = _STAGES.get(status.stage)
@@ -248,6 +267,8 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
         raise WireError(f"engine {message.engine} is at stage {status.stage}, which is not known here")
     if min(status.loop_lag_ns, status.schedule_slip_ns, message.started_at_ns) < 0:
         raise WireError(f"engine {message.engine} reports a negative time")
+    if len(status.grants) > GRANTS_MAX:
+        raise WireError(f"engine {message.engine} has {len(status.grants)} grants; at most {GRANTS_MAX} are allowed")
     script = None
     if message.HasField("script"):
         told = message.script
@@ -259,8 +280,8 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
         users=status.users,
         loop_lag_ns=status.loop_lag_ns,
         schedule_slip_ns=status.schedule_slip_ns,
-        iterations_left=status.iterations_left,
-        iterations_per_second=status.iterations_per_second,
+        grants=tuple(map(_grant_news, status.grants)),
+        over=frozenset(status.over),
         script=script,
         started_at_ns=message.started_at_ns,
         stop_asked=status.stop_asked[:TEXT_MAX],

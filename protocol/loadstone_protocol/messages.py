@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from loadstone_core.load.change import Aim
     from loadstone_core.register import Version
     from loadstone_core.stats.stream import Counters, StreamId
 
@@ -83,9 +84,24 @@ class ScriptNews:
         return f"{self.problem}\n{self.traceback}" if self.traceback else self.problem
 
 
+@dataclass(frozen=True, slots=True)
+class GrantNews:
+    """What became of the numbers of one name that an engine was granted: see GrantState in engine.proto."""
+
+    name: str
+    known: int
+    left: int
+    per_second: int
+    waiting: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineNews:
-    """One engine in a heartbeat; lag and slip are the largest, or 99th percentile, of the last second."""
+    """One engine in a heartbeat; lag and slip are the largest, or 99th percentile, of the last second.
+
+    Attributes:
+        over: places in the plan of the scenarios of which the engine will begin nothing more.
+    """
 
     engine: int
     start: int
@@ -93,8 +109,8 @@ class EngineNews:
     users: int
     loop_lag_ns: int
     schedule_slip_ns: int
-    iterations_left: int
-    iterations_per_second: int
+    grants: tuple[GrantNews, ...]
+    over: frozenset[int]
     script: ScriptNews | None
     started_at_ns: int  # on the master's clock; 0 = not yet
     stop_asked: str = ""  # why the script wants the run to end; empty: it does not
@@ -174,3 +190,5 @@ class Steering:
     stop_reason: str | None
     is_immediate: bool
     ended: tuple[WorkerEnd, ...]
+    is_paused: bool = False
+    aims: tuple[Aim, ...] = ()

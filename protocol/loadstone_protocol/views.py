@@ -78,6 +78,7 @@ class RunView:
     times: TimesView = field(default_factory=TimesView)
     outcome: OutcomeView | None = None
     waiting_for: str = ""
+    is_paused: bool = False
 
 
 def differ_in_figures(before: RunView, after: RunView) -> bool:

@@ -99,8 +99,10 @@ class Feeder(Generic[_T]):
         return self.count
 
     def _next_number(self) -> int:
-        number = None if self._is_used_up else self._take()
-        if number is None or (number >= self.count and not self._loops):
+        number = self.count if self._is_used_up else self._take()
+        if number is None:
+            raise StopUser(f"{self.name}: rows that nobody else gets are given to users only, while the load lasts")
+        if self._is_used_up or (number >= self.count and not self._loops):
             self._is_used_up = True
             sentence = f"all {self.count} rows are used up"
             if seat.taken is not None:

@@ -45,7 +45,7 @@ class Engine(Protocol):
         ...
 
     def next_row(self, feeder: str) -> int | None:
-        """Return the next row's number that no other user of the run gets, waiting for it; None: there is none."""
+        """Return the next row's number that no other user of the run gets, waiting for it; None: the load is over."""
         ...
 
     def count_error(self, kind: str, message: str, name: str) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PATIENCE = 20.0
 SCRIPT = {"test.py": b"from loadstone import User\n", "lib/rows.csv": b"1,2\n"}
 LOAD = epb.LoadPlan(
+    name="default",
     model=epb.USERS,
     segments=[epb.Segment(start_ns=0, duration_ns=10**10, from_value=5, to_value=5)],
     end_ns=10**10,
@@ -314,7 +315,7 @@ class Pod:
     ) -> bytes:
         self.version = revision or self.version + 1
         fields.setdefault("script_digest", files_digest(SCRIPT))
-        body = cpb.CommonBody(run_state=run_state, load=LOAD, **fields).SerializeToString()
+        body = cpb.CommonBody(run_state=run_state, scenarios=[LOAD], **fields).SerializeToString()
         digest = hashlib.sha256(body).digest()
         connection.say(
             config=cpb.Config(version=cpb.Version(epoch=epoch, revision=self.version), sha256=digest, body=body)

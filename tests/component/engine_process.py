@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from loadstone_core.load.profile import FOREVER_NS, LoadProfile, Model, Profile, Segment
+from loadstone_core.load.scenario import Scenario
 from loadstone_core.stats.merge import Merge
 from loadstone_core.stats.stream import Counters, read_counters
-from loadstone_protocol.codec import LoadOrder, load_plan_to_message, stream_state_from_message
+from loadstone_protocol.codec import scenario_to_message, stream_state_from_message
 from loadstone_protocol.framing import Decoder, encode
 from loadstone_protocol.v1 import engine_pb2 as pb
 from loadstone_protocol.v1 import statistics_pb2
@@ -176,14 +177,14 @@ class Engine:
     def arm(self, load: pb.LoadPlan, revision: int = 1, **fields: Any) -> None:
         """Bring the engine to READY."""
         self.agent.wait(lambda each: each.script.ok)
-        self.agent.configure(revision=revision, load=load, run_state=pb.READY_STATE, **fields)
+        self.agent.configure(revision=revision, scenarios=[load], run_state=pb.READY_STATE, **fields)
         self.agent.wait(lambda each: each.status.stage == Stage.READY and each.status.applied_revision == revision)
 
     def start(self, load: pb.LoadPlan, lead_ns: int = 100_000_000, **fields: Any) -> int:
         """Bring the engine from its start to RUNNING; return when its load starts."""
         self.arm(load, **fields)
         at = time.monotonic_ns() + lead_ns
-        self.agent.configure(revision=2, load=load, run_state=pb.RUNNING_STATE, start_at_ns=at, **fields)
+        self.agent.configure(revision=2, scenarios=[load], run_state=pb.RUNNING_STATE, start_at_ns=at, **fields)
         self.agent.wait_stage(Stage.RUNNING)
         return at
 
@@ -223,21 +224,26 @@ def engines() -> Iterator[Make]:
         each.end()
 
 
+def scenario(load: LoadProfile, target: str, graceful_ns: int = 5 * SECOND, **fields: Any) -> pb.LoadPlan:
+    told = {"name": "default", "graceful_stop_ns": graceful_ns} | fields
+    return scenario_to_message(Scenario(load=load, target=target, **told))
+
+
 def users(count: int, seconds: float, target: str, graceful_ns: int = 5 * SECOND) -> pb.LoadPlan:
     duration = int(seconds * SECOND)
     profile = Profile((Segment(0, duration, count, count),), duration)
-    return load_plan_to_message(LoadOrder(LoadProfile(Model.USERS, profile, None), target, graceful_ns))
+    return scenario(LoadProfile(Model.USERS, profile, None), target, graceful_ns)
 
 
 def rate(per_second: int, seconds: float, target: str) -> pb.LoadPlan:
     duration = int(seconds * SECOND)
     profile = Profile((Segment(0, duration, per_second, per_second),), duration)
-    return load_plan_to_message(LoadOrder(LoadProfile(Model.RATE, profile, None), target, 5 * SECOND))
+    return scenario(LoadProfile(Model.RATE, profile, None), target)
 
 
 def iterations(count: int, by_users: int, target: str) -> pb.LoadPlan:
     profile = Profile((Segment(0, FOREVER_NS, by_users, by_users),), None)
-    return load_plan_to_message(LoadOrder(LoadProfile(Model.ITERATIONS, profile, count), target, 5 * SECOND))
+    return scenario(LoadProfile(Model.ITERATIONS, profile, count), target)
 
 
 def totals_of(state: statistics_pb2.StreamState) -> Totals:

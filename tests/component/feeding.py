@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.load.scenario import Scenario
 from loadstone_core.stats.recorder import Recorder
 from loadstone_core.stats.stream import Counters, StreamId, StreamState
 from loadstone_core.units import SECOND
@@ -25,7 +26,10 @@ USERS = 1_000
 def main() -> None:
     seconds, per_second = int(sys.argv[1]), int(sys.argv[2])
     profile = Profile((Segment(0, seconds * SECOND, USERS, USERS),), seconds * SECOND)
-    recorder, measurement = Recorder(), Measurement(LoadProfile(Model.USERS, profile, None))
+    recorder, measurement = (
+        Recorder(),
+        Measurement([Scenario(name="default", load=LoadProfile(Model.USERS, profile, None), graceful_stop_ns=0)]),
+    )
     values = latencies(per_second)
     settled = most = 0
     for second in range(seconds):

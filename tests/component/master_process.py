@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tests.component.scripted_agent import DIGEST, IN_TIME, RUN_UID, Agent, until
 
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.load.scenario import Scenario
 from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
 from loadstone_core.spec.model import OnNoData, Severity, ThresholdSpec
 from loadstone_core.units import SECOND
@@ -36,18 +37,20 @@ def iterations(count: int) -> LoadProfile:
 
 
 def plan_of(load: LoadProfile, **changes: Any) -> RunPlan:
+    graceful_stop_ns = changes.pop("graceful_stop_ns", 2 * SECOND)
+    alone = Scenario(name="default", load=load, graceful_stop_ns=graceful_stop_ns, target="http://127.0.0.1:1")
     values: dict[str, Any] = {
         "run": RunIdentity(uid=RUN_UID, loadtest="checkout", namespace="default", number=1, epoch=1),
         "spec_digest": "sha256:00",
         "workers": 2,
         "engines_per_worker": 1,
-        "load": load,
+        "scenarios": (alone,),
         "tolerance_ppm": 10_000,
         "target": "http://127.0.0.1:1",
         "percentiles": ("50", "90", "95", "99"),
         "thresholds": (),
+        "warm_up_ns": 0,
         "startup_timeout_ns": 20 * SECOND,
-        "graceful_stop_ns": 2 * SECOND,
         "script": ScriptRef(digest=DIGEST, directory="/scripts", entrypoint="test.py"),
     }
     return RunPlan(**{**values, **changes})
@@ -172,6 +175,8 @@ class Director:
         self.script = script or {"ok": True}
         self.setup = setup or {"ok": True, "result_json": b'{"token": 1}', "requests": 3}
         self.asked: list[bool] = []
+        self.summaries: list[dict[str, Any]] = []
+        self.events: list[engine_pb2.RunEvent] = []
 
     async def start(self) -> None:
         self.reader, self.writer = await asyncio.open_unix_connection(str(self.path))
@@ -187,7 +192,11 @@ class Director:
         while received := await self.reader.read(65536):
             for payload in decoder.feed(received):
                 message = engine_pb2.ToEngine.FromString(payload)
-                if message.WhichOneof("kind") == "setup":
+                if message.WhichOneof("kind") == "summary":
+                    self.summaries.append(json.loads(message.summary.json))
+                elif message.WhichOneof("kind") == "event":
+                    self.events.append(message.event)
+                elif message.WhichOneof("kind") == "setup":
                     teardown = message.setup.teardown
                     self.asked.append(teardown)
                     reply = {"ok": True, "requests": 2} if teardown else self.setup

@@ -22,6 +22,8 @@ RUN_UID = "uid-1/1"
 MILLISECOND = 1_000_000
 IN_TIME = 15.0
 
+ITERATIONS = "iterations/default"
+
 
 class Agent:
     """One worker with one engine: does what its configuration says, and reports what the test records."""
@@ -38,6 +40,7 @@ class Agent:
         self.users = 0
         self.sequence = 0
         self.number = 0
+        self.known = 0
         self.left = 0
         self.rate = 0
         self.applied: coordination_pb2.Config | None = None
@@ -120,8 +123,7 @@ class Agent:
         status = engine_pb2.EngineStatus(
             stage=stage,
             users=self.users,
-            iterations_left=self.left,
-            iterations_per_second=self.rate,
+            grants=[engine_pb2.GrantState(name=ITERATIONS, known=self.known, left=self.left, per_second=self.rate)],
         )
         engine = coordination_pb2.EngineSummary(engine=0, start=1, status=status)
         fields: dict[str, Any] = {"engines": [engine], **self.beat_fields}
@@ -155,8 +157,10 @@ class Agent:
 
     def count(self, **added: int) -> None:
         old = self.counters
-        fields = {name: getattr(old, name) + added.get(name, 0) for name in Counters.__dataclass_fields__}
-        self.counters = Counters(**fields)
+        names = [name for name in Counters.__dataclass_fields__ if name not in {"scenarios", "warm_up"}]
+        fields = {name: getattr(old, name) + added.get(name, 0) for name in names}
+        iterations = (fields["iterations_started"], fields["iterations_completed"])
+        self.counters = Counters(**fields, scenarios=(iterations,))
 
     def state(self, second: int, *, final: bool = False) -> coordination_pb2.StatisticsFrame:
         self.sequence += 1
@@ -168,6 +172,7 @@ class Agent:
             series=self.recorder.take(second) if not final else self.recorder.whole(),
             counters=self.counters,
             users=0 if final else self.users,
+            scenario_users=(0 if final else self.users,),
             final=final,
         )
         return coordination_pb2.StatisticsFrame(state=stream_state_to_message(state))

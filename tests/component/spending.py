@@ -14,10 +14,9 @@ import gevent
 from gevent import socket as gevent_socket
 
 from loadstone_runner.engine.counters import CounterFile
-from loadstone_runner.engine.http.client import HttpClient
 from loadstone_runner.engine.http.outfit import Outfit
 from loadstone_runner.engine.http.resolution import Resolver
-from loadstone_runner.engine.instruments import Instruments
+from loadstone_runner.engine.path import HttpClient, Instruments
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bare\r\nAccept: */*\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nServer: bare\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nHello World"

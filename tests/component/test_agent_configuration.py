@@ -46,7 +46,7 @@ def test_configuration_is_acknowledged_when_every_engine_has_applied_it_and_not_
             configs = [await engine.hear("config", lambda config: config.slots) for engine in engines]
             assert [(config.slot, config.slots) for config in configs] == [(1, 6), (4, 6)]
             assert [(config.worker, config.attempt) for config in configs] == [(3, 2), (3, 2)]
-            assert configs[0].load == LOAD
+            assert list(configs[0].scenarios) == [LOAD]
             assert configs[0].setup_json == b'{"token": 1}'
 
             engines[0].status(epb.EngineStatus.READY, configs[0].revision)
@@ -129,17 +129,23 @@ def test_granted_iterations_reach_the_engines_once_each_number(tmp_path: Path) -
             engines = [await pod.engine(number) for number in range(3)]
             connection = await pod.master.connection()
             pod.configure(connection, epb.READY_STATE)
-            ranges = [epb.IterationRange(start=0, count=10), epb.IterationRange(start=30, count=1)]
-            connection.say(assignment=cpb.Assignment(epoch=1, version=1, slot=0, slots=1, ranges=ranges[:1]))
+            ranges = [epb.IterationRange(start=10 * number, count=5) for number in range(4)]
+            grants = [
+                epb.Grant(name="iterations/default", engine=number, ranges=ranges[number : number + 1])
+                for number in range(3)
+            ]
+            connection.say(assignment=cpb.Assignment(epoch=1, version=1, slot=0, slots=1, grants=grants))
             # Repeated with what is not acknowledged yet, as a master does.
-            connection.say(assignment=cpb.Assignment(epoch=1, version=2, slot=0, slots=1, ranges=ranges))
+            grants[2].ranges.append(ranges[3])
+            connection.say(assignment=cpb.Assignment(epoch=1, version=2, slot=0, slots=1, grants=grants))
 
             numbers = []
             for engine in engines:
                 config = await engine.hear("config")
                 newest = await _newest_config(engine, config)
-                numbers += [n for each in newest.ranges for n in range(each.start, each.start + each.count)]
-            assert sorted(numbers) == [*range(10), 30]
+                for grant in newest.grants:
+                    numbers += [n for each in grant.ranges for n in range(each.start, each.start + each.count)]
+            assert sorted(numbers) == [n for each in ranges for n in range(each.start, each.start + 5)]
 
     run(scenario())
 

@@ -60,11 +60,11 @@ def test_a_configuration_that_is_older_than_the_one_applied_changes_nothing(engi
     engine = engines(f"import time\ntime.sleep(1.0)\n{textwrap.dedent(VISITOR)}")
     load = users(1, 1.0, target.url)
     engine.agent.wait(lambda each: each.HasField("hello"))
-    engine.agent.configure(revision=3, load=load, run_state=pb.READY_STATE)
+    engine.agent.configure(revision=3, scenarios=[load], run_state=pb.READY_STATE)
     engine.agent.wait(lambda each: each.status.applied_revision == 3)
-    engine.agent.configure(revision=7, load=load, run_state=pb.READY_STATE)
+    engine.agent.configure(revision=7, scenarios=[load], run_state=pb.READY_STATE)
     engine.agent.configure(revision=5, run_state=pb.STOPPED_STATE)
-    engine.agent.configure(revision=8, load=load, run_state=pb.READY_STATE)
+    engine.agent.configure(revision=8, scenarios=[load], run_state=pb.READY_STATE)
     status = engine.agent.wait(lambda each: each.status.applied_revision == 8).status
 
     assert status.stage == Stage.READY

@@ -60,7 +60,7 @@ def test_options_that_cannot_be_used_are_told_before_the_load(engines: Make, tar
     """)
     engine.agent.wait(lambda each: each.script.ok)
 
-    engine.agent.configure(revision=1, load=users(1, 1.0, target.url), run_state=pb.READY_STATE)
+    engine.agent.configure(revision=1, scenarios=[users(1, 1.0, target.url)], run_state=pb.READY_STATE)
     report = engine.agent.wait(lambda each: each.HasField("script") and not each.script.ok).script
 
     assert "Shop.http_options: the proxy" in report.problem

@@ -7,10 +7,9 @@ import socket
 import time
 
 from tests.component import engine_process
-from tests.component.engine_process import SECOND, VISITOR, Make, Target, iterations, rate, series, users
+from tests.component.engine_process import SECOND, VISITOR, Make, Target, iterations, rate, scenario, series, users
 
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
-from loadstone_protocol.codec import LoadOrder, load_plan_to_message
 from loadstone_protocol.v1 import engine_pb2 as pb
 
 # pytest finds a fixture by its name in the module of the test.
@@ -55,7 +54,9 @@ def test_two_slots_of_a_rate_share_it_without_overlap(engines: Make, target: Tar
         engine.arm(load, slot=slot, slots=2)
     at = time.monotonic_ns() + 200_000_000
     for slot, engine in enumerate(pair):
-        engine.agent.configure(revision=2, load=load, run_state=pb.RUNNING_STATE, start_at_ns=at, slot=slot, slots=2)
+        engine.agent.configure(
+            revision=2, scenarios=[load], run_state=pb.RUNNING_STATE, start_at_ns=at, slot=slot, slots=2
+        )
     finals = [engine.agent.final() for engine in pair]
 
     # What an engine without a processor could not start before the end is dropped, and still its own.
@@ -92,6 +93,15 @@ def test_a_late_start_in_an_open_model_is_in_latency_and_not_in_service_time(eng
     assert lag > 200_000_000
 
 
+def grants(ranges: list[pb.IterationRange], first_range: int = 0) -> list[pb.Grant]:
+    return [pb.Grant(name="iterations/default", ranges=ranges, first_range=first_range)]
+
+
+def done(message: pb.EngineMessage, ranges: int) -> bool:
+    """Say whether an engine has used up as many ranges, and no more."""
+    return any(each.known == ranges and not each.left for each in message.status.grants)
+
+
 def test_granted_iterations_are_done_exactly_once_whatever_is_repeated(engines: Make, target: Target) -> None:
     engine = engines("""
         from loadstone import User, task
@@ -104,20 +114,21 @@ def test_granted_iterations_are_done_exactly_once_whatever_is_repeated(engines: 
     load = iterations(30, 3, target.url)
     granted = [pb.IterationRange(start=0, count=7), pb.IterationRange(start=20, count=3)]
 
-    engine.arm(load, ranges=granted)
+    engine.arm(load, grants=grants(granted))
     at = time.monotonic_ns()
     for revision in (2, 3, 4):
-        engine.agent.configure(revision=revision, load=load, run_state=pb.RUNNING_STATE, start_at_ns=at, ranges=granted)
-    engine.agent.wait(lambda each: each.status.ranges_taken == 2)
+        engine.agent.configure(
+            revision=revision, scenarios=[load], run_state=pb.RUNNING_STATE, start_at_ns=at, grants=grants(granted)
+        )
+    engine.agent.wait(lambda each: done(each, 2))
     engine.agent.configure(
         revision=5,
-        load=load,
+        scenarios=[load],
         run_state=pb.RUNNING_STATE,
         start_at_ns=at,
-        ranges=[granted[1], pb.IterationRange(start=40, count=1)],
-        first_range=1,
+        grants=grants([granted[1], pb.IterationRange(start=40, count=1)], first_range=1),
     )
-    engine.agent.wait(lambda each: each.status.ranges_taken == 3 and each.status.iterations_left == 0)
+    engine.agent.wait(lambda each: done(each, 3))
     engine.stop()
     final = engine.agent.final()
 
@@ -139,9 +150,7 @@ def test_users_come_and_go_with_the_profile_and_finish_their_iteration(engines: 
                 self.http.get("/", name="bye")
     """)
     segments = (Segment(0, SECOND, 6, 6), Segment(SECOND, SECOND, 2, 2))
-    load = load_plan_to_message(
-        LoadOrder(LoadProfile(Model.USERS, Profile(segments, 2 * SECOND), None), target.url, 5 * SECOND)
-    )
+    load = scenario(LoadProfile(Model.USERS, Profile(segments, 2 * SECOND), None), target.url)
 
     engine.start(load)
     final = engine.agent.final()

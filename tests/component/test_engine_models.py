@@ -8,10 +8,12 @@ import pytest
 
 from loadstone import User, task
 from loadstone_core.load.profile import FOREVER_NS, LoadProfile, Model, Profile, Segment
-from loadstone_protocol.codec import LoadOrder
+from loadstone_core.load.scenario import Scenario
 from loadstone_runner.engine.counters import CounterFile
 from loadstone_runner.engine.load import LoadModel, make_model
+from loadstone_runner.engine.numbers import Allotment
 from loadstone_runner.engine.path import Instruments
+from loadstone_runner.engine.population import Portion
 from loadstone_runner.engine.script import Script
 
 SECOND = 1_000_000_000
@@ -20,7 +22,7 @@ SECOND = 1_000_000_000
 class Bench:
     """A model of one slot and what it recorded."""
 
-    def __init__(self, user: type[User], model: Model, *segments: tuple[float, int]) -> None:
+    def __init__(self, user: type[User], model: Model, *segments: tuple[float, int], **fields: int) -> None:
         self.instruments = Instruments(CounterFile(""))
         made, at = [], 0
         for seconds, value in segments:
@@ -28,9 +30,15 @@ class Bench:
             at = made[-1].end_ns
         rest = 0 if model is Model.RATE else segments[-1][1]
         made.append(Segment(at, FOREVER_NS - at, rest, rest))
-        order = LoadOrder(LoadProfile(model, Profile(tuple(made), None), None), "http://127.0.0.1:1", 0)
+        load = LoadProfile(model, Profile(tuple(made), None), None, **fields)
+        self.allotment = Allotment(lambda: None)
         self.model: LoadModel = make_model(
-            Script((user,), None, None), order, slot=0, slots=1, setup_data=None, instruments=self.instruments
+            Script((user,), None, None),
+            Scenario(name="default", load=load, target="http://127.0.0.1:1", graceful_stop_ns=0),
+            portion=Portion(0, 1),
+            setup_data=None,
+            instruments=self.instruments,
+            allotment=self.allotment,
         )
 
     def run(self, seconds: float, late: float = 0.0) -> None:
@@ -66,14 +74,98 @@ def sleeper(seconds: float, on_start: Callable[[User], None] | None = None) -> t
 
 
 def test_what_is_due_while_all_users_are_busy_is_dropped_and_counted() -> None:
-    bench = Bench(sleeper(60), Model.RATE, (1.0, 40))
-    bench.model.users_limit = 3
+    bench = Bench(sleeper(60), Model.RATE, (1.0, 40), max_users=3)
 
     bench.run(1.2)
     started, dropped = bench.instruments.counters.read().iterations_started, bench.total("dropped_iterations")
     bench.end()
 
     assert (started, dropped, len(bench.model.population)) == (3, 37, 0)
+
+
+def test_preallocated_users_are_there_before_the_load_and_begin_with_it() -> None:
+    user = sleeper(0.2)
+    bench = Bench(user, Model.RATE, (0.5, 40), preallocated_users=5, max_users=5)
+
+    bench.model.start(time.monotonic_ns() + SECOND // 5)
+    gevent.sleep(0.1)
+    assert (len(bench.model.population), user.lives) == (5, [])
+    gevent.sleep(0.65)
+    bench.end()
+
+    assert sorted(user.lives) == [0, 1, 2, 3, 4]
+    started = bench.instruments.counters.read().iterations_started
+    assert started + bench.total("dropped_iterations") == 20
+    assert 10 <= started <= 15
+
+
+def test_preallocated_users_of_a_load_that_never_begins_are_gone_with_it() -> None:
+    user = sleeper(0)
+    bench = Bench(user, Model.RATE, (1.0, 40), preallocated_users=5)
+
+    bench.model.start(time.monotonic_ns() + 60 * SECOND)
+    gevent.sleep(0.05)
+    bench.model.stop()
+
+    assert bench.model.population.is_empty.wait(1)
+    assert user.lives == []
+
+
+def test_each_user_does_its_own_iterations_and_then_nothing_is_left() -> None:
+    user = sleeper(0.001)
+    bench = Bench(user, Model.ITERATIONS, (0.1, 2), (60.0, 4), iterations_per_user=3)
+
+    assert not bench.model.is_done
+    bench.run(0.4)
+
+    assert bench.instruments.counters.read().iterations_completed == 12
+    assert sorted(user.lives) == [0, 1, 2, 3]
+    assert bench.model.is_done
+    bench.end()
+
+
+def changed(model: Model, value: int, **fields: int) -> Scenario:
+    profile = Profile((Segment(0, FOREVER_NS, value, value),), None)
+    return Scenario(name="default", load=LoadProfile(model, profile, None), graceful_stop_ns=0, **fields)
+
+
+def test_users_follow_another_profile_from_its_moment_on() -> None:
+    bench = Bench(sleeper(0.02), Model.USERS, (60.0, 5))
+    begin = time.monotonic_ns()
+    bench.model.start(begin)
+
+    counts = []
+    for at, value in ((0.3, 2), (0.6, 0), (0.9, 7)):
+        bench.model.follow(changed(Model.USERS, value), begin + round(at * SECOND))
+        gevent.sleep(at - 0.05 - (time.monotonic_ns() - begin) / SECOND)
+        counts.append(len(bench.model.population))
+        gevent.sleep(at + 0.15 - (time.monotonic_ns() - begin) / SECOND)
+        counts.append(len(bench.model.population))
+        assert not bench.model.is_done
+    bench.end()
+
+    assert counts == [5, 2, 2, 0, 0, 7]
+
+
+def test_a_rate_follows_another_profile_and_its_iterations_are_numbered_on() -> None:
+    numbers: list[int] = []
+
+    class Counting(User):
+        @task
+        def one(self) -> None:
+            numbers.append(self.iteration)
+
+    bench = Bench(Counting, Model.RATE, (60.0, 20))
+    begin = time.monotonic_ns()
+    bench.model.start(begin)
+    bench.model.follow(changed(Model.RATE, 100, first_iteration=10), begin + SECOND // 2)
+    gevent.sleep(0.75 - (time.monotonic_ns() - begin) / SECOND)
+    bench.model.follow(changed(Model.RATE, 0, first_iteration=60), begin + SECOND)
+    gevent.sleep(1.3 - (time.monotonic_ns() - begin) / SECOND)
+    bench.end()
+
+    assert numbers == list(range(60))
+    assert bench.total("dropped_iterations") == 0
 
 
 def test_few_users_do_what_few_can_do() -> None:

@@ -81,6 +81,42 @@ def test_a_manifest_of_the_cluster_tests_has_its_verdict_here_too(target, tmp_pa
     assert len(list((tmp_path / "results").glob("*.json.gz"))) == 1
 
 
+@promise("run-scenarios", "exact-totals")
+def test_scenarios_follow_and_accompany_each_other_and_each_does_what_was_asked(target, tmp_path) -> None:
+    returned, status, printed = run_local("scenarios", target, tmp_path)
+
+    assert (returned, status["verdict"]) == (0, "Passed"), status
+    by_name = {each["name"]: each for each in status["load"]["scenarios"]}
+    assert {name: (each["model"], each["planned"]) for name, each in by_name.items()} == {
+        "fill-cache": ("iterations", 60),
+        "browse": ("users", 30),
+        "checkout": ("rate", 80),
+        "once-each": ("iterations", 15),
+    }
+    assert by_name["fill-cache"]["achieved"] == by_name["fill-cache"]["requests"] == 60
+    assert by_name["once-each"]["achieved"] == by_name["once-each"]["requests"] == 15
+    assert by_name["browse"]["users"] == 6
+    assert status["load"]["model"] == "mixed"
+    assert sum(each["requests"] for each in by_name.values()) == status["results"]["requests"]
+    assert status["results"]["requests"] == status["results"]["started"] == fetch(f"{target}/count")["requests"]
+    assert all(name in printed for name in by_name)
+
+
+@promise("warm-up", "exact-totals")
+def test_what_is_measured_in_a_warm_up_is_in_no_result_and_counted_apart(target, tmp_path) -> None:
+    returned, status, _ = run_local("rate", target, tmp_path, "load.rate=100", "load.duration=4s", "load.warmUp=1500ms")
+
+    # One of the manifest's thresholds asks for more than this rate.
+    assert (returned, status["reason"]) == (99, "ThresholdsFailed"), status
+    results, load = status["results"], status["load"]
+    assert (load["planned"], load["achieved"]) == (250, 250)
+    assert results["outside"]["warmUp"] == pytest.approx(150, abs=20)
+    assert results["requests"] + results["outside"]["warmUp"] == fetch(f"{target}/count")["requests"] == 400
+    assert results["requests"] == results["started"] == sum(each["requests"] for each in results["endpoints"])
+    assert results["unaccounted"] == 0
+    assert 95_000 < results["rpsAvgMilli"] < 105_000
+
+
 @promise("local-interrupt", "stop-keeps-results")
 def test_an_interrupt_keeps_the_results_and_exits_with_130(target, tmp_path) -> None:
     process = subprocess.Popen(

@@ -112,14 +112,14 @@ def test_iterations_are_granted_exactly_once(tmp_path: Path) -> None:
             async def work(agent: Agent) -> None:
                 await agent.running()
                 agent.users = 3
-                seen = 0
                 while agent.body.run_state != engine_pb2.STOPPED_STATE:
                     numbers: list[int] = []
                     for assignment in list(agent.assignments):
-                        for place, each in enumerate(assignment.ranges):
-                            if assignment.first_range + place >= seen:
-                                numbers += range(each.start, each.start + each.count)
-                                seen = assignment.first_range + place + 1
+                        for grant in assignment.grants:
+                            for place, each in enumerate(grant.ranges):
+                                if grant.first_range + place >= agent.known:
+                                    numbers += range(each.start, each.start + each.count)
+                                    agent.known = grant.first_range + place + 1
                     agent.iterate(len(numbers))
                     taken.extend(numbers)
                     agent.left, agent.rate = 0, 100

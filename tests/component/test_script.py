@@ -236,10 +236,13 @@ def test_unique_rows_go_to_one_user_of_one_engine_and_when_they_are_used_up_user
     for slot, engine in enumerate(pair):
         engine.arm(engine_process.users(4, 1.5, target.url), slot=slot, slots=2)
     at = time.monotonic_ns() + 100_000_000
+    blocks = (((0, 25), (50, 10)), ((25, 25), (60, 10)))
+    ranges = [[pb.IterationRange(start=start, count=count) for start, count in each] for each in blocks]
     for slot, engine in enumerate(pair):
         engine.agent.configure(
             revision=2,
-            load=engine_process.users(4, 1.5, target.url),
+            scenarios=[engine_process.users(4, 1.5, target.url)],
+            grants=[pb.Grant(name="feeder/rows.csv", ranges=ranges[slot])],
             run_state=pb.RUNNING_STATE,
             start_at_ns=at,
             slot=slot,

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import time
 
 import pytest
 
@@ -101,6 +102,41 @@ def test_stages_are_followed_up_and_down(lab) -> None:
     # Whole users: 0 to 20 in 2 s, 3 s at 20, down to 5 in 2 s, then 12 for 2 s: 19 + 60 + 24 + 24 user-seconds
     assert status["load"]["planned"] == 127
     assert status["results"]["requests"] == lab.count()
+
+
+@promise("run-scenarios", "exact-totals")
+def test_scenarios_follow_and_accompany_each_other(lab) -> None:
+    lab.apply(lab.manifest("scenarios"))
+    status = lab.wait_finished("scenarios")
+
+    assert status["verdict"] == "Passed", status
+    by_name = {each["name"]: each for each in status["load"]["scenarios"]}
+    assert [by_name[name]["achieved"] for name in ("fill-cache", "once-each")] == [60, 15]
+    assert sum(each["requests"] for each in by_name.values()) == status["results"]["requests"] == lab.count()
+
+
+@promise("live-load", "exact-totals")
+def test_a_rate_is_changed_paused_and_resumed_in_mid_run_and_all_of_it_is_accounted_for(lab) -> None:
+    lab.apply(lab.manifest("rate", load={"target": "http://shop", "rate": 50, "duration": "8s"}, thresholds=[]))
+    lab.wait_phase("rate", "Running")
+    lab.wait_requests("rate", 20)
+    lab.patch("rate", {"load": {"rate": 100}})
+    lab.wait_requests("rate", 200)
+    lab.patch("rate", {"load": {"paused": True}})
+    lab.wait_phase("rate", "Paused")
+    time.sleep(1)
+    before = lab.count()
+    time.sleep(2)
+    assert lab.count() == before
+    lab.patch("rate", {"load": {"paused": False}})
+    lab.wait_phase("rate", "Running")
+    status = lab.wait_finished("rate")
+
+    assert status["verdict"] == "Passed", status
+    assert 400 < status["load"]["planned"] < 800
+    assert status["load"]["achieved"] >= status["load"]["planned"] * 0.99
+    assert status["results"]["requests"] == lab.count()
+    assert 45_000 < status["results"]["rpsAvgMilli"] < 110_000
 
 
 @promise("run-iterations", "exact-totals")

@@ -11,7 +11,7 @@ from time import process_time_ns
 
 from loadstone_core.stats.metrics import Phase
 from loadstone_runner.engine.counters import CounterFile
-from loadstone_runner.engine.instruments import Instruments
+from loadstone_runner.engine.path import Instruments
 
 RUNS, SAMPLES = 40, 20_000
 

@@ -121,11 +121,27 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class LoadProfile:
-    """A profile and what it counts; `iterations` ends the load when so many have been started (rate) or done."""
+    """A profile, what it counts, and what ends it beside its time.
+
+    Attributes:
+        iterations: ends the load when so many have been started (rate) or done, in all.
+        iterations_per_user: the iterations are not shared: each user does so many.
+        preallocated_users: of a rate, made before the load begins.
+        max_users: of a rate; None for a default by the rate.
+    """
 
     model: Model
     profile: Profile
     iterations: int | None
+    iterations_per_user: int | None = None
+    preallocated_users: int = 0
+    max_users: int | None = None
+
+    @property
+    def shared_iterations(self) -> int:
+        """How many iterations have to be granted, because any user may do any of them."""
+        is_shared = self.model is Model.ITERATIONS and self.iterations_per_user is None
+        return self.iterations or 0 if is_shared else 0
 
     def planned(self, until_ns: int | None = None) -> Fraction:
         """Return what is planned up to a moment (default: in all): user-seconds, or whole iterations.
@@ -150,13 +166,22 @@ def profile_of(load: Load) -> LoadProfile:
     Users come linearly from none within users / spawnRate seconds, or all at once; the ramp belongs to the duration.
     Stages start from nothing, and each starts where the one before it ended.
     """
-    closed = Model.USERS if load.iterations is None else Model.ITERATIONS
-    if load.stages:
-        model = closed if load.stages[0].rate is None else Model.RATE
-        return LoadProfile(model, _staged(load), load.iterations)
-    if load.rate is not None:
-        return LoadProfile(Model.RATE, _constant_rate(load.rate, load), load.iterations)
-    return LoadProfile(closed, _ramped(1 if load.users is None else load.users, load), load.iterations)
+    if load.rate is not None or (load.stages and load.stages[0].rate is not None):
+        return LoadProfile(
+            model=Model.RATE,
+            profile=_staged(load) if load.rate is None else _constant_rate(load.rate, load),
+            iterations=load.iterations,
+            preallocated_users=load.preallocated_users,
+            max_users=load.max_users,
+        )
+    users = 1 if load.users is None else load.users
+    iterations = load.iterations if load.iterations_per_user is None else users * load.iterations_per_user
+    return LoadProfile(
+        model=Model.USERS if iterations is None else Model.ITERATIONS,
+        profile=_staged(load) if load.stages else _ramped(users, load),
+        iterations=iterations,
+        iterations_per_user=load.iterations_per_user,
+    )
 
 
 def planned_iterations(profile: Profile, until_ns: int | None = None) -> int:

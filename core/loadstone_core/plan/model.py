@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.errors import InternalError
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.load.scenario import Scenario
 from loadstone_core.spec.model import OnNoData, Severity, ThresholdSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +63,13 @@ class RunPlan:
         spec_digest: of the spec that the plan was made from.
         workers: how many are expected at the barrier.
         engines_per_worker: at least 1; slots of the load are workers times engines.
-        load: the profile over time, from the start of load.
+        scenarios: the loads, at least one; in all that counts them they have the places of this order.
         tolerance_ppm: by how much the achieved load may fall short.
-        target: base URL handed to the script, if any.
+        target: base URL handed to setup and teardown, if any.
         percentiles: to report, as text.
         thresholds: as in the spec; their expressions are valid.
+        warm_up_ns: the first part of the load, which is not in the results.
         startup_timeout_ns: from the run's creation to its first load.
-        graceful_stop_ns: how long running iterations may take to finish.
         script: its files.
     """
 
@@ -76,14 +77,19 @@ class RunPlan:
     spec_digest: str
     workers: int
     engines_per_worker: int
-    load: LoadProfile
+    scenarios: tuple[Scenario, ...]
     tolerance_ppm: int
     target: str | None
     percentiles: tuple[str, ...]
     thresholds: tuple[ThresholdSpec, ...]
+    warm_up_ns: int
     startup_timeout_ns: int
-    graceful_stop_ns: int
     script: ScriptRef
+
+    @property
+    def graceful_stop_ns(self) -> int:
+        """How long running iterations may take to finish, whatever their scenario."""
+        return max(each.graceful_stop_ns for each in self.scenarios)
 
     @property
     def slots(self) -> int:
@@ -115,7 +121,7 @@ def _plan(document: Mapping[str, Any]) -> RunPlan:
         raise ValueError(f"its format is not {FORMAT}")
     return RunPlan(
         run=RunIdentity(**fields.pop("run")),
-        load=_load(fields.pop("load")),
+        scenarios=tuple(_scenario(each) for each in fields.pop("scenarios")),
         percentiles=tuple(fields.pop("percentiles")),
         thresholds=tuple(_threshold(each) for each in fields.pop("thresholds")),
         script=ScriptRef(**fields.pop("script")),
@@ -123,10 +129,15 @@ def _plan(document: Mapping[str, Any]) -> RunPlan:
     )
 
 
+def _scenario(document: Mapping[str, Any]) -> Scenario:
+    return Scenario(**{**document, "load": _load(document["load"])})
+
+
 def _load(document: Mapping[str, Any]) -> LoadProfile:
     profile = document["profile"]
     segments = tuple(Segment(**each) for each in profile["segments"])
-    return LoadProfile(Model(document["model"]), Profile(segments, profile["end_ns"]), document["iterations"])
+    made = {"model": Model(document["model"]), "profile": Profile(segments, profile["end_ns"])}
+    return LoadProfile(**{**document, **made})
 
 
 def _threshold(document: Mapping[str, Any]) -> ThresholdSpec:

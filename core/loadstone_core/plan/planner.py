@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loadstone_core.load.profile import Model, profile_of
+from loadstone_core.load.profile import Model
+from loadstone_core.load.scenario import scenarios_of
 from loadstone_core.load.share import share
 from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
 
@@ -28,26 +29,28 @@ def plan_run(
         script: the files as the pods will mount them.
         engines_per_worker: for how many engines a worker has room; no worker gets more than its share of the load.
     """
-    load = profile_of(spec.load)
+    scenarios = scenarios_of(spec.scenarios)
+    at_once = sum(_at_once(each.load) for each in scenarios)
     workers = spec.workers.replicas
     return RunPlan(
         run=identity,
         spec_digest=spec_digest,
         workers=workers,
-        engines_per_worker=max(1, min(engines_per_worker, share(_at_once(load), 0, workers))),
-        load=load,
+        engines_per_worker=max(1, min(engines_per_worker, share(at_once, 0, workers))),
+        scenarios=scenarios,
         tolerance_ppm=spec.load.tolerance_ppm,
         target=spec.load.target,
         percentiles=spec.results.percentiles,
         thresholds=spec.thresholds,
+        warm_up_ns=spec.load.warm_up_ns,
         startup_timeout_ns=spec.startup_timeout_ns,
-        graceful_stop_ns=spec.load.graceful_stop_ns,
         script=script,
     )
 
 
 def _at_once(load: LoadProfile) -> int:
     """Return how many engines could have something to do at the same time."""
+    peak = load.profile.peak
     if load.model is Model.ITERATIONS and load.iterations is not None:
-        return min(load.profile.peak, load.iterations)
-    return load.profile.peak
+        return min(peak, load.iterations)
+    return peak if load.max_users is None else min(peak, load.max_users)

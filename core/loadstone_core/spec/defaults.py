@@ -14,6 +14,8 @@ KIND: Final = "LoadTest"
 NAMESPACE: Final = "default"
 
 ENTRYPOINT: Final = "test.py"
+# What the load is called that has no scenarios.
+SCENARIO: Final = "default"
 GRACEFUL_STOP: Final = "30s"
 STARTUP_TIMEOUT: Final = "10m"
 DELAY_ABORT: Final = "10s"
@@ -27,8 +29,10 @@ REPLICAS_MOST: Final = 5_000
 USERS_MOST: Final = 100_000_000
 RATE_MOST: Final = 100_000_000
 ITERATIONS_MOST: Final = 1_000_000_000_000_000
+ITERATIONS_PER_USER_MOST: Final = 1_000_000_000
 RUNS_MOST: Final = 2**31 - 1
 STAGES_MOST: Final = 256
+SCENARIOS_MOST: Final = 32
 THRESHOLDS_MOST: Final = 64
 PERCENTILES_MOST: Final = 10
 CONTENT_MOST_BYTES: Final = 64 * 1024

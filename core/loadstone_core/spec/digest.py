@@ -18,9 +18,9 @@ _STEERING: Final = frozenset({"suspend", "stopRun", "trigger"})
 def spec_digest(raw_spec: Mapping[str, Any]) -> str:
     """Return `sha256:<hex>` over the fields of a valid spec that decide what a run does.
 
-    Left out are `suspend`, `stopRun`, `trigger`, `workers.replicas`, and every value that is the default or empty. So
-    a file and the same resource read back from the API server agree, and a field that is new in the CRD changes no
-    digest until somebody sets it.
+    Left out are `suspend`, `stopRun`, `trigger`, `load.paused`, `workers.replicas`, and every value that is the default
+    or empty. So a file and the same resource read back from the API server agree, and a field that is new in the CRD
+    changes no digest until somebody sets it.
     """
     # Agents, whose start is counted in milliseconds, only need files_digest and not the tree of fields.
     from loadstone_core.spec.fields import SPEC
@@ -28,6 +28,8 @@ def spec_digest(raw_spec: Mapping[str, Any]) -> str:
     telling = {field: value for field, value in raw_spec.items() if field not in _STEERING}
     if "workers" in telling:
         telling["workers"] = {field: value for field, value in telling["workers"].items() if field != "replicas"}
+    if "load" in telling:
+        telling["load"] = {field: value for field, value in telling["load"].items() if field != "paused"}
     text = json.dumps(_without_defaults(SPEC, telling), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return _named(hashlib.sha256(text.encode()))
 

@@ -6,98 +6,16 @@ fields stand in `validation`, the status in `status`.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from loadstone_core.spec import defaults, validation
 from loadstone_core.spec.environment import ENV, ENV_FROM
-from loadstone_core.spec.model import Engine, OnNoData, Ramp, Severity
-from loadstone_core.spec.shape import UNSET, Flag, Listing, Record, Rule, Text, Whole
+from loadstone_core.spec.load_rules import LOADS
+from loadstone_core.spec.loads import LOAD, SCENARIOS, duration
+from loadstone_core.spec.model import Engine, OnNoData, Severity
+from loadstone_core.spec.shape import Flag, Listing, Record, Text, Whole
 from loadstone_core.spec.source import SOURCE
 from loadstone_core.spec.template import TEMPLATE
-from loadstone_core.units import DURATION_MAX_LENGTH
-
-
-def _duration(about: str, rules: tuple[Rule, ...] = validation.LONG_DURATION, default: Any = UNSET) -> Text:
-    return Text(about=about, longest=DURATION_MAX_LENGTH, rules=rules, default=default)
-
-
-_STAGE: Final = Record(
-    about="One part of the load; exactly one of users and rate.",
-    fields={
-        "duration": _duration("How long the stage takes, for example 30s or 5m."),
-        "users": Whole(about="Virtual users at its end, all workers together.", least=0, most=defaults.USERS_MOST),
-        "rate": Whole(
-            about="Iterations started a second at its end, all workers together.", least=0, most=defaults.RATE_MOST
-        ),
-        "ramp": Text(
-            about="Linear goes evenly from the previous stage's value (at first 0) to this one; Step jumps at once.",
-            choices=tuple(ramp.value for ramp in Ramp),
-            default=Ramp.LINEAR.value,
-        ),
-    },
-    required=("duration",),
-    rules=validation.STAGE,
-)
-
-LOAD: Final = Record(
-    about=(
-        "How much load, and how long: users (with spawnRate) or rate for a duration, a number of iterations, "
-        "or stages. Example: {users: 50, spawnRate: 25, duration: 5m}."
-    ),
-    fields={
-        "target": Text(
-            about="Base URL that the script's relative paths are added to. Example: https://shop.example.com.",
-            longest=2_048,
-            rules=validation.TARGET,
-        ),
-        "users": Whole(
-            about=(
-                "Virtual users, all workers together. Each waits for its own answers, so slow answers mean fewer "
-                "requests (closed model). Example: 50."
-            ),
-            least=1,
-            most=defaults.USERS_MOST,
-        ),
-        "spawnRate": Whole(
-            about="Users started a second until all run; all at once if unset. Example: 25.",
-            least=1,
-            most=defaults.USERS_MOST,
-        ),
-        "rate": Whole(
-            about=(
-                "Iterations started a second, all workers together, however slow the answers are (open model, "
-                "arrival rate). Example: 200."
-            ),
-            least=1,
-            most=defaults.RATE_MOST,
-        ),
-        "duration": _duration(
-            "How long load runs, ramps included, from the moment when all workers start. Example: 30s, 5m, 1h30m."
-        ),
-        "iterations": Whole(
-            about="Ends the run after so many iterations, all users (1 if unset) together. Example: 10000.",
-            least=1,
-            most=defaults.ITERATIONS_MOST,
-            long=True,
-        ),
-        "stages": Listing(
-            about=(
-                "Parts of the load one after another, instead of users, rate, duration and iterations. "
-                "Example: [{duration: 1m, users: 100}, {duration: 5m, users: 100}, {duration: 30s, users: 0}]."
-            ),
-            items=_STAGE,
-            fewest=1,
-            most=defaults.STAGES_MOST,
-            rules=validation.STAGES,
-        ),
-        "gracefulStop": _duration(
-            "How long running iterations may take to finish when the load ends; 0s cuts them off. Default: 30s.",
-            rules=validation.DURATION,
-            default=defaults.GRACEFUL_STOP,
-        ),
-    },
-    rules=validation.LOAD,
-)
 
 _THRESHOLD: Final = Record(
     about="One condition on the results.",
@@ -126,7 +44,7 @@ _THRESHOLD: Final = Record(
         "abortOnFail": Flag(
             about="End the run as soon as it does not hold (after delayAbort). Default: false.", default=False
         ),
-        "delayAbort": _duration(
+        "delayAbort": duration(
             "How long load runs before abortOnFail may end it, for example 1m. Default: 10s.",
             rules=validation.DURATION,
             default=defaults.DELAY_ABORT,
@@ -160,6 +78,7 @@ SPEC: Final = Record(
         ),
         "source": SOURCE,
         "load": LOAD,
+        "scenarios": SCENARIOS,
         "env": ENV,
         "envFrom": ENV_FROM,
         "workers": Record(
@@ -203,7 +122,7 @@ SPEC: Final = Record(
             ),
             longest=128,
         ),
-        "startupTimeout": _duration(
+        "startupTimeout": duration(
             "How long it may take until load starts; then the run ends as Error with StartupTimeout. Default: 10m.",
             default=defaults.STARTUP_TIMEOUT,
         ),
@@ -227,5 +146,6 @@ SPEC: Final = Record(
             default={},
         ),
     },
-    required=("source", "load"),
+    required=("source",),
+    rules=LOADS,
 )

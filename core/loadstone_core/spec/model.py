@@ -91,7 +91,12 @@ class Load:
         stages: parts one after another, all of users or all of rates.
         duration_ns: from the start of load, ramps included.
         iterations: how many are done in total.
+        iterations_per_user: how many each user does.
+        preallocated_users: of an open model, made before it begins.
+        max_users: of an open model; what comes due while all are busy is dropped. None: what the rate may need.
         graceful_stop_ns: how long running iterations may take to finish.
+        warm_up_ns: the first part of the load, which is not in the results.
+        is_paused: nothing is asked of the target until it is false.
         tolerance_ppm: by how much achieved may fall short of planned.
     """
 
@@ -102,8 +107,32 @@ class Load:
     stages: tuple[Stage, ...]
     duration_ns: int | None
     iterations: int | None
+    iterations_per_user: int | None = None
+    preallocated_users: int = 0
+    max_users: int | None = None
     graceful_stop_ns: int
+    warm_up_ns: int = 0
+    is_paused: bool = False
     tolerance_ppm: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioSpec:
+    """One load of several, or the only one.
+
+    Attributes:
+        name: unique in the spec.
+        user: name of the class whose users do it, or None for all.
+        start_ns: since the start of load; of no meaning with `start_after`.
+        start_after: name of the scenario at whose end it begins.
+        load: what is its own, with target and gracefulStop of `spec.load` where it has none.
+    """
+
+    name: str
+    user: str | None
+    start_ns: int
+    start_after: str | None
+    load: Load
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +164,17 @@ class Results:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadTestSpec:
-    """Everything under `spec`, checked and with defaults filled in; `env` and `env_from` stay Kubernetes dicts."""
+    """Everything under `spec`, checked and with defaults filled in; `env` and `env_from` stay Kubernetes dicts.
+
+    `scenarios` has at least one: without any in the document, `load` is the scenario `default`.
+    """
 
     engine: Engine
     image: str | None
     image_pull_policy: str | None
     source: Source
     load: Load
+    scenarios: tuple[ScenarioSpec, ...]
     workers: Workers
     env: tuple[Mapping[str, Any], ...]
     env_from: tuple[Mapping[str, Any], ...]

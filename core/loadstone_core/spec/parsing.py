@@ -26,6 +26,7 @@ from loadstone_core.spec.model import (
     OnNoData,
     Ramp,
     Results,
+    ScenarioSpec,
     Severity,
     Source,
     Stage,
@@ -129,13 +130,16 @@ def _names(metadata: object) -> tuple[Seen, Seen]:
 
 
 def _spec(value: Mapping[str, Any]) -> LoadTestSpec:
-    workers = value["workers"]
+    workers, load = value["workers"], value["load"]
     return LoadTestSpec(
         engine=Engine(value["engine"]),
         image=value.get("image"),
         image_pull_policy=value.get("imagePullPolicy"),
         source=_source(value["source"]),
-        load=_load(value["load"]),
+        load=_load(load),
+        scenarios=tuple(
+            _scenario(each, load) for each in value.get("scenarios") or [{"name": defaults.SCENARIO, **load}]
+        ),
         workers=Workers(workers["replicas"], workers.get("template", {})),
         env=tuple(value.get("env", ())),
         env_from=tuple(value.get("envFrom", ())),
@@ -171,8 +175,24 @@ def _load(value: Mapping[str, Any]) -> Load:
         stages=tuple(_stage(stage) for stage in value.get("stages", ())),
         duration_ns=None if duration is None else parse_duration(duration),
         iterations=value.get("iterations"),
+        iterations_per_user=value.get("iterationsPerUser"),
+        preallocated_users=value.get("preallocatedUsers", 0),
+        max_users=value.get("maxUsers"),
         graceful_stop_ns=parse_duration(value["gracefulStop"]),
+        is_paused=value.get("paused", False),
+        warm_up_ns=parse_duration(value.get("warmUp", "0s")),
         tolerance_ppm=defaults.TOLERANCE_PPM,
+    )
+
+
+def _scenario(value: Mapping[str, Any], shared: Mapping[str, Any]) -> ScenarioSpec:
+    inherited = {field: shared[field] for field in ("target", "gracefulStop") if field in shared}
+    return ScenarioSpec(
+        name=value["name"],
+        user=value.get("user"),
+        start_ns=parse_duration(value.get("startTime", "0s")),
+        start_after=value.get("startAfter"),
+        load=_load({**inherited, **value}),
     )
 
 

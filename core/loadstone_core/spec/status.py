@@ -115,14 +115,32 @@ _SUMMARY: Final = _record(
     rps=_text("Requests a second over the run, such as 523/s."),
 )
 
+_EFFORT: Final = {
+    "model": _text("users, rate or iterations; mixed for scenarios of several models."),
+    "planned": _count("How much was planned."),
+    "achieved": _count("How much was achieved."),
+    "unit": _text("Unit of planned and achieved: user-seconds or iterations. Without one they cannot be added up."),
+    "dropped": _count("Iterations that were due and could not be started in time."),
+    "late": _count("Iterations that were started late."),
+}
 _LOAD: Final = _record(
-    "The load that was planned and the load that was achieved.",
-    model=_text("users, rate or iterations."),
-    planned=_count("How much was planned up to now or the end."),
-    achieved=_count("How much was achieved."),
-    unit=_text("Unit of planned and achieved: user-seconds or iterations."),
-    dropped=_count("Iterations that were due and could not be started in time."),
-    late=_count("Iterations that were started late."),
+    "The load that was planned and the load that was achieved, of all scenarios together.",
+    **_EFFORT,
+    scenarios=Listing(
+        about="The same of each scenario, if spec.scenarios has any.",
+        items=Record(
+            about="One scenario.",
+            fields={
+                "name": _text("Its name."),
+                **_EFFORT,
+                "users": _count("The most users at the end of a second."),
+                "requests": _count("Requests that were completed."),
+                "failures": _count("Completed requests that failed."),
+            },
+            required=("name",),
+        ),
+        key="name",
+    ),
 )
 
 _RESULTS: Final = _record(
@@ -139,6 +157,7 @@ _RESULTS: Final = _record(
         "Requests beside the load; they are in no other figure.",
         setup=_count("Requests of setup."),
         teardown=_count("Requests of teardown."),
+        warmUp=_count("Requests that were completed in load.warmUp, if there was one."),
     ),
     errorRatePpm=_count("Failed requests of a million."),
     rpsAvgMilli=_count("Requests in a thousand seconds, over the run."),

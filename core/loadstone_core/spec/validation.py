@@ -51,10 +51,6 @@ def _is_url(text: str) -> bool:
     return port is None or 0 < port <= _PORT_MOST
 
 
-def _first_value(stage: Mapping[str, Any]) -> int:
-    return int(stage.get("users", stage.get("rate", 0)))
-
-
 def _inline_bytes(inline: Mapping[str, Any]) -> int:
     return sum(len(text.encode()) for text in (inline["content"], *inline.get("files", {}).values()))
 
@@ -178,65 +174,6 @@ SOURCE: Final = (
         cel="!has(self.configMap) || (has(self.configMap.items) && self.configMap.items.size() > 0) || "
         "!has(self.entrypoint) || !self.entrypoint.contains('/')",
         needs=("configMap", "entrypoint"),
-    ),
-)
-STAGE: Final = (
-    Rule(
-        message="a stage sets exactly one of users and rate",
-        holds=lambda stage: ("users" in stage) != ("rate" in stage),
-        cel="has(self.users) != has(self.rate)",
-        needs=("users", "rate"),
-    ),
-)
-STAGES: Final = (
-    Rule(
-        message="stages must all set users, or all set rate",
-        holds=lambda stages: len({"users" in stage for stage in stages}) == 1,
-        cel="!self.exists(stage, has(stage.users)) || !self.exists(stage, has(stage.rate))",
-    ),
-    Rule(
-        message="at least one stage must ask for more than 0 users or iterations a second",
-        holds=lambda stages: any(_first_value(stage) for stage in stages),
-        cel="!self.all(stage, (has(stage.users) && stage.users == 0) || (has(stage.rate) && stage.rate == 0))",
-    ),
-)
-LOAD: Final = (
-    Rule(
-        message="stages exclude users, rate, duration and iterations: each stage has a duration and users or rate",
-        holds=lambda load: "stages" not in load or load.keys().isdisjoint(("users", "rate", "duration", "iterations")),
-        cel="!has(self.stages) || !(has(self.users) || has(self.rate) || has(self.duration) || has(self.iterations))",
-        needs=("stages", "users", "rate", "duration", "iterations"),
-    ),
-    Rule(
-        message="users and rate exclude each other: set users (each waits for its own answers) or rate "
-        "(iterations start whether or not earlier ones have ended)",
-        holds=lambda load: not ("users" in load and "rate" in load),
-        cel="!(has(self.users) && has(self.rate))",
-        needs=("users", "rate"),
-    ),
-    Rule(
-        message="iterations are shared among users and exclude rate; set rate and duration instead",
-        holds=lambda load: not ("iterations" in load and "rate" in load),
-        cel="!(has(self.iterations) && has(self.rate))",
-        needs=("iterations", "rate"),
-    ),
-    Rule(
-        message="spawnRate says how fast users start; set users too, or leave spawnRate out",
-        holds=lambda load: "spawnRate" not in load or "users" in load,
-        cel="!has(self.spawnRate) || has(self.users)",
-        needs=("spawnRate", "users"),
-    ),
-    Rule(
-        message="the load has no end: set duration, iterations or stages, such as duration: 5m",
-        holds=lambda load: not load.keys().isdisjoint(("duration", "iterations", "stages")),
-        cel="has(self.duration) || has(self.iterations) || has(self.stages)",
-        needs=("duration", "iterations", "stages"),
-    ),
-    Rule(
-        message="there is no load: set users, rate, iterations or stages, such as users: 50",
-        holds=lambda load: not load.keys().isdisjoint(("users", "rate", "iterations", "stages")),
-        cel="has(self.users) || has(self.rate) || has(self.iterations) || has(self.stages)",
-        needs=("users", "rate", "iterations", "stages"),
     ),
 )
 THRESHOLD_NAME: Final = (

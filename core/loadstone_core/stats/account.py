@@ -6,6 +6,7 @@ What a number of lost requests does to the verdict is decided in `loadstone_core
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from loadstone_core.stats.stream import Counters
@@ -29,6 +30,7 @@ class Account:
         iterations_unaccounted: iterations completed that no histogram holds.
         counters_behind: requests that a histogram holds and the counters lack; the histogram was believed.
         unknown_streams: streams that ended without anybody knowing their counters: `unaccounted` means at least.
+        warm_up: requests completed in the warm-up, in no other number.
     """
 
     requests: int = 0
@@ -41,6 +43,7 @@ class Account:
     iterations_unaccounted: int = 0
     counters_behind: int = 0
     unknown_streams: int = 0
+    warm_up: int = 0
 
 
 @dataclass(slots=True)
@@ -78,6 +81,7 @@ def reconcile(counters: Counters, recorded: Recorded, *, ended: bool, known: boo
         iterations_unaccounted=iterations - recorded.iterations_completed if ended else 0,
         counters_behind=completed - counters.completed,
         unknown_streams=int(ended and not known),
+        warm_up=counters.warm_up,
     )
 
 
@@ -90,4 +94,8 @@ def sum_of(accounts: Iterable[Account]) -> Account:
 
 def latest(one: Counters, other: Counters) -> Counters:
     """Return the newer of two readings of the same counters, field by field: they only grow."""
-    return Counters(*(max(getattr(one, field.name), getattr(other, field.name)) for field in fields(Counters)))
+    names = (field.name for field in fields(Counters) if field.name != "scenarios")
+    newest = {name: max(getattr(one, name), getattr(other, name)) for name in names}
+    pairs = zip_longest(one.scenarios, other.scenarios, fillvalue=(0, 0))
+    iterations = tuple((max(left[0], right[0]), max(left[1], right[1])) for left, right in pairs)
+    return Counters(**newest, scenarios=iterations)

@@ -122,6 +122,11 @@ class Histogram:
             made.maximum = bucket_bounds(max(made.buckets))[1]
         return made
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self.buckets.clear()
+        self.count = self.total = self.minimum = self.maximum = self.zeros = 0
+
     def record(self, value: int) -> None:
         """Count one sample, a whole number of any unit up to 2^63.
 

@@ -153,6 +153,7 @@ class Merge:
             unaccounted_at_least=account.unknown_streams > 0,
             iterations_unaccounted=account.iterations_unaccounted,
             counters_behind=account.counters_behind,
+            warm_up=account.warm_up,
             users=self.users,
             series_complete=self._table.is_complete,
         )

@@ -251,8 +251,15 @@ class Recorder:
         return tuple(changed)
 
     def whole(self) -> tuple[SeriesState, ...]:
-        """Return every series, for somebody who knows nothing yet; what the next take returns does not change."""
-        return tuple(series.snapshot() for series in self._table)
+        """Return every series that holds something, for who knows nothing yet; the next take does not change."""
+        return tuple(series.snapshot() for series in self._table if series.count)
+
+    def clear(self) -> None:
+        """Forget everything that was recorded; the series keep their places."""
+        for series in self._table:
+            series.clear()
+        self._errors.clear()
+        self._taken = [0] * len(self._table)
 
     @property
     def refused(self) -> int:

@@ -39,6 +39,11 @@ class Tally:
         self.count += 1
         self.total += amount
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self.count = 0
+        self.total = 0
+
     def copy(self) -> Tally:
         """Return an equal tally that does not change with this one."""
         twin = Tally()
@@ -118,6 +123,12 @@ class Series:
     @total.setter
     def total(self, total: int) -> None:
         self.cell.total = total
+
+    def clear(self) -> None:
+        """Forget what was recorded; whoever records into the cell goes on doing so."""
+        self.cell.clear()
+        for outcome in self.outcomes:
+            self.outcomes[outcome] = 0
 
     def snapshot(self) -> SeriesState:
         """Return everything recorded so far as an immutable value."""

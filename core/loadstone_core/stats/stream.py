@@ -14,9 +14,9 @@ from loadstone_core.stats.histogram import LARGEST_INDEX
 from loadstone_core.stats.metrics import OVERFLOW_NAME, Kind, SeriesKey, storable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-COUNTER_MAGIC: Final = 0x4C53_0001
+COUNTER_MAGIC: Final = 0x4C53_0002
 COUNTER_LAYOUT: Final = (
     "magic",
     "started",
@@ -28,10 +28,16 @@ COUNTER_LAYOUT: Final = (
     "reported",
     "measured",
 )
-"""The unsigned 64-bit little-endian slots of an engine's mmap file; the low half of the magic is the version."""
+"""The unsigned 64-bit little-endian slots of a block; the low half of the magic is the version."""
 
-_COUNTERS = struct.Struct(f"<{len(COUNTER_LAYOUT)}Q")
-COUNTER_BYTES: Final = _COUNTERS.size
+_BLOCK = struct.Struct(f"<{len(COUNTER_LAYOUT)}Q")
+BLOCK_BYTES: Final = _BLOCK.size
+BLOCKS: Final = 32
+"""An engine's mmap file has a block for each scenario, by its place in the plan; one without magic was never used."""
+COUNTER_BYTES: Final = 2 * BLOCKS * BLOCK_BYTES
+"""Behind them are as many blocks with what each had counted when the warm-up ended, then with a magic of their own."""
+WARMING_UP: Final = 1
+"""Instead of the magic of such a block: the warm-up is not over, and everything counted so far belongs to it."""
 
 ERRORS_CAP: Final = 200
 MESSAGE_CAP: Final = 300
@@ -56,7 +62,7 @@ class StreamId:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What an engine has done since its start; counts of requests unless named otherwise.
+    """What an engine has done since its start or its warm-up, in all scenarios; of requests unless named otherwise.
 
     Attributes:
         started: counted before the first byte is sent.
@@ -67,6 +73,9 @@ class Counters:
         iterations_completed: iterations ended, however they ended.
         reported: completed requests that the newest report held.
         measured: completed ones that a script measured by hand: no client of ours sent them.
+        scenarios: iterations begun and ended of each scenario, by its place in the plan, as far as any has begun. Those
+            that were begun in the warm-up and ended after it are among the latter only.
+        warm_up: requests that were completed in the warm-up, and are in no other number.
     """
 
     started: int = 0
@@ -77,11 +86,14 @@ class Counters:
     iterations_completed: int = 0
     reported: int = 0
     measured: int = 0
+    scenarios: tuple[tuple[int, int], ...] = ()
+    warm_up: int = 0
 
 
-def pack_counters(counters: Counters) -> bytes:
-    """Return the content of an engine's counters file."""
-    return _COUNTERS.pack(COUNTER_MAGIC, *(getattr(counters, name) for name in COUNTER_LAYOUT[1:]))
+def pack_counters(*blocks: Counters) -> bytes:
+    """Return the content of an engine's counters file, from what each scenario's block says."""
+    packed = [_BLOCK.pack(COUNTER_MAGIC, *_row(block)) for block in blocks]
+    return b"".join(packed).ljust(COUNTER_BYTES, b"\0")
 
 
 def read_counters(content: bytes) -> Counters:
@@ -94,12 +106,51 @@ def read_counters(content: bytes) -> Counters:
         raise WorldError(
             f"an engine's counters file has {len(content)} bytes instead of {COUNTER_BYTES}; was the disk full?"
         )
-    magic, *counts = _COUNTERS.unpack_from(content)
-    if magic != COUNTER_MAGIC:
-        raise WorldError(
-            f"an engine's counters file starts with {magic:#x} instead of {COUNTER_MAGIC:#x}; it is not ours"
-        )
-    return Counters(*counts)
+    blocks = [(magic, counts) for magic, *counts in _BLOCK.iter_unpack(content[:COUNTER_BYTES])]
+    made: list[Counters] = []
+    for (magic, counts), (warmth, before) in zip(blocks[:BLOCKS], blocks[BLOCKS:], strict=True):
+        if magic != COUNTER_MAGIC and (magic or not made):
+            raise WorldError(f"an engine's counters file has {magic:#x} instead of {COUNTER_MAGIC:#x}; it is not ours")
+        made.append(_since(Counters(*counts), Counters(*before), warmth))
+    return _sum(made)
+
+
+def _row(block: Counters) -> list[int]:
+    return [getattr(block, name) for name in COUNTER_LAYOUT[1:]]
+
+
+def _since(counts: Counters, before: Counters, warmth: int) -> Counters:
+    """Return what one scenario has counted since its warm-up; the requests that were open at its end belong to it."""
+    if warmth == WARMING_UP:
+        return Counters(warm_up=counts.completed)
+    return Counters(
+        started=counts.started - before.completed,
+        completed=counts.completed - before.completed,
+        unsent=counts.unsent - before.unsent,
+        ambiguous=counts.ambiguous - before.ambiguous,
+        iterations_started=counts.iterations_started - before.iterations_completed,
+        iterations_completed=counts.iterations_completed - before.iterations_completed,
+        reported=max(0, counts.reported - before.completed),
+        measured=counts.measured - before.measured,
+        scenarios=(
+            (
+                counts.iterations_started - before.iterations_started,
+                counts.iterations_completed - before.iterations_completed,
+            ),
+        ),
+        warm_up=before.completed,
+    )
+
+
+def _sum(blocks: Sequence[Counters]) -> Counters:
+    """Return the sum of each scenario's own counters, and the iterations of each up to the last that has any."""
+    rows = [(*_row(block), block.warm_up) for block in blocks]
+    sums = [sum(column) for column in zip(*rows, strict=True)]
+    iterations = [block.scenarios[0] if block.scenarios else (0, 0) for block in blocks]
+    while iterations and iterations[-1] == (0, 0):
+        iterations.pop()
+    counted = dict(zip((*COUNTER_LAYOUT[1:], "warm_up"), sums, strict=True))
+    return Counters(**counted, scenarios=tuple(iterations))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +208,7 @@ class StreamState:
         errors: all of them, cumulative.
         users: alive at that moment.
         final: no later state will come.
+        scenario_users: the same users by scenario, each at its place in the plan.
     """
 
     stream: StreamId
@@ -168,12 +220,15 @@ class StreamState:
     errors: tuple[ErrorCount, ...] = ()
     users: int = 0
     final: bool = False
+    scenario_users: tuple[int, ...] = ()
 
 
 def unsound(state: StreamState) -> str:
     """Return what is wrong with a state that came from outside, one sentence, or nothing when it may be merged."""
     if state.sequence < 1 or state.second < -1 or state.users < 0:
         return f"sequence {state.sequence}, second {state.second} or users {state.users} is below its least value"
+    if any(users < 0 for users in state.scenario_users) or len(state.scenario_users) > BLOCKS:
+        return f"users by scenario are {state.scenario_users[:BLOCKS]}: more scenarios than {BLOCKS}, or users below 0"
     if len({series.key for series in state.series}) < len(state.series):
         return "a series comes twice"
     return next((f"series {series.key.metric}: {fault}" for series in state.series if (fault := _fault(series))), "")
@@ -213,6 +268,10 @@ class ErrorTable:
         if key not in self._counts and len(self._counts) >= self._cap:
             key = (OVERFLOW_NAME, "", "")
         self._counts[key] = self._counts.get(key, 0) + count
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._counts.clear()
 
     def extend(self, errors: Iterable[ErrorCount]) -> None:
         """Count everything that another table held."""

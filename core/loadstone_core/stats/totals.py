@@ -40,6 +40,7 @@ class Totals:
         unaccounted_at_least: some stream ended without its counters, so there may be more of them.
         iterations_unaccounted: the same of iterations.
         counters_behind: requests that series hold and counters lacked after a kill; the series were believed.
+        warm_up: requests completed in the warm-up, in no other number.
         users: alive now.
         series_complete: no series was counted in an overflow series.
     """
@@ -56,6 +57,7 @@ class Totals:
     unaccounted_at_least: bool = False
     iterations_unaccounted: int = 0
     counters_behind: int = 0
+    warm_up: int = 0
     users: int = 0
     series_complete: bool = True
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from loadstone_core.load.profile import Model
+from loadstone_core.spec.defaults import SCENARIO
 from loadstone_core.spec.model import OnNoData, Severity
 from loadstone_core.units import format_share
 from loadstone_core.verdict.evaluation import Answer
@@ -16,7 +17,7 @@ from loadstone_core.verdict.reasons import Cause, Reason
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from loadstone_core.verdict.ending import Ending, ThresholdFinding
+    from loadstone_core.verdict.ending import Effort, Ending, ThresholdFinding
 
 # Share of the workers, in percent, whose loss makes a run an Error whatever the others did.
 MAX_LOST_PERCENT: Final = 20
@@ -54,7 +55,11 @@ def find_errors(ending: Ending) -> tuple[Cause, ...]:
     if _are_too_many_lost(ending) and Reason.WORKERS_LOST not in {cause.reason for cause in errors}:
         message = f"{_lost(ending)}, and give the workers more memory, or nodes that stay"
         errors += (Cause(Reason.WORKERS_LOST, message),)
-    if ending.load_ran and ending.planned and ending.iterations <= ending.iterations_raised:
+    if (
+        ending.load_ran
+        and any(each.planned for each in ending.efforts)
+        and ending.iterations <= ending.iterations_raised
+    ):
         message = "no iteration was completed; see the top errors, and let the load last longer than one iteration"
         if ending.iterations:
             message = f"all of {_count(ending.iterations, 'iteration')} raised; see the top errors, correct the script"
@@ -99,10 +104,8 @@ def find_regressions(ending: Ending) -> tuple[Cause, ...]:
 
 def find_missing_load(ending: Ending) -> tuple[Cause, ...]:
     """Return that the load was not reached, then the thresholds without data that leave it open."""
-    causes: tuple[Cause, ...] = ()
-    tolerance_ppm = 0 if ending.model is Model.ITERATIONS else ending.tolerance_ppm
-    if ending.achieved * _MILLION < ending.planned * (_MILLION - tolerance_ppm):
-        causes += (Cause(Reason.LOAD_NOT_REACHED, _missing_load(ending)),)
+    short = [each for each in ending.efforts if _is_short(each, ending.tolerance_ppm)]
+    causes = [Cause(Reason.LOAD_NOT_REACHED, _missing_load(ending, each)) for each in short]
     return (*causes, *_without_data(ending, OnNoData.INCONCLUSIVE))
 
 
@@ -112,7 +115,9 @@ def find_nothing(ending: Ending) -> tuple[Cause, ...]:
     held = sum(each.finding.answer is Answer.HELD for each in ending.thresholds)
     judged = f"{held} of {thresholds} held" if ending.thresholds else "there are no thresholds"
     failed = format_share(ending.failures, ending.requests) if ending.requests else "0%"
-    message = f"{judged}; {_count(ending.requests, 'request')}, {failed} failed; {_load(ending)}"
+    message = (
+        f"{judged}; {_count(ending.requests, 'request')}, {failed} failed; {'; '.join(map(_load, ending.efforts))}"
+    )
     return (Cause(Reason.PASSED, message),)
 
 
@@ -171,16 +176,22 @@ def _lost(ending: Ending) -> str:
     return f"lost {ending.workers_lost} of {_count(ending.workers, 'worker')}; see the problems of the workers"
 
 
-def _missing_load(ending: Ending) -> str:
-    dropped = f", {ending.dropped} dropped" if ending.dropped else ""
-    return f"{_load(ending)}{dropped}; {_lost(ending) if ending.workers_lost else _MORE_LOAD[ending.model]}"
+def _is_short(effort: Effort, tolerance_ppm: int) -> bool:
+    tolerance_ppm = 0 if effort.model is Model.ITERATIONS else tolerance_ppm
+    return effort.achieved * _MILLION < effort.planned * (_MILLION - tolerance_ppm)
 
 
-def _load(ending: Ending) -> str:
-    unit = "user-seconds" if ending.model is Model.USERS else "iterations"
+def _missing_load(ending: Ending, effort: Effort) -> str:
+    dropped = f", {effort.dropped} dropped" if effort.dropped else ""
+    return f"{_load(effort)}{dropped}; {_lost(ending) if ending.workers_lost else _MORE_LOAD[effort.model]}"
+
+
+def _load(effort: Effort) -> str:
+    unit = "user-seconds" if effort.model is Model.USERS else "iterations"
+    who = "" if effort.scenario == SCENARIO else f"scenario {effort.scenario} "
     # Rounded down: what fell short by a hair must not read 100 %.
-    share = f" ({1000 * ending.achieved // ending.planned / 10:g} %)" if ending.planned else ""
-    return f"achieved {round(ending.achieved)} of {round(ending.planned)} {unit}{share}"
+    share = f" ({1000 * effort.achieved // effort.planned / 10:g} %)" if effort.planned else ""
+    return f"{who}achieved {round(effort.achieved)} of {round(effort.planned)} {unit}{share}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -40,6 +40,25 @@ class ThresholdFinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """What was planned of one scenario, and what became of it.
+
+    Attributes:
+        scenario: its name.
+        model: what planned and achieved are counted in.
+        planned: user-seconds or iterations of the whole profile.
+        achieved: the same as it was; for rates the iterations started, for iterations those completed.
+        dropped: iterations of a rate that could not be started in time.
+    """
+
+    scenario: str
+    model: Model
+    planned: Fraction | int
+    achieved: Fraction | int
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """Everything that is known about a run when it ends; what never applied is left at its default.
 
@@ -51,11 +70,8 @@ class Ending:
         regressions: what a baseline of severity Fail found; reason BaselineRegressed.
         notes: findings that decide nothing by themselves.
         load_ran: whether any load was started, and its results are known.
-        model: what planned and achieved are counted in.
-        planned: user-seconds or iterations of the whole profile.
-        achieved: the same as it was; for rates the iterations started, for iterations those completed.
+        efforts: what became of each scenario, at least one.
         tolerance_ppm: how much achieved may fall short, in parts per million; the iterations model has none.
-        dropped: iterations of a rate that could not be started in time.
         requests: completed requests, with those unaccounted for.
         failures: those of them that failed.
         unaccounted: requests known to have happened and in no series.
@@ -75,11 +91,8 @@ class Ending:
     regressions: tuple[Cause, ...] = ()
     notes: tuple[Cause, ...] = ()
     load_ran: bool
-    model: Model
-    planned: Fraction | int
-    achieved: Fraction | int
+    efforts: tuple[Effort, ...]
     tolerance_ppm: int
-    dropped: int = 0
     requests: int
     failures: int
     unaccounted: int = 0

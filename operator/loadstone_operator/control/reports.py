@@ -53,6 +53,7 @@ def read_report(report: wire.RunReport) -> MasterView:
             findings=tuple(report.findings),
             times=_times(report.times),
             waiting_for=report.waiting_for,
+            paused=report.paused,
             outcome=_outcome(report.outcome) if report.HasField("outcome") else None,
         )
     except (KeyError, ValueError, TypeError) as error:
@@ -77,6 +78,8 @@ def write_steering(wish: Steer, *, run_uid: str, epoch: int, revision: int) -> w
             )
             for end in wish.ended
         ],
+        paused=wish.paused,
+        aims=[wire.Aim(scenario=aim.scenario, value=aim.value, spawn_rate=aim.spawn_rate or 0) for aim in wish.aims],
     )
 
 

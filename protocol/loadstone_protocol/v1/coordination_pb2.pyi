@@ -214,38 +214,38 @@ class Config(_message.Message):
     def __init__(self, version: _Optional[_Union[Version, _Mapping]] = ..., sha256: _Optional[bytes] = ..., body: _Optional[bytes] = ...) -> None: ...
 
 class CommonBody(_message.Message):
-    __slots__ = ("run_state", "load", "script_digest", "start_at_ns", "stop_reason", "graceful_stop_ns", "setup_json")
+    __slots__ = ("run_state", "script_digest", "start_at_ns", "stop_reason", "graceful_stop_ns", "setup_json", "scenarios", "warm_up_ns")
     RUN_STATE_FIELD_NUMBER: _ClassVar[int]
-    LOAD_FIELD_NUMBER: _ClassVar[int]
     SCRIPT_DIGEST_FIELD_NUMBER: _ClassVar[int]
     START_AT_NS_FIELD_NUMBER: _ClassVar[int]
     STOP_REASON_FIELD_NUMBER: _ClassVar[int]
     GRACEFUL_STOP_NS_FIELD_NUMBER: _ClassVar[int]
     SETUP_JSON_FIELD_NUMBER: _ClassVar[int]
+    SCENARIOS_FIELD_NUMBER: _ClassVar[int]
+    WARM_UP_NS_FIELD_NUMBER: _ClassVar[int]
     run_state: _engine_pb2.RunState
-    load: _engine_pb2.LoadPlan
     script_digest: str
     start_at_ns: int
     stop_reason: str
     graceful_stop_ns: int
     setup_json: bytes
-    def __init__(self, run_state: _Optional[_Union[_engine_pb2.RunState, str]] = ..., load: _Optional[_Union[_engine_pb2.LoadPlan, _Mapping]] = ..., script_digest: _Optional[str] = ..., start_at_ns: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ...) -> None: ...
+    scenarios: _containers.RepeatedCompositeFieldContainer[_engine_pb2.LoadPlan]
+    warm_up_ns: int
+    def __init__(self, run_state: _Optional[_Union[_engine_pb2.RunState, str]] = ..., script_digest: _Optional[str] = ..., start_at_ns: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., scenarios: _Optional[_Iterable[_Union[_engine_pb2.LoadPlan, _Mapping]]] = ..., warm_up_ns: _Optional[int] = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("epoch", "version", "slot", "slots", "ranges", "first_range")
+    __slots__ = ("epoch", "version", "slot", "slots", "grants")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
-    RANGES_FIELD_NUMBER: _ClassVar[int]
-    FIRST_RANGE_FIELD_NUMBER: _ClassVar[int]
+    GRANTS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     version: int
     slot: int
     slots: int
-    ranges: _containers.RepeatedCompositeFieldContainer[_engine_pb2.IterationRange]
-    first_range: int
-    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[int] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., ranges: _Optional[_Iterable[_Union[_engine_pb2.IterationRange, _Mapping]]] = ..., first_range: _Optional[int] = ...) -> None: ...
+    grants: _containers.RepeatedCompositeFieldContainer[_engine_pb2.Grant]
+    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[int] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[_engine_pb2.Grant, _Mapping]]] = ...) -> None: ...
 
 class Pong(_message.Message):
     __slots__ = ("sent_ns", "master_ns")

@@ -80,7 +80,7 @@ class ScriptReport(_message.Message):
     def __init__(self, ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., user_classes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class EngineStatus(_message.Message):
-    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "ranges_taken", "iterations_left", "iterations_per_second", "memory_bytes", "stop_asked", "errors")
+    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "memory_bytes", "grants", "over", "stop_asked", "errors")
     class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STAGE_UNSPECIFIED: _ClassVar[EngineStatus.Stage]
@@ -100,10 +100,9 @@ class EngineStatus(_message.Message):
     APPLIED_REVISION_FIELD_NUMBER: _ClassVar[int]
     LOOP_LAG_NS_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_SLIP_NS_FIELD_NUMBER: _ClassVar[int]
-    RANGES_TAKEN_FIELD_NUMBER: _ClassVar[int]
-    ITERATIONS_LEFT_FIELD_NUMBER: _ClassVar[int]
-    ITERATIONS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    GRANTS_FIELD_NUMBER: _ClassVar[int]
+    OVER_FIELD_NUMBER: _ClassVar[int]
     STOP_ASKED_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
     stage: EngineStatus.Stage
@@ -111,13 +110,26 @@ class EngineStatus(_message.Message):
     applied_revision: int
     loop_lag_ns: int
     schedule_slip_ns: int
-    ranges_taken: int
-    iterations_left: int
-    iterations_per_second: int
     memory_bytes: int
+    grants: _containers.RepeatedCompositeFieldContainer[GrantState]
+    over: _containers.RepeatedScalarFieldContainer[int]
     stop_asked: str
     errors: _containers.RepeatedCompositeFieldContainer[_statistics_pb2.ErrorCount]
-    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., ranges_taken: _Optional[int] = ..., iterations_left: _Optional[int] = ..., iterations_per_second: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., stop_asked: _Optional[str] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ...) -> None: ...
+    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[GrantState, _Mapping]]] = ..., over: _Optional[_Iterable[int]] = ..., stop_asked: _Optional[str] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ...) -> None: ...
+
+class GrantState(_message.Message):
+    __slots__ = ("name", "known", "left", "per_second", "waiting")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    known: int
+    left: int
+    per_second: int
+    waiting: int
+    def __init__(self, name: _Optional[str] = ..., known: _Optional[int] = ..., left: _Optional[int] = ..., per_second: _Optional[int] = ..., waiting: _Optional[int] = ...) -> None: ...
 
 class SetupReport(_message.Message):
     __slots__ = ("teardown", "ok", "problem", "traceback", "result_json", "requests")
@@ -149,6 +161,48 @@ class ToEngine(_message.Message):
     event: RunEvent
     def __init__(self, config: _Optional[_Union[EngineConfig, _Mapping]] = ..., ack: _Optional[_Union[StateAck, _Mapping]] = ..., setup: _Optional[_Union[SetupRequest, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., event: _Optional[_Union[RunEvent, _Mapping]] = ...) -> None: ...
 
+class EngineConfig(_message.Message):
+    __slots__ = ("revision", "run_state", "start_at_ns", "slot", "slots", "stop_reason", "graceful_stop_ns", "setup_json", "worker", "attempt", "scenarios", "grants", "warm_up_ns")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    RUN_STATE_FIELD_NUMBER: _ClassVar[int]
+    START_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    STOP_REASON_FIELD_NUMBER: _ClassVar[int]
+    GRACEFUL_STOP_NS_FIELD_NUMBER: _ClassVar[int]
+    SETUP_JSON_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    SCENARIOS_FIELD_NUMBER: _ClassVar[int]
+    GRANTS_FIELD_NUMBER: _ClassVar[int]
+    WARM_UP_NS_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    run_state: RunState
+    start_at_ns: int
+    slot: int
+    slots: int
+    stop_reason: str
+    graceful_stop_ns: int
+    setup_json: bytes
+    worker: int
+    attempt: int
+    scenarios: _containers.RepeatedCompositeFieldContainer[LoadPlan]
+    grants: _containers.RepeatedCompositeFieldContainer[Grant]
+    warm_up_ns: int
+    def __init__(self, revision: _Optional[int] = ..., run_state: _Optional[_Union[RunState, str]] = ..., start_at_ns: _Optional[int] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., worker: _Optional[int] = ..., attempt: _Optional[int] = ..., scenarios: _Optional[_Iterable[_Union[LoadPlan, _Mapping]]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., warm_up_ns: _Optional[int] = ...) -> None: ...
+
+class StateAck(_message.Message):
+    __slots__ = ("received",)
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    received: int
+    def __init__(self, received: _Optional[int] = ...) -> None: ...
+
+class SetupRequest(_message.Message):
+    __slots__ = ("teardown",)
+    TEARDOWN_FIELD_NUMBER: _ClassVar[int]
+    teardown: bool
+    def __init__(self, teardown: _Optional[bool] = ...) -> None: ...
+
 class Summary(_message.Message):
     __slots__ = ("json",)
     JSON_FIELD_NUMBER: _ClassVar[int]
@@ -177,48 +231,6 @@ class RunEvent(_message.Message):
     message: str
     def __init__(self, kind: _Optional[_Union[RunEvent.Kind, str]] = ..., worker: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
-class EngineConfig(_message.Message):
-    __slots__ = ("revision", "load", "run_state", "start_at_ns", "slot", "slots", "ranges", "first_range", "stop_reason", "graceful_stop_ns", "setup_json", "worker", "attempt")
-    REVISION_FIELD_NUMBER: _ClassVar[int]
-    LOAD_FIELD_NUMBER: _ClassVar[int]
-    RUN_STATE_FIELD_NUMBER: _ClassVar[int]
-    START_AT_NS_FIELD_NUMBER: _ClassVar[int]
-    SLOT_FIELD_NUMBER: _ClassVar[int]
-    SLOTS_FIELD_NUMBER: _ClassVar[int]
-    RANGES_FIELD_NUMBER: _ClassVar[int]
-    FIRST_RANGE_FIELD_NUMBER: _ClassVar[int]
-    STOP_REASON_FIELD_NUMBER: _ClassVar[int]
-    GRACEFUL_STOP_NS_FIELD_NUMBER: _ClassVar[int]
-    SETUP_JSON_FIELD_NUMBER: _ClassVar[int]
-    WORKER_FIELD_NUMBER: _ClassVar[int]
-    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
-    revision: int
-    load: LoadPlan
-    run_state: RunState
-    start_at_ns: int
-    slot: int
-    slots: int
-    ranges: _containers.RepeatedCompositeFieldContainer[IterationRange]
-    first_range: int
-    stop_reason: str
-    graceful_stop_ns: int
-    setup_json: bytes
-    worker: int
-    attempt: int
-    def __init__(self, revision: _Optional[int] = ..., load: _Optional[_Union[LoadPlan, _Mapping]] = ..., run_state: _Optional[_Union[RunState, str]] = ..., start_at_ns: _Optional[int] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., ranges: _Optional[_Iterable[_Union[IterationRange, _Mapping]]] = ..., first_range: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., worker: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
-
-class StateAck(_message.Message):
-    __slots__ = ("received",)
-    RECEIVED_FIELD_NUMBER: _ClassVar[int]
-    received: int
-    def __init__(self, received: _Optional[int] = ...) -> None: ...
-
-class SetupRequest(_message.Message):
-    __slots__ = ("teardown",)
-    TEARDOWN_FIELD_NUMBER: _ClassVar[int]
-    teardown: bool
-    def __init__(self, teardown: _Optional[bool] = ...) -> None: ...
-
 class IterationRange(_message.Message):
     __slots__ = ("start", "count")
     START_FIELD_NUMBER: _ClassVar[int]
@@ -226,6 +238,18 @@ class IterationRange(_message.Message):
     start: int
     count: int
     def __init__(self, start: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
+
+class Grant(_message.Message):
+    __slots__ = ("name", "engine", "first_range", "ranges")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    FIRST_RANGE_FIELD_NUMBER: _ClassVar[int]
+    RANGES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    engine: int
+    first_range: int
+    ranges: _containers.RepeatedCompositeFieldContainer[IterationRange]
+    def __init__(self, name: _Optional[str] = ..., engine: _Optional[int] = ..., first_range: _Optional[int] = ..., ranges: _Optional[_Iterable[_Union[IterationRange, _Mapping]]] = ...) -> None: ...
 
 class Segment(_message.Message):
     __slots__ = ("start_ns", "duration_ns", "from_value", "to_value")
@@ -240,17 +264,33 @@ class Segment(_message.Message):
     def __init__(self, start_ns: _Optional[int] = ..., duration_ns: _Optional[int] = ..., from_value: _Optional[int] = ..., to_value: _Optional[int] = ...) -> None: ...
 
 class LoadPlan(_message.Message):
-    __slots__ = ("model", "segments", "end_ns", "iterations", "target", "graceful_stop_ns")
+    __slots__ = ("model", "segments", "end_ns", "iterations", "target", "graceful_stop_ns", "name", "user", "preallocated_users", "max_users", "iterations_per_user", "start_ns", "first_iteration", "over")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     END_NS_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     GRACEFUL_STOP_NS_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    PREALLOCATED_USERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_USERS_FIELD_NUMBER: _ClassVar[int]
+    ITERATIONS_PER_USER_FIELD_NUMBER: _ClassVar[int]
+    START_NS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ITERATION_FIELD_NUMBER: _ClassVar[int]
+    OVER_FIELD_NUMBER: _ClassVar[int]
     model: LoadModel
     segments: _containers.RepeatedCompositeFieldContainer[Segment]
     end_ns: int
     iterations: int
     target: str
     graceful_stop_ns: int
-    def __init__(self, model: _Optional[_Union[LoadModel, str]] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ..., end_ns: _Optional[int] = ..., iterations: _Optional[int] = ..., target: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ...) -> None: ...
+    name: str
+    user: str
+    preallocated_users: int
+    max_users: int
+    iterations_per_user: int
+    start_ns: int
+    first_iteration: int
+    over: bool
+    def __init__(self, model: _Optional[_Union[LoadModel, str]] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ..., end_ns: _Optional[int] = ..., iterations: _Optional[int] = ..., target: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., name: _Optional[str] = ..., user: _Optional[str] = ..., preallocated_users: _Optional[int] = ..., max_users: _Optional[int] = ..., iterations_per_user: _Optional[int] = ..., start_ns: _Optional[int] = ..., first_iteration: _Optional[int] = ..., over: _Optional[bool] = ...) -> None: ...

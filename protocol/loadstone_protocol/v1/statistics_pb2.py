@@ -24,29 +24,31 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&loadstone_protocol/v1/statistics.proto\x12\x15loadstone_protocol.v1\"J\n\x08StreamId\x12\x0e\n\x06worker\x18\x01 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\r\x12\r\n\x05start\x18\x04 \x01(\r\"\x9d\x01\n\x08\x43ounters\x12\x0f\n\x07started\x18\x01 \x01(\x04\x12\x11\n\tcompleted\x18\x02 \x01(\x04\x12\x0e\n\x06unsent\x18\x03 \x01(\x04\x12\x11\n\tambiguous\x18\x04 \x01(\x04\x12\x1a\n\x12iterations_started\x18\x05 \x01(\x04\x12\x1c\n\x14iterations_completed\x18\x06 \x01(\x04\x12\x10\n\x08measured\x18\x08 \x01(\x04\"$\n\x05Label\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"y\n\tSeriesKey\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x10\n\x08scenario\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12,\n\x06labels\x18\x05 \x03(\x0b\x32\x1c.loadstone_protocol.v1.Label\"&\n\x07Outcome\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"\x8e\x02\n\x0bSeriesState\x12-\n\x03key\x18\x01 \x01(\x0b\x32 .loadstone_protocol.v1.SeriesKey\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.loadstone_protocol.v1.Kind\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\x12\r\n\x05total\x18\x04 \x01(\x12\x12\x0f\n\x07minimum\x18\x05 \x01(\x12\x12\x0f\n\x07maximum\x18\x06 \x01(\x12\x12\r\n\x05zeros\x18\x07 \x01(\x04\x12\x14\n\x0cindex_deltas\x18\x08 \x03(\x11\x12\x0e\n\x06\x63ounts\x18\t \x03(\x04\x12\x30\n\x08outcomes\x18\n \x03(\x0b\x32\x1e.loadstone_protocol.v1.Outcome\"H\n\nErrorCount\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\"\xbe\x02\n\x0bStreamState\x12/\n\x06stream\x18\x01 \x01(\x0b\x32\x1f.loadstone_protocol.v1.StreamId\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0e\n\x06second\x18\x03 \x01(\x12\x12\x0c\n\x04\x66ull\x18\x04 \x01(\x08\x12\x32\n\x06series\x18\x05 \x03(\x0b\x32\".loadstone_protocol.v1.SeriesState\x12\x31\n\x08\x63ounters\x18\x06 \x01(\x0b\x32\x1f.loadstone_protocol.v1.Counters\x12\x31\n\x06\x65rrors\x18\x07 \x03(\x0b\x32!.loadstone_protocol.v1.ErrorCount\x12\r\n\x05users\x18\x08 \x01(\r\x12\r\n\x05\x66inal\x18\t \x01(\x08\x12\x16\n\x0e\x66irst_start_ns\x18\n \x01(\x12*]\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nKIND_TREND\x10\x01\x12\x10\n\x0cKIND_COUNTER\x10\x02\x12\r\n\tKIND_RATE\x10\x03\x12\x0e\n\nKIND_GAUGE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&loadstone_protocol/v1/statistics.proto\x12\x15loadstone_protocol.v1\"J\n\x08StreamId\x12\x0e\n\x06worker\x18\x01 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\r\x12\r\n\x05start\x18\x04 \x01(\r\"\xec\x01\n\x08\x43ounters\x12\x0f\n\x07started\x18\x01 \x01(\x04\x12\x11\n\tcompleted\x18\x02 \x01(\x04\x12\x0e\n\x06unsent\x18\x03 \x01(\x04\x12\x11\n\tambiguous\x18\x04 \x01(\x04\x12\x1a\n\x12iterations_started\x18\x05 \x01(\x04\x12\x1c\n\x14iterations_completed\x18\x06 \x01(\x04\x12<\n\tscenarios\x18\x07 \x03(\x0b\x32).loadstone_protocol.v1.ScenarioIterations\x12\x0f\n\x07warm_up\x18\x08 \x01(\x04\x12\x10\n\x08measured\x18\t \x01(\x04\"8\n\x12ScenarioIterations\x12\x0f\n\x07started\x18\x01 \x01(\x04\x12\x11\n\tcompleted\x18\x02 \x01(\x04\"$\n\x05Label\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"y\n\tSeriesKey\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x10\n\x08scenario\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12,\n\x06labels\x18\x05 \x03(\x0b\x32\x1c.loadstone_protocol.v1.Label\"&\n\x07Outcome\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"\x8e\x02\n\x0bSeriesState\x12-\n\x03key\x18\x01 \x01(\x0b\x32 .loadstone_protocol.v1.SeriesKey\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.loadstone_protocol.v1.Kind\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\x12\r\n\x05total\x18\x04 \x01(\x12\x12\x0f\n\x07minimum\x18\x05 \x01(\x12\x12\x0f\n\x07maximum\x18\x06 \x01(\x12\x12\r\n\x05zeros\x18\x07 \x01(\x04\x12\x14\n\x0cindex_deltas\x18\x08 \x03(\x11\x12\x0e\n\x06\x63ounts\x18\t \x03(\x04\x12\x30\n\x08outcomes\x18\n \x03(\x0b\x32\x1e.loadstone_protocol.v1.Outcome\"H\n\nErrorCount\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\"\xd6\x02\n\x0bStreamState\x12/\n\x06stream\x18\x01 \x01(\x0b\x32\x1f.loadstone_protocol.v1.StreamId\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0e\n\x06second\x18\x03 \x01(\x12\x12\x0c\n\x04\x66ull\x18\x04 \x01(\x08\x12\x32\n\x06series\x18\x05 \x03(\x0b\x32\".loadstone_protocol.v1.SeriesState\x12\x31\n\x08\x63ounters\x18\x06 \x01(\x0b\x32\x1f.loadstone_protocol.v1.Counters\x12\x31\n\x06\x65rrors\x18\x07 \x03(\x0b\x32!.loadstone_protocol.v1.ErrorCount\x12\r\n\x05users\x18\x08 \x01(\r\x12\r\n\x05\x66inal\x18\t \x01(\x08\x12\x16\n\x0e\x66irst_start_ns\x18\n \x01(\x12\x12\x16\n\x0escenario_users\x18\x0b \x03(\r*]\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nKIND_TREND\x10\x01\x12\x10\n\x0cKIND_COUNTER\x10\x02\x12\r\n\tKIND_RATE\x10\x03\x12\x0e\n\nKIND_GAUGE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'loadstone_protocol.v1.statistics_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KIND']._serialized_start=1170
-  _globals['_KIND']._serialized_end=1263
+  _globals['_KIND']._serialized_start=1331
+  _globals['_KIND']._serialized_end=1424
   _globals['_STREAMID']._serialized_start=65
   _globals['_STREAMID']._serialized_end=139
   _globals['_COUNTERS']._serialized_start=142
-  _globals['_COUNTERS']._serialized_end=299
-  _globals['_LABEL']._serialized_start=301
-  _globals['_LABEL']._serialized_end=337
-  _globals['_SERIESKEY']._serialized_start=339
-  _globals['_SERIESKEY']._serialized_end=460
-  _globals['_OUTCOME']._serialized_start=462
-  _globals['_OUTCOME']._serialized_end=500
-  _globals['_SERIESSTATE']._serialized_start=503
-  _globals['_SERIESSTATE']._serialized_end=773
-  _globals['_ERRORCOUNT']._serialized_start=775
-  _globals['_ERRORCOUNT']._serialized_end=847
-  _globals['_STREAMSTATE']._serialized_start=850
-  _globals['_STREAMSTATE']._serialized_end=1168
+  _globals['_COUNTERS']._serialized_end=378
+  _globals['_SCENARIOITERATIONS']._serialized_start=380
+  _globals['_SCENARIOITERATIONS']._serialized_end=436
+  _globals['_LABEL']._serialized_start=438
+  _globals['_LABEL']._serialized_end=474
+  _globals['_SERIESKEY']._serialized_start=476
+  _globals['_SERIESKEY']._serialized_end=597
+  _globals['_OUTCOME']._serialized_start=599
+  _globals['_OUTCOME']._serialized_end=637
+  _globals['_SERIESSTATE']._serialized_start=640
+  _globals['_SERIESSTATE']._serialized_end=910
+  _globals['_ERRORCOUNT']._serialized_start=912
+  _globals['_ERRORCOUNT']._serialized_end=984
+  _globals['_STREAMSTATE']._serialized_start=987
+  _globals['_STREAMSTATE']._serialized_end=1329
 # @@protoc_insertion_point(module_scope)

@@ -33,13 +33,15 @@ class StreamId(_message.Message):
     def __init__(self, worker: _Optional[int] = ..., attempt: _Optional[int] = ..., engine: _Optional[int] = ..., start: _Optional[int] = ...) -> None: ...
 
 class Counters(_message.Message):
-    __slots__ = ("started", "completed", "unsent", "ambiguous", "iterations_started", "iterations_completed", "measured")
+    __slots__ = ("started", "completed", "unsent", "ambiguous", "iterations_started", "iterations_completed", "scenarios", "warm_up", "measured")
     STARTED_FIELD_NUMBER: _ClassVar[int]
     COMPLETED_FIELD_NUMBER: _ClassVar[int]
     UNSENT_FIELD_NUMBER: _ClassVar[int]
     AMBIGUOUS_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_STARTED_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    SCENARIOS_FIELD_NUMBER: _ClassVar[int]
+    WARM_UP_FIELD_NUMBER: _ClassVar[int]
     MEASURED_FIELD_NUMBER: _ClassVar[int]
     started: int
     completed: int
@@ -47,8 +49,18 @@ class Counters(_message.Message):
     ambiguous: int
     iterations_started: int
     iterations_completed: int
+    scenarios: _containers.RepeatedCompositeFieldContainer[ScenarioIterations]
+    warm_up: int
     measured: int
-    def __init__(self, started: _Optional[int] = ..., completed: _Optional[int] = ..., unsent: _Optional[int] = ..., ambiguous: _Optional[int] = ..., iterations_started: _Optional[int] = ..., iterations_completed: _Optional[int] = ..., measured: _Optional[int] = ...) -> None: ...
+    def __init__(self, started: _Optional[int] = ..., completed: _Optional[int] = ..., unsent: _Optional[int] = ..., ambiguous: _Optional[int] = ..., iterations_started: _Optional[int] = ..., iterations_completed: _Optional[int] = ..., scenarios: _Optional[_Iterable[_Union[ScenarioIterations, _Mapping]]] = ..., warm_up: _Optional[int] = ..., measured: _Optional[int] = ...) -> None: ...
+
+class ScenarioIterations(_message.Message):
+    __slots__ = ("started", "completed")
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    started: int
+    completed: int
+    def __init__(self, started: _Optional[int] = ..., completed: _Optional[int] = ...) -> None: ...
 
 class Label(_message.Message):
     __slots__ = ("name", "value")
@@ -117,7 +129,7 @@ class ErrorCount(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., message: _Optional[str] = ..., name: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
 class StreamState(_message.Message):
-    __slots__ = ("stream", "sequence", "second", "full", "series", "counters", "errors", "users", "final", "first_start_ns")
+    __slots__ = ("stream", "sequence", "second", "full", "series", "counters", "errors", "users", "final", "first_start_ns", "scenario_users")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SECOND_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +140,7 @@ class StreamState(_message.Message):
     USERS_FIELD_NUMBER: _ClassVar[int]
     FINAL_FIELD_NUMBER: _ClassVar[int]
     FIRST_START_NS_FIELD_NUMBER: _ClassVar[int]
+    SCENARIO_USERS_FIELD_NUMBER: _ClassVar[int]
     stream: StreamId
     sequence: int
     second: int
@@ -138,4 +151,5 @@ class StreamState(_message.Message):
     users: int
     final: bool
     first_start_ns: int
-    def __init__(self, stream: _Optional[_Union[StreamId, _Mapping]] = ..., sequence: _Optional[int] = ..., second: _Optional[int] = ..., full: _Optional[bool] = ..., series: _Optional[_Iterable[_Union[SeriesState, _Mapping]]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., errors: _Optional[_Iterable[_Union[ErrorCount, _Mapping]]] = ..., users: _Optional[int] = ..., final: _Optional[bool] = ..., first_start_ns: _Optional[int] = ...) -> None: ...
+    scenario_users: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, stream: _Optional[_Union[StreamId, _Mapping]] = ..., sequence: _Optional[int] = ..., second: _Optional[int] = ..., full: _Optional[bool] = ..., series: _Optional[_Iterable[_Union[SeriesState, _Mapping]]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., errors: _Optional[_Iterable[_Union[ErrorCount, _Mapping]]] = ..., users: _Optional[int] = ..., final: _Optional[bool] = ..., first_start_ns: _Optional[int] = ..., scenario_users: _Optional[_Iterable[int]] = ...) -> None: ...

@@ -11,7 +11,6 @@ from loadstone_core.load.share import slot_of
 from loadstone_core.register import Held, Weighed, weigh
 from loadstone_protocol.messages import RunOrder
 from loadstone_runner.agent.effects import Assignment, Common, Configure
-from loadstone_runner.agent.grants import Grants
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +27,6 @@ class Desired:
         conflict: one sentence about one that was refused, nothing while all is well.
         applied: the newest that every engine has applied.
         applied_assignment: the version of the newest assignment that every engine has applied.
-        grants: iterations by engine.
     """
 
     def __init__(self, *, worker: int, engines: Engines, epoch: int, script_digest: str, first_revision: int) -> None:
@@ -38,7 +36,6 @@ class Desired:
         self.conflict = ""
         self.applied: Held | None = None
         self.applied_assignment = 0
-        self.grants = Grants(engines.expected)
         self._worker = worker
         self._engines = engines
         self._script_digest = script_digest
@@ -84,7 +81,6 @@ class Desired:
         if held is not None and (assignment.epoch, assignment.version) <= (held.epoch, held.version):
             return False
         self._assignment = assignment
-        self.grants.deal(assignment.ranges, first=assignment.first_range, living=self._engines.living())
         self._assignment_revision = self.revise()
         return True
 
@@ -140,26 +136,22 @@ class Desired:
         run_order, reason, grace_ns = common.run_order, common.stop_reason, common.graceful_stop_ns
         if self._stop_reason:
             run_order, reason, grace_ns = RunOrder.STOPPED, self._stop_reason, min(grace_ns, self._stop_grace_ns)
-        told = []
-        for view in views:
-            first_range, ranges = self.grants.of(view.engine)
-            told.append(
-                Configure(
-                    engine=view.engine,
-                    start=view.start,
-                    revision=self._revision,
-                    body=common.body,
-                    run_order=run_order,
-                    start_at_ns=start_at_ns,
-                    slot=slot_of(assignment.slot, view.engine, assignment.slots),
-                    slots=assignment.slots * self._engines.expected,
-                    ranges=ranges,
-                    first_range=first_range,
-                    stop_reason=reason,
-                    graceful_stop_ns=grace_ns,
-                )
+        return [
+            Configure(
+                engine=view.engine,
+                start=view.start,
+                revision=self._revision,
+                body=common.body,
+                run_order=run_order,
+                start_at_ns=start_at_ns,
+                slot=slot_of(assignment.slot, view.engine, assignment.slots),
+                slots=assignment.slots * self._engines.expected,
+                grants=tuple(each for each in assignment.grants if each.engine == view.engine),
+                stop_reason=reason,
+                graceful_stop_ns=grace_ns,
             )
-        return told
+            for view in views
+        ]
 
     def _start_here(self) -> int | None:
         """Return the common start on this machine's clock, 0 without one; None while the master's clock is unknown.

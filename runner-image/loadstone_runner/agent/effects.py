@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from loadstone_core.load.grant import Grant
     from loadstone_core.register import Held
     from loadstone_protocol.messages import EngineEnd, EngineStage, RunOrder
 
@@ -33,23 +34,26 @@ class Common(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """This worker's part of the load: slot `slot` of `slots`, and ranges of iterations from number `first_range`."""
+    """This worker's part of the load: slot `slot` of `slots`, and what its engines are granted."""
 
     epoch: int
     version: int
     slot: int
     slots: int
-    ranges: tuple[range, ...]
-    first_range: int
+    grants: tuple[Grant, ...]
 
 
 class EngineStatus(NamedTuple):
-    """What an engine says of itself, as far as an agent decides by it."""
+    """What an engine says of itself, as far as an agent decides by it.
+
+    Attributes:
+        is_starving: users wait for numbers, and none are left.
+    """
 
     stage: EngineStage
     users: int
     applied_revision: int
-    ranges_taken: int
+    is_starving: bool
 
 
 class ProcessEnd(NamedTuple):
@@ -77,8 +81,7 @@ class Configure(NamedTuple):
     start_at_ns: int
     slot: int
     slots: int
-    ranges: tuple[range, ...]
-    first_range: int
+    grants: tuple[Grant, ...]
     stop_reason: str
     graceful_stop_ns: int
 

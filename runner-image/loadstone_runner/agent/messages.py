@@ -14,8 +14,8 @@ from loadstone_core.register import Held, Version
 from loadstone_protocol.codec import (
     WireError,
     counters_to_message,
-    ranges_from_messages,
-    ranges_to_messages,
+    grants_from_messages,
+    grants_to_messages,
     stream_id_to_message,
 )
 from loadstone_protocol.messages import EngineStage, RefusalCode, RunOrder
@@ -77,7 +77,7 @@ def common_from_message(message: coordination_pb2.Config) -> Common:
 
 
 def assignment_from_message(message: coordination_pb2.Assignment) -> Assignment:
-    """Return a worker's assignment; raise WireError if its version, its slot or its ranges cannot be meant."""
+    """Return a worker's assignment; raise WireError if its version, its slot or its grants cannot be meant."""
     if not message.version or message.slot >= message.slots:
         raise WireError("an assignment's version is counted from 1, and its slot is below the number of slots")
     return Assignment(
@@ -85,8 +85,7 @@ def assignment_from_message(message: coordination_pb2.Assignment) -> Assignment:
         version=message.version,
         slot=message.slot,
         slots=message.slots,
-        ranges=ranges_from_messages(message.ranges),
-        first_range=message.first_range,
+        grants=grants_from_messages(message.grants),
     )
 
 
@@ -101,7 +100,7 @@ def status_from_message(message: engine_pb2.EngineStatus) -> EngineStatus:
         stage=_STAGES.get(message.stage, EngineStage.LOADING),
         users=message.users,
         applied_revision=message.applied_revision,
-        ranges_taken=message.ranges_taken,
+        is_starving=any(each.waiting and not each.left for each in message.grants),
     )
 
 
@@ -122,6 +121,7 @@ def piece_of(state: statistics_pb2.StreamState) -> Piece:
         users=state.users,
         final=state.final,
         first_start_ns=state.first_start_ns,
+        scenario_users=state.scenario_users,
     )
     return Piece(state.sequence, head.SerializeToString(), series)
 
@@ -198,16 +198,16 @@ def config_message(told: Configure, *, worker: int, attempt: int) -> engine_pb2.
     return engine_pb2.ToEngine(
         config=engine_pb2.EngineConfig(
             revision=told.revision,
-            load=body.load,
             run_state=_RUN_STATES[told.run_order],
             start_at_ns=told.start_at_ns,
             slot=told.slot,
             slots=told.slots,
-            ranges=ranges_to_messages(told.ranges),
-            first_range=told.first_range,
+            scenarios=body.scenarios,
+            grants=grants_to_messages(told.grants),
             stop_reason=told.stop_reason,
             graceful_stop_ns=told.graceful_stop_ns,
             setup_json=body.setup_json,
+            warm_up_ns=body.warm_up_ns,
             worker=worker,
             attempt=attempt,
         )

@@ -203,8 +203,8 @@ class Session:
     def report(self, engine: int, start: int, status: EngineStatus) -> None:
         """Take in what an engine says of itself."""
         is_news = self.engines.hear(self.engines.get(engine, start), status)
-        self._desired.grants.take(engine, status.ranges_taken)
-        if self._desired.look_for_applied() or is_news:
+        # Users that wait for numbers must not wait for the next heartbeat, too.
+        if self._desired.look_for_applied() or is_news or status.is_starving:
             self._effects.append(Act.BEAT)
 
     def hear_script(self) -> None:

@@ -1,6 +1,7 @@
 """The closed models: so many users at each moment, each doing one iteration after another.
 
-In the users model for as long as the load lasts, in the iterations model for as long as numbers are granted.
+In the users model for as long as the load lasts, in the iterations model for as long as numbers are granted, or until
+each user has done its own.
 """
 
 from __future__ import annotations
@@ -15,37 +16,42 @@ from loadstone_runner.engine.native import Turn
 from loadstone_runner.engine.population import Population
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from loadstone_core.load.profile import Profile
+    from loadstone_core.load.profile import LoadProfile, Profile
+    from loadstone_core.load.scenario import Scenario
     from loadstone_runner.engine.cast import Cast
-    from loadstone_runner.engine.grants import Grants
     from loadstone_runner.engine.native import Scene, Seat
+    from loadstone_runner.engine.numbers import Numbers
+    from loadstone_runner.engine.population import Portion
 
 _SECOND_NS: Final = 1_000_000_000
 
 
 class ClosedModel:
-    """Follow a users profile; with grants, every iteration has a granted number, and users without one wait for it."""
+    """Follow a users profile; with `numbers`, each iteration has a granted one, and users without one wait for it."""
 
     has_pauses = True
 
     def __init__(
-        self, scene: Scene, cast: Cast, *, profile: Profile, slot: int, slots: int, grants: Grants | None
+        self, scene: Scene, cast: Cast, *, load: LoadProfile, portion: Portion, numbers: Numbers | None
     ) -> None:
-        self.population = Population(scene, cast, turns=self, slot=slot, slots=slots)
+        self.population = Population(scene, cast, turns=self, portion=portion)
         self.first_start_ns = 0
-        self.is_free = grants is None
-        self._profile = profile
-        self._slot = slot
-        self._slots = slots
-        self._grants = grants
+        self.is_free = numbers is None and load.iterations_per_user is None
+        self._profile = load.profile
+        self._iterations_each = load.iterations_per_user
+        self._portion = portion
+        self._numbers = numbers
         self._driver: gevent.Greenlet[..., None] | None = None
         self._is_over = False
+        self._present = 0  # the profile that is followed, counted
 
     def start(self, start_at_ns: int) -> None:
         """Have users from a moment of the monotonic clock on; one that has passed means: as far as they should be."""
         self._driver = gevent.spawn(self._follow, start_at_ns)
+
+    def follow(self, scenario: Scenario, start_at_ns: int) -> None:
+        """Follow another profile from a moment of the monotonic clock on, and the present one until then."""
+        self._driver = gevent.spawn(self._take_over, self._driver, scenario.load.profile, start_at_ns)
 
     def stop(self) -> None:
         """Begin no further iteration."""
@@ -54,20 +60,15 @@ class ClosedModel:
             self._driver.kill(block=False)
         self.population.retire_all()
 
-    def grant(self, first: int, ranges: Sequence[range]) -> None:
-        """Take granted ranges of iterations; in the users model there are none."""
-        if self._grants is not None and self._grants.extend(first, ranges):
-            self.population.rouse_all()
+    def rouse(self) -> None:
+        """Let users look for granted iterations."""
+        self.population.rouse_all()
 
     @property
-    def iterations_left(self) -> int:
-        """How many iterations are granted and not begun."""
-        return 0 if self._grants is None else self._grants.left
-
-    @property
-    def ranges_taken(self) -> int:
-        """How many granted ranges are used up."""
-        return 0 if self._grants is None else self._grants.ranges_taken
+    def is_done(self) -> bool:
+        """Whether nothing more will be begun: everybody has come, and has gone by itself."""
+        is_asked = self._profile.peak > 0
+        return is_asked and self._driver is not None and self._driver.dead and not len(self.population)
 
     def take_slips(self) -> list[int]:
         """Return how late iterations were started: in a closed model none is."""
@@ -77,13 +78,18 @@ class ClosedModel:
         """Return a user's next iteration, once there is a number for it."""
         if seat.is_retired:
             return None
-        if self._grants is None:
-            return Turn(seat.count, 0)
-        while (number := self._grants.take()) is None:
-            seat.rest(None)
-            if seat.is_retired:
+        if self._numbers is None:
+            if seat.count == self._iterations_each:
+                seat.has_quit = True
                 return None
-        return Turn(number, 0)
+            return Turn(seat.count, 0)
+        number = self._numbers.take(lambda: self._await_number(seat))
+        return None if number is None else Turn(number, 0)
+
+    @staticmethod
+    def _await_number(seat: Seat) -> bool:
+        seat.rest(None)
+        return not seat.is_retired
 
     def started(self, begin_ns: int, due_ns: int) -> None:  # noqa: ARG002 in a closed model nothing is due
         """Remember when the first iteration began."""
@@ -93,10 +99,25 @@ class ClosedModel:
     def abandoned(self, turn: Turn) -> None:
         """Do nothing: nothing is handed out before it is begun."""
 
+    def _take_over(self, older: gevent.Greenlet[..., None] | None, profile: Profile, start_at_ns: int) -> None:
+        try:
+            while (left_ns := start_at_ns - monotonic_ns()) > 0:
+                gevent.sleep(left_ns / _SECOND_NS)
+        finally:
+            if older is not None:
+                older.kill(block=False)
+        self._profile = profile
+        # One that was killed may come to its turn once more.
+        self._present += 1
+        if not self._is_over and not profile.value_at(0):
+            self.population.resize(0)
+        self._follow(start_at_ns)
+
     def _follow(self, start_at_ns: int) -> None:
-        for after_ns, users in targets(self._profile, self._slot, self._slots):
+        present = self._present
+        for after_ns, users in targets(self._profile, self._portion.slot, self._portion.slots):
             while (left_ns := start_at_ns + after_ns - monotonic_ns()) > 0:
                 gevent.sleep(left_ns / _SECOND_NS)
-            if self._is_over:
+            if self._is_over or present != self._present:
                 return
             self.population.resize(users)

@@ -9,7 +9,15 @@ import mmap
 import os
 from typing import Final
 
-from loadstone_core.stats.stream import COUNTER_BYTES, COUNTER_LAYOUT, COUNTER_MAGIC, Counters, read_counters
+from loadstone_core.stats.stream import (
+    BLOCKS,
+    COUNTER_BYTES,
+    COUNTER_LAYOUT,
+    COUNTER_MAGIC,
+    WARMING_UP,
+    Counters,
+    read_counters,
+)
 
 STARTED: Final = COUNTER_LAYOUT.index("started")
 COMPLETED: Final = COUNTER_LAYOUT.index("completed")
@@ -24,14 +32,13 @@ _MODE: Final = 0o660
 
 
 class CounterFile:
-    """The counters of one engine; `slots[STARTED] += 1` writes through to the page cache at once.
+    """The counters of one engine; `block(0)[STARTED] += 1` writes through to the page cache at once.
 
     Attributes:
-        slots: one number for each name of COUNTER_LAYOUT.
         path: of the file; empty for counters that only live in memory.
     """
 
-    __slots__ = ("_map", "path", "slots")
+    __slots__ = ("_blocks", "_map", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -39,8 +46,53 @@ class CounterFile:
             self._map = _mapped(path)
         else:
             self._map = mmap.mmap(-1, COUNTER_BYTES)
-        self.slots: memoryview = memoryview(self._map).cast("Q")
-        self.slots[0] = COUNTER_MAGIC
+        self._blocks: list[memoryview] = []
+        self.block(0)
+
+    def block(self, place: int) -> memoryview:
+        """Return the counters of the scenario at a place of the plan: one number for each name of COUNTER_LAYOUT.
+
+        Raises:
+            ValueError: there is no such place.
+        """
+        if place >= BLOCKS:
+            raise ValueError(f"a run has at most {BLOCKS} scenarios; this is number {place + 1}")
+        numbers = len(COUNTER_LAYOUT)
+        for each in range(len(self._blocks), place + 1):
+            self._blocks.append(memoryview(self._map).cast("Q")[each * numbers : (each + 1) * numbers])
+            self._blocks[each][0] = COUNTER_MAGIC
+        return self._blocks[place]
+
+    @property
+    def slots(self) -> memoryview:
+        """The counters of the first scenario."""
+        return self._blocks[0]
+
+    def warm_up(self) -> None:
+        """Count everything to the warm-up until `end_warm_up`."""
+        for place in range(len(self._blocks)):
+            self._baseline(place)[0] = WARMING_UP
+
+    def end_warm_up(self) -> None:
+        """Count what comes from now on to the load."""
+        for place, block in enumerate(self._blocks):
+            baseline = self._baseline(place)
+            baseline[1:] = block[1:]
+            # Last, so that whoever finds it finds everything before it.
+            baseline[0] = COUNTER_MAGIC
+
+    def _baseline(self, place: int) -> memoryview:
+        numbers = len(COUNTER_LAYOUT)
+        return memoryview(self._map).cast("Q")[(BLOCKS + place) * numbers : (BLOCKS + place + 1) * numbers]
+
+    def note_reported(self) -> None:
+        """Note that everything completed so far is about to be reported."""
+        for block in self._blocks:
+            block[REPORTED] = block[COMPLETED]
+
+    def iterations_completed(self) -> int:
+        """Return how many iterations have ended in all scenarios."""
+        return sum(block[ITERATIONS_COMPLETED] for block in self._blocks)
 
     def read(self) -> Counters:
         """Return all counts of this moment."""

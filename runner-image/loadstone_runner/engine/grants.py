@@ -1,4 +1,4 @@
-"""Hand out the iteration numbers that were granted to this engine: each once, in order. Pure."""
+"""Hand out the numbers of one name that were granted to this engine: each once, in order. Pure."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ if TYPE_CHECKING:
 
 
 class Grants:
-    """Ranges of global iteration numbers, themselves numbered from 0 so that a repeated grant is known as such.
+    """Ranges of numbers, themselves numbered from 0 so that a repeated grant is known as such.
 
     Attributes:
-        ranges_taken: how many ranges have been used up.
+        known: how many ranges have been granted so far.
+        taken: how many numbers have been taken.
+        waiting: how many users wait for a number.
     """
 
-    __slots__ = ("_ranges", "ranges_taken")
+    __slots__ = ("_left", "_ranges", "known", "taken", "waiting")
 
     def __init__(self) -> None:
         self._ranges: deque[range] = deque()
-        self.ranges_taken = 0
+        self._left = 0
+        self.known = 0
+        self.taken = 0
+        self.waiting = 0
 
     @property
     def left(self) -> int:
         """How many numbers are granted and not taken."""
-        return sum(map(len, self._ranges))
+        return self._left
 
     def extend(self, first: int, ranges: Sequence[range]) -> bool:
         """Take ranges of which the first has the number `first`; return whether any of them is new.
@@ -33,12 +38,12 @@ class Grants:
         Raises:
             ValueError: ranges between those that are known and the first one are missing.
         """
-        known = self.ranges_taken + len(self._ranges)
-        if first > known and ranges:
-            raise ValueError(f"ranges {known} to {first - 1} were never granted")
-        fresh = ranges[known - first :] if known > first else ranges
-        self._ranges.extend(fresh)
-        self._drop_used()
+        if first > self.known and ranges:
+            raise ValueError(f"ranges {self.known} to {first - 1} were never granted")
+        fresh = ranges[self.known - first :] if self.known > first else ranges
+        self._ranges.extend(each for each in fresh if each)
+        self._left += sum(map(len, fresh))
+        self.known += len(fresh)
         return bool(fresh)
 
     def take(self) -> int | None:
@@ -47,11 +52,11 @@ class Grants:
         if not ranges:
             return None
         number = ranges[0].start
-        ranges[0] = ranges[0][1:]
-        self._drop_used()
+        rest = ranges[0][1:]
+        if rest:
+            ranges[0] = rest
+        else:
+            ranges.popleft()
+        self._left -= 1
+        self.taken += 1
         return number
-
-    def _drop_used(self) -> None:
-        while self._ranges and not self._ranges[0]:
-            self._ranges.popleft()
-            self.ranges_taken += 1

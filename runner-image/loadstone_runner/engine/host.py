@@ -14,19 +14,25 @@ from typing import TYPE_CHECKING, Final
 import gevent
 from gevent.event import Event
 
-from loadstone_core.load.pacing import spawned
-from loadstone_core.load.profile import Model
+from loadstone_core.load.grant import of_iterations
 from loadstone_core.stats.stream import StreamId
-from loadstone_protocol.codec import WireError, load_plan_from_message, ranges_from_messages, stream_state_to_message
+from loadstone_protocol.codec import (
+    WireError,
+    grants_from_messages,
+    scenarios_from_messages,
+    stream_state_to_message,
+)
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.backstage import Backstage
-from loadstone_runner.engine.counters import ITERATIONS_COMPLETED, CounterFile
-from loadstone_runner.engine.feeders import StridedRows
+from loadstone_runner.engine.counters import CounterFile
 from loadstone_runner.engine.introduction import hello
 from loadstone_runner.engine.lease import is_over
 from loadstone_runner.engine.link import AgentLink
-from loadstone_runner.engine.load import LoadModel, make_model
+from loadstone_runner.engine.load import make_model
+from loadstone_runner.engine.numbers import Allotment
+from loadstone_runner.engine.part import Part, PartStage, sleep_until
 from loadstone_runner.engine.path import FLAVOUR, Instruments
+from loadstone_runner.engine.population import Portion
 from loadstone_runner.engine.process import prepare
 from loadstone_runner.engine.reports import Reports
 from loadstone_runner.engine.vitals import LoopLag, percentile_99, resident_bytes
@@ -34,6 +40,7 @@ from loadstone_runner.engine.vitals import LoopLag, percentile_99, resident_byte
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from loadstone_core.load.scenario import Scenario
     from loadstone_runner.engine.script import Script
     from loadstone_runner.settings import EngineSettings
 
@@ -46,10 +53,8 @@ EXIT_TERMINATED: Final = 128 + signal.SIGTERM
 
 SECOND_NS: Final = 1_000_000_000
 TERMINATION_GRACE_NS: Final = 10 * SECOND_NS
-ON_STOP_SECONDS: Final = 2.0
-LAST_KILL_SECONDS: Final = 0.5
 ACKNOWLEDGED_WITHIN_SECONDS: Final = 10.0
-_LOOK_SECONDS: Final = 0.1
+SOON_SECONDS: Final = 0.02
 
 Stage = engine_pb2.EngineStatus.Stage
 
@@ -77,18 +82,20 @@ class Engine:
         self._stage = Stage.LOADING
         self._held: engine_pb2.EngineConfig | None = None  # came before the script was loaded
         self._applied = 0
-        self._model: LoadModel | None = None
+        self._parts: list[Part] = []
+        self._allotment = Allotment(self._say_status_soon)
+        self._backstage.services.rows = self._allotment.next_row
         self._reports: Reports | None = None
         self._start_at_ns = 0
-        self._graceful_stop_ns = 0
-        self._stop_by_ns = 0
+        self._is_stopping = False
+        self._is_finishing = False
         self._closed_second = -1
         self._final_sequence = 0
         self._exit_code = EXIT_ENDED
         self._is_over = Event()
         self._lag = LoopLag(self._look_at_lease)
         self._slips: list[int] = []
-        self._iterations_before = (monotonic_ns(), 0)
+        self._status_is_due = False
 
     def run(self) -> int:
         """Load the script, do as configured, and return the exit code."""
@@ -105,9 +112,11 @@ class Engine:
         self._is_over.wait()
         return self._exit_code
 
-    def _spawn(self, function: Callable[[], None]) -> None:
+    def _spawn(self, function: Callable[[], None]) -> gevent.Greenlet[..., None]:
         """Run one of the engine's own loops; if it breaks, so does the engine, as nobody would notice otherwise."""
-        gevent.spawn(function).link_exception(lambda _greenlet: self._break())
+        greenlet = gevent.spawn(function)
+        greenlet.link_exception(lambda _greenlet: self._break())
+        return greenlet
 
     def _break(self) -> None:
         self._exit_code = EXIT_BROKEN
@@ -161,52 +170,74 @@ class Engine:
         if config.run_state == engine_pb2.STOPPED_STATE:
             self._stop(config.graceful_stop_ns)
             return
-        if self._model is None and self._script is not None:
-            order = load_plan_from_message(config.load)
-            self._graceful_stop_ns = order.graceful_stop_ns
-            setup_data = json.loads(config.setup_json) if config.setup_json else None
-            self._backstage.begin(order.target or "", setup_data)
-            self._backstage.services.rows = StridedRows(config.slot, config.slots).next_row
-            self._model = make_model(
-                self._script,
-                order,
-                slot=config.slot,
-                slots=config.slots,
-                setup_data=setup_data,
-                instruments=self._instruments,
-            )
-            self._stage = Stage.READY
-        if self._model is None:
+        if self._script is None or self._is_stopping:
             return
-        self._model.grant(config.first_range, ranges_from_messages(config.ranges))
+        scenarios = scenarios_from_messages(config.scenarios)
+        if not self._parts:
+            self._parts = self._make_parts(self._script, scenarios, config)
+            if config.warm_up_ns and self._reports is not None:
+                self._reports.is_warming_up = True
+                self._instruments.counters.warm_up()
+            self._stage = Stage.READY
+        granted = self._allotment.extend(grants_from_messages(config.grants))
+        for part in self._parts:
+            if of_iterations(part.scenario.name) in granted:
+                part.model.rouse()
         if config.run_state == engine_pb2.RUNNING_STATE and not self._start_at_ns:
             self._start_at_ns = config.start_at_ns
-            self._model.start(config.start_at_ns)
-            load = load_plan_from_message(config.load).load
-            full = (0, 0) if load.model is Model.RATE else spawned(load.profile, config.slot, config.slots)
-            self._spawn(lambda: self._follow_plan(load.profile.end_ns, full))
+            if config.warm_up_ns:
+                self._spawn(lambda: self._warm_up(config.start_at_ns + config.warm_up_ns))
+        for part, scenario in zip(self._parts, scenarios, strict=True):
+            part.follow(scenario, self._start_at_ns)
 
-    def _follow_plan(self, end_ns: int | None, full: tuple[int, int]) -> None:
-        """Say when the load begins, and stop it by itself when its profile ends."""
-        _sleep_until(self._start_at_ns)
-        if self._stage == Stage.READY:
+    def _warm_up(self, until_ns: int) -> None:
+        """Leave out what is measured before a moment."""
+        sleep_until(until_ns)
+        if self._reports is not None and not self._final_sequence:
+            self._reports.end_warm_up()
+
+    def _make_parts(
+        self, script: Script, scenarios: tuple[Scenario, ...], config: engine_pb2.EngineConfig
+    ) -> list[Part]:
+        """Return this engine's part of each scenario."""
+        setup_data = json.loads(config.setup_json) if config.setup_json else None
+        self._backstage.begin(scenarios[0].target or "", setup_data)
+        parts = []
+        for place, scenario in enumerate(scenarios):
+            portion = Portion(config.slot, config.slots, place, len(scenarios))
+            model = make_model(
+                script,
+                scenario,
+                portion=portion,
+                setup_data=setup_data,
+                instruments=self._instruments.beside(scenario.name, place),
+                allotment=self._allotment,
+            )
+            parts.append(Part(scenario, model, portion=portion, spawn=self._spawn, on_change=self._look_at_parts))
+        return parts
+
+    def _look_at_parts(self) -> None:
+        """Say how far the parts are; when all of them are over, so is the load of this engine."""
+        stages = {part.stage for part in self._parts}
+        if stages == {PartStage.OVER} and not self._is_finishing:
+            self._is_finishing = True
+            self._spawn(self._finish)
+            return
+        if PartStage.RUNNING in stages and self._stage == Stage.READY:
             self._stage = Stage.RUNNING
             self._backstage.tell("test_start")
-            self._spawn(lambda: self._tell_spawned(*full))
-            self._say_status()
-        if end_ns is not None:
-            _sleep_until(self._start_at_ns + end_ns)
-            self._stop(self._graceful_stop_ns)
+            self._spawn(self._tell_spawned)
+        elif stages <= {PartStage.STOPPING, PartStage.OVER} and not self._is_finishing:
+            self._stage = Stage.STOPPING
+        self._say_status()
 
-    def _tell_spawned(self, full_ns: int, users: int) -> None:
+    def _tell_spawned(self) -> None:
         """Tell listeners when this engine's users have become as many as ever, but for those that ended at once."""
-        at_ns = self._start_at_ns + full_ns
-        _sleep_until(at_ns)
-        population = None if self._model is None else self._model.population
-        while population is not None and len(population) < users and monotonic_ns() < at_ns + SECOND_NS:
-            gevent.sleep(_LOOK_SECONDS / 10)
+        for part in self._parts:
+            part.await_users()
         if self._stage == Stage.RUNNING:
-            self._backstage.tell("spawning_complete", user_count=len(population or ()))
+            users = sum(len(part.model.population) for part in self._parts)
+            self._backstage.tell("spawning_complete", user_count=users)
 
     # The end
 
@@ -214,7 +245,7 @@ class Engine:
         """Obey SIGTERM: at once, with what is left of the grace, and at most ten seconds."""
         if self._stage in {Stage.LOADING, Stage.READY, Stage.RUNNING}:
             self._exit_code = EXIT_TERMINATED
-        self._stop(min(self._graceful_stop_ns, grace_ns))
+        self._stop(grace_ns)
 
     def _look_at_lease(self) -> None:
         """Make no more load if the lease ran out while this process stood still: its launcher may wake later."""
@@ -222,33 +253,17 @@ class Engine:
             self._terminate(grace_ns=0)
 
     def _stop(self, grace_ns: int) -> None:
-        """Begin no further iteration; running ones may take so long. Asked again, the earlier end counts."""
-        stop_by_ns = monotonic_ns() + grace_ns
-        if self._stop_by_ns:
-            self._stop_by_ns = min(self._stop_by_ns, stop_by_ns)
-            return
-        self._stop_by_ns = stop_by_ns
-        self._stage = Stage.STOPPING
-        if self._model is not None:
-            self._model.stop()
-        self._say_status()
-        self._spawn(self._drain)
-
-    def _drain(self) -> None:
-        """Wait for the users, end those that do not end, and report for the last time."""
-        if self._model is not None:
-            population = self._model.population
-            while len(population) and (left_ns := self._stop_by_ns - monotonic_ns()) > 0:
-                population.is_empty.wait(timeout=min(left_ns / SECOND_NS, _LOOK_SECONDS))
-            for seconds in (ON_STOP_SECONDS, LAST_KILL_SECONDS):
-                if len(population):
-                    population.kill_all()
-                    population.is_empty.wait(timeout=seconds)
-            if len(population):
-                log.warning("Left %d users behind that do not end", len(population))
-        self._finish()
+        """Begin no further iteration; running ones may take so long, and as long as their scenario gives them."""
+        self._is_stopping = True
+        self._allotment.close()
+        for part in self._parts:
+            part.stop(min(grace_ns, part.scenario.graceful_stop_ns))
+        if not self._parts and not self._is_finishing:
+            self._is_finishing = True
+            self._spawn(self._finish)
 
     def _finish(self) -> None:
+        """Report for the last time, and wait until that has arrived."""
         self._backstage.close("test_stop", "quitting")
         self._stage = Stage.ENDED
         if self._reports is None:
@@ -270,7 +285,7 @@ class Engine:
         while True:
             now = monotonic_ns()
             if self._start_at_ns and now >= self._start_at_ns:
-                _sleep_until(now + SECOND_NS - (now - self._start_at_ns) % SECOND_NS)
+                sleep_until(now + SECOND_NS - (now - self._start_at_ns) % SECOND_NS)
             else:
                 gevent.sleep(1.0)
             if self._start_at_ns and monotonic_ns() >= self._start_at_ns + SECOND_NS and not self._final_sequence:
@@ -288,35 +303,30 @@ class Engine:
             seconds = (monotonic_ns() - self._start_at_ns) // SECOND_NS
             # Nothing more will come to the second that the end falls into.
             self._closed_second = max(self._closed_second, seconds if is_final else seconds - 1)
-        users = 0 if self._model is None else len(self._model.population)
+        users = [len(part.model.population) for part in self._parts]
         state = reports.next_state(self._closed_second, users=users, is_full=is_full, is_final=is_final)
-        first_start_ns = 0 if self._model is None else self._model.first_start_ns
+        first_start_ns = min((first for part in self._parts if (first := part.model.first_start_ns)), default=0)
         message = stream_state_to_message(state, first_start_ns=first_start_ns)
         self._link.send(engine_pb2.EngineMessage(state=message))
 
+    def _say_status_soon(self) -> None:
+        """Say how things are, once for everybody who wants it said in the next moments."""
+        if not self._status_is_due:
+            self._status_is_due = True
+            gevent.spawn_later(SOON_SECONDS, self._say_status)
+
     def _say_status(self) -> None:
-        model = self._model
-        now, done = monotonic_ns(), self._instruments.slots[ITERATIONS_COMPLETED]
+        self._status_is_due = False
         status = engine_pb2.EngineStatus(stage=self._stage, applied_revision=self._applied)
-        if model is not None:
-            status.users = len(model.population)
-            status.ranges_taken = model.ranges_taken
-            status.iterations_left = model.iterations_left
-            self._slips += model.take_slips()
-        before, done_before = self._iterations_before
-        if now > before:
-            status.iterations_per_second = (done - done_before) * SECOND_NS // (now - before)
-        if now - before >= SECOND_NS // 2:
-            self._iterations_before = (now, done)
+        for place, part in enumerate(self._parts):
+            status.users += len(part.model.population)
+            self._slips += part.model.take_slips()
+            if part.has_nothing_left:
+                status.over.append(place)
+        status.grants.extend(self._allotment.states(monotonic_ns()))
         status.loop_lag_ns = self._lag.take_largest_ns()
         status.schedule_slip_ns = percentile_99(self._slips)
         self._slips = []
         status.memory_bytes = resident_bytes()
         status.stop_asked = self._backstage.stop_asked
         self._link.send(engine_pb2.EngineMessage(status=status))
-
-
-def _sleep_until(at_ns: int) -> None:
-    # The loop counts from when it last looked at the clock, so one sleep may be a little short.
-    while (left_ns := at_ns - monotonic_ns()) > 0:
-        gevent.sleep(left_ns / SECOND_NS)

@@ -34,15 +34,17 @@ _TRACEBACKS_MAX: Final = 100
 
 
 class Instruments:
-    """Everything that one engine measures. The `Instruments` that a script's `check` finds.
+    """Everything that one scenario of one engine measures. The `Instruments` that a script's `check` finds.
 
     Attributes:
-        scenario: whose samples these are.
-        recorder: of the samples.
-        counters: that survive.
+        scenario: its name.
+        recorder: of the samples, the same for all scenarios.
+        counters: that survive, the same for all scenarios.
+        slots: the scenario's own of them.
         on_request: hears of each recorded request, see `events.Audience.tell_request`; None: nobody listens.
     """
 
+    scenario: str
     counters: CounterFile
     on_request: Callable[..., None] | None
     recorder: Recorder
@@ -52,9 +54,18 @@ class Instruments:
         self.scenario = scenario
         self.recorder = self._recorder()
         self.counters = counters
-        self.slots = counters.slots
+        self.slots = counters.block(0)
         self.on_request = None
         self._seen_tracebacks: set[tuple[str, str]] = set()
+
+    def beside(self, scenario: str, place: int) -> Instruments:
+        """Return the instruments of the scenario at a place of the plan, which record into the same."""
+        made = type(self)(self.counters, scenario)
+        made.recorder = self.recorder
+        made.slots = self.counters.block(place)
+        made.on_request = self.on_request
+        made._seen_tracebacks = self._seen_tracebacks  # noqa: SLF001 its own class
+        return made
 
     def _recorder(self) -> Recorder:
         """Return an empty recorder."""
@@ -78,7 +89,7 @@ class Instruments:
         interrupted: bool,
         sent: int,
         received: int,
-        scenario: str = SCENARIO,
+        scenario: str | None = None,
     ) -> None:
         """Record a request that was begun, and count it as completed. `error` is None for a success, else its kind."""
         name = name if len(name) <= _TEXT_MAX else name[:_TEXT_MAX]
@@ -93,7 +104,7 @@ class Instruments:
             interrupted=interrupted,
             sent=sent,
             received=received,
-            scenario=scenario,
+            scenario=scenario or self.scenario,
         )
         slots = self.slots
         if error is not None:
@@ -109,15 +120,17 @@ class Instruments:
         self.slots[ITERATIONS_STARTED] += 1
 
     def end_iteration(
-        self, name: str, duration_ns: int, *, failed: bool, interrupted: bool, scenario: str = SCENARIO
+        self, name: str, duration_ns: int, *, failed: bool, interrupted: bool, scenario: str | None = None
     ) -> None:
         """Record an iteration that was begun, and count it as completed, however it ended."""
-        self.recorder.iteration(name, duration_ns, failed=failed, interrupted=interrupted, scenario=scenario)
+        self.recorder.iteration(
+            name, duration_ns, failed=failed, interrupted=interrupted, scenario=scenario or self.scenario
+        )
         self.slots[ITERATIONS_COMPLETED] += 1
 
     def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
         """Record a check."""
-        self.recorder.check(name[:_TEXT_MAX], ok, label_pairs(labels) if labels else ())
+        self.recorder.check(name[:_TEXT_MAX], ok, label_pairs(labels) if labels else (), scenario=self.scenario)
 
     def exception(self, error: BaseException, name: str) -> None:
         """Count an exception of user code in `name`; the first of each kind is logged with its traceback."""

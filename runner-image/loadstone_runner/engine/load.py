@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from loadstone_core.load.grant import of_iterations
 from loadstone_core.load.profile import Model
 from loadstone_runner.engine.arrivals import ArrivalModel
 from loadstone_runner.engine.cast import Cast
 from loadstone_runner.engine.closed import ClosedModel
-from loadstone_runner.engine.grants import Grants
 from loadstone_runner.engine.http.outfit import prepare
 from loadstone_runner.engine.http.resolution import Resolver
 from loadstone_runner.engine.native import Role, Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from loadstone_protocol.codec import LoadOrder
+    from loadstone import User
+    from loadstone_core.load.scenario import Scenario
     from loadstone_runner.engine.instruments import Instruments
-    from loadstone_runner.engine.population import Population
+    from loadstone_runner.engine.numbers import Allotment
+    from loadstone_runner.engine.population import Population, Portion
     from loadstone_runner.engine.script import Script
 
 # Before an engine says that it is ready: a name server that is silent must not hold a whole run up.
@@ -40,12 +40,16 @@ class LoadModel(Protocol):
         """Follow the profile, whose start is that moment of the monotonic clock."""
         ...
 
+    def follow(self, scenario: Scenario, start_at_ns: int) -> None:
+        """Follow another load from a moment of the monotonic clock on, and the present one until then."""
+        ...
+
     def stop(self) -> None:
         """Begin no further iteration."""
         ...
 
-    def grant(self, first: int, ranges: Sequence[range]) -> None:
-        """Take ranges of iterations, of which the first has the number `first`."""
+    def rouse(self) -> None:
+        """Let users look for granted iterations."""
         ...
 
     def take_slips(self) -> list[int]:
@@ -53,30 +57,46 @@ class LoadModel(Protocol):
         ...
 
     @property
-    def iterations_left(self) -> int:
-        """How many granted iterations have not begun."""
-        ...
-
-    @property
-    def ranges_taken(self) -> int:
-        """How many granted ranges are used up."""
+    def is_done(self) -> bool:
+        """Whether no further iteration will begin, whatever is asked."""
         ...
 
 
 def make_model(
-    script: Script, order: LoadOrder, *, slot: int, slots: int, setup_data: Any, instruments: Instruments
+    script: Script,
+    scenario: Scenario,
+    *,
+    portion: Portion,
+    setup_data: Any,
+    instruments: Instruments,
+    allotment: Allotment,
 ) -> LoadModel:
-    """Return the model of this slot's part of a load.
+    """Return the model of this engine's part of a scenario.
 
     Raises:
-        ValueError: the weights of the script's classes cannot be used together, or options of their clients.
+        ValueError: the scenario's class is not in the script, the weights of classes cannot be used together, or the
+            options of their clients cannot be used.
     """
-    roles = tuple(Role(each) for each in script.users)
-    cast = Cast([each.weight for each in script.users], [each.fixed_count for each in script.users])
-    scene = Scene(roles, order.target or "", setup_data, instruments, Resolver(), outfits={})
+    users = _users_of(script, scenario)
+    cast = Cast([each.weight for each in users], [each.fixed_count for each in users])
+    roles = tuple(Role(each) for each in users)
+    scene = Scene(roles, scenario.target or "", setup_data, instruments, Resolver(), outfits={})
     prepare([scene.outfit_of(role.made) for role in roles], scene.resolver, _LOOK_UP_SECONDS)
-    load = order.load
+    load = scenario.load
     if load.model is Model.RATE:
-        return ArrivalModel(scene, cast, load=load, slot=slot, slots=slots)
-    grants = Grants() if load.model is Model.ITERATIONS else None
-    return ClosedModel(scene, cast, profile=load.profile, slot=slot, slots=slots, grants=grants)
+        return ArrivalModel(scene, cast, load=load, portion=portion)
+    numbers = allotment.of(of_iterations(scenario.name)) if load.shared_iterations else None
+    return ClosedModel(scene, cast, load=load, portion=portion, numbers=numbers)
+
+
+def _users_of(script: Script, scenario: Scenario) -> tuple[type[User], ...]:
+    if scenario.user is None:
+        return script.users
+    named = tuple(each for each in script.users if each.__name__ == scenario.user)
+    if not named:
+        known = ", ".join(each.__name__ for each in script.users)
+        raise ValueError(
+            f"scenario {scenario.name} asks for the class {scenario.user}, which the script does not define; "
+            f"it has {known}"
+        )
+    return named

@@ -34,7 +34,7 @@ class Services:
     What is recorded is recorded by the instruments of the running user, so that it belongs to its scenario.
 
     Attributes:
-        rows: returns the next row's number of a unique feeder, waiting for it; None: there is none any more.
+        rows: returns the next row's number of a unique feeder, waiting for it; None: the load is over.
         on_stop: hears why the script wants the run to end.
     """
 

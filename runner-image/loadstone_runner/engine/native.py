@@ -81,7 +81,9 @@ class Scene(NamedTuple):
 
     def client_for(self, made: type[User]) -> HttpClient:
         """Return a new client for a user of a class."""
-        return HttpClient(self.outfit_of(made), self.instruments, self.resolver)
+        client = HttpClient(self.outfit_of(made), self.instruments, self.resolver)
+        client.scenario = self.instruments.scenario
+        return client
 
 
 class Seat(Runner):
@@ -97,7 +99,7 @@ class Seat(Runner):
 
     __slots__ = ("_number", "_rests", "_role", "_scene", "greenlet", "index")
 
-    def __init__(self, index: int, number: int, *, role: Role, scene: Scene, turns: Turns) -> None:
+    def __init__(self, index: int, number: int, *, role: Role, scene: Scene, turns: Turns, hold: bool = False) -> None:
         self.index = index
         self.is_retired = False
         self.has_quit = False
@@ -114,8 +116,10 @@ class Seat(Runner):
         self._has_wait = role.has_wait
         self._chooser = None
         self.client = scene.client_for(role.made)
-        self.greenlet = gevent.spawn(self._live)
+        self.greenlet = gevent.Greenlet(self._live)
         self.greenlet.seat = self  # type: ignore[attr-defined]  # whoever records finds whose it is
+        if not hold:
+            self.greenlet.start()
 
     def retire(self) -> None:
         """Let the user end after its iteration; a pause ends now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gevent.event import Event
 
@@ -13,23 +13,33 @@ if TYPE_CHECKING:
     from loadstone_runner.engine.native import Scene, Turns
 
 
+class Portion(NamedTuple):
+    """Which part of which scenario an engine has: slot `slot` of `slots`, place `scenario` of `scenarios`."""
+
+    slot: int
+    slots: int
+    scenario: int = 0
+    scenarios: int = 1
+
+
 class Population:
-    """Users by seat. User `index` of slot s among n is the user `s + index * n` of the whole load.
+    """Users by seat. User `index` of slot s among n is the user `s + index * n` of the scenario, of its numbers.
+
+    Numbers are unique in the run: of m scenarios, the one at place p has the numbers p, p + m, p + 2 m, and so on.
 
     Attributes:
         seats: of living users, those included that finish an iteration.
         is_empty: an event that is set while there are none.
     """
 
-    def __init__(self, scene: Scene, cast: Cast, *, turns: Turns, slot: int, slots: int) -> None:
+    def __init__(self, scene: Scene, cast: Cast, *, turns: Turns, portion: Portion) -> None:
         self.seats: dict[int, Seat] = {}
         self.is_empty = Event()
         self.is_empty.set()
         self._scene = scene
         self._cast = cast
         self._turns = turns
-        self._slot = slot
-        self._slots = slots
+        self._portion = portion
         self._wanted = 0
 
     def __len__(self) -> int:
@@ -52,11 +62,14 @@ class Population:
             else:
                 seat.is_retired = False
 
-    def seat(self, index: int) -> Seat:
-        """Make a user for a free seat."""
-        number = self._slot + index * self._slots
-        role = self._scene.roles[self._cast.class_of(number)]
-        seat = self.seats[index] = Seat(index, number, role=role, scene=self._scene, turns=self._turns)
+    def seat(self, index: int, *, hold: bool = False) -> Seat:
+        """Make a user for a free seat; with `hold` it does nothing until its greenlet is started."""
+        portion = self._portion
+        place = portion.slot + index * portion.slots
+        role = self._scene.roles[self._cast.class_of(place)]
+        number = place * portion.scenarios + portion.scenario
+        seat = self.seats[index] = Seat(index, number, role=role, scene=self._scene, turns=self._turns, hold=hold)
+        # So that what belongs to no user, such as `check`, finds out for which scenario it is called.
         self.is_empty.clear()
         seat.greenlet.rawlink(lambda _greenlet: self._left(seat))
         return seat

@@ -17,7 +17,8 @@ LEAK_ERROR: Final = "greenlets"
 FIRST_TOLD: Final = 1_000
 LIVING_MAX: Final = 50_000
 END_SECONDS: Final = 0.5
-_OWN: Final = ("loadstone_runner.", "gevent.")
+_OURS: Final = "loadstone_runner."
+_GEVENTS: Final = "gevent."
 
 
 class Strays:
@@ -39,11 +40,14 @@ class Strays:
 
     def note(self, greenlet: gevent.Greenlet[..., Any]) -> None:
         """Note a greenlet that was started, unless it is the engine's or gevent's; it belongs to its starter's user."""
-        if str(getattr(getattr(greenlet, "_run", None), "__module__", "")).startswith(_OWN):
+        module = str(getattr(getattr(greenlet, "_run", None), "__module__", ""))
+        if module.startswith(_OURS):
             return
         seat = getattr(getcurrent(), "seat", None)
         if seat is not None:
-            greenlet.seat = seat  # type: ignore[attr-defined]  # what it records is its user's
+            greenlet.seat = seat  # type: ignore[attr-defined]  # what it, or who it starts, records is its user's
+        if module.startswith(_GEVENTS):
+            return
         self._living.add(greenlet)
         if len(self._living) >= self._tell_at:
             self._look()

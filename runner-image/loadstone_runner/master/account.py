@@ -1,4 +1,4 @@
-"""Count what was achieved of the planned load, and in how many seconds the generator was saturated. Pure.
+"""Count what was achieved of a scenario's planned load, and in how many seconds the generator was saturated. Pure.
 
 What falling short means is the verdict's affair.
 """
@@ -6,14 +6,16 @@ What falling short means is the verdict's affair.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
+from loadstone_core.load.profile import Model, due_ns
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.causes import SATURATED_LAG_NS
 
 if TYPE_CHECKING:
-    from loadstone_core.load.profile import Profile
-    from loadstone_core.stats.stream import Counters, StreamId
+    from loadstone_core.load.scenario import Scenario
+    from loadstone_core.stats.stream import Counters, StreamId, StreamState
 
 # A worker is lost 35 s after its last word: no second older than this is reported any more.
 SECONDS_OPEN: Final = 120
@@ -35,14 +37,40 @@ class UserSeconds:
     since when: seconds before it hold what the one before said.
 
     An engine numbers its reports, one a second. Seconds for which it has made none were no load: it stood still.
+
+    Attributes:
+        scenario: whose plan it is, as it is now.
     """
 
-    def __init__(self, profile: Profile) -> None:
-        self._profile = profile
+    def __init__(self, scenario: Scenario, warm_up_ns: int = 0) -> None:
+        """Count from the end of the warm-up on."""
+        self.scenario = scenario
+        self._past: list[tuple[Scenario, int]] = []  # earlier loads of it, and when each was replaced
+        self._warm_up_ns = warm_up_ns
         self._seen: dict[StreamId, _LastSeen] = {}
         self._live: dict[int, int] = {}
         self._settled = 0  # seconds before this are in _sum
         self._sum_ns = 0
+        self._peak = 0
+        self._gone: set[StreamId] = set()
+
+    def follow(self, scenario: Scenario) -> None:
+        """Count by the scenario as it is from now on; what was planned until a change stays so."""
+        before = self.scenario
+        if None not in (before.start_ns, scenario.start_ns) and before.start_ns != scenario.start_ns:
+            self._past.append((before, scenario.start_ns or 0))
+        self.scenario = scenario
+
+    def planned(self, until_ns: int | None = None) -> Fraction:
+        """Return what is planned of the scenario up to a moment (default: in all), in the unit of its model."""
+        if self.scenario.load.model is Model.ITERATIONS:
+            return self.scenario.planned(until_ns)
+        ends = ((old, end if until_ns is None else min(end, until_ns)) for old, end in self._past)
+        return sum((old.planned(end) for old, end in ends), self.scenario.planned(until_ns))
+
+    def _planned_ns(self, until_ns: int) -> Fraction:
+        past = sum((old.planned_user_ns(min(end, until_ns)) for old, end in self._past), Fraction(0))
+        return past + self.scenario.planned_user_ns(until_ns)
 
     def observe(self, stream: StreamId, second: int, users: int, *, sequence: int, is_final: bool = False) -> None:
         """Take in how many users of a stream were live at the end of a second; an older second changes nothing."""
@@ -57,6 +85,7 @@ class UserSeconds:
             self._add(between, last.users if is_final else min(last.users, users))
         self._add(second, max(users, last.users if last.second == second - 1 else 0))
         last.second, last.users = second, users
+        self._gone.discard(stream)
         self._settle(second - SECONDS_OPEN)
 
     def achieved_ns(self, until_ns: int) -> int:
@@ -64,6 +93,20 @@ class UserSeconds:
         return self._sum_ns + sum(
             self._of_second(second, live, until_ns) for second, live in self._live.items() if second * SECOND < until_ns
         )
+
+    @property
+    def peak(self) -> int:
+        """The most users of a second."""
+        return max(self._peak, *self._live.values(), 0)
+
+    @property
+    def users(self) -> int:
+        """The users of all streams that have not ended, by their newest reports."""
+        return sum(each.users for stream, each in self._seen.items() if stream not in self._gone)
+
+    def leave(self, stream: StreamId) -> None:
+        """Note that a stream has ended without saying that its users have gone."""
+        self._gone.add(stream)
 
     def _add(self, second: int, users: int) -> None:
         if second >= self._settled:
@@ -73,13 +116,16 @@ class UserSeconds:
         """Add up the seconds that nobody will report any more, and forget them."""
         while self._settled < before:
             live = self._live.pop(self._settled, 0)
+            self._peak = max(self._peak, live)
             self._sum_ns += self._of_second(self._settled, live, (self._settled + 1) * SECOND)
             self._settled += 1
 
     def _of_second(self, second: int, live: int, until_ns: int) -> int:
-        start_ns, end_ns = second * SECOND, min((second + 1) * SECOND, until_ns)
+        start_ns, end_ns = max(second * SECOND, self._warm_up_ns), min((second + 1) * SECOND, until_ns)
+        if start_ns >= end_ns:
+            return 0
         # The same steps as the plan's: what was asked for in this second is all that can be achieved in it.
-        planned_ns = self._profile.whole_integral(end_ns) - self._profile.whole_integral(start_ns)
+        planned_ns = self._planned_ns(end_ns) - self._planned_ns(start_ns)
         return min(int(planned_ns), live * (end_ns - start_ns))
 
 
@@ -92,10 +138,10 @@ class Iterations:
         self.started = 0
         self.completed = 0
 
-    def observe(self, stream: StreamId, counters: Counters) -> None:
+    def observe(self, stream: StreamId, started: int, completed: int) -> None:
         """Take in the counters of a stream; they only grow, so older ones change nothing."""
-        begun = max(counters.iterations_started, self._started.get(stream, 0))
-        ended = max(counters.iterations_completed, self._completed.get(stream, 0))
+        begun = max(started, self._started.get(stream, 0))
+        ended = max(completed, self._completed.get(stream, 0))
         self.started += begun - self._started.get(stream, 0)
         self.completed += ended - self._completed.get(stream, 0)
         self._started[stream], self._completed[stream] = begun, ended
@@ -103,6 +149,73 @@ class Iterations:
     def completed_by(self, worker: int) -> int:
         """Return how many iterations the streams of a worker have completed."""
         return sum(done for stream, done in self._completed.items() if stream.worker == worker)
+
+
+class Account:
+    """What was achieved of the scenario at one place of the plan."""
+
+    def __init__(self, scenario: Scenario, place: int, warm_up_ns: int = 0) -> None:
+        self.user_seconds = UserSeconds(scenario, warm_up_ns)
+        self._warm_up_ns = warm_up_ns
+        self.iterations = Iterations()
+        self._place = place
+        load = scenario.load
+        # A rate with a number of iterations is over when the last of them was due, started in time or not.
+        last = load.iterations - 1 if load.model is Model.RATE and load.iterations else None
+        self._last_due_ns = None if last is None else due_ns(load.profile, last)
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario as it is now."""
+        return self.user_seconds.scenario
+
+    def observe(self, state: StreamState) -> None:
+        """Take in what a stream says of the scenario."""
+        self.end(state.stream, state.counters)
+        if state.second >= 0 and self._place < len(state.scenario_users):
+            users = state.scenario_users[self._place]
+            self.user_seconds.observe(state.stream, state.second, users, sequence=state.sequence, is_final=state.final)
+
+    def end(self, stream: StreamId, counters: Counters) -> None:
+        """Take in the last counters of a stream."""
+        if self._place < len(counters.scenarios):
+            self.iterations.observe(stream, *counters.scenarios[self._place])
+
+    def is_done(self, since_start_ns: int, *, abandoned: int = 0) -> bool:
+        """Say whether every iteration is done but `abandoned` ones that nobody will do, or was due."""
+        load, start_ns = self.scenario.load, self.scenario.start_ns
+        if self._last_due_ns is not None and start_ns is not None:
+            return since_start_ns - start_ns > self._last_due_ns
+        return load.model is Model.ITERATIONS and self.iterations.completed + abandoned >= (load.iterations or 0)
+
+    def achieved(self, until_ns: int) -> Fraction | int:
+        """Return what was achieved up to a moment of the run, in the unit of `LoadProfile.planned`."""
+        match self.scenario.load.model:
+            case Model.USERS:
+                return Fraction(self.user_seconds.achieved_ns(until_ns), SECOND)
+            case Model.RATE:
+                return self.iterations.started
+            case Model.ITERATIONS:
+                return self.iterations.completed
+
+    def planned(self) -> Fraction:
+        """Return what is planned after the warm-up."""
+        counted = self.user_seconds
+        return counted.planned() - (counted.planned(self._warm_up_ns) if self._warm_up_ns else 0)
+
+    def percent(self, since_start_ns: int) -> int:
+        """Return how much of the scenario is done, by its time or its iterations."""
+        scenario = self.scenario
+        if scenario.is_over:
+            return 100
+        if scenario.start_ns is None or since_start_ns <= scenario.start_ns:
+            return 0
+        shares = []
+        if scenario.load.profile.end_ns:
+            shares.append((since_start_ns - scenario.start_ns) * 100 // scenario.load.profile.end_ns)
+        if scenario.load.iterations:
+            shares.append(self.iterations.completed * 100 // scenario.load.iterations)
+        return min(100, max(shares, default=0))
 
 
 class Saturation:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from loadstone_core.register import Held, Version
 from loadstone_core.units import MILLISECOND, SECOND
-from loadstone_protocol.codec import LoadOrder
 from loadstone_protocol.coordination import common_body
 from loadstone_protocol.messages import RunOrder
 from loadstone_runner.master.store import Register
@@ -15,6 +14,7 @@ from loadstone_runner.master.store import Register
 if TYPE_CHECKING:
     from loadstone_core.clock import Clock
     from loadstone_core.plan.model import RunPlan
+    from loadstone_runner.master.course import Course
     from loadstone_runner.master.crew import Crew
     from loadstone_runner.master.run import Configure
     from loadstone_runner.master.store import Store
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 LEAD_NS: Final = 100 * MILLISECOND  # from the order to start to the start, at the least
 LEAD_ROUND_TRIPS: Final = 4
 IMMEDIATE_STOP_NS: Final = 10 * SECOND
+
+
+def lead_of(round_trip_ns: int) -> int:
+    """Return how long before something happens everybody has to be told, so that all know it in time."""
+    return max(LEAD_NS, LEAD_ROUND_TRIPS * round_trip_ns)
 
 
 class Commander:
@@ -34,12 +39,13 @@ class Commander:
         setup_json: what setup returned, for every user.
     """
 
-    def __init__(self, plan: RunPlan, *, clock: Clock, store: Store, crew: Crew) -> None:
+    def __init__(self, plan: RunPlan, course: Course, *, clock: Clock, store: Store, crew: Crew) -> None:
         self.held: Held | None = None
         self.start_at_ns = 0
         self.load_started_ns = 0
         self.setup_json = b""
         self._plan = plan
+        self._course = course
         self._clock = clock
         self._store = store
         self._crew = crew
@@ -52,8 +58,8 @@ class Commander:
 
     def configure(self, effect: Configure, *, round_trip_ns: int) -> None:
         """Make the next version, and send it once it is on disk: so no number ever means two things."""
-        if effect.order is RunOrder.RUNNING:
-            lead_ns = max(LEAD_NS, LEAD_ROUND_TRIPS * round_trip_ns)
+        if effect.order is RunOrder.RUNNING and not self.start_at_ns:
+            lead_ns = lead_of(round_trip_ns)
             self.start_at_ns = self._clock.monotonic_ns() + lead_ns
             self.load_started_ns = self._clock.wall_ns() + lead_ns
         self._revision += 1
@@ -78,12 +84,13 @@ class Commander:
             graceful_stop_ns = min(graceful_stop_ns, IMMEDIATE_STOP_NS)
         return common_body(
             effect.order,
-            LoadOrder(plan.load, plan.target, plan.graceful_stop_ns),
+            self._course.scenarios,
             script_digest=plan.script.digest or "",
             start_at_ns=self.start_at_ns,
             stop_reason=effect.stop_reason,
             graceful_stop_ns=graceful_stop_ns,
             setup_json=self.setup_json,
+            warm_up_ns=plan.warm_up_ns,
         )
 
     def _keep(self, *, is_finished: bool) -> None:

@@ -10,26 +10,33 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.load.profile import Model
-from loadstone_core.stats.metrics import SCHEDULE_SLIP
+from loadstone_core.spec.defaults import SCENARIO
+from loadstone_core.stats.metrics import DROPPED_ITERATIONS, LATENCY, SCHEDULE_SLIP
+from loadstone_core.stats.metrics import Outcome as StatOutcome
 from loadstone_core.stats.summary import summarize
 from loadstone_core.units import MILLISECOND, SECOND, format_duration, format_latency, format_rate, format_share
-from loadstone_core.verdict.ending import Ending
+from loadstone_core.verdict.ending import Effort, Ending
 from loadstone_core.verdict.outcome import conclude
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.views import OutcomeView
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from loadstone_core.plan.model import RunPlan
+    from loadstone_core.stats.histogram import Histogram
     from loadstone_core.stats.summary import Results
     from loadstone_core.stats.totals import Totals
     from loadstone_core.verdict.ending import ThresholdFinding
     from loadstone_core.verdict.outcome import Outcome
+    from loadstone_runner.master.account import Account
     from loadstone_runner.master.judge import Judge
     from loadstone_runner.master.measurement import Measurement
     from loadstone_runner.master.roster import Member, Roster
     from loadstone_runner.master.run import RunState
 
 OUT_OF_MEMORY: Final = "OOMKilled"
+MIXED: Final = "mixed"  # the model of scenarios with several models
 LATE_NS: Final = 10 * MILLISECOND  # an iteration that starts so much after it was due counts as late
 UNITS: Final = {Model.USERS: "user-seconds", Model.RATE: "iterations", Model.ITERATIONS: "iterations"}
 
@@ -43,10 +50,12 @@ class End:
         state: at the end: who stopped it, what broke.
         roster: who was lost.
         measurement: what was measured; every stream that will be closed is.
+        unused: numbers that were granted to lost workers and not taken, by name.
         judge: the thresholds as they were judged so far.
         outside: requests of setup and teardown, by that name.
         notes: findings that decide nothing.
         load_ns: how long the load ran until it was told to stop; None if it never began.
+        idle_ns: how long of it the load was paused.
         load_started_ns: the wall clock's, 0 if it never began.
     """
 
@@ -54,11 +63,13 @@ class End:
     state: RunState
     roster: Roster
     measurement: Measurement
+    unused: dict[str, int]
     judge: Judge
     outside: dict[str, int]
     notes: tuple[Cause, ...]
     load_ns: int | None
     load_started_ns: int
+    idle_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,15 +100,16 @@ class Conclusion:
 def conclude_run(end: End) -> Conclusion:
     """Return what a run means."""
     totals = end.measurement.merge.totals()
-    elapsed_ns = end.load_ns or 0
+    elapsed_ns = max(0, (end.load_ns or 0) - end.plan.warm_up_ns - end.idle_ns)
+    outside = end.outside | ({"warmUp": totals.warm_up} if end.plan.warm_up_ns else {})
     findings = end.judge.conclude(totals, elapsed_ns=elapsed_ns) if end.load_ns is not None else ()
     peak = end.measurement.timeline.peak_requests
-    results = summarize(totals, end.plan.percentiles, elapsed_ns, peak_requests=peak, outside=end.outside)
+    results = summarize(totals, end.plan.percentiles, elapsed_ns, peak_requests=peak, outside=outside)
     ending = _ending(end, results, findings)
     return Conclusion(
         outcome=conclude(ending),
         results=results,
-        load=_load_status(ending, totals),
+        load=_load_status(end, ending.efforts, totals),
         thresholds=end.judge.to_status(is_over=True, load_started_ns=end.load_started_ns),
         summary=summary_status(results, elapsed_ns),
     )
@@ -127,20 +139,17 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         stop_message=state.stop_message,
         errors=(*(Cause(Reason(each.reason), each.message) for each in state.broke), *_out_of_memory(lost)),
         thresholds=findings,
-        notes=(*end.notes, *_limited(totals)),
+        notes=(*end.notes, *_limited(totals), *_unused(end.unused)),
         load_ran=load_ns is not None,
-        model=plan.load.model,
-        planned=plan.load.planned(),
-        achieved=0 if load_ns is None else measurement.achieved(load_ns),
+        efforts=tuple(_effort(account, totals, load_ns) for account in measurement.accounts),
         tolerance_ppm=plan.tolerance_ppm,
-        dropped=results.dropped_iterations,
         requests=totals.requests,
         failures=totals.failures,
         unaccounted=totals.unaccounted,
         unaccounted_at_least=totals.unaccounted_at_least,
         iterations=totals.iterations,
         iterations_raised=results.iteration_errors,
-        seconds=-(-(load_ns or 0) // SECOND),
+        seconds=-(-max(0, (load_ns or 0) - plan.warm_up_ns) // SECOND),
         saturated_seconds=measurement.saturation.seconds,
         workers=plan.workers,
         workers_lost=len(lost),
@@ -166,13 +175,56 @@ def _limited(totals: Totals) -> list[Cause]:
     return [Cause(Reason.SERIES_LIMITED, text)]
 
 
-def _load_status(ending: Ending, totals: Totals) -> dict[str, Any]:
-    slip = totals.histogram(SCHEDULE_SLIP)
-    return {
-        "model": ending.model.value,
-        "planned": round(ending.planned),
-        "achieved": round(ending.achieved),
-        "unit": UNITS[ending.model],
-        "dropped": ending.dropped,
-        "late": slip.count - slip.below(LATE_NS),
+def _unused(unused: Mapping[str, int]) -> list[Cause]:
+    return [
+        Cause(Reason.WORKER_DEGRADED, f"{count} rows of {name} went to lost workers and may not have been used")
+        for name, count in sorted(unused.items())
+    ]
+
+
+def _effort(account: Account, totals: Totals, load_ns: int | None) -> Effort:
+    name = account.scenario.name
+    return Effort(
+        scenario=name,
+        model=account.scenario.load.model,
+        planned=account.planned(),
+        achieved=0 if load_ns is None else account.achieved(load_ns),
+        dropped=sum(series.total for series in totals.select(DROPPED_ITERATIONS, {"scenario": name})),
+    )
+
+
+def _load_status(end: End, efforts: Sequence[Effort], totals: Totals) -> dict[str, Any]:
+    """Return `status.load`: of all scenarios together, and of each if there are several."""
+    status = _efforts_status(efforts) | {"late": _late(totals.histogram(SCHEDULE_SLIP))}
+    if [each.scenario for each in efforts] == [SCENARIO]:
+        return status
+    return status | {
+        "scenarios": [
+            {
+                "name": effort.scenario,
+                **_efforts_status([effort]),
+                "late": _late(totals.histogram(SCHEDULE_SLIP, {"scenario": effort.scenario})),
+                "users": account.user_seconds.peak,
+                "requests": totals.histogram(LATENCY, {"scenario": effort.scenario}).count,
+                "failures": totals.outcome(StatOutcome.FAILED, {"scenario": effort.scenario}),
+            }
+            for effort, account in zip(efforts, end.measurement.accounts, strict=True)
+        ]
     }
+
+
+def _efforts_status(efforts: Sequence[Effort]) -> dict[str, Any]:
+    models, units = {each.model for each in efforts}, {UNITS[each.model] for each in efforts}
+    status: dict[str, Any] = {"model": efforts[0].model.value if len(models) == 1 else MIXED}
+    if len(units) == 1:
+        # User-seconds and iterations do not add up.
+        status |= {
+            "planned": round(sum(each.planned for each in efforts)),
+            "achieved": round(sum(each.achieved for each in efforts)),
+            "unit": units.pop(),
+        }
+    return status | {"dropped": sum(each.dropped for each in efforts)}
+
+
+def _late(slip: Histogram) -> int:
+    return slip.count - slip.below(LATE_NS)

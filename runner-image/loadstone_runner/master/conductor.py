@@ -7,32 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, assert_never
 
-from loadstone_core.load.profile import Model
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.causes import MAX_LOST_PERCENT
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.messages import RunOrder
 from loadstone_protocol.views import RunView
-from loadstone_runner.export.prometheus import RunFigures
 from loadstone_runner.master import run
-from loadstone_runner.master.announcements import Announcements
 from loadstone_runner.master.board import Board
-from loadstone_runner.master.commander import Commander
+from loadstone_runner.master.commander import Commander, lead_of
 from loadstone_runner.master.conclusion import OUT_OF_MEMORY, End, conclude_run, to_json
 from loadstone_runner.master.crew import Crew
 from loadstone_runner.master.farewell import Farewells
-from loadstone_runner.master.grants import Grants
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.keeper import Keeper
 from loadstone_runner.master.measurement import Measurement
+from loadstone_runner.master.news import Happened, Incident, News
 from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Departure, Member, Roster
 from loadstone_runner.master.run import Stage
-from loadstone_runner.master.views import Times, waiting_for, worker_view
+from loadstone_runner.master.views import Times, figures_of, waiting_for, worker_view
+from loadstone_runner.master.workload import Workload
 
 if TYPE_CHECKING:
     from loadstone_core.clock import Clock
@@ -41,6 +38,7 @@ if TYPE_CHECKING:
     from loadstone_core.stats.timeline import Row
     from loadstone_protocol.messages import ScriptNews
     from loadstone_protocol.views import OutcomeView, ProgressView
+    from loadstone_runner.export.prometheus import RunFigures
     from loadstone_runner.master.director import Director
     from loadstone_runner.master.store import Register, Store
 
@@ -59,8 +57,8 @@ class Conductor:
         self.epoch = plan.run.epoch
         self.plan = plan
         self.roster = Roster(run_uid=plan.run.uid, epoch=plan.run.epoch, expected=plan.workers)
-        self.measurement = Measurement(plan.load)
-        self.judge = Judge(plan.thresholds)
+        self.measurement = Measurement(plan.scenarios, plan.warm_up_ns)
+        self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
         self.outcome: OutcomeView | None = None
         self.findings: tuple[str, ...] = ()
@@ -69,16 +67,15 @@ class Conductor:
         self.all_left = asyncio.Event()
         self._clock = clock
         self._director = director
-        self._announcements = Announcements(director, plan.load)
         self.state = run.RunState()
-        iterations = plan.load.iterations or 0
-        self.grants = Grants(iterations if plan.load.model is Model.ITERATIONS else 0, plan.workers)
-        self.crew = Crew(self.epoch, plan.workers, self.grants)
-        self.commander = Commander(plan, clock=clock, store=store, crew=self.crew)
+        self.workload = Workload(plan, self.roster, self.measurement)
+        self.crew = Crew(self.epoch, plan.workers, self.workload.grants)
+        self.commander = Commander(plan, self.workload.course, clock=clock, store=store, crew=self.crew)
         self.farewells = Farewells(self.measurement)
         self.keeper = Keeper(store, self._durable)
         self._store = store
         self.board = Board(self._view)
+        self._news = News(self.measurement.accounts)
         self._deadline_ns: int | None = clock.monotonic_ns() + plan.startup_timeout_ns
         self._load_ns: int | None = None
         self._outside: dict[str, int] = {}
@@ -159,10 +156,14 @@ class Conductor:
         for member in self.roster.tick(self._clock.boottime_ns()):
             self._after_loss(member)
         self._close_seconds()
+        self.steer_load()
         self.check_load()
         if self._deadline_ns is not None and self._clock.monotonic_ns() >= self._deadline_ns:
             self._miss_deadline()
         self.check_over()
+        if self.state.stage is Stage.RUNNING_LOAD:
+            for message in self._news.each_second(self._progress()):
+                self._director.inform(message)
         self.board.touch()
 
     # --- Losses into events.
@@ -176,10 +177,10 @@ class Conductor:
     def _after_loss(self, member: Member) -> None:
         departure = member.departure or Departure("Lost", "")
         log.warning("Lost a worker: worker=%d reason=%s: %s", member.worker, departure.reason, departure.message)
+        self._director.inform(Incident(Happened.WORKER_LOST, member.worker, departure.message or departure.reason))
         if not member.awaits_bye:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
         self.judge.skip()
-        self._announcements.lose(member.worker, departure.message or departure.reason)
         lost = len(self.roster.lost())
         if self.state.stage is Stage.GATHERING and departure.reason != OUT_OF_MEMORY:
             message = f"worker {member.worker} was lost before the load began: {departure.message or departure.reason}"
@@ -191,11 +192,12 @@ class Conductor:
     # --- Time into events.
 
     def _close_seconds(self) -> None:
-        end_ns = self.plan.load.profile.bound_ns if self._load_ns is None else self._load_ns
+        end_ns = self.workload.course.bound_ns if self._load_ns is None else self._load_ns
         for row in self.measurement.close_seconds():
             self._newest_row = row
-            passed_ns = (row.second + 1) * SECOND
-            self._announcements.show(self.measurement.progress(row, since_start_ns=passed_ns, users=row.users))
+            self.judge.idle_ns = self.workload.course.idle_ns((row.second + 1) * SECOND)
+            if self.workload.course.is_paused:
+                self.judge.skip()
             # A window of an idle target says nothing, so what comes after the load is not judged.
             if (row.second + 1) * SECOND <= end_ns:
                 may_abort = self.state.stage is Stage.RUNNING_LOAD
@@ -203,18 +205,21 @@ class Conductor:
                 if aborting is not None:
                     self.handle(run.ThresholdBroke(aborting))
 
-    def check_load(self, ahead_ns: int = 0) -> None:
-        """Look whether the load is done, or will be in `ahead_ns`."""
+    def steer_load(self) -> None:
+        """Bring the load to what is wanted of it, early enough that every engine hears of it in time."""
         if self.state.stage is Stage.RUNNING_LOAD:
-            since_start_ns = self.commander.since_start_ns() + ahead_ns
-            if self.measurement.is_load_done(since_start_ns, abandoned=self._abandoned()):
-                self.handle(run.LoadDone())
+            event = self.workload.steer(self.commander.since_start_ns() + lead_of(self.roster.round_trip_ns()))
+            if event is not None:
+                self.handle(event)
 
-    def _abandoned(self) -> int:
-        """Return how many iterations were granted to workers that are lost: what they did not do is never redone."""
-        lost = (member.worker for member in self.roster.lost())
-        iterations = self.measurement.iterations
-        return sum(max(0, self.grants.granted_to(worker) - iterations.completed_by(worker)) for worker in lost)
+    def check_load(self, ahead_ns: int = 0) -> None:
+        """Look which scenarios are over, or will be in `ahead_ns`, and which begin because of that."""
+        if self.state.stage is not Stage.RUNNING_LOAD:
+            return
+        since_start_ns = self.commander.since_start_ns() + ahead_ns
+        event = self.workload.look(since_start_ns, lead_ns=lead_of(self.roster.round_trip_ns()))
+        if event is not None:
+            self.handle(event)
 
     def check_over(self) -> None:
         """Look whether nothing more will be heard of any worker."""
@@ -242,7 +247,8 @@ class Conductor:
             self._do(effect)
         if self.state.stage is not before.stage:
             log.info("Entered a stage: stage=%s by=%s", self.state.stage, type(event).__name__)
-            self._announcements.enter(self.state.stage)
+            if self.state.stage is Stage.RUNNING_LOAD:
+                self._director.inform(Incident(Happened.TEST_START))
             self.board.show()
 
     def _do(self, effect: run.Effect) -> None:
@@ -260,36 +266,42 @@ class Conductor:
 
     def _configure(self, effect: run.Configure) -> None:
         self.roster.forget_applied()
+        is_start = False
         match effect.order:
             case RunOrder.READY:
-                self.grants.open()
-            case RunOrder.RUNNING:
+                self.workload.open_grants()
+            case RunOrder.RUNNING if self._deadline_ns is not None:
                 self.times.workers_ready_ns = self._clock.wall_ns()
                 self._deadline_ns = None
+                is_start = True
+                self.workload.steer(0)
+            case RunOrder.RUNNING:
+                self.crew.assign(self.workload.open_grants())
             case RunOrder.STOPPED:
                 self._stop_clock(effect)
         self.commander.configure(effect, round_trip_ns=self.roster.round_trip_ns())
         self.times.load_started_ns = self.commander.load_started_ns
-        if effect.order is RunOrder.RUNNING:
+        if is_start:
             loop = asyncio.get_running_loop()
             until_start = (self.commander.start_at_ns - self._clock.monotonic_ns()) / SECOND
             loop.call_later(until_start, self.handle, run.StartReached())
-            end_ns = self.plan.load.profile.end_ns
-            if end_ns is not None:
-                loop.call_later(until_start + end_ns / SECOND, self.check_load)
+            for scenario in self.workload.course.scenarios:
+                if scenario.end_ns is not None:
+                    loop.call_later(until_start + scenario.end_ns / SECOND, self.check_load)
 
     def _stop_clock(self, effect: run.Configure) -> None:
         """Note how long the load ran, and until when its workers may take to end."""
         since_start_ns = self.commander.since_start_ns()
         if self._load_ns is None and since_start_ns > 0:
-            self._load_ns = min(since_start_ns, self.plan.load.profile.bound_ns)
+            self._load_ns = min(since_start_ns, self.workload.course.bound_ns)
         graceful_ns = 0 if effect.is_immediate else self.plan.graceful_stop_ns
         self._deadline_ns = self._clock.monotonic_ns() + graceful_ns + DRAIN_NS
 
     def _ask_teardown(self) -> None:
         self.times.load_stopped_ns = self.times.load_stopped_ns or self._clock.wall_ns()
         self._deadline_ns = self._clock.monotonic_ns() + TEARDOWN_NS
-        self._announcements.end_load()
+        if self._load_ns is not None:
+            self._director.inform(Incident(Happened.TEST_STOP))
         if self._director.is_gone:
             self.handle(run.TeardownDone())
         else:
@@ -328,10 +340,12 @@ class Conductor:
             state=self.state,
             roster=self.roster,
             measurement=self.measurement,
+            unused=self.workload.unused_rows(),
             judge=self.judge,
             outside=self._outside,
             notes=tuple(self._notes),
             load_ns=self._load_ns,
+            idle_ns=self.workload.course.idle_ns(self._load_ns or 0),
             load_started_ns=self.times.load_started_ns,
         )
         conclusion = conclude_run(end)
@@ -348,17 +362,9 @@ class Conductor:
 
     def figures(self) -> RunFigures:
         """Return what Prometheus is shown."""
-        totals = self.measurement.merge.totals()
-        return RunFigures(
-            loadtest=self.plan.run.loadtest,
-            run=self.plan.run.number,
-            stage=self.state.stage.value,
-            verdict=self.outcome.verdict if self.outcome else "",
-            series=tuple(totals.series.values()),
-            iterations=totals.iterations,
-            users=self.roster.users(),
-            workers=Counter(each.state.value for each in self.roster.members),
-            unaccounted=totals.unaccounted,
+        verdict = self.outcome.verdict if self.outcome else ""
+        return figures_of(
+            self.plan.run, self.state.stage.value, verdict, roster=self.roster, merge=self.measurement.merge
         )
 
     def _progress(self) -> ProgressView:
@@ -381,6 +387,7 @@ class Conductor:
             times=self.times.view(self.roster.start_skew_ns()),
             outcome=self.outcome,
             waiting_for=self._waiting_for() if self.state.stage is Stage.GATHERING else "",
+            is_paused=self.workload.course.is_paused and self.state.stage is Stage.RUNNING_LOAD,
         )
 
     def _waiting_for(self) -> str:

@@ -66,15 +66,8 @@ class Crew:
         for worker in workers:
             link = self._links.get(worker)
             if link is not None:
-                grant = self._grants.of(worker)
-                link.assign(
-                    self._epoch,
-                    version=grant.version,
-                    slot=worker,
-                    slots=self._slots,
-                    ranges=grant.ranges,
-                    first_range=grant.first_range,
-                )
+                version, grants = self._grants.of(worker)
+                link.assign(self._epoch, version=version, slot=worker, slots=self._slots, grants=grants)
 
     def attach_statistics(self, link: StatisticsLink) -> None:
         """Take the newest statistics stream of a worker."""

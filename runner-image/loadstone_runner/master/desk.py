@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, assert_never
 
-from loadstone_core.load.profile import Model
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Reason
 from loadstone_protocol.messages import Bye, EngineEnd, Heartbeat, Ping, Refusal, RefusalCode, RunOrder
@@ -104,7 +103,7 @@ class Desk:
         # A final state is kept as it is, so it has to hold everything.
         link.acknowledge(stream, received=state.sequence, durable=0, wants_full=state.final and not state.full)
         self._settle(self._roster.members[stream.worker])
-        if self._run.state.stage is Stage.RUNNING_LOAD and self._run.plan.load.model is Model.ITERATIONS:
+        if self._run.state.stage is Stage.RUNNING_LOAD and self._run.workload.counts_iterations:
             self._run.check_load()
 
     def part_statistics(self, link: StatisticsLink) -> None:
@@ -124,6 +123,8 @@ class Desk:
         self._steered = steering.revision
         for end in steering.ended:
             self._run.lose(end.worker, end.attempt, Departure(end.reason or "Ended", end.message, end.exit_code))
+        self._run.workload.want(steering.aims, is_paused=steering.is_paused)
+        self._run.steer_load()
         if steering.stop_reason is not None:
             self._run.handle(run.StopAsked(steering.stop_reason, steering.is_immediate))
         return self._steered
@@ -148,12 +149,11 @@ class Desk:
     def _hear_beat(self, member: Member, beat: Heartbeat) -> None:
         has_changed = self._roster.hear(member, beat, self._clock.boottime_ns())
         self._run.measurement.hear(beat, since_start_ns=self._run.commander.since_start_ns())
-        self._run.grants.acknowledge(member.worker, beat.assignment)
         if self._run.state.order is RunOrder.RUNNING and not member.state.is_over:
-            left = sum(each.iterations_left for each in beat.engines)
-            rate = sum(each.iterations_per_second for each in beat.engines)
-            living = self._roster.living()
-            self._crew.assign(self._run.grants.hear(member.worker, left=left, per_second=rate, living=living))
+            living = self._roster.places()
+            for engine in beat.engines:
+                place = (member.worker, engine.engine)
+                self._crew.assign(self._run.workload.grants.hear(place, engine.grants, living=living))
         for why in filter(None, (each.stop_asked for each in beat.engines)):
             self._run.on_stop_asked(why)
         self._look_at(member)

@@ -6,11 +6,11 @@ What follows from what the director says is decided in `run`.
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from loadstone_protocol.messages import ScriptNews
 from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.master.news import Happened, Incident, Summary
 from loadstone_runner.transport.local.launcher import EventError, exit_of
 
 if TYPE_CHECKING:
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 LEASE_SECONDS: Final = 30.0
 SETUP_MAX_BYTES: Final = 256 * 1024
 _TEXT_MAX: Final = 300
+MESSAGE_MAX: Final = 1_024
+
+_EVENTS: Final = {
+    Happened.TEST_START: engine_pb2.RunEvent.TEST_START,
+    Happened.SPAWNING_COMPLETE: engine_pb2.RunEvent.SPAWNING_COMPLETE,
+    Happened.WORKER_LOST: engine_pb2.RunEvent.WORKER_LOST,
+    Happened.TEST_STOP: engine_pb2.RunEvent.TEST_STOP,
+}
 
 
 class DirectorListener(Protocol):
@@ -80,6 +88,16 @@ class Director:
         self._owed = engine_pb2.ToEngine(setup=engine_pb2.SetupRequest(teardown=is_teardown))
         if self._link is not None:
             self._link.send(self._owed)
+
+    def inform(self, news: Incident | Summary) -> None:
+        """Tell the director how the run is, or what has happened to it; one that is not there misses it."""
+        if self._link is None:
+            return
+        if isinstance(news, Summary):
+            self._link.send(engine_pb2.ToEngine(summary=engine_pb2.Summary(json=news.json)))
+            return
+        kind, message = _EVENTS[news.happened], news.message[:MESSAGE_MAX]
+        self._link.send(engine_pb2.ToEngine(event=engine_pb2.RunEvent(kind=kind, worker=news.worker, message=message)))
 
     def renew_lease(self) -> None:
         """Let the launcher keep the director alive; without this it ends with its master."""
@@ -144,20 +162,6 @@ class Director:
         """Note that the launcher's connection has ended: at the end of the run this is how it leaves."""
         self._launcher = None
         self.launcher_gone.set()
-
-    def announce(self, event: str, *, worker: int = 0, message: str = "") -> None:
-        """Let the script's listeners in the director hear what has happened; whoever is not there misses it."""
-        kind = event.upper()
-        told = engine_pb2.RunEvent(kind=kind, worker=worker, message=message[:_TEXT_MAX])
-        self._send(engine_pb2.ToEngine(event=told))
-
-    def summarize(self, summary: dict[str, Any]) -> None:
-        """Let the script's watches in the director see the run so far; the fields are those of engine.proto."""
-        self._send(engine_pb2.ToEngine(summary=engine_pb2.Summary(json=json.dumps(summary).encode())))
-
-    def _send(self, message: engine_pb2.ToEngine) -> None:
-        if self._link is not None:
-            self._link.send(message)
 
     def _hear_status(self, status: engine_pb2.EngineStatus) -> None:
         if status.stop_asked:

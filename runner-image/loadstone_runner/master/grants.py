@@ -1,122 +1,176 @@
-"""Give out the run's iterations in blocks: each number to exactly one worker, and never twice. Pure.
+"""Give out numbers in blocks, by name: each number of a name to exactly one engine of the run, and never twice. Pure.
 
-How a worker splits its blocks over its engines is the agent's affair.
+Iterations of a scenario have a last number; rows of a feeder have none here, as only engines know how many there are.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from loadstone_core.load.grant import Grant
 from loadstone_core.load.share import share
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Mapping
 
-# A block lasts this long, so that a worker asks once in two heartbeats and a lost one takes little with it.
+    from loadstone_protocol.messages import GrantNews
+
+# A block lasts this long, so that an engine asks once in two heartbeats and a lost one takes little with it.
 SECONDS_AHEAD: Final = 2
-# Below this many for each worker nothing is worth a second round.
+# Below this many for each engine nothing is worth a second round.
 SMALL_BLOCK: Final = 100
+NAMES_MAX: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What one worker is to know: the blocks that it has not acknowledged, and the number of the first of them."""
+class Place(NamedTuple):
+    """One engine of one worker."""
 
-    version: int
-    ranges: tuple[range, ...]
-    first_range: int
+    worker: int
+    engine: int
 
 
 @dataclass(slots=True)
 class _Ledger:
-    """What one worker was given; `versions` says with which version of its assignment each kept range came."""
+    """What one engine was given of one name.
 
-    version: int = 0
+    Attributes:
+        ranges: those that it may not know yet.
+        first_range: number of the first of them.
+        granted: how many numbers in all.
+        left: how many of them nobody had taken, by its newest word.
+    """
+
     ranges: list[range] = field(default_factory=list)
-    versions: list[int] = field(default_factory=list)
     first_range: int = 0
     last_block: int = 0
     granted: int = 0
+    left: int = 0
+
+    def learn(self, news: GrantNews) -> int:
+        """Forget the ranges that the engine holds for sure; return how many numbers it has, those on the way too."""
+        known = min(max(0, news.known - self.first_range), len(self.ranges))
+        del self.ranges[:known]
+        self.first_range += known
+        self.left = news.left + sum(map(len, self.ranges))
+        return self.left
+
+
+@dataclass(slots=True)
+class _Book:
+    """The numbers of one name; `total` is None if there is no last one."""
+
+    total: int | None
+    next: int = 0
+    ledgers: dict[Place, _Ledger] = field(default_factory=dict)
+
+    @property
+    def left(self) -> int | None:
+        """How many numbers nobody has been given yet; None: there are always more."""
+        return None if self.total is None else self.total - self.next
 
 
 class Grants:
-    """The iterations of one run, from 0 to `total`, and who has which.
+    """The numbers of one run by name, and who has which. Before `open` no iterations are given out."""
 
-    Before `open` nothing is given out. A run that is not counted in iterations has a total of 0: its assignments hold
-    the slot only.
-    """
+    def __init__(self, totals: Mapping[str, int], workers: int, engines: int) -> None:
+        """Take how many numbers there are by name, for those names that have a last number."""
+        # All workers' first engines come before any second one, so that few numbers spread over all workers.
+        self._places = tuple(Place(worker, engine) for engine in range(engines) for worker in range(workers))
+        self._books = {name: _Book(total) for name, total in totals.items()}
+        self._closed = set(totals)
+        self._versions = [1] * workers
 
-    def __init__(self, total: int, workers: int) -> None:
-        self._total = total
-        self._workers = workers
-        self._next = 0
-        self._ledgers = [_Ledger(version=1) for _ in range(workers)]
+    def left(self, name: str) -> int | None:
+        """Return how many numbers of a name nobody has been given yet; None: there are always more."""
+        return self._books[name].left
 
-    @property
-    def left(self) -> int:
-        """How many iterations nobody has been given yet."""
-        return self._total - self._next
+    def granted_to(self, name: str, worker: int) -> int:
+        """Return how many numbers of a name the engines of a worker have been given so far, used or not."""
+        book = self._books.get(name)
+        return 0 if book is None else sum(each.granted for place, each in book.ledgers.items() if place[0] == worker)
 
-    def granted(self) -> int:
-        """Return how many iterations have been given out."""
-        return self._next
+    def unused_by(self, worker: int) -> dict[str, int]:
+        """Return how many numbers of each name a worker had left by its last word."""
+        unused = {
+            name: sum(ledger.left for place, ledger in book.ledgers.items() if place.worker == worker)
+            for name, book in self._books.items()
+        }
+        return {name: count for name, count in unused.items() if count}
 
-    def granted_to(self, worker: int) -> int:
-        """Return how many iterations a worker has been given so far, done or not."""
-        return self._ledgers[worker].granted
-
-    def open(self) -> None:
-        """Give every worker its first block."""
-        each = max(1, self._total // (self._workers * 20), min(SMALL_BLOCK, self._total // self._workers))
-        if self._total <= each * self._workers + self._workers:
-            self._divide(range(self._workers))
-            return
-        for worker in range(self._workers):
-            self._give(worker, each)
-
-    def hear(self, worker: int, *, left: int, per_second: int, living: Collection[int]) -> tuple[int, ...]:
-        """Take in what a worker has left and how fast it is; return the workers whose assignment has changed.
-
-        When little remains, all of it is divided at once over the living workers: they end together.
-        """
-        if not self.left or left >= max(1, SECONDS_AHEAD * per_second):
+    def open(self, name: str) -> tuple[int, ...]:
+        """Give every engine its first block of a name that has a last number; return whose assignment has changed."""
+        if name not in self._closed:
             return ()
-        ledger = self._ledgers[worker]
+        self._closed.discard(name)
+        book = self._books[name]
+        total, places = book.total or 0, self._places
+        each = max(1, total // (len(places) * 20), min(SMALL_BLOCK, total // len(places)))
+        if total <= each * len(places) + len(places):
+            return self._divide(book, places)
+        for place in places:
+            self._give(book, place, each)
+        return tuple(range(len(self._versions)))
+
+    def hear(
+        self, place: tuple[int, int], news: Iterable[GrantNews], *, living: Collection[tuple[int, int]]
+    ) -> set[int]:
+        """Take in what an engine has left and how fast it is; return the workers whose assignment has changed.
+
+        When little remains of a name, all of it is divided at once over the living engines: they end together.
+        """
+        changed: set[int] = set()
+        for each in news:
+            book = self._books.get(each.name)
+            if book is None and len(self._books) < NAMES_MAX:
+                book = self._books[each.name] = _Book(total=None)
+            if book is not None:
+                changed.update(self._look(book, Place(*place), each, {Place(*one) for one in living}))
+        return changed
+
+    def of(self, worker: int) -> tuple[int, tuple[Grant, ...]]:
+        """Return what a worker is to know now: the version of its assignment, and what its engines may not know."""
+        return self._versions[worker], tuple(
+            Grant(name, place.engine, tuple(ledger.ranges), ledger.first_range)
+            for name, book in self._books.items()
+            for place, ledger in book.ledgers.items()
+            if place.worker == worker and ledger.ranges
+        )
+
+    def _look(self, book: _Book, place: Place, news: GrantNews, living: set[Place]) -> Collection[int]:
+        ledger = book.ledgers.setdefault(place, _Ledger())
+        has = ledger.learn(news)
+        ahead = SECONDS_AHEAD * news.per_second
+        if book.left == 0 or has >= max(1, ahead, news.waiting) or news.name in self._closed:
+            return ()
+        if book.left is None:
+            # What is given ahead and never used is lost to the others, so nobody gets more than it is about to use.
+            self._give(book, place, max(ahead, news.waiting) - has if max(ahead, news.waiting) > has else 0)
+            return (place.worker,)
         # Who ran dry between two heartbeats is faster than the last figure says.
-        wanted = max(SECONDS_AHEAD * per_second, ledger.last_block * (1 if left else 4), 1)
-        sharers = sorted({*living, worker})
-        if self.left <= wanted * len(sharers):
-            return self._divide(sharers)
-        self._give(worker, wanted)
-        return (worker,)
+        wanted = max(ahead, ledger.last_block * (1 if has else 4), 1)
+        sharers = [each for each in self._places if each in living or each == place]
+        if book.left <= wanted * len(sharers):
+            return self._divide(book, sharers)
+        self._give(book, place, wanted)
+        return (place.worker,)
 
-    def acknowledge(self, worker: int, version: int) -> None:
-        """Forget the blocks that a worker holds for sure: those up to a version of its assignment that it applied."""
-        ledger = self._ledgers[worker]
-        while ledger.versions and ledger.versions[0] <= version:
-            del ledger.versions[0], ledger.ranges[0]
-            ledger.first_range += 1
-
-    def of(self, worker: int) -> Grant:
-        """Return what a worker is to know now."""
-        ledger = self._ledgers[worker]
-        return Grant(ledger.version, tuple(ledger.ranges), ledger.first_range)
-
-    def _divide(self, workers: Collection[int]) -> tuple[int, ...]:
-        rest, changed = self.left, []
-        for place, worker in enumerate(workers):
-            if count := share(rest, place, len(workers)):
-                self._give(worker, count)
-                changed.append(worker)
+    def _divide(self, book: _Book, places: Collection[Place]) -> tuple[int, ...]:
+        rest, changed = book.left or 0, []
+        for turn, place in enumerate(places):
+            if count := share(rest, turn, len(places)):
+                self._give(book, place, count)
+                changed.append(place.worker)
         return tuple(changed)
 
-    def _give(self, worker: int, count: int) -> None:
-        ledger = self._ledgers[worker]
-        given = range(self._next, min(self._next + count, self._total))
-        self._next = given.stop
-        ledger.version += 1
+    def _give(self, book: _Book, place: Place, count: int) -> None:
+        given = range(book.next, book.next + count if book.total is None else min(book.next + count, book.total))
+        if not given:
+            return
+        ledger = book.ledgers.setdefault(place, _Ledger())
+        book.next = given.stop
         ledger.ranges.append(given)
-        ledger.versions.append(ledger.version)
         ledger.last_block = count
         ledger.granted += len(given)
+        ledger.left += len(given)
+        self._versions[place.worker] += 1

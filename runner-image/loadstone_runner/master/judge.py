@@ -37,9 +37,16 @@ class _Case:
 
 
 class Judge:
-    """The thresholds of one run, in the order of the spec; their expressions are valid."""
+    """The thresholds of one run, in the order of the spec; their expressions are valid.
 
-    def __init__(self, thresholds: Iterable[ThresholdSpec]) -> None:
+    Attributes:
+        idle_ns: how long the run was paused so far: it is no time in which anything could have happened.
+    """
+
+    def __init__(self, thresholds: Iterable[ThresholdSpec], warm_up_ns: int = 0) -> None:
+        """Begin to judge after the warm-up; seconds of it are passed over."""
+        self.idle_ns = 0
+        self._warm_up_ns = warm_up_ns
         self._cases = [_open(each) for each in thresholds]
 
     def observe(self, second: int, measured: Measured, *, may_abort: bool) -> str | None:
@@ -48,12 +55,16 @@ class Judge:
         Returns:
             The name of the first threshold that ends the run now, or None.
         """
+        if second * SECOND < self._warm_up_ns:
+            return None
+        first = -(-self._warm_up_ns // SECOND)
         since_start_ns = (second + 1) * SECOND
+        elapsed_ns = max(0, since_start_ns - self._warm_up_ns - self.idle_ns)
         aborting = None
         for case in self._cases:
             if case.keeper is not None:
-                case.keeper.observe(second, read(case.expression, measured))
-            self._settle(case, _find(case, measured, since_start_ns), since_start_ns)
+                case.keeper.observe(second - first, read(case.expression, measured))
+            self._settle(case, _find(case, measured, elapsed_ns), since_start_ns)
             if (
                 may_abort
                 and aborting is None
@@ -72,9 +83,9 @@ class Judge:
                 case.keeper.skip()
 
     def conclude(self, measured: Measured, *, elapsed_ns: int) -> tuple[ThresholdFinding, ...]:
-        """Judge the whole run, `elapsed_ns` long, and return every threshold's final answer."""
+        """Judge the whole run, `elapsed_ns` long after its warm-up, and return every threshold's final answer."""
         for case in self._cases:
-            self._settle(case, _find(case, measured, elapsed_ns), elapsed_ns)
+            self._settle(case, _find(case, measured, elapsed_ns), elapsed_ns + self._warm_up_ns)
         return tuple(
             ThresholdFinding(
                 name=case.spec.name,

@@ -9,16 +9,18 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
-from loadstone_core.load.profile import Model, due_ns
+from loadstone_core.load.scenario import end_of
 from loadstone_core.stats.merge import Merge
 from loadstone_core.stats.timeline import Timeline
 from loadstone_core.stats.totals import Totals
 from loadstone_core.units import SECOND
 from loadstone_protocol.views import ProgressView
-from loadstone_runner.master.account import Iterations, Saturation, UserSeconds
+from loadstone_runner.master.account import Account, Saturation
 
 if TYPE_CHECKING:
-    from loadstone_core.load.profile import LoadProfile
+    from collections.abc import Iterable
+
+    from loadstone_core.load.scenario import Scenario
     from loadstone_core.stats.stream import StreamId, StreamState
     from loadstone_core.stats.timeline import Row
     from loadstone_core.verdict.evaluation import Measured
@@ -33,17 +35,18 @@ AHEAD_SECONDS: Final = 5
 class Measurement:
     """What all streams of a run have reported so far; seconds count from the start of load."""
 
-    def __init__(self, load: LoadProfile) -> None:
+    def __init__(self, scenarios: Iterable[Scenario], warm_up_ns: int = 0) -> None:
         self.merge = Merge()
         self.timeline = Timeline()
         self.saturation = Saturation()
-        self.iterations = Iterations()
-        self._load = load
-        self._user_seconds = UserSeconds(load.profile)
+        self.accounts = tuple(Account(scenario, place, warm_up_ns) for place, scenario in enumerate(scenarios))
+        self._warm_up_ns = warm_up_ns
         self._progress = ProgressView()
-        # A rate with a number of iterations is over when the last of them was due, started in time or not.
-        last = load.iterations - 1 if load.model is Model.RATE and load.iterations else None
-        self._last_due_ns = None if last is None else due_ns(load.profile, last)
+
+    def follow(self, scenarios: Iterable[Scenario]) -> None:
+        """Count by the scenarios as they are from now on."""
+        for account, scenario in zip(self.accounts, scenarios, strict=True):
+            account.user_seconds.follow(scenario)
 
     def apply(self, state: StreamState, *, since_start_ns: int) -> None:
         """Merge a state. A second that lies in the future is taken for the present one: what it counts has happened."""
@@ -51,26 +54,30 @@ class Measurement:
         if state.second > present + AHEAD_SECONDS:
             state = replace(state, second=present)
         self.merge.apply(state)
-        self.iterations.observe(state.stream, state.counters)
-        if state.second >= 0:
-            self._user_seconds.observe(
-                state.stream, state.second, state.users, sequence=state.sequence, is_final=state.final
-            )
+        for account in self.accounts:
+            account.observe(state)
 
     def end(self, end: EngineEnd) -> None:
         """Close the stream of an engine that has ended."""
         self.merge.close(end.stream, end.counters, clean=end.is_clean)
+        self._leave(end.stream)
         if end.counters is not None:
-            self.iterations.observe(end.stream, end.counters)
+            for account in self.accounts:
+                account.end(end.stream, end.counters)
 
     def lose(self, stream: StreamId) -> None:
         """Close a stream of which nothing more will be heard."""
         self.merge.close(stream, None)
+        self._leave(stream)
+
+    def _leave(self, stream: StreamId) -> None:
+        for account in self.accounts:
+            account.user_seconds.leave(stream)
 
     def hear(self, beat: Heartbeat, *, since_start_ns: int) -> None:
         """Take in how late the engines of a worker were in the last second of load."""
         second = since_start_ns // SECOND - 1
-        if second >= 0:
+        if second * SECOND >= self._warm_up_ns and second >= 0:
             for engine in beat.engines:
                 self.saturation.observe(second, engine.loop_lag_ns, engine.schedule_slip_ns)
 
@@ -108,7 +115,7 @@ class Measurement:
             p50_ns=old.p50_ns,
             p95_ns=old.p95_ns,
             p99_ns=old.p99_ns,
-            iterations=self.iterations.completed,
+            iterations=sum(account.iterations.completed for account in self.accounts),
             dropped_iterations=dropped,
         )
         return self._progress
@@ -123,35 +130,14 @@ class Measurement:
             failures_per_second=_per_second(last.failures, load_ns),
         )
 
-    def is_load_done(self, since_start_ns: int, *, abandoned: int = 0) -> bool:
-        """Say whether the profile is over, or every iteration is done but `abandoned` ones that nobody will do."""
-        end_ns = self._load.profile.end_ns
-        if end_ns is not None and since_start_ns >= end_ns:
-            return True
-        if self._last_due_ns is not None:
-            return since_start_ns > self._last_due_ns
-        done = self.iterations.completed + abandoned
-        return self._load.model is Model.ITERATIONS and done >= (self._load.iterations or 0)
-
-    def achieved(self, until_ns: int) -> Fraction | int:
-        """Return what was achieved up to a moment, in the unit of `LoadProfile.planned`."""
-        match self._load.model:
-            case Model.USERS:
-                return Fraction(self._user_seconds.achieved_ns(until_ns), SECOND)
-            case Model.RATE:
-                return self.iterations.started
-            case Model.ITERATIONS:
-                return self.iterations.completed
-
     def _percent(self, since_start_ns: int) -> int:
+        """Return how much of the run is done: of its time, if that is known, else of its scenarios on the average."""
         if since_start_ns <= 0:
             return 0
-        shares = []
-        if self._load.profile.end_ns:
-            shares.append(since_start_ns * 100 // self._load.profile.end_ns)
-        if self._load.iterations:
-            shares.append(self.iterations.completed * 100 // self._load.iterations)
-        return min(100, max(shares, default=0))
+        done = [account.percent(since_start_ns) for account in self.accounts]
+        end_ns = end_of(tuple(account.scenario for account in self.accounts))
+        by_time = since_start_ns * 100 // end_ns if end_ns else 0
+        return min(100, max(by_time, sum(done) // len(done)))
 
 
 def _per_second(count: int, duration_ns: int) -> int:

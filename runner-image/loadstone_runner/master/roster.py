@@ -245,6 +245,15 @@ class Roster:
         """Say whether nothing more will be heard of any worker that counts."""
         return all(each.is_settled for each in self.members)
 
+    def places(self) -> tuple[tuple[int, int], ...]:
+        """Return (worker, engine) of the engines of living workers, as far as they have come."""
+        return tuple((worker, each.engine) for worker in self.living() for each in self.members[worker].engines)
+
+    def is_done(self, scenario: int) -> bool:
+        """Say whether all engines of living workers, of which there is one, will begin nothing more of a scenario."""
+        told = [scenario in each.over for worker in self.living() for each in self.members[worker].engines]
+        return bool(told) and all(told) and all(self.members[worker].engines for worker in self.living())
+
     def round_trip_ns(self) -> int:
         """Return the largest round trip that any agent reports."""
         return max((each.round_trip_ns for each in self.members), default=0)

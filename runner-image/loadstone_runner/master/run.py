@@ -49,8 +49,13 @@ class StartReached:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadChanged:
+    """The load goes on, and engines have to hear something new about it."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoadDone:
-    """The profile is over, or every iteration is done."""
+    """Every scenario is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,7 @@ Event = (
     | SetupDone
     | Applied
     | StartReached
+    | LoadChanged
     | LoadDone
     | StopAsked
     | ThresholdBroke
@@ -206,6 +212,10 @@ def _start(state: RunState, _event: Event) -> Step:
     return replace(state, stage=Stage.RUNNING_LOAD), ()
 
 
+def _change(state: RunState, _event: Event) -> Step:
+    return state, (Configure(RunOrder.RUNNING),)
+
+
 def _stop(state: RunState, event: Event) -> Step:
     """Leave the load: everybody is told to stop, and has the time to drain."""
     noted = _note(state, event)
@@ -287,6 +297,7 @@ _TABLE: dict[tuple[Stage, type[Event]], Callable[[RunState, Event], Step]] = {
     (Stage.ARMED, Broke): _stop,
     (Stage.ARMED, TooManyLost): _stop,
     (Stage.ARMED, WorkersOver): _leave_load,
+    (Stage.RUNNING_LOAD, LoadChanged): _change,
     (Stage.RUNNING_LOAD, LoadDone): _stop,
     (Stage.RUNNING_LOAD, StopAsked): _stop,
     (Stage.RUNNING_LOAD, ThresholdBroke): _stop,

@@ -1,17 +1,21 @@
-"""Show what the tables hold, as followers read it. Pure: nothing is decided or remembered here."""
+"""Show what the tables hold, as followers and Prometheus read it. Pure: nothing is decided or remembered here."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loadstone_protocol.views import TimesView, WorkerView
+from loadstone_runner.export.prometheus import RunFigures
 from loadstone_runner.master.roster import WorkerState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from loadstone_runner.master.roster import Member
+    from loadstone_core.plan.model import RunIdentity
+    from loadstone_core.stats.merge import Merge
+    from loadstone_runner.master.roster import Member, Roster
 
 
 @dataclass(slots=True)
@@ -46,6 +50,22 @@ def worker_view(member: Member) -> WorkerView:
         message=departure.message if departure else "",
         exit_code=departure.exit_code if departure else 0,
         users=member.users,
+    )
+
+
+def figures_of(run: RunIdentity, stage: str, verdict: str, *, roster: Roster, merge: Merge) -> RunFigures:
+    """Return what Prometheus is shown; the verdict is empty until there is one."""
+    totals = merge.totals()
+    return RunFigures(
+        loadtest=run.loadtest,
+        run=run.number,
+        stage=stage,
+        verdict=verdict,
+        series=tuple(totals.series.values()),
+        iterations=totals.iterations,
+        users=roster.users(),
+        workers=Counter(each.state.value for each in roster.members),
+        unaccounted=totals.unaccounted,
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from loadstone_core.errors import Problem
 from loadstone_core.lifecycle.phases import Phase
+from loadstone_core.load.change import Aim
 from loadstone_core.verdict.outcome import Reason, Verdict
 from loadstone_operator.actions import (
     Begin,
@@ -290,6 +291,35 @@ def test_a_stop_that_the_master_does_not_answer_ends_after_grace_and_flush() -> 
     decision = decide(replace(stopping, seconds_stopping=61.0))
     assert end_of(decision).outcome.verdict == Verdict.ABORTED
     assert isinstance(decision.actions[0], DeletePods)
+
+
+def test_a_pause_is_handed_to_the_master_and_shown_when_it_is_one() -> None:
+    paused = replace(RUNNING, spec=replace(SPEC, paused=True))
+    wish = Steer(1, "", (), paused=True)
+
+    assert decide(paused).actions == (wish,)
+    assert decide(replace(paused, steered=wish)).actions == ()
+    assert decide(paused).update == Progress(Phase.RUNNING)
+    resting = replace(RUNNING, master=MasterView(connected=True, stage=Stage.RUNNING, paused=True))
+    assert decide(resting).update == Progress(Phase.PAUSED)
+
+
+def test_a_load_that_was_edited_in_mid_run_is_handed_to_the_master_there_and_back() -> None:
+    planned = replace(SPEC, aims=(Aim("default", 50, 5),))
+    edited = replace(SPEC, aims=(Aim("default", 80, 5),), digest="sha256:other")
+    assert decide(replace(RUNNING, spec=planned)).actions == ()
+
+    wish = Steer(1, "", (), aims=edited.aims)
+    assert decide(replace(RUNNING, spec=edited)).actions == (wish,)
+    assert decide(replace(RUNNING, spec=edited, steered=wish)).actions == ()
+    assert decide(replace(RUNNING, spec=planned, steered=wish)).actions == (replace(wish, aims=planned.aims),)
+
+
+def test_a_spec_that_becomes_wrong_in_mid_run_changes_nothing() -> None:
+    wish = Steer(1, "", (), paused=True, aims=(Aim("default", 80),))
+    wrong = replace(RUNNING, spec=Rejected((Problem("spec.load", "is wrong"),)), steered=wish)
+
+    assert decide(wrong).actions == ()
 
 
 def test_ended_workers_are_told_to_the_master() -> None:

@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadstone_core.load.grant import Grant
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.load.scenario import Scenario
 from loadstone_core.stats.metrics import Kind, SeriesKey
 from loadstone_core.stats.recorder import Recorder
 from loadstone_core.stats.series import Series
 from loadstone_core.stats.stream import Counters, ErrorCount, StreamId, StreamState
 from loadstone_protocol import codec
-from loadstone_protocol.codec import LoadOrder, WireError
+from loadstone_protocol.codec import WireError
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 
 STREAM = StreamId(3, 1, 0, 2)
@@ -121,40 +123,61 @@ def test_counters_of_a_killed_engine_may_be_ahead_by_one_request() -> None:
     assert codec.counters_from_message(codec.counters_to_message(counters)) == counters
 
 
-ORDER = LoadOrder(
-    LoadProfile(Model.USERS, Profile((Segment(0, 10, 0, 5), Segment(10, 20, 5, 5)), 30), None),
-    "http://shop",
-    7,
-)
+LOAD = LoadProfile(Model.USERS, Profile((Segment(0, 10, 0, 5), Segment(10, 20, 5, 5)), 30), None)
+SCENARIO = Scenario(name="browse", load=LOAD, graceful_stop_ns=7, target="http://shop")
+ENDLESS = Profile((Segment(0, 2**63 - 1, 2, 2),), None)
+RATE = LoadProfile(Model.RATE, Profile((Segment(0, 5, 200, 200),), 5), None, preallocated_users=3, max_users=9)
 
 
 @pytest.mark.parametrize(
-    "order",
+    "scenario",
     [
-        ORDER,
-        replace(ORDER, target=None, graceful_stop_ns=0),
-        LoadOrder(LoadProfile(Model.ITERATIONS, Profile((Segment(0, 2**63 - 1, 2, 2),), None), 100), None, 1),
-        LoadOrder(LoadProfile(Model.RATE, Profile((Segment(0, 5, 200, 200),), 5), None), None, 1),
+        SCENARIO,
+        replace(SCENARIO, target=None, graceful_stop_ns=0, user="Buyer"),
+        replace(SCENARIO, load=LoadProfile(Model.ITERATIONS, ENDLESS, 100)),
+        replace(SCENARIO, load=LoadProfile(Model.ITERATIONS, ENDLESS, 100, iterations_per_user=50), start_ns=9),
+        replace(SCENARIO, load=RATE, start_ns=None),
+        replace(SCENARIO, is_over=True),
     ],
 )
-def test_a_load_survives_the_wire(order: LoadOrder) -> None:
-    assert codec.load_plan_from_message(codec.load_plan_to_message(order)) == order
+def test_a_scenario_survives_the_wire(scenario: Scenario) -> None:
+    assert codec.scenario_from_message(codec.scenario_to_message(scenario)) == scenario
 
 
 def test_a_load_that_cannot_be_meant_is_refused() -> None:
-    message = codec.load_plan_to_message(ORDER)
+    message = codec.scenario_to_message(SCENARIO)
     message.segments[1].start_ns = 11
     with pytest.raises(WireError, match="gap"):
-        codec.load_plan_from_message(message)
+        codec.scenario_from_message(message)
     with pytest.raises(WireError, match="model"):
-        codec.load_plan_from_message(engine_pb2.LoadPlan())
+        codec.scenario_from_message(engine_pb2.LoadPlan())
+    for field in ("end_ns", "graceful_stop_ns"):
+        with pytest.raises(WireError, match="negative"):
+            codec.scenario_from_message(engine_pb2.LoadPlan(model=engine_pb2.RATE, **{field: -1}))
     with pytest.raises(WireError, match="negative"):
-        codec.load_plan_from_message(engine_pb2.LoadPlan(model=engine_pb2.RATE, end_ns=-1))
+        codec.scenario_from_message(engine_pb2.LoadPlan(model=engine_pb2.RATE, start_ns=-2))
 
 
-def test_ranges_survive_the_wire_and_refuse_what_is_empty_or_goes_back() -> None:
-    ranges = (range(5), range(5, 9), range(20, 21))
-    assert codec.ranges_from_messages(codec.ranges_to_messages(ranges)) == ranges
-    for bad in ([range(3), range(2, 5)], [range(3, 3)]):
+def test_a_run_has_scenarios_with_names_of_their_own() -> None:
+    one = codec.scenario_to_message(SCENARIO)
+    other = codec.scenario_to_message(replace(SCENARIO, name="buy"))
+    assert [each.name for each in codec.scenarios_from_messages([one, other])] == ["browse", "buy"]
+    many = [codec.scenario_to_message(replace(SCENARIO, name=str(number))) for number in range(33)]
+    for bad in ([], [one, one], many):
+        with pytest.raises(WireError, match="scenarios"):
+            codec.scenarios_from_messages(bad)
+
+
+def test_counters_of_scenarios_survive_the_wire_and_are_bounded() -> None:
+    counters = Counters(iterations_started=2, iterations_completed=2, scenarios=((0, 0), (1, 2)), warm_up=5)
+    assert codec.counters_from_message(codec.counters_to_message(counters)) == counters
+    with pytest.raises(WireError, match="33 scenarios"):
+        codec.counters_from_message(codec.counters_to_message(Counters(scenarios=((0, 0),) * 33)))
+
+
+def test_grants_survive_the_wire_and_refuse_what_is_empty_or_goes_back() -> None:
+    grants = (Grant("iterations/a", 0, (range(5), range(5, 9), range(20, 21)), 3), Grant("feeder/b", 2, (), 0))
+    assert codec.grants_from_messages(codec.grants_to_messages(grants)) == grants
+    for bad in ((range(3), range(2, 5)), (range(3, 3),)):
         with pytest.raises(WireError):
-            codec.ranges_from_messages(codec.ranges_to_messages(bad))
+            codec.grants_from_messages(codec.grants_to_messages([Grant("a", 0, bad, 0)]))

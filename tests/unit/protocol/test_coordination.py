@@ -6,9 +6,10 @@ from typing import Any, cast
 import pytest
 
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.load.scenario import Scenario
 from loadstone_core.register import Version
 from loadstone_protocol import coordination
-from loadstone_protocol.codec import LoadOrder, WireError
+from loadstone_protocol.codec import WireError
 from loadstone_protocol.messages import Bye, Heartbeat, Ping, RunOrder
 from loadstone_protocol.v1 import control_pb2, engine_pb2
 from loadstone_protocol.v1 import coordination_pb2 as pb
@@ -62,6 +63,13 @@ def test_a_heartbeat_is_read_whole() -> None:
         pb.Heartbeat(number=1, engines=[pb.EngineSummary()] * 1025),
         pb.Heartbeat(number=1, engines=[pb.EngineSummary(status=engine_pb2.EngineStatus(stage=cast("Any", 99)))]),
         pb.Heartbeat(number=1, engines=[pb.EngineSummary(status=engine_pb2.EngineStatus(loop_lag_ns=-1))]),
+        pb.Heartbeat(number=1, engines=[pb.EngineSummary(status=engine_pb2.EngineStatus(grants=[{}]))]),
+        pb.Heartbeat(
+            number=1, engines=[pb.EngineSummary(status=engine_pb2.EngineStatus(grants=[{"name": "a" * 257}]))]
+        ),
+        pb.Heartbeat(
+            number=1, engines=[pb.EngineSummary(status=engine_pb2.EngineStatus(grants=[{"name": "feeder/a"}] * 129))]
+        ),
     ],
 )
 def test_a_heartbeat_that_cannot_be_meant_is_refused(beat: pb.Heartbeat) -> None:
@@ -96,7 +104,8 @@ def test_steering_needs_a_revision_and_a_known_reason() -> None:
 
 
 def test_a_configuration_carries_the_digest_of_exactly_its_bytes() -> None:
-    order = LoadOrder(LoadProfile(Model.USERS, Profile((Segment(0, 5, 1, 1),), 5), None), "http://shop", 9)
+    load = LoadProfile(Model.USERS, Profile((Segment(0, 5, 1, 1),), 5), None)
+    order = [Scenario(name="default", load=load, graceful_stop_ns=9, target="http://shop")]
     body = coordination.common_body(
         RunOrder.RUNNING, order, script_digest="d", start_at_ns=4, stop_reason="", graceful_stop_ns=9, setup_json=b"1"
     )
@@ -104,4 +113,4 @@ def test_a_configuration_carries_the_digest_of_exactly_its_bytes() -> None:
 
     assert message.sha256 == hashlib.sha256(message.body).digest()
     read = pb.CommonBody.FromString(message.body)
-    assert (read.run_state, read.start_at_ns, read.load.target) == (engine_pb2.RUNNING_STATE, 4, "http://shop")
+    assert (read.run_state, read.start_at_ns, read.scenarios[0].target) == (engine_pb2.RUNNING_STATE, 4, "http://shop")

@@ -10,13 +10,14 @@ from cpython.buffer cimport (
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Size
-from cpython.exc cimport PyErr_SetString
+from cpython.exc cimport PyErr_SetFromErrno, PyErr_SetString
 from cpython.object cimport PyObject, PyTypeObject, Py_TYPE
-from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_INCREF, Py_XDECREF, Py_XINCREF
 from libc.errno cimport EAGAIN, errno
-from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, strerror
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcmp, memcpy, memset, strerror
+from posix.unistd cimport close
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from bisect import bisect_right
@@ -31,12 +32,15 @@ from loadstone_core.stats.histogram import LARGEST as _LARGEST, bucket_bounds
 from loadstone_core.stats.metrics import Outcome, Phase
 from loadstone_core.stats.stream import COUNTER_LAYOUT
 from loadstone_runner.engine import counters as _counters
+from loadstone_runner.engine.instruments import label_pairs
 from loadstone_runner.engine.http.patience import DeadlinePassed
 from loadstone_runner.engine.tasks import obey
 
 cdef object LARGEST = _LARGEST
 cdef int STARTED = _counters.STARTED
 cdef int COMPLETED = _counters.COMPLETED
+cdef int UNSENT = _counters.UNSENT
+cdef int AMBIGUOUS = _counters.AMBIGUOUS
 cdef int ITERATIONS_STARTED = _counters.ITERATIONS_STARTED
 cdef int ITERATIONS_COMPLETED = _counters.ITERATIONS_COMPLETED
 cdef str _FAILED = Outcome.FAILED.value
@@ -49,6 +53,7 @@ cdef enum:
 
 include "recording.pxi"
 include "heads.pxi"
+include "poll.pxi"
 include "wire.pxi"
 include "client.pxi"
 include "laps.pxi"

@@ -90,6 +90,15 @@ cdef class Trend:
         self._sum = total
         return 0
 
+    def clear(self):
+        """Forget everything."""
+        cdef int page
+        for page in range(PAGES):
+            free(self._pages[page])
+            self._pages[page] = NULL
+        self.count = self.zeros = self._largest = self._low = self._high = self._sum = 0
+        self._spilled = 0
+
     cdef int64_t *_bucket(self, int index) except NULL:
         """Return the counter of a bucket from 0 to 63 * 64."""
         cdef int64_t *page = self._pages[index // PER_PAGE]
@@ -170,6 +179,10 @@ cdef class Tally:
         self.count += 1
         self.total += amount
 
+    def clear(self):
+        """Forget everything."""
+        self.count = self.total = 0
+
 
 @cython.final
 cdef class Endpoint:
@@ -217,6 +230,19 @@ cdef class Endpoint:
         self._counts[4] += ambiguous
         self._counts[5] += interrupted
 
+    def __iter__(self):
+        return iter(_OUTCOMES)
+
+    def __setitem__(self, str name, int64_t count):
+        self._counts[_OUTCOMES.index(name)] = count
+
+    cdef void fail(self, bint unsent, bint ambiguous, bint interrupted) noexcept:
+        """Count a request as failed."""
+        self._counts[2] += 1
+        self._counts[3] += unsent
+        self._counts[4] += ambiguous
+        self._counts[5] += interrupted
+
     def items(self):
         """Return the outcomes by name."""
         return [(name, self._counts[place]) for place, name in enumerate(_OUTCOMES)]
@@ -249,6 +275,9 @@ cdef class Ledger:
     cdef object _slots
     cdef volatile uint64_t *_raw
     cdef dict _endpoints, _checks, _laps
+    cdef str _newest_check
+    cdef dict _newest_labels
+    cdef Tally _newest_cell
 
     def __cinit__(self):
         self._endpoints, self._checks, self._laps = {}, {}, {}
@@ -290,13 +319,33 @@ cdef class Ledger:
         self._count(COMPLETED)
         return 0
 
+    def end_request(self, *, str method, str name, int64_t latency_ns, int64_t service_ns, error, message, bint unsent,
+                    bint ambiguous, bint interrupted, int64_t sent, int64_t received, str scenario=None):
+        """Record a request that was begun, and count it as completed; see `Instruments.end_request`."""
+        cdef Endpoint endpoint
+        scenario = scenario or self.scenario
+        found = self._endpoints.get((method, name, scenario))
+        if found is None:
+            found = self.recorder.endpoint(method, name[:_TEXT_MAX], scenario=scenario)
+            _keep(self._endpoints, (method, name, scenario), found)
+        endpoint = <Endpoint>found
+        endpoint.add(latency_ns, service_ns, sent, received)
+        if error is not None:
+            endpoint.fail(unsent, ambiguous, interrupted)
+            self.recorder.error(error[:_TEXT_MAX], message, name[:_TEXT_MAX])
+            if unsent:
+                self._count(UNSENT)
+            elif ambiguous:
+                self._count(AMBIGUOUS)
+        self._count(COMPLETED)
+
     cpdef begin_iteration(self):
         """Count an iteration as started."""
         self._count(ITERATIONS_STARTED)
 
-    def end_iteration(self, str name, int64_t duration_ns, *, bint failed, bint interrupted, str scenario="default"):
+    def end_iteration(self, str name, int64_t duration_ns, *, bint failed, bint interrupted, str scenario=None):
         """Record an iteration that was begun, and count it as completed, however it ended."""
-        self.end_lap(self.lap_of(name, scenario), duration_ns, failed, interrupted)
+        self.end_lap(self.lap_of(name, scenario or self.scenario), duration_ns, failed, interrupted)
 
     cdef Lap lap_of(self, str name, str scenario):
         """Return what a kind of iteration is recorded in."""
@@ -326,13 +375,25 @@ cdef class Ledger:
 
     def check(self, str name, *, ok, labels):
         """Record a check."""
+        cdef object key = name
         if labels:
-            self._check_labelled(name, ok=ok, labels=labels)
-            return
-        cell = self._checks.get(name)
+            # All values of the newest labels are text, so what equals them is the same check.
+            if name is self._newest_check and labels == self._newest_labels:
+                self._newest_cell.count += 1
+                self._newest_cell.total += bool(ok)
+                return
+            for value in labels.values():
+                # 1 and True are one key, and two labels.
+                if type(value) is not str:
+                    self._check_labelled(name, ok=ok, labels=labels)
+                    return
+            key = (name, tuple(labels.items()))
+        cell = self._checks.get(key)
         if cell is None:
-            cell = self.recorder.cell_of_check(name[:_TEXT_MAX])
-            _keep(self._checks, name, cell)
+            cell = self.recorder.cell_of_check(name[:_TEXT_MAX], label_pairs(labels) if labels else (), scenario=self.scenario)
+            _keep(self._checks, key, cell)
+        if labels:
+            self._newest_check, self._newest_labels, self._newest_cell = name, dict(labels), <Tally>cell
         (<Tally>cell).count += 1
         (<Tally>cell).total += bool(ok)
 

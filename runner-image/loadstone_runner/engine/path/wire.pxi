@@ -82,10 +82,11 @@ cdef class Wire:
     cdef public object _unsent
     cdef public bint is_reusable
     cdef public int64_t idle_since_ns
-    cdef object _hub, _watcher, _timer
+    cdef object _hub, _timer
+    cdef Poller _poller
     cdef PyObject *_waiting  # the greenlet that waits; it keeps itself alive in `_switch_out`
     cdef int _fd
-    cdef bint _is_watched   # the watcher is active
+    cdef bint _is_watched   # the poller knows of it
     cdef bint _is_late      # the deadline has passed
     cdef int64_t _deadline_ns
     cdef int64_t _armed_ns  # when the timer fires; 0: it does not
@@ -95,7 +96,7 @@ cdef class Wire:
         self._socket = sock
         self._tls = session
         self._fd = sock.fileno()
-        self._watcher = self._hub.loop.io(self._fd, _READ)
+        self._poller = _poller_of(self._hub)
         self.is_reusable = True
 
     def exchange(self, bytes request, *, bint is_head, int64_t deadline_ns, bint keeps_body=True):
@@ -232,10 +233,9 @@ cdef class Wire:
         if current == <PyObject *>self._hub or self._waiting != NULL:
             PyErr_SetString(RuntimeError, b"a connection is for one greenlet at a time, and no callback of the loop")
             return False
-        if not self._is_watched:
-            if ls_watch(<PyObject *>self._watcher, <PyObject *>self) < 0:
-                return False
-            self._is_watched = True
+        if self._poller.add(self._fd, <PyObject *>self) < 0:
+            return False
+        self._is_watched = True
         return True
 
     def _wait_readable(self):
@@ -252,14 +252,14 @@ cdef class Wire:
     def _wait_for(self, int events):
         """Wait likewise for READ, WRITE or both; for what is rare, as each wait makes a watcher of its own."""
         watcher = self._hub.loop.io(self._fd, events)
-        watcher.start(self)
+        watcher.start(self._wake_up)
         try:
             self._wait_readable()
         finally:
             watcher.stop()
             watcher.close()
 
-    def __call__(self):
+    cdef int ready(self) except -1:
         """Run in the hub when the socket is ready."""
         if self._waiting != NULL:
             self._wake()
@@ -267,7 +267,13 @@ cdef class Wire:
             # The peer has closed an idle connection, or sent what nobody asked for: whoever uses it next looks.
             self._is_watched = False
             self.idle_since_ns = 0
-            self._watcher.stop()
+            self._poller.remove(self._fd)
+        return 0
+
+    def _wake_up(self):
+        """Run in the hub when the socket is ready in another way."""
+        if self._waiting != NULL:
+            self._wake()
 
     cdef int _wake(self) except -1:
         """Switch to the greenlet that waits; called in the hub."""
@@ -285,11 +291,13 @@ cdef class Wire:
         """Close the connection; again is harmless."""
         if self._fd < 0:
             return
+        if self._is_watched:
+            self._is_watched = False
+            self._poller.remove(self._fd)
         self._fd = -1
-        self._watcher.close()
         if self._timer is not None:
             self._timer.close()
-        self._watcher = self._timer = None
+            self._timer = None
         self._socket.close()
 
     cdef int _arm(self, int64_t wait_ns) except -1:

@@ -233,3 +233,22 @@ def test_no_users_are_a_load_of_nothing():
 
     assert made.planned() == 0
     assert made.profile.peak == 0
+
+
+def test_each_user_s_iterations_add_up_and_none_has_to_be_granted():
+    made = profile_of(replace(NOTHING, users=7, iterations_per_user=5))
+
+    assert (made.model, made.iterations, made.iterations_per_user, made.planned()) == (Model.ITERATIONS, 35, 5, 35)
+    assert made.shared_iterations == 0
+    assert profile_of(replace(NOTHING, users=7, iterations=35)).shared_iterations == 35
+    assert profile_of(replace(NOTHING, users=7, duration_ns=SECOND)).shared_iterations == 0
+
+
+def test_an_open_model_has_the_users_that_were_asked_for():
+    for load in (
+        replace(NOTHING, rate=5, duration_ns=SECOND),
+        replace(NOTHING, stages=(Stage(SECOND, None, rate=5, ramp=Ramp.STEP),)),
+    ):
+        made = profile_of(replace(load, preallocated_users=3, max_users=9))
+        assert (made.model, made.preallocated_users, made.max_users) == (Model.RATE, 3, 9)
+        assert made.profile == profile_of(load).profile

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from loadstone_core.errors import InternalError
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.load.scenario import Scenario
 from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
 from loadstone_core.spec.model import OnNoData, Severity, ThresholdSpec
 
@@ -25,13 +26,31 @@ profiles = st.builds(
     st.integers(0, 10**8),
     st.booleans(),
 )
+scenarios = st.builds(
+    Scenario,
+    name=words,
+    load=st.builds(
+        LoadProfile,
+        st.sampled_from(Model),
+        profiles,
+        st.none() | positive,
+        iterations_per_user=st.none() | positive,
+        preallocated_users=times,
+        max_users=st.none() | positive,
+    ),
+    graceful_stop_ns=times,
+    user=st.none() | words,
+    target=st.none() | words,
+    start_ns=st.none() | times,
+    start_after=st.none() | words,
+)
 plans = st.builds(
     RunPlan,
     run=st.builds(RunIdentity, uid=words, loadtest=words, namespace=words, number=positive, epoch=positive),
     spec_digest=words,
     workers=positive,
     engines_per_worker=positive,
-    load=st.builds(LoadProfile, st.sampled_from(Model), profiles, st.none() | positive),
+    scenarios=st.lists(scenarios, min_size=1, max_size=3).map(tuple),
     tolerance_ppm=positive,
     target=st.none() | words,
     percentiles=st.lists(words, max_size=3).map(tuple),
@@ -47,8 +66,8 @@ plans = st.builds(
         ),
         max_size=2,
     ).map(tuple),
+    warm_up_ns=times,
     startup_timeout_ns=times,
-    graceful_stop_ns=times,
     script=st.builds(ScriptRef, digest=st.none() | words, directory=words, entrypoint=words),
 )
 
@@ -57,13 +76,19 @@ PLAN = RunPlan(
     spec_digest="sha256:ab",
     workers=2,
     engines_per_worker=3,
-    load=LoadProfile(Model.RATE, Profile((Segment(0, 10, 5, 5),), 10), None),
+    scenarios=(
+        Scenario(
+            name="default",
+            load=LoadProfile(Model.RATE, Profile((Segment(0, 10, 5, 5),), 10), None),
+            graceful_stop_ns=2,
+        ),
+    ),
     tolerance_ppm=10_000,
     target=None,
     percentiles=("50",),
     thresholds=(),
+    warm_up_ns=3,
     startup_timeout_ns=1,
-    graceful_stop_ns=2,
     script=ScriptRef(digest=None, directory="/scripts", entrypoint="test.py"),
 )
 
@@ -73,7 +98,8 @@ def test_a_plan_comes_back_from_its_json_exactly(plan):
     back = RunPlan.from_json(plan.to_json())
 
     assert back == plan
-    assert isinstance(back.load.model, Model)
+    assert all(isinstance(each.load.model, Model) for each in back.scenarios)
+    assert back.graceful_stop_ns == max(each.graceful_stop_ns for each in plan.scenarios)
     assert all(isinstance(each.severity, Severity) for each in back.thresholds)
 
 
@@ -90,18 +116,23 @@ def changed(**fields):
     return json.dumps(json.loads(PLAN.to_json()) | fields)
 
 
+def with_load(load):
+    return changed(scenarios=[{"name": "default", "graceful_stop_ns": 1, "load": load}])
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
         "[]",
         "{}",
-        changed(format=2),
+        changed(format=1),
         changed(surprise=1),
         changed(run={"uid": "1234/1"}),
-        changed(load={"model": "users"}),
-        changed(load={"model": "waves", "iterations": None, "profile": {"segments": [], "end_ns": 0}}),
-        changed(load={"model": "rate", "iterations": None, "profile": {"segments": [], "end_ns": 5}}),
+        changed(scenarios=[{"name": "default"}]),
+        changed(scenarios=[{"load": {"model": "users"}}]),
+        with_load({"model": "waves", "iterations": None, "profile": {"segments": [], "end_ns": 0}}),
+        with_load({"model": "rate", "iterations": None, "profile": {"segments": [], "end_ns": 5}}),
         changed(thresholds=[{"severity": "Fail"}]),
     ],
 )

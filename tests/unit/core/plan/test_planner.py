@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadstone_core.load.profile import Model, profile_of
+from loadstone_core.load.profile import Model
+from loadstone_core.load.scenario import scenarios_of
 from loadstone_core.load.share import share
 from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
 from loadstone_core.plan.planner import plan_run
@@ -17,6 +18,7 @@ from loadstone_core.spec.model import (
     LoadTestSpec,
     OnNoData,
     Results,
+    ScenarioSpec,
     Severity,
     Source,
     ThresholdSpec,
@@ -43,14 +45,22 @@ LOAD = Load(
     duration_ns=30 * SECOND,
     iterations=None,
     graceful_stop_ns=20 * SECOND,
+    warm_up_ns=3,
     tolerance_ppm=10_000,
 )
+
+
+def alone(load):
+    return (ScenarioSpec(name="default", user=None, start_ns=0, start_after=None, load=load),)
+
+
 SPEC = LoadTestSpec(
     engine=Engine.NATIVE,
     image=None,
     image_pull_policy=None,
     source=Source(InlineSource("", {}), "test.py"),
     load=LOAD,
+    scenarios=alone(LOAD),
     workers=Workers(2, {}),
     env=(),
     env_from=(),
@@ -63,8 +73,8 @@ SPEC = LoadTestSpec(
 )
 
 
-def plan(load, workers, room):
-    spec = replace(SPEC, load=load, workers=Workers(workers, {}))
+def plan(load, workers, room, scenarios=None):
+    spec = replace(SPEC, load=load, scenarios=scenarios or alone(load), workers=Workers(workers, {}))
     return plan_run(spec, IDENTITY, spec_digest="sha256:ab", script=SCRIPT, engines_per_worker=room)
 
 
@@ -74,13 +84,13 @@ def test_a_plan_holds_what_the_spec_asks_for():
         spec_digest="sha256:ab",
         workers=2,
         engines_per_worker=4,
-        load=profile_of(LOAD),
+        scenarios=scenarios_of(SPEC.scenarios),
         tolerance_ppm=10_000,
         target="http://shop.default",
         percentiles=("50", "99.9"),
         thresholds=(FAST,),
+        warm_up_ns=3,
         startup_timeout_ns=600 * SECOND,
-        graceful_stop_ns=20 * SECOND,
         script=SCRIPT,
     )
 
@@ -98,7 +108,7 @@ def test_the_shares_of_all_slots_sum_to_the_load_at_every_step(users, workers, r
     made = plan(replace(LOAD, users=users), workers, room)
 
     for at in range(0, 4 * SECOND, SECOND // 3):
-        whole = made.load.profile.value_at(at)
+        whole = made.scenarios[0].load.profile.value_at(at)
         assert sum(share(whole, slot, made.slots) for slot in range(made.slots)) == whole
 
 
@@ -106,9 +116,23 @@ def test_the_shares_of_all_slots_sum_to_the_load_at_every_step(users, workers, r
 def test_no_engine_waits_for_an_iteration_that_never_comes(iterations, engines):
     made = plan(replace(LOAD, iterations=iterations), 2, 4)
 
-    assert made.load.model is Model.ITERATIONS
+    assert made.scenarios[0].load.model is Model.ITERATIONS
     assert made.engines_per_worker == engines
 
 
 def test_engines_of_an_open_model_share_its_rate():
     assert plan(replace(LOAD, users=None, spawn_rate=None, rate=3), 2, 8).engines_per_worker == 2
+
+
+def test_engines_of_an_open_model_each_have_a_user():
+    rate = replace(LOAD, users=None, spawn_rate=None, rate=300, max_users=4)
+
+    assert plan(rate, 2, 8).engines_per_worker == 2
+
+
+def test_scenarios_have_engines_for_all_of_them_together():
+    first, second = alone(replace(LOAD, users=2))[0], alone(replace(LOAD, users=None, spawn_rate=None, rate=4))[0]
+    made = plan(LOAD, 2, 8, scenarios=(first, replace(second, name="second")))
+
+    assert made.engines_per_worker == 3
+    assert made.graceful_stop_ns == 20 * SECOND

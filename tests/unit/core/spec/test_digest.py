@@ -29,6 +29,7 @@ def test_a_file_and_the_resource_that_it_became_have_one_digest(spec: Any) -> No
         {"suspend": True},
         {"stopRun": 2},
         {"trigger": "x"},
+        {"load": MINIMAL["load"] | {"paused": True}},
         {"workers": {"replicas": 7}},
         {"workers": {}},
         {"engine": "native"},
@@ -94,3 +95,9 @@ def test_a_path_that_is_no_utf8_has_a_digest_too() -> None:
 
 def test_moving_bytes_between_path_and_content_changes_the_digest() -> None:
     assert files_digest({"ab": b"c"}) != files_digest({"a": b"bc"})
+
+
+def test_scenarios_without_a_load_beside_them_have_a_digest() -> None:
+    scenarios = {"source": MINIMAL["source"], "scenarios": [{"name": "a", "users": 1, "duration": "1s"}]}
+
+    assert spec_digest(scenarios) == spec_digest(scenarios | {"load": {"paused": True}})

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from loadstone_core.errors import SpecInvalidError
 from loadstone_core.spec import defaults
-from loadstone_core.spec.fields import LOAD
 from loadstone_core.spec.model import (
     ConfigMapSource,
     Engine,
@@ -22,6 +21,7 @@ from loadstone_core.spec.model import (
     OnNoData,
     Ramp,
     Results,
+    ScenarioSpec,
     Severity,
     Source,
     Stage,
@@ -60,22 +60,25 @@ def problems_of(value: object, parse: Any = parse_loadtest) -> list[str]:
 
 
 def test_a_minimal_spec_gets_every_default() -> None:
+    load = Load(
+        target=None,
+        users=1,
+        spawn_rate=None,
+        rate=None,
+        stages=(),
+        duration_ns=10 * SECOND,
+        iterations=None,
+        graceful_stop_ns=30 * SECOND,
+        tolerance_ppm=10_000,
+    )
+
     assert parse_spec(MINIMAL) == LoadTestSpec(
         engine=Engine.NATIVE,
         image=None,
         image_pull_policy=None,
         source=Source(InlineSource("x", {}), "test.py"),
-        load=Load(
-            target=None,
-            users=1,
-            spawn_rate=None,
-            rate=None,
-            stages=(),
-            duration_ns=10 * SECOND,
-            iterations=None,
-            graceful_stop_ns=30 * SECOND,
-            tolerance_ppm=10_000,
-        ),
+        load=load,
+        scenarios=(ScenarioSpec(name="default", user=None, start_ns=0, start_after=None, load=load),),
         workers=Workers(1, {}),
         env=(),
         env_from=(),
@@ -86,6 +89,29 @@ def test_a_minimal_spec_gets_every_default() -> None:
         startup_timeout_ns=10 * MINUTE,
         results=Results(("50", "90", "95", "99", "99.9")),
     )
+
+
+def test_a_scenario_has_what_is_its_own_and_shares_the_rest() -> None:
+    spec = parse_spec(
+        {
+            "source": MINIMAL["source"],
+            "load": {"target": "http://shop/", "gracefulStop": "7s"},
+            "scenarios": [
+                {"name": "a", "users": 2, "duration": "1s", "startTime": "3s"},
+                {"name": "b", "user": "Buyer", "rate": 9, "duration": "1s", "maxUsers": 4, "preallocatedUsers": 2}
+                | {"target": "http://pay", "gracefulStop": "0s", "startAfter": "a"},
+                {"name": "c", "users": 3, "iterationsPerUser": 5},
+            ],
+        }
+    )
+
+    first, second, third = spec.scenarios
+    assert (first.name, first.user, first.start_ns, first.start_after) == ("a", None, 3 * SECOND, None)
+    assert (first.load.target, first.load.graceful_stop_ns, first.load.users) == ("http://shop", 7 * SECOND, 2)
+    assert (second.name, second.user, second.start_after) == ("b", "Buyer", "a")
+    assert (second.load.target, second.load.graceful_stop_ns) == ("http://pay", 0)
+    assert (second.load.rate, second.load.max_users, second.load.preallocated_users) == (9, 4, 2)
+    assert (third.load.users, third.load.iterations_per_user) == (3, 5)
 
 
 def test_a_full_spec_keeps_all_that_was_written() -> None:
@@ -227,7 +253,8 @@ def test_every_problem_is_told_at_once() -> None:
 
 def test_a_spec_by_itself_is_told_by_path_from_spec() -> None:
     assert problems_of({"source": MINIMAL["source"]}, parse_spec) == [
-        f"spec.load: is required: {LOAD.about.partition('.')[0].replace('How', 'how', 1)}"
+        "spec: the load has no end: set load.duration, iterations, iterationsPerUser or stages, such as duration: 5m",
+        "spec: there is no load: set load.users, rate, iterations or stages, such as users: 50, or scenarios",
     ]
 
 

@@ -46,6 +46,17 @@ def nodes(node: Node) -> list[Node]:
         ({"users": 1}, "the load has no end"),
         ({"rate": 1}, "the load has no end"),
         ({"duration": "1s"}, "there is no load"),
+        ({"users": 1, "iterationsPerUser": 1, "iterations": 1}, "iterationsPerUser is what each of users does"),
+        ({"iterationsPerUser": 1}, "iterationsPerUser is what each of users does"),
+        ({"users": 1, "iterationsPerUser": 1, "maxUsers": 1}, "are for an open model"),
+        ({"users": 1, "duration": "1s", "preallocatedUsers": 1}, "are for an open model"),
+        ({"stages": [{"duration": "1s", "users": 1}], "maxUsers": 1}, "are for an open model"),
+        ({"rate": 1, "duration": "1s", "maxUsers": 1, "preallocatedUsers": 2}, "must not exceed maxUsers"),
+        ({"users": 1, "duration": "10s", "warmUp": "10s"}, "warmUp must be shorter than the load"),
+        ({"users": 1, "duration": "10s", "warmUp": "0s"}, "must be longer than zero"),
+        ({"stages": [{"duration": "1s", "users": 1}] * 3, "warmUp": "3s"}, "warmUp must be shorter than the load"),
+        ({"iterations": 1, "duration": "1m", "warmUp": "3s"}, "a number of iterations has none"),
+        ({"users": 1, "iterationsPerUser": 1, "paused": True}, "paused would make users begin"),
         ({"users": 1, "duration": "0s"}, "must be longer than zero"),
         ({"users": 1, "duration": "0.0000001ms"}, "must be longer than zero"),
         ({"users": 1, "duration": "9999999h"}, "must be shorter than 292 years"),
@@ -67,7 +78,7 @@ def nodes(node: Node) -> list[Node]:
 def test_a_load_that_makes_no_sense_is_refused_with_one_sentence(load: dict[str, Any], message: str) -> None:
     (told,) = sentences(load=load)
 
-    assert told.startswith("spec.load")
+    assert told.startswith(("spec.load", "spec: "))
     assert message in told
 
 
@@ -77,6 +88,12 @@ def test_a_load_that_makes_no_sense_is_refused_with_one_sentence(load: dict[str,
         {"users": 1, "duration": "1s", "gracefulStop": "0s"},
         {"rate": 1, "duration": "0.000001ms"},
         {"iterations": 1},
+        {"users": 1, "iterationsPerUser": 1, "paused": False},
+        {"users": 1, "duration": "1s", "paused": True},
+        {"users": 1, "duration": "1m", "warmUp": "59.9s"},
+        {"stages": [{"duration": "1s", "users": 1}] * 3, "warmUp": "2.9s"},
+        {"rate": 1, "duration": "1s", "maxUsers": 1, "preallocatedUsers": 1},
+        {"stages": [{"duration": "1s", "rate": 1}], "maxUsers": 1},
         {"iterations": 1, "users": 2, "spawnRate": 1, "duration": "1s"},
         {"stages": [{"duration": "1s", "users": 0}, {"duration": "1s", "users": 1}]},
         {"users": 1, "duration": "1s", "target": "http://127.0.0.1:8800"},
@@ -85,6 +102,39 @@ def test_a_load_that_makes_no_sense_is_refused_with_one_sentence(load: dict[str,
 )
 def test_a_load_that_makes_sense_is_taken(load: dict[str, Any]) -> None:
     assert sentences(load=load) == []
+
+
+A: dict[str, Any] = {"name": "a", "users": 1, "duration": "1s"}
+B: dict[str, Any] = {"name": "b", "rate": 1, "duration": "1s"}
+
+
+@pytest.mark.parametrize(
+    ("scenarios", "message"),
+    [
+        ([], "spec.scenarios: must not be empty"),
+        ([A, A], 'spec.scenarios[1].name: "a" is there twice'),
+        ([A | {"name": str(number)} for number in range(33)], "spec.scenarios: must have at most 32 items"),
+        ([A, {"name": "b", "users": 1}], "spec.scenarios[1]: the scenario has no end"),
+        ([{"name": "b", "duration": "1s"}], "spec.scenarios[0]: the scenario has no load"),
+        ([A | {"rate": 1}], "spec.scenarios[0]: users and rate exclude each other"),
+        ([A, B | {"startTime": "1s", "startAfter": "a"}], "spec.scenarios[1]: startTime and startAfter exclude"),
+        ([A | {"startAfter": "a"}], "spec.scenarios: startAfter must be the name of another scenario"),
+        ([A | {"startAfter": "c"}, B], "spec.scenarios: startAfter must be the name of another scenario"),
+        ([A | {"startAfter": "b"}, B | {"startAfter": "a"}], "spec.scenarios: startAfter goes round in a circle"),
+        ([B | {"maxUsers": 1}], "spec: maxUsers must be at least workers.replicas"),
+        ([A | {"user": "my class"}], "spec.scenarios[0].user: must be the name of a class"),
+    ],
+)
+def test_scenarios_that_make_no_sense_are_refused_with_one_sentence(scenarios: Any, message: str) -> None:
+    (told,) = sentences(load={}, scenarios=scenarios, workers={"replicas": 2})
+
+    assert told.startswith(message)
+
+
+def test_scenarios_leave_nothing_to_the_load_but_what_they_share() -> None:
+    assert sentences(load={"target": "http://a", "gracefulStop": "1s"}, scenarios=[A, B | {"startAfter": "a"}]) == []
+    (told,) = sentences(load={"users": 1}, scenarios=[A])
+    assert told.startswith("spec: scenarios have loads of their own")
 
 
 @pytest.mark.parametrize(

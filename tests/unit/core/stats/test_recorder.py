@@ -341,3 +341,38 @@ def test_texts_that_utf_8_cannot_carry_are_made_so_and_no_sample_is_lost() -> No
         ("checks", "", "?", (("?", "?"),)): 4,
     }
     assert recorder.errors() == (ErrorCount("?", "?", "?", 4),)
+
+
+def test_what_was_recorded_before_a_clearing_is_in_nothing_and_cells_that_are_held_go_on() -> None:
+    recorder, twin = Recorder(), Recorder()
+
+    def record(into: Recorder, latency_ns: int) -> None:
+        into.request(
+            method="GET",
+            name="/",
+            latency_ns=latency_ns,
+            service_ns=latency_ns,
+            failed=True,
+            unsent=False,
+            ambiguous=False,
+            interrupted=False,
+            sent=1,
+            received=2,
+        )
+        into.iteration("t", latency_ns, failed=True)
+        into.check("held", ok=True)
+        into.error("refused", "", "/")
+
+    for latency_ns in (1, 10**12):
+        record(recorder, latency_ns)
+    recorder.counter("only before", 5)
+    recorder.take(0)
+    recorder.clear()
+    assert (recorder.take(1), recorder.whole(), recorder.errors()) == ((), (), ())
+    for into in (recorder, twin):
+        for latency_ns in (5_000, 7_000):
+            record(into, latency_ns)
+
+    assert set(recorder.whole()) == set(twin.whole())
+    assert set(recorder.take(2)) == set(twin.take(2))
+    assert recorder.errors() == twin.errors()

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from loadstone_core.errors import WorldError
 from loadstone_core.stats.metrics import Kind, SeriesKey
 from loadstone_core.stats.stream import (
+    BLOCK_BYTES,
+    BLOCKS,
     COUNTER_BYTES,
     COUNTER_LAYOUT,
     COUNTER_MAGIC,
     MESSAGE_CAP,
+    WARMING_UP,
     Counters,
     ErrorCount,
     ErrorTable,
@@ -27,22 +30,75 @@ from loadstone_core.stats.stream import (
     unsound,
 )
 
-U64 = st.integers(0, 2**64 - 1)
 TREND = SeriesState(
     SeriesKey("latency"), Kind.TREND, count=6, total=60, minimum=0, maximum=30, zeros=1, indexes=(3, 7), counts=(2, 3)
 )
 SOUND = StreamState(StreamId(0, 1, 0, 1), sequence=1, second=0, full=True, series=(TREND,))
 
 
-@given(st.builds(Counters, U64, U64, U64, U64, U64, U64, U64), st.binary(max_size=9))
-def test_counters_survive_their_file(counters: Counters, rest: bytes) -> None:
-    assert read_counters(pack_counters(counters) + rest) == counters
+U48 = st.integers(0, 2**48)
+BLOCKS_OF_COUNTERS = st.lists(st.builds(Counters, U48, U48, U48, U48, U48, U48, U48), min_size=1, max_size=BLOCKS)
+
+
+@given(BLOCKS_OF_COUNTERS, st.binary(max_size=9))
+def test_the_counters_of_all_scenarios_survive_their_file(blocks: list[Counters], rest: bytes) -> None:
+    read = read_counters(pack_counters(*blocks) + rest)
+
+    assert read.completed == sum(block.completed for block in blocks)
+    assert read.reported == sum(block.reported for block in blocks)
+    iterations = [(block.iterations_started, block.iterations_completed) for block in blocks]
+    assert [*read.scenarios, *[(0, 0)] * (len(blocks) - len(read.scenarios))] == iterations
+    assert not read.scenarios or read.scenarios[-1] != (0, 0)
+
+
+def a_file(block: Counters, baseline: Counters, magic: int) -> bytes:
+    content = bytearray(pack_counters(block))
+    slots = (magic, *(getattr(baseline, name) for name in COUNTER_LAYOUT[1:]))
+    at = BLOCKS * BLOCK_BYTES
+    content[at : at + BLOCK_BYTES] = b"".join(slot.to_bytes(8, "little") for slot in slots)
+    return bytes(content)
+
+
+def test_while_it_warms_up_an_engine_has_counted_nothing_but_that() -> None:
+    counts = Counters(9, 7, 1, 1, 6, 5, 3)
+
+    assert read_counters(a_file(counts, Counters(), WARMING_UP)) == Counters(warm_up=7)
+
+
+def test_after_its_warm_up_an_engine_counts_what_came_since_and_what_was_open() -> None:
+    before, now = Counters(9, 7, 1, 1, 6, 5, 3), Counters(20, 18, 2, 3, 16, 15, 12)
+
+    # Two requests and an iteration were open: they end after the warm-up, so they belong to the load.
+    assert read_counters(a_file(now, before, COUNTER_MAGIC)) == Counters(
+        started=13,
+        completed=11,
+        unsent=1,
+        ambiguous=2,
+        iterations_started=11,
+        iterations_completed=10,
+        reported=5,
+        scenarios=((10, 10),),
+        warm_up=7,
+    )
+
+
+def test_counters_of_one_scenario_may_be_as_large_as_their_slots() -> None:
+    largest = 2**64 - 1
+
+    assert read_counters(pack_counters(Counters(largest))).started == largest
+
+
+def test_a_block_that_is_not_ours_is_refused() -> None:
+    content = bytearray(pack_counters(Counters()))
+    content[BLOCK_BYTES] = 7
+    with pytest.raises(WorldError, match="0x7 instead of"):
+        read_counters(bytes(content))
 
 
 def test_the_counters_file_has_little_endian_slots_in_the_order_of_the_layout() -> None:
     content = pack_counters(Counters(1, 2, 3, 4, 5, 6, 7, 8))
 
-    slots = [int.from_bytes(content[at : at + 8], "little") for at in range(0, len(content), 8)]
+    slots = [int.from_bytes(content[at : at + 8], "little") for at in range(0, BLOCK_BYTES, 8)]
     assert dict(zip(COUNTER_LAYOUT, slots, strict=True)) == {
         "magic": COUNTER_MAGIC,
         "started": 1,
@@ -57,13 +113,13 @@ def test_the_counters_file_has_little_endian_slots_in_the_order_of_the_layout() 
 
 
 def test_a_short_counters_file_is_refused() -> None:
-    with pytest.raises(WorldError, match="71 bytes instead of 72"):
+    with pytest.raises(WorldError, match="4607 bytes instead of 4608"):
         read_counters(bytes(COUNTER_BYTES - 1))
 
 
 def test_a_counters_file_of_another_version_is_refused() -> None:
-    with pytest.raises(WorldError, match="0x4c530002 instead of 0x4c530001"):
-        read_counters(pack_counters(Counters()).replace(b"\x01\x00\x53\x4c", b"\x02\x00\x53\x4c"))
+    with pytest.raises(WorldError, match="0x4c530001 instead of 0x4c530002"):
+        read_counters(pack_counters(Counters()).replace(b"\x02\x00\x53\x4c", b"\x01\x00\x53\x4c"))
 
 
 def test_a_sound_state_has_no_fault() -> None:
@@ -80,6 +136,8 @@ def test_a_sound_state_has_no_fault() -> None:
         ("sequence 0", {"sequence": 0}),
         ("second -2", {"second": -2}),
         ("users -1", {"users": -1}),
+        ("by scenario", {"scenario_users": (1, -1)}),
+        ("by scenario", {"scenario_users": (1,) * 33}),
         ("comes twice", {"series": (TREND, TREND)}),
     ],
 )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from loadstone_core.load.profile import Model
 from loadstone_core.spec.model import OnNoData, Severity
+from loadstone_core.verdict.ending import Effort
 from loadstone_core.verdict.evaluation import NO_DATA, Answer, Finding
 from loadstone_core.verdict.expression import parse_expression
 from loadstone_core.verdict.outcome import (
@@ -38,9 +39,7 @@ CHECKED = {"name": "checked", "expr": 'checks{name="front page answers"}:rate ==
 
 GOOD = Ending(
     load_ran=True,
-    model=Model.USERS,
-    planned=10_000,
-    achieved=10_000,
+    efforts=(Effort(scenario="default", model=Model.USERS, planned=10_000, achieved=10_000),),
     tolerance_ppm=10_000,
     requests=50_000,
     failures=10,
@@ -49,6 +48,11 @@ GOOD = Ending(
     workers=10,
     thresholds=(threshold(HELD),),
 )
+
+
+def effort(achieved=10_000, **changes):
+    """Return an effort that differs from the good one."""
+    return {"efforts": (replace(GOOD.efforts[0], achieved=achieved, **changes),)}
 
 
 def errors(*reasons):
@@ -80,18 +84,18 @@ TABLE = [
     (5, thresholds(threshold(NO_DATA, **RELIABLE)), Reason.THRESHOLD_NO_DATA),
     (5, thresholds(threshold(NO_DATA), threshold(SLOW, name="faster")), Reason.THRESHOLDS_FAILED),
     (6, {"regressions": (Cause(Reason.BASELINE_REGRESSED, "p95 rose by 20 %"),)}, Reason.BASELINE_REGRESSED),
-    (7, {"achieved": 9_899}, Reason.LOAD_NOT_REACHED),
-    (7, {"achieved": 5_012, "workers_lost": 2}, Reason.LOAD_NOT_REACHED),
-    (7, {"model": Model.RATE, "achieved": 9_000, "dropped": 1_000}, Reason.LOAD_NOT_REACHED),
-    (7, {"model": Model.ITERATIONS, "achieved": 9_999}, Reason.LOAD_NOT_REACHED),
+    (7, effort(9_899), Reason.LOAD_NOT_REACHED),
+    (7, effort(5_012) | {"workers_lost": 2}, Reason.LOAD_NOT_REACHED),
+    (7, effort(9_000, model=Model.RATE, dropped=1_000), Reason.LOAD_NOT_REACHED),
+    (7, effort(9_999, model=Model.ITERATIONS), Reason.LOAD_NOT_REACHED),
     (7, thresholds(threshold(NO_DATA, on_no_data=OnNoData.INCONCLUSIVE)), Reason.THRESHOLD_NO_DATA),
-    (7, {"load_ran": False, "achieved": 0}, Reason.LOAD_NOT_REACHED),
+    (7, effort(0) | {"load_ran": False}, Reason.LOAD_NOT_REACHED),
     (8, {}, Reason.PASSED),
     (8, thresholds(), Reason.PASSED),
-    (8, {"achieved": 9_900}, Reason.PASSED),
-    (8, {"achieved": 10_050}, Reason.PASSED),
-    (8, {"planned": Fraction(3, 2), "achieved": Fraction(297, 200)}, Reason.PASSED),
-    (8, {"planned": 0, "achieved": 0, "iterations": 0, "requests": 0, "failures": 0}, Reason.PASSED),
+    (8, effort(9_900), Reason.PASSED),
+    (8, effort(10_050), Reason.PASSED),
+    (8, effort(Fraction(297, 200), planned=Fraction(3, 2)), Reason.PASSED),
+    (8, effort(0, planned=0) | {"iterations": 0, "requests": 0, "failures": 0}, Reason.PASSED),
     (8, {"workers_lost": 2}, Reason.PASSED),
     (8, {"iterations": 6, "iterations_raised": 5}, Reason.PASSED),
     (8, {"saturated_seconds": 10}, Reason.PASSED),
@@ -147,7 +151,7 @@ APPLY = {
     4: {"saturated_seconds": 50},
     5: thresholds(threshold(SLOW)),
     6: {"regressions": (Cause(Reason.BASELINE_REGRESSED, "p95 rose by 20 %"),)},
-    7: {"achieved": 5_012},
+    7: effort(5_012),
     8: {},
 }
 
@@ -185,7 +189,7 @@ def test_a_run_that_never_had_load_lists_no_lack_of_results():
         GOOD,
         **errors(Reason.IMAGE_PULL),
         load_ran=False,
-        achieved=0,
+        **effort(0),
         requests=0,
         iterations=0,
         thresholds=(threshold(NO_DATA), threshold(NO_DATA, severity=Severity.WARN)),
@@ -204,7 +208,7 @@ def test_whoever_stopped_the_run_is_quoted_if_that_said_anything() -> None:
 def test_what_decides_nothing_is_listed_after_what_does():
     ending = replace(
         GOOD,
-        achieved=5_000,
+        **effort(5_000),
         workers_lost=1,
         notes=(Cause(Reason.SERIES_LIMITED, "2,000 series"),),
         thresholds=(threshold(SLOW, severity=Severity.WARN), threshold(NO_DATA, on_no_data=OnNoData.PASS)),
@@ -233,20 +237,20 @@ def test_who_lost_the_workers_has_the_word_on_it():
     [
         ({}, "1 of 1 threshold held; 50000 requests, 0.02% failed; achieved 10000 of 10000 user-seconds (100 %)"),
         (
-            {"thresholds": (), "requests": 0, "failures": 0, "planned": 0, "achieved": 0},
+            effort(0, planned=0) | {"thresholds": (), "requests": 0, "failures": 0},
             "there are no thresholds; 0 requests, 0% failed; achieved 0 of 0 user-seconds",
         ),
-        ({"achieved": 5_012}, "achieved 5012 of 10000 user-seconds (50.1 %); add workers or lower users"),
+        (effort(5_012), "achieved 5012 of 10000 user-seconds (50.1 %); add workers or lower users"),
         (
-            {"model": Model.RATE, "achieved": 9_000, "dropped": 1_000},
+            effort(9_000, model=Model.RATE, dropped=1_000),
             "achieved 9000 of 10000 iterations (90 %), 1000 dropped; add workers or lower the rate",
         ),
         (
-            {"model": Model.ITERATIONS, "achieved": 9_999},
+            effort(9_999, model=Model.ITERATIONS),
             "achieved 9999 of 10000 iterations (99.9 %); allow a longer duration or add users",
         ),
         (
-            {"achieved": 8_000, "workers_lost": 2},
+            effort(8_000) | {"workers_lost": 2},
             "achieved 8000 of 10000 user-seconds (80 %); lost 2 of 10 workers; see the problems of the workers",
         ),
         (
@@ -290,3 +294,17 @@ def test_who_lost_the_workers_has_the_word_on_it():
 )
 def test_the_message_says_what_happened_and_what_to_do(changes, message):
     assert conclude(replace(GOOD, **changes)).message == message
+
+
+def test_each_scenario_that_fell_short_is_named_and_one_is_enough():
+    first = replace(GOOD.efforts[0], scenario="browse")
+    short = Effort(scenario="buy", model=Model.RATE, planned=100, achieved=50, dropped=50)
+    outcome = conclude(replace(GOOD, efforts=(first, short)))
+
+    assert outcome.reason is Reason.LOAD_NOT_REACHED
+    assert outcome.message.startswith("scenario buy achieved 50 of 100 iterations (50 %), 50 dropped;")
+    both = conclude(replace(GOOD, efforts=(replace(first, achieved=5), short)))
+    assert [each for each in both.findings if "scenario" in each] == list(both.findings)
+    assert len(both.findings) == 2
+    passed = conclude(replace(GOOD, efforts=(first, replace(short, achieved=100))))
+    assert "scenario browse achieved 10000 of 10000 user-seconds (100 %); scenario buy achieved 100" in passed.message

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadstone_core.load.grant import Grant
 from loadstone_core.register import Held, Version
 from loadstone_protocol.messages import EngineStage, RunOrder
 from loadstone_runner.agent.desired import Desired
@@ -25,8 +26,8 @@ def _common(revision=1, *, epoch=1, digest="d", order=RunOrder.READY, **fields):
     return Common(**{**base, **fields})
 
 
-def _assignment(version=1, *, epoch=1, slot=0, slots=1, ranges=(), first_range=0):
-    return Assignment(epoch=epoch, version=version, slot=slot, slots=slots, ranges=ranges, first_range=first_range)
+def _assignment(version=1, *, epoch=1, slot=0, slots=1, grants=()):
+    return Assignment(epoch=epoch, version=version, slot=slot, slots=slots, grants=grants)
 
 
 def _desired(engines=1, *, epoch=1):
@@ -36,7 +37,7 @@ def _desired(engines=1, *, epoch=1):
 
 
 def _apply(held, engine, revision):
-    status = EngineStatus(stage=EngineStage.READY, users=0, applied_revision=revision, ranges_taken=0)
+    status = EngineStatus(stage=EngineStage.READY, users=0, applied_revision=revision, is_starving=False)
     held.hear(held.get(engine, 1), status)
 
 
@@ -138,16 +139,14 @@ def test_the_slots_of_all_workers_engines_are_all_slots_once(workers, engines):
     assert sorted(slots) == list(range(workers * engines))
 
 
-def test_each_engine_is_told_its_own_iterations_and_no_others_and_what_it_took_is_left_out():
+def test_each_engine_is_told_its_own_grants_and_no_others():
     desired, held = _desired(2)
     desired.offer(_common())
-    desired.assign(_assignment(ranges=(range(10), range(20, 22))))
-    desired.grants.take(0, 1)
+    mine, others = Grant("iterations/a", 0, (range(10),), 2), Grant("feeder/b", 1, (range(5, 7), range(20, 22)), 0)
+    desired.assign(_assignment(grants=(mine, others)))
     first, second = desired.orders([held.get(0, 1), held.get(1, 1)])
 
-    assert first.first_range == 1
-    assert second.first_range == 0
-    assert sorted([*second.ranges[0], *first.ranges[0], *second.ranges[1]]) == [*range(5, 10), 20, 21]
+    assert (first.grants, second.grants) == ((mine,), (others,))
 
 
 def test_a_start_waits_for_the_master_s_clock_and_does_not_move_afterwards():

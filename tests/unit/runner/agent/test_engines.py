@@ -29,7 +29,7 @@ def test_all_have_ended_only_when_every_end_of_every_start_is_known():
 def test_a_change_of_stage_or_revision_is_news_and_users_are_not():
     engines = Engines(1)
     view = engines.get(0, 1)
-    status = EngineStatus(stage=EngineStage.READY, users=0, applied_revision=3, ranges_taken=0)
+    status = EngineStatus(stage=EngineStage.READY, users=0, applied_revision=3, is_starving=False)
 
     assert engines.hear(view, status)
     assert not engines.hear(view, status._replace(users=9))

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadstone_core.load.grant import Grant
 from loadstone_core.register import Held, Version
 from loadstone_core.stats.stream import Counters, StreamId
 from loadstone_protocol.codec import WireError
@@ -63,7 +64,7 @@ def test_a_body_that_is_none_is_refused():
     [
         cpb.Assignment(version=0, slot=0, slots=1),
         cpb.Assignment(version=1, slot=1, slots=1),
-        cpb.Assignment(version=1, slots=1, ranges=[epb.IterationRange(start=1, count=0)]),
+        cpb.Assignment(version=1, slots=1, grants=[epb.Grant(ranges=[epb.IterationRange(start=1, count=0)])]),
     ],
     ids=["version 0", "slot too high", "empty range"],
 )
@@ -73,12 +74,10 @@ def test_an_assignment_that_cannot_be_meant_is_refused(assignment):
 
 
 def test_an_assignment_is_read():
-    ranges = [epb.IterationRange(start=4, count=2)]
-    assignment = messages.assignment_from_message(
-        cpb.Assignment(epoch=1, version=2, slot=3, slots=4, ranges=ranges, first_range=5)
-    )
+    grant = epb.Grant(name="feeder/a", engine=1, ranges=[epb.IterationRange(start=4, count=2)], first_range=5)
+    assignment = messages.assignment_from_message(cpb.Assignment(epoch=1, version=2, slot=3, slots=4, grants=[grant]))
 
-    assert assignment == (1, 2, 3, 4, (range(4, 6),), 5)
+    assert assignment == (1, 2, 3, 4, (Grant("feeder/a", 1, (range(4, 6),), 5),))
 
 
 def test_refusals_and_stages_of_later_versions_are_taken_for_the_safest():
@@ -135,7 +134,7 @@ def test_a_state_without_a_sequence_is_refused():
 
 def test_an_engine_is_told_load_and_setup_as_they_came():
     body = cpb.CommonBody(
-        run_state=epb.READY_STATE, load=epb.LoadPlan(model=epb.RATE, iterations=5), setup_json=b"[1]"
+        run_state=epb.READY_STATE, scenarios=[epb.LoadPlan(model=epb.RATE, iterations=5)], setup_json=b"[1]"
     ).SerializeToString()
     told = Configure(
         engine=0,
@@ -146,21 +145,19 @@ def test_an_engine_is_told_load_and_setup_as_they_came():
         start_at_ns=1,
         slot=2,
         slots=3,
-        ranges=(range(5, 7),),
-        first_range=4,
+        grants=(Grant("iterations/a", 0, (range(5, 7),), 4),),
         stop_reason="because",
         graceful_stop_ns=8,
     )
 
     assert messages.config_message(told, worker=6, attempt=2).config == epb.EngineConfig(
         revision=9,
-        load=epb.LoadPlan(model=epb.RATE, iterations=5),
+        scenarios=[epb.LoadPlan(model=epb.RATE, iterations=5)],
         run_state=epb.STOPPED_STATE,
         start_at_ns=1,
         slot=2,
         slots=3,
-        ranges=[epb.IterationRange(start=5, count=2)],
-        first_range=4,
+        grants=[epb.Grant(name="iterations/a", ranges=[epb.IterationRange(start=5, count=2)], first_range=4)],
         stop_reason="because",
         graceful_stop_ns=8,
         setup_json=b"[1]",

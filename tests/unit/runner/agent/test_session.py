@@ -44,7 +44,7 @@ def _session(engines=1):
 
 
 def _assigned(session):
-    session.assign(Assignment(epoch=1, version=1, slot=0, slots=1, ranges=(), first_range=0))
+    session.assign(Assignment(epoch=1, version=1, slot=0, slots=1, grants=()))
 
 
 def _running(engines=1):
@@ -62,8 +62,8 @@ def _running(engines=1):
     return session
 
 
-def _status(stage, applied=0, taken=0):
-    return EngineStatus(stage=stage, users=1, applied_revision=applied, ranges_taken=taken)
+def _status(stage, applied=0, *, is_starving=False):
+    return EngineStatus(stage=stage, users=1, applied_revision=applied, is_starving=is_starving)
 
 
 def _of(effects, kind):
@@ -606,3 +606,14 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
+
+
+def test_an_engine_whose_users_wait_for_numbers_is_spoken_for_at_once():
+    session = _running()
+    session.report(0, 1, _status(EngineStage.RUNNING))
+    session.take()
+
+    session.report(0, 1, _status(EngineStage.RUNNING))
+    assert Act.BEAT not in session.take()
+    session.report(0, 1, _status(EngineStage.RUNNING, is_starving=True))
+    assert Act.BEAT in session.take()

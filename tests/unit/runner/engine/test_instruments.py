@@ -78,12 +78,31 @@ def test_a_request_and_an_iteration_are_counted_and_recorded_once(path) -> None:
     end(made, error="status 500")
     made.end_iteration("Visitor.one", 9, failed=True, interrupted=False)
 
-    assert made.counters.read() == Counters(started=1, completed=1, iterations_started=1, iterations_completed=1)
+    assert made.counters.read() == Counters(
+        started=1, completed=1, iterations_started=1, iterations_completed=1, scenarios=((1, 1),)
+    )
     held = {each.key.metric: (each.count, dict(each.outcomes)) for each in made.recorder.whole()}
     assert held["latency"] == (1, {"bytes_received": 2, "bytes_sent": 1, "failed": 1})
     assert held["iteration_duration"] == (1, {"failed": 1})
     assert held["iterations"] == (1, {})
     assert [(each.kind, each.name) for each in made.recorder.errors()] == [("status 500", "/")]
+
+
+def test_scenarios_record_into_the_same_under_their_own_name(path) -> None:
+    made = instruments(path)
+    other = made.beside("buy", 1)
+    for each in (made, other, other):
+        each.begin_iteration()
+        each.begin_request()
+        end(each)
+        each.end_iteration("Visitor.one", 9, failed=False, interrupted=False)
+        each.check("held", ok=True, labels={})
+
+    assert made.counters.read().scenarios == ((1, 1), (2, 2))
+    assert made.counters.read().completed == 3
+    counts = {(each.key.metric, each.key.scenario): each.count for each in made.recorder.whole()}
+    for metric in ("latency", "iterations", "iteration_duration", "checks"):
+        assert (counts[(metric, "default")], counts[(metric, "buy")]) == (1, 2)
 
 
 def test_names_and_labels_of_any_length_are_cut(path) -> None:

@@ -37,7 +37,7 @@ def test_whoever_acknowledges_only_what_arrived_holds_everything_after_any_state
         for name in names:
             request(instruments, name)
             done.append(name)
-        state = reports.next_state(second, users=1)
+        state = reports.next_state(second, users=[1])
         if not arrives:
             continue
         merge.apply(state)
@@ -51,34 +51,50 @@ def test_what_is_acknowledged_and_unchanged_is_not_sent_again() -> None:
     instruments = Instruments(CounterFile(""))
     reports = Reports(instruments, STREAM)
     request(instruments, "a")
-    reports.acknowledge(reports.next_state(0, users=1).sequence)
+    reports.acknowledge(reports.next_state(0, users=[1]).sequence)
     request(instruments, "b")
 
-    state = reports.next_state(1, users=1)
+    state = reports.next_state(1, users=[1])
 
     assert {each.key.name for each in state.series} == {"b"}
-    assert {each.key.name for each in reports.next_state(2, users=1, is_full=True).series} == {"a", "b"}
+    assert {each.key.name for each in reports.next_state(2, users=[1], is_full=True).series} == {"a", "b"}
 
 
 def test_an_acknowledgement_of_what_was_never_said_is_ignored() -> None:
     instruments = Instruments(CounterFile(""))
     reports = Reports(instruments, STREAM)
     request(instruments, "a")
-    reports.next_state(0, users=1)
+    reports.next_state(0, users=[1])
 
     reports.acknowledge(99)
 
     assert reports.acknowledged == 0
-    assert {each.key.name for each in reports.next_state(1, users=1).series} == {"a"}
+    assert {each.key.name for each in reports.next_state(1, users=[1]).series} == {"a"}
 
 
 def test_the_counter_file_says_how_far_the_reports_are() -> None:
     instruments = Instruments(CounterFile(""))
     reports = Reports(instruments, STREAM)
     request(instruments, "a")
-    reports.next_state(0, users=1)
+    reports.next_state(0, users=[1])
     request(instruments, "a")
 
     counters = instruments.counters.read()
 
     assert (counters.completed, counters.reported) == (2, 1)
+
+
+def test_nothing_of_a_warm_up_is_reported_but_how_much_it_was() -> None:
+    instruments = Instruments(CounterFile(""))
+    reports = Reports(instruments, STREAM)
+    reports.is_warming_up = True
+    instruments.counters.warm_up()
+    request(instruments, "a")
+    warm = reports.next_state(0, users=[1], is_full=True)
+    reports.end_warm_up()
+    request(instruments, "a")
+    state = reports.next_state(1, users=[1])
+
+    assert (warm.series, warm.errors, warm.counters.completed, warm.counters.warm_up) == ((), (), 0, 1)
+    assert {each.key.metric: each.count for each in state.series} == {"latency": 1, "service_time": 1}
+    assert (state.counters.completed, state.counters.warm_up) == (1, 1)

@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator
 import gevent
 import pytest
 from gevent.event import Event
+from gevent.pool import Pool
 
 from loadstone_runner.engine import strays as engine_strays
 from loadstone_runner.engine.strays import Strays
@@ -46,6 +47,23 @@ def test_greenlets_of_gevents_own_are_not_the_scripts(strays) -> None:
 
     assert strays.living() == []
     greenlet.kill()
+
+
+def test_whoever_a_user_starts_directly_or_by_gevent_belongs_to_its_seat(strays) -> None:
+    seats: list[object] = []
+
+    def look(_number: int = 0) -> None:
+        seats.append(getattr(gevent.getcurrent(), "seat", None))
+
+    def live() -> None:
+        gevent.getcurrent().seat = "a seat"
+        gevent.spawn(look).join()
+        list(Pool(2).imap_unordered(look, range(2)))
+
+    gevent.spawn(live).join()
+    gevent.spawn(look).join()
+
+    assert seats == ["a seat"] * 3 + [None]
 
 
 def test_one_that_does_not_let_itself_be_ended_is_left(strays, monkeypatch) -> None:

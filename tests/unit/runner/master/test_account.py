@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadstone_core.load.profile import Profile, Segment
-from loadstone_core.stats.stream import Counters, StreamId
+from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.load.scenario import Scenario
+from loadstone_core.stats.stream import StreamId
 from loadstone_core.units import SECOND
-from loadstone_runner.master.account import SECONDS_OPEN, Iterations, Saturation, UserSeconds
+from loadstone_runner.master.account import SECONDS_OPEN, Account, Iterations, Saturation, UserSeconds
 
 ONE, TWO = StreamId(0, 1, 0, 1), StreamId(1, 1, 0, 1)
 MILLISECOND = 1_000_000
@@ -16,13 +19,18 @@ def constant(users: int, seconds: int) -> Profile:
     return Profile((Segment(0, seconds * SECOND, users, users),), seconds * SECOND)
 
 
+def scenario_of(profile: Profile, start_ns: int = 0, model: Model = Model.USERS) -> Scenario:
+    load = LoadProfile(model, profile, None)
+    return Scenario(name="default", load=load, graceful_stop_ns=0, start_ns=start_ns)
+
+
 def see(counted: UserSeconds, stream: StreamId, second: int, users: int, *, sequence: int = 0, is_final: bool = False):
     """Let a stream report as an engine does that never stood still: the state that closes second 0 is its first."""
     counted.observe(stream, second, users, sequence=sequence or second + 1, is_final=is_final)
 
 
 def test_users_that_are_there_every_second_are_achieved_to_the_unit() -> None:
-    counted = UserSeconds(constant(10, 300))
+    counted = UserSeconds(scenario_of(constant(10, 300)))
     for second in range(300):
         see(counted, ONE, second, 4)
         see(counted, TWO, second, 6 if second < 299 else 0)  # they leave within the last second
@@ -32,7 +40,7 @@ def test_users_that_are_there_every_second_are_achieved_to_the_unit() -> None:
 
 def test_a_ramp_is_never_held_against_an_engine() -> None:
     ramp = Profile((Segment(0, 10 * SECOND, 0, 20), Segment(10 * SECOND, 10 * SECOND, 20, 0)), 20 * SECOND)
-    counted = UserSeconds(ramp)
+    counted = UserSeconds(scenario_of(ramp))
     for second in range(20):
         see(counted, ONE, second, ramp.value_at((second + 1) * SECOND))
 
@@ -40,7 +48,7 @@ def test_a_ramp_is_never_held_against_an_engine() -> None:
 
 
 def test_more_users_than_planned_achieve_no_more_than_planned() -> None:
-    counted = UserSeconds(constant(5, 3))
+    counted = UserSeconds(scenario_of(constant(5, 3)))
     for second in range(3):
         see(counted, ONE, second, 50)
 
@@ -48,7 +56,7 @@ def test_more_users_than_planned_achieve_no_more_than_planned() -> None:
 
 
 def test_a_lost_worker_is_missing_from_its_last_word_on() -> None:
-    counted = UserSeconds(constant(10, 20))
+    counted = UserSeconds(scenario_of(constant(10, 20)))
     for second in range(20):
         see(counted, ONE, second, 5)
         if second < 8:
@@ -58,7 +66,7 @@ def test_a_lost_worker_is_missing_from_its_last_word_on() -> None:
 
 
 def test_seconds_whose_report_was_lost_hold_the_smaller_of_both_ends() -> None:
-    counted = UserSeconds(constant(10, 10))
+    counted = UserSeconds(scenario_of(constant(10, 10)))
     see(counted, ONE, 0, 10)
     see(counted, ONE, 5, 4)
     see(counted, ONE, 3, 10)  # late, and known better already
@@ -67,7 +75,7 @@ def test_seconds_whose_report_was_lost_hold_the_smaller_of_both_ends() -> None:
 
 
 def test_the_last_report_of_an_engine_does_not_say_that_it_had_no_users_before() -> None:
-    counted = UserSeconds(constant(10, 10))
+    counted = UserSeconds(scenario_of(constant(10, 10)))
     for second in range(9):
         see(counted, ONE, second, 10)
     see(counted, ONE, 10, 0, sequence=10, is_final=True)
@@ -76,7 +84,7 @@ def test_the_last_report_of_an_engine_does_not_say_that_it_had_no_users_before()
 
 
 def test_seconds_for_which_an_engine_has_made_no_report_achieved_nothing() -> None:
-    counted = UserSeconds(constant(10, 60))
+    counted = UserSeconds(scenario_of(constant(10, 60)))
     for second, sequence in ((0, 1), (1, 2), (22, 3), (22, 4), (24, 6), (60, 7)):
         see(counted, ONE, second, 10, sequence=sequence, is_final=second == 60)
 
@@ -86,7 +94,7 @@ def test_seconds_for_which_an_engine_has_made_no_report_achieved_nothing() -> No
 
 @given(st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.integers(0, 300), st.integers(0, 9)), max_size=60))
 def test_the_achieved_load_is_never_above_the_planned_one(seen: list[tuple[StreamId, int, int]]) -> None:
-    profile, counted, before = constant(5, 300), UserSeconds(constant(5, 300)), 0
+    profile, counted, before = constant(5, 300), UserSeconds(scenario_of(constant(5, 300))), 0
     for stream, second, users in seen:
         see(counted, stream, second, users)
         achieved = counted.achieved_ns(300 * SECOND)
@@ -95,7 +103,7 @@ def test_the_achieved_load_is_never_above_the_planned_one(seen: list[tuple[Strea
 
 
 def test_a_stopped_load_counts_up_to_its_stop_and_memory_stays_bounded() -> None:
-    counted = UserSeconds(constant(2, 5000))
+    counted = UserSeconds(scenario_of(constant(2, 5000)))
     for second in range(1000):
         see(counted, ONE, second, 2)
 
@@ -106,7 +114,7 @@ def test_a_stopped_load_counts_up_to_its_stop_and_memory_stays_bounded() -> None
 def test_iterations_are_those_of_the_newest_counters_of_each_stream() -> None:
     counted = Iterations()
     for stream, started in ((ONE, 5), (TWO, 7), (ONE, 9), (ONE, 6)):
-        counted.observe(stream, Counters(iterations_started=started, iterations_completed=started - 1))
+        counted.observe(stream, started, started - 1)
 
     assert (counted.started, counted.completed) == (16, 14)
     assert {worker: counted.completed_by(worker) for worker in (ONE.worker, TWO.worker, 9)} == {
@@ -123,6 +131,58 @@ def test_a_second_is_saturated_once_however_many_engines_are_late() -> None:
         saturation.observe(second, lag * MILLISECOND, slip * MILLISECOND)
 
     assert saturation.seconds == 2
+
+
+def test_a_scenario_that_begins_later_is_planned_and_achieved_from_then_on() -> None:
+    late = scenario_of(constant(4, 10), start_ns=5 * SECOND // 2)
+    counted = UserSeconds(late)
+    for second in range(13):
+        see(counted, ONE, second, 4 if second >= 2 else 0)
+
+    assert counted.achieved_ns(20 * SECOND) == 40 * SECOND
+    assert counted.peak == 4
+
+
+def test_a_warm_up_is_neither_planned_nor_achieved() -> None:
+    account = Account(scenario_of(constant(4, 10), start_ns=2 * SECOND), place=0, warm_up_ns=5 * SECOND // 2)
+    for second in range(12):
+        see(account.user_seconds, ONE, second, 4 if second >= 2 else 0)
+
+    assert account.planned() == account.achieved(12 * SECOND) == 38
+
+
+def test_a_scenario_is_as_far_as_its_time_says() -> None:
+    account = Account(scenario_of(constant(1, 10), start_ns=10 * SECOND), place=0)
+
+    assert [account.percent(at * SECOND) for at in (5, 10, 15, 30)] == [0, 0, 50, 100]
+    assert Account(replace(account.scenario, is_over=True), place=0).percent(1) == 100
+
+
+def test_planned_and_achieved_follow_the_history_of_what_was_asked() -> None:
+    account = Account(scenario_of(constant(4, 10)), place=0)
+    counted = account.user_seconds
+    users = [4] * 3 + [0] * 5 + [9] * 7
+    for second, live in enumerate(users):
+        if second == 3:
+            counted.follow(scenario_of(Profile((Segment(0, 2**63 - 1, 0, 0),), None), start_ns=3 * SECOND))
+        if second == 8:
+            counted.follow(scenario_of(constant(9, 7), start_ns=8 * SECOND))
+        see(counted, ONE, second, live)
+
+    assert account.planned() == 3 * 4 + 7 * 9
+    assert account.achieved(15 * SECOND) == 3 * 4 + 7 * 9
+    assert counted.planned(9 * SECOND) == 3 * 4 + 9
+
+
+def test_users_of_a_stream_that_is_gone_are_gone_until_it_is_heard_again() -> None:
+    counted = UserSeconds(scenario_of(constant(4, 10)))
+    see(counted, ONE, 0, 3)
+    see(counted, TWO, 0, 1)
+    counted.leave(ONE)
+    assert counted.users == 1
+    see(counted, ONE, 1, 3)
+
+    assert counted.users == 4
 
 
 def test_an_engine_that_is_late_by_seconds_was_late_in_each_of_them() -> None:

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.load.scenario import Scenario
 from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
 from loadstone_core.stats.recorder import Recorder
 from loadstone_core.stats.stream import Counters, StreamId, StreamState
@@ -24,25 +25,33 @@ PLAN = RunPlan(
     spec_digest="sha256:00",
     workers=10,
     engines_per_worker=1,
-    load=LoadProfile(Model.RATE, Profile((Segment(0, 2 * SECOND, 2, 2),), 2 * SECOND), None),
+    scenarios=(
+        Scenario(
+            name="default",
+            load=LoadProfile(Model.RATE, Profile((Segment(0, 2 * SECOND, 2, 2),), 2 * SECOND), None),
+            graceful_stop_ns=SECOND,
+        ),
+    ),
     tolerance_ppm=10_000,
     target=None,
     percentiles=("50",),
     thresholds=(),
+    warm_up_ns=0,
     startup_timeout_ns=SECOND,
-    graceful_stop_ns=SECOND,
     script=ScriptRef(digest=None, directory="/", entrypoint="t.py"),
 )
 FINISHED = RunState(stage=Stage.FINISHED)
 
 
 def measured(iterations: int = 4, *, slips_ms: tuple[int, ...] = ()) -> Measurement:
-    measurement, recorder = Measurement(PLAN.load), Recorder()
+    measurement, recorder = Measurement(PLAN.scenarios), Recorder()
     for _ in range(iterations):
         recorder.iteration(name="t", duration_ns=5, failed=False)
     for slip in slips_ms:
         recorder.slip(slip * MILLISECOND)
-    counters = Counters(iterations_started=iterations, iterations_completed=iterations)
+    counters = Counters(
+        iterations_started=iterations, iterations_completed=iterations, scenarios=((iterations, iterations),)
+    )
     stream = StreamId(0, 1, 0, 1)
     state = StreamState(stream, 1, 0, full=True, series=recorder.whole(), counters=counters, final=True)
     measurement.apply(state, since_start_ns=2 * SECOND)
@@ -56,6 +65,7 @@ def ended(**changes: object) -> End:
         state=FINISHED,
         roster=Roster(run_uid="u/1", epoch=1, expected=10),
         measurement=measured(),
+        unused={},
         judge=Judge(()),
         outside={"setup": 1},
         notes=(),
@@ -102,7 +112,7 @@ def test_a_worker_out_of_memory_is_an_error_however_few_they_are() -> None:
 
 def test_a_run_without_load_has_empty_results_and_its_reason() -> None:
     state = replace(FINISHED, broke=(Broke("StartupTimeout", "waited for worker 3"),))
-    end = ended(state=state, measurement=Measurement(PLAN.load), load_ns=None, load_started_ns=0)
+    end = ended(state=state, measurement=Measurement(PLAN.scenarios), load_ns=None, load_started_ns=0)
     conclusion = conclude_run(end)
 
     assert conclusion.outcome.reason is Reason.STARTUP_TIMEOUT
@@ -137,3 +147,26 @@ def test_the_report_says_which_run_it_was_and_who_was_lost() -> None:
         "exitCode": 137,
     }
     assert document["results"]["iterations"] == 4
+
+
+def test_scenarios_are_shown_one_by_one_and_added_up_where_they_can_be() -> None:
+    first = replace(PLAN.scenarios[0], name="first")
+    users = LoadProfile(Model.USERS, Profile((Segment(0, 2 * SECOND, 2, 2),), 2 * SECOND), None)
+    for second, unit in (
+        (replace(first, name="second"), "iterations"),
+        (replace(first, name="second", load=users), None),
+    ):
+        plan = replace(PLAN, scenarios=(first, second))
+        end = ended(plan=plan, measurement=Measurement(plan.scenarios))
+        load = conclude_run(end).load
+
+        assert [each["name"] for each in load["scenarios"]] == ["first", "second"]
+        assert [each["planned"] for each in load["scenarios"]] == [4, 4]
+        assert (load.get("unit"), load.get("planned")) == (unit, 8 if unit else None)
+        assert load["model"] == ("rate" if unit else "mixed")
+
+
+def test_rows_that_lost_workers_had_left_are_said() -> None:
+    outcome = conclude_run(ended(unused={"feeder/accounts": 7})).outcome
+
+    assert any("7 rows of feeder/accounts" in each for each in outcome.findings)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.load.scenario import Scenario
 from loadstone_core.stats.stream import Counters, StreamId, StreamState
 from loadstone_core.units import SECOND
 from loadstone_protocol.messages import Bye, EngineEnd
@@ -25,7 +26,7 @@ FINAL = StreamState(STREAM, 1, 0, full=True, counters=Counters(started=1, comple
 
 def farewells() -> tuple[Farewells, Measurement]:
     load = LoadProfile(Model.USERS, Profile((Segment(0, SECOND, 1, 1),), SECOND), None)
-    measurement = Measurement(load)
+    measurement = Measurement([Scenario(name="default", load=load, graceful_stop_ns=0)])
     return Farewells(measurement), measurement
 
 

@@ -3,108 +3,185 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadstone_runner.master.grants import Grants
+from loadstone_protocol.messages import GrantNews
+from loadstone_runner.engine.grants import Grants as EngineGrants
+from loadstone_runner.master.grants import Grants, Place
+
+WORK, ROWS = "iterations/a", "feeder/b"
 
 
-class Worker:
-    """Keeps every range by its number, as an agent does."""
+class Engine:
+    """The receiving end: takes what it is granted, as an engine does, and says what became of it."""
 
-    def __init__(self) -> None:
-        self.ranges: dict[int, range] = {}
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.held: dict[str, EngineGrants] = {}
+        self.numbers: dict[str, list[int]] = {}
 
-    def learn(self, grants: Grants, number: int) -> int:
-        grant = grants.of(number)
-        for place, each in enumerate(grant.ranges):
-            known = self.ranges.setdefault(grant.first_range + place, each)
-            assert known == each
-        return grant.version
+    def learn(self, grants: Grants) -> None:
+        for grant in grants.of(self.place.worker)[1]:
+            if grant.engine == self.place.engine:
+                held = self.held.setdefault(grant.name, EngineGrants())
+                held.extend(grant.first_range, grant.ranges)
+
+    def take(self, name: str, count: int) -> None:
+        held = self.held.setdefault(name, EngineGrants())
+        for _ in range(count):
+            if (number := held.take()) is not None:
+                self.numbers.setdefault(name, []).append(number)
+
+    def news(self, name: str, per_second: int = 0, waiting: int = 0) -> GrantNews:
+        held = self.held.setdefault(name, EngineGrants())
+        return GrantNews(name, held.known, left=held.left, per_second=per_second, waiting=waiting)
 
 
-steps = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 50), st.integers(0, 1000), st.booleans()), max_size=60)
+def engines(workers: int, each: int) -> list[Engine]:
+    return [Engine(Place(worker, engine)) for worker in range(workers) for engine in range(each)]
 
 
-@given(total=st.integers(0, 20_000), workers=st.integers(1, 8), steps=steps)
-def test_every_iteration_is_given_to_exactly_one_worker(
-    total: int, workers: int, steps: list[tuple[int, int, int, bool]]
+def places(made: list[Engine]) -> list[Place]:
+    return [engine.place for engine in made]
+
+
+steps = st.lists(
+    st.tuples(
+        st.integers(0, 11),
+        st.sampled_from([WORK, ROWS]),
+        st.integers(0, 400),
+        st.integers(0, 300),
+        st.integers(0, 9),
+        st.booleans(),
+    ),
+    max_size=60,
+)
+
+
+@given(total=st.integers(0, 20_000), workers=st.integers(1, 4), each=st.integers(1, 3), steps=steps)
+def test_every_number_is_given_to_exactly_one_engine_whatever_is_lost_on_the_way(
+    total: int, workers: int, each: int, steps: list[tuple[int, str, int, int, int, bool]]
 ) -> None:
-    grants, agents = Grants(total, workers), [Worker() for _ in range(workers)]
-    grants.open()
-    for asking, left, rate, acknowledges in steps:
-        number = asking % workers
-        grants.hear(number, left=left, per_second=rate, living=range(workers))
-        version = agents[number].learn(grants, number)
-        if acknowledges:
-            grants.acknowledge(number, version)
-    for number, agent in enumerate(agents):
-        agent.learn(grants, number)
+    grants, made = Grants({WORK: total}, workers, each), engines(workers, each)
+    grants.open(WORK)
+    for asking, name, takes, rate, waiting, arrives in steps:
+        engine = made[asking % len(made)]
+        engine.take(name, takes)
+        grants.hear(engine.place, [engine.news(name, rate, waiting)], living=places(made))
+        if arrives:
+            engine.learn(grants)
+    for engine in made:
+        engine.learn(grants)
+        for name in (WORK, ROWS):
+            engine.take(name, engine.news(name).left)
 
-    given_out = sorted(each for agent in agents for part in agent.ranges.values() for each in part)
-    assert given_out == list(range(grants.granted()))
-    assert grants.granted() + grants.left == total
-    assert [grants.granted_to(number) for number in range(workers)] == [
-        sum(map(len, agent.ranges.values())) for agent in agents
-    ]
+    for name in (WORK, ROWS):
+        taken = sorted(number for engine in made for number in engine.numbers.get(name, ()))
+        assert taken == list(range(len(taken)))
+        assert len(taken) == sum(grants.granted_to(name, worker) for worker in range(workers))
+    assert sum(grants.granted_to(WORK, worker) for worker in range(workers)) + (grants.left(WORK) or 0) == total
 
 
-@given(total=st.integers(1, 5_000), workers=st.integers(1, 8))
-def test_workers_that_run_dry_are_given_everything_in_a_few_rounds(total: int, workers: int) -> None:
-    grants = Grants(total, workers)
-    grants.open()
+@given(total=st.integers(1, 5_000), workers=st.integers(1, 4), each=st.integers(1, 2))
+def test_engines_that_run_dry_are_given_everything_in_a_few_rounds(total: int, workers: int, each: int) -> None:
+    grants, made = Grants({WORK: total}, workers, each), engines(workers, each)
+    grants.open(WORK)
     rounds = 0
-    while grants.left:
+    while grants.left(WORK):
         rounds += 1
-        for number in range(workers):
-            grants.hear(number, left=0, per_second=1, living=range(workers))
+        for engine in made:
+            engine.learn(grants)
+            engine.take(WORK, total)
+            grants.hear(engine.place, [engine.news(WORK, per_second=1)], living=places(made))
 
-    assert rounds <= 6
-
-
-def test_few_iterations_are_divided_at_once_and_evenly() -> None:
-    grants = Grants(10, 3)
-    grants.open()
-
-    assert [len(grants.of(number).ranges[0]) for number in range(3)] == [4, 3, 3]
-    assert grants.left == 0
+    assert rounds <= 7
 
 
-def test_fewer_iterations_than_workers_leave_some_without() -> None:
-    grants = Grants(2, 3)
-    grants.open()
+@given(rows=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 20)), max_size=30))
+def test_a_feeder_s_rows_go_to_who_waits_and_none_is_given_ahead_to_who_has_not_taken_any(rows) -> None:
+    grants, made = Grants({}, 2, 2), engines(2, 2)
+    wanted = 0
+    for asking, waiting in rows:
+        engine = made[asking]
+        grants.hear(engine.place, [engine.news(ROWS, waiting=waiting)], living=places(made))
+        engine.learn(grants)
+        engine.take(ROWS, waiting)
+        wanted += waiting
 
-    assert sum(len(grants.of(number).ranges) for number in range(3)) == 2
-
-
-def test_a_worker_with_enough_ahead_gets_nothing_more() -> None:
-    grants = Grants(100_000, 2)
-    grants.open()
-
-    assert grants.hear(0, left=200, per_second=100, living=(0, 1)) == ()
-    assert grants.hear(0, left=199, per_second=100, living=(0, 1)) == (0,)
-
-
-def test_what_remains_goes_to_the_living_workers_only() -> None:
-    grants = Grants(4_000, 3)
-    grants.open()
-    assert grants.hear(1, left=0, per_second=5_000, living=(1, 2)) == (1, 2)
-    assert len(grants.of(0).ranges) == 1
+    assert sum(len(engine.numbers.get(ROWS, ())) for engine in made) == wanted
+    assert sum(grants.granted_to(ROWS, worker) for worker in range(2)) == wanted
 
 
-def test_an_acknowledged_range_is_not_sent_again_and_keeps_its_number() -> None:
-    grants = Grants(100_000, 1)
-    grants.open()
-    first = grants.of(0)
-    grants.acknowledge(0, first.version)
-    grants.hear(0, left=0, per_second=10, living=(0,))
-    second = grants.of(0)
+def test_few_iterations_are_divided_at_once_over_workers_first() -> None:
+    grants = Grants({WORK: 4}, 3, 2)
+    grants.open(WORK)
 
-    assert (second.first_range, second.version) == (first.first_range + 1, first.version + 1)
+    assert [grants.granted_to(WORK, worker) for worker in range(3)] == [2, 1, 1]
+    assert grants.left(WORK) == 0
+    assert {grant.engine for grant in grants.of(0)[1]} == {0, 1}
+
+
+def test_before_its_opening_nothing_of_a_name_is_given_and_opening_again_gives_nothing() -> None:
+    grants = Grants({WORK: 10}, 2, 1)
+
+    assert (
+        grants.hear(Place(0, 0), [GrantNews(WORK, 0, left=0, per_second=0, waiting=3)], living=[Place(0, 0)]) == set()
+    )
+    assert set(grants.open(WORK)) == {0, 1}
+    assert grants.open(WORK) == ()
+    assert grants.open("iterations/other") == ()
+
+
+def test_an_engine_with_enough_ahead_gets_nothing_more() -> None:
+    grants = Grants({WORK: 100_000}, 2, 1)
+    grants.open(WORK)
+    living = [Place(0, 0), Place(1, 0)]
+
+    assert grants.hear(living[0], [GrantNews(WORK, 1, left=200, per_second=100, waiting=0)], living=living) == set()
+    assert grants.hear(living[0], [GrantNews(WORK, 1, left=199, per_second=100, waiting=0)], living=living) == {0}
+
+
+def test_what_is_on_its_way_is_not_granted_twice() -> None:
+    grants = Grants({}, 1, 1)
+    news = GrantNews(ROWS, 0, left=0, per_second=0, waiting=4)
+
+    assert grants.hear(Place(0, 0), [news], living=[Place(0, 0)]) == {0}
+    assert grants.hear(Place(0, 0), [news], living=[Place(0, 0)]) == set()
+    assert grants.granted_to(ROWS, 0) == 4
+
+
+def test_what_remains_goes_to_the_living_engines_only() -> None:
+    grants = Grants({WORK: 4_000}, 3, 1)
+    grants.open(WORK)
+    before = grants.granted_to(WORK, 0)
+    news = GrantNews(WORK, 1, left=0, per_second=5_000, waiting=0)
+
+    assert grants.hear(Place(1, 0), [news], living=[Place(1, 0), Place(2, 0)]) == {1, 2}
+    assert grants.granted_to(WORK, 0) == before
+
+
+def test_a_range_that_an_engine_has_is_not_sent_again_and_keeps_its_number() -> None:
+    grants = Grants({WORK: 100_000}, 1, 1)
+    grants.open(WORK)
+    version, (first,) = grants.of(0)
+    grants.hear(Place(0, 0), [GrantNews(WORK, 1, left=0, per_second=10, waiting=0)], living=[Place(0, 0)])
+    newer, (second,) = grants.of(0)
+
+    assert (second.first_range, newer) == (first.first_range + 1, version + 1)
     assert second.ranges[0].start == first.ranges[-1].stop
 
 
-def test_a_run_without_iterations_has_assignments_without_ranges() -> None:
-    grants = Grants(0, 2)
-    grants.open()
+def test_what_a_worker_had_left_is_known_by_name() -> None:
+    grants = Grants({}, 1, 1)
+    grants.hear(Place(0, 0), [GrantNews(ROWS, 0, left=0, per_second=0, waiting=9)], living=[])
+    assert grants.unused_by(0) == {ROWS: 9}
+    grants.hear(Place(0, 0), [GrantNews(ROWS, 1, left=2, per_second=0, waiting=0)], living=[])
 
-    assert grants.of(1).ranges == ()
-    assert grants.of(1).version == 1
-    assert grants.hear(1, left=0, per_second=5, living=(0, 1)) == ()
+    assert grants.unused_by(0) == {ROWS: 2}
+    assert grants.granted_to("feeder/other", 0) == 0
+
+
+def test_a_peer_that_makes_up_names_is_heard_only_so_far() -> None:
+    grants = Grants({}, 1, 1)
+    for number in range(1_000):
+        grants.hear(Place(0, 0), [GrantNews(f"feeder/{number}", 0, left=0, per_second=0, waiting=1)], living=[])
+
+    assert len(grants.of(0)[1]) == 256

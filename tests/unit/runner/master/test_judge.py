@@ -104,3 +104,18 @@ def test_a_loss_is_nothing_to_a_threshold_without_windows() -> None:
     judge.skip()
     judge.observe(0, totals(5), may_abort=True)
     assert status(judge) == ["Passed"]
+
+
+def test_nothing_is_judged_in_a_warm_up_and_windows_begin_after_it() -> None:
+    whole, window = spec("requests:rate >= 1/s"), spec("requests:rate >= 1/s over 2s", name="window")
+    judge = Judge([whole, window], warm_up_ns=2 * SECOND + 1)
+    for second in range(3):
+        judge.observe(second, totals(), may_abort=True)
+    assert status(judge) == ["Pending", "Pending"]
+    judge.observe(3, totals(5, 5), may_abort=True)
+    judge.observe(4, totals(5, 5, 5), may_abort=True)
+
+    assert status(judge) == ["Passed", "Passed"]
+    judge.observe(5, totals(5, 5, 5), may_abort=True)
+    told = judge.to_status(is_over=True, load_started_ns=10**18)
+    assert told[0]["firstBreachAt"] == "2001-09-09T01:46:46.000000Z"

@@ -45,8 +45,8 @@ def engine(stage: EngineStage = EngineStage.READY, **changes: Any) -> EngineNews
         "users": 3,
         "loop_lag_ns": 0,
         "schedule_slip_ns": 0,
-        "iterations_left": 0,
-        "iterations_per_second": 0,
+        "grants": (),
+        "over": frozenset(),
         "script": None,
         "started_at_ns": 0,
     }

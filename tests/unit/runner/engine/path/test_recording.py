@@ -78,7 +78,12 @@ REQUESTS = some.builds(
 EVENTS = some.lists(
     REQUESTS
     | some.tuples(some.just("iteration"), NAMES, LATENCIES, some.booleans(), some.booleans())
-    | some.tuples(some.just("check"), NAMES, some.booleans(), some.dictionaries(some.just("a"), some.just("b")))
+    | some.tuples(
+        some.just("check"),
+        NAMES,
+        some.booleans(),
+        some.dictionaries(some.sampled_from("ab"), some.sampled_from(["1", 1, True, "x" * 300])),
+    )
     | some.tuples(some.just("phase"), NAMES, LATENCIES)
     | some.tuples(some.just("measured"), NAMES, LATENCIES, LATENCIES, some.none() | some.just("failed"))
     | some.tuples(some.just("metric"), some.sampled_from(["m", "n"]), some.integers(0, 1 << 40))

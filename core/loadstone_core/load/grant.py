@@ -1,0 +1,34 @@
+"""Say what a grant is: numbers of one name, each given to one engine of the run and never again.
+
+Iterations of a scenario and unique rows of a feeder are numbered so. Who gets how many is decided by the master.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Grant(NamedTuple):
+    """Ranges of one name that one engine may not know yet; a named tuple, as agents pass many on.
+
+    Attributes:
+        name: `iterations/<scenario>` or `feeder/<name>`.
+        engine: of the worker.
+        ranges: oldest first.
+        first_range: how many ranges of this name the engine was granted before these.
+    """
+
+    name: str
+    engine: int
+    ranges: tuple[range, ...]
+    first_range: int
+
+
+def of_iterations(scenario: str) -> str:
+    """Return the name under which the iterations of a scenario are granted."""
+    return f"iterations/{scenario}"
+
+
+def of_feeder(feeder: str) -> str:
+    """Return the name under which the rows of a feeder are granted."""
+    return f"feeder/{feeder}"

@@ -1,0 +1,120 @@
+"""Let users take numbers that were granted to this engine, wait for them, and ask for more.
+
+How a name's numbers are kept belongs to `grants`, what they mean to whoever takes them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gevent.event import Event
+
+from loadstone_core.load.grant import of_feeder
+from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.engine.grants import Grants
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from loadstone_core.load.grant import Grant
+
+_SECOND_NS: Final = 1_000_000_000
+
+
+class Numbers:
+    """The numbers of one name, for users.
+
+    Attributes:
+        grants: those that are here.
+    """
+
+    __slots__ = ("_ask", "grants")
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self.grants = Grants()
+        self._ask = ask
+
+    def take(self, wait: Callable[[], bool]) -> int | None:
+        """Return the next number; while there is none, call `wait`, which says whether it is still wanted."""
+        grants = self.grants
+        while (number := grants.take()) is None:
+            grants.waiting += 1
+            self._ask()
+            try:
+                is_wanted = wait()
+            finally:
+                grants.waiting -= 1
+            if not is_wanted:
+                return None
+        return number
+
+
+class Allotment:
+    """All names of which this engine was granted numbers, or wants some."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        """Begin without any; `ask` is called when a user waits for a number, so that the master hears of it soon."""
+        self._ask = ask
+        self._names: dict[str, Numbers] = {}
+        self._arrivals: dict[str, Event] = {}
+        self._taken_before: dict[str, int] = {}
+        self._counted_ns = 0
+        self._is_closed = False
+
+    def of(self, name: str) -> Numbers:
+        """Return the numbers of a name."""
+        if name not in self._names:
+            self._names[name] = Numbers(self._ask)
+        return self._names[name]
+
+    def next_row(self, feeder: str) -> int | None:
+        """Return a row number that no other user of the run gets, waiting for it; None once the load is over."""
+        name = of_feeder(feeder)
+        arrival = self._arrivals.setdefault(name, Event())
+
+        def wait() -> bool:
+            arrival.clear()
+            if not self._is_closed:
+                arrival.wait()
+            return not self._is_closed
+
+        return self.of(name).take(wait)
+
+    def extend(self, granted: Iterable[Grant]) -> list[str]:
+        """Take in what was granted; return the names that have more now.
+
+        Raises:
+            ValueError: a grant before these never came.
+        """
+        fresh = [grant.name for grant in granted if self.of(grant.name).grants.extend(grant.first_range, grant.ranges)]
+        for name in fresh:
+            if name in self._arrivals:
+                self._arrivals[name].set()
+        return fresh
+
+    def close(self) -> None:
+        """Let nobody wait for rows any more."""
+        self._is_closed = True
+        for arrival in self._arrivals.values():
+            arrival.set()
+
+    def states(self, now_ns: int) -> list[engine_pb2.GrantState]:
+        """Return what became of the numbers of each name, with their rate since the last call but a second ago."""
+        passed_ns = now_ns - self._counted_ns
+        told = []
+        for name, numbers in self._names.items():
+            grants = numbers.grants
+            gained = grants.taken - self._taken_before.get(name, 0)
+            told.append(
+                engine_pb2.GrantState(
+                    name=name,
+                    known=grants.known,
+                    left=grants.left,
+                    per_second=gained * _SECOND_NS // passed_ns if passed_ns else 0,
+                    waiting=grants.waiting,
+                )
+            )
+        if passed_ns >= _SECOND_NS // 2:
+            self._counted_ns = now_ns
+            self._taken_before = {name: numbers.grants.taken for name, numbers in self._names.items()}
+        return told

@@ -1,0 +1,91 @@
+"""Join what is known of a run's load: where its scenarios are, what was done of them, what was granted. Pure.
+
+Each of these is kept in a table of its own: `course`, `measurement`, `grants`. What follows is decided in `run`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from loadstone_core.load.grant import of_feeder, of_iterations
+from loadstone_core.load.profile import Model
+from loadstone_runner.master import run
+from loadstone_runner.master.course import Course
+from loadstone_runner.master.grants import Grants
+
+if TYPE_CHECKING:
+    from loadstone_core.load.change import Aim
+    from loadstone_core.plan.model import RunPlan
+    from loadstone_runner.master.account import Account
+    from loadstone_runner.master.measurement import Measurement
+    from loadstone_runner.master.roster import Roster
+
+
+class Workload:
+    """The load of one run.
+
+    Attributes:
+        course: its scenarios.
+        grants: the numbers of its iterations and rows.
+        counts_iterations: whether a scenario ends with its iterations.
+    """
+
+    def __init__(self, plan: RunPlan, roster: Roster, measurement: Measurement) -> None:
+        shared = {of_iterations(each.name): each.load.shared_iterations for each in plan.scenarios}
+        self.course = Course(plan.scenarios)
+        self.grants = Grants(
+            {name: iterations for name, iterations in shared.items() if iterations},
+            plan.workers,
+            plan.engines_per_worker,
+        )
+        self.counts_iterations = any(each.load.model is Model.ITERATIONS for each in plan.scenarios)
+        self._aims: tuple[Aim, ...] = ()
+        self._is_paused = False
+        self._roster = roster
+        self._measurement = measurement
+
+    def look(self, since_start_ns: int, *, lead_ns: int) -> run.LoadDone | run.LoadChanged | None:
+        """Return what has become of the load by a moment; None: nothing that anybody has to hear of."""
+        has_changed = self.course.advance(
+            since_start_ns, is_done=lambda place: self._is_done(place, since_start_ns), lead_ns=lead_ns
+        )
+        self._measurement.follow(self.course.scenarios)
+        if self.course.is_over:
+            return run.LoadDone()
+        return run.LoadChanged() if has_changed else None
+
+    def want(self, aims: tuple[Aim, ...], *, is_paused: bool) -> None:
+        """Note what is asked from now on; `steer` brings the load there."""
+        self._aims, self._is_paused = aims, is_paused
+
+    def steer(self, at_ns: int) -> run.LoadChanged | None:
+        """Ask for what is wanted from a moment of the load on, unless that is what is asked already."""
+        has_changed = self.course.steer(self._aims, is_paused=self._is_paused, at_ns=at_ns)
+        self._measurement.follow(self.course.scenarios)
+        return run.LoadChanged() if has_changed else None
+
+    def open_grants(self) -> set[int]:
+        """Give out the first iterations of scenarios whose start is known; return whose assignment has changed."""
+        known = (of_iterations(each.name) for each in self.course.scenarios if each.start_ns is not None)
+        return {worker for name in known for worker in self.grants.open(name)}
+
+    def unused_rows(self) -> dict[str, int]:
+        """Return how many rows of feeders lost workers were granted and had not taken, as far as they had said."""
+        unused: Counter[str] = Counter()
+        for member in self._roster.lost():
+            unused.update(self.grants.unused_by(member.worker))
+        return {name: count for name, count in unused.items() if name.startswith(of_feeder(""))}
+
+    def _is_done(self, place: int, since_start_ns: int) -> bool:
+        """Say whether nothing more will be done of a scenario that is counted in iterations."""
+        account = self._measurement.accounts[place]
+        if account.scenario.load.model is Model.ITERATIONS and self._roster.is_done(place):
+            return True
+        return account.is_done(since_start_ns, abandoned=self._abandoned(account))
+
+    def _abandoned(self, account: Account) -> int:
+        """Return how many iterations were granted to workers that are lost: what they did not do is never redone."""
+        name, iterations = of_iterations(account.scenario.name), account.iterations
+        lost = (member.worker for member in self._roster.lost())
+        return sum(max(0, self.grants.granted_to(name, worker) - iterations.completed_by(worker)) for worker in lost)
