@@ -3,37 +3,16 @@
 import struct
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import sha1
-from types import ModuleType
 
 import gevent
 import pytest
-from tests.component.hostile import OK, Authority, Bench, Peer, Server, always, server_context
+from tests.component.hostile import OK, Authority, Peer, always, server_context
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, TextMessage
 
 from loadstone_core.stats.stream import Counters
-
-
-@pytest.fixture
-def bench(path: ModuleType) -> Iterator[Bench]:
-    made = Bench(path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    made: list[Server] = []
-
-    def start(*arguments, **named) -> Server:
-        made.append(Server(*arguments, **named))
-        return made[-1]
-
-    yield start
-    for each in made:
-        each.close()
 
 
 def accept(peer: Peer, *headers: bytes) -> None:

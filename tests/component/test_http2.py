@@ -1,9 +1,8 @@
 """HTTP/2 of the engine's client against a server of the h2 library: over TLS, by prior knowledge, and its fallback."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import gevent
 import h2.config
@@ -12,7 +11,7 @@ import h2.errors
 import h2.events
 import h2.settings
 import pytest
-from tests.component.hostile import OK, Authority, Bench, Peer, Server, always, server_context
+from tests.component.hostile import OK, Authority, Peer, always, server_context
 
 from loadstone_core.stats.stream import Counters
 
@@ -94,26 +93,6 @@ def speaks(answer: Answer, **settings: int) -> Callable[[Peer, int], None]:
 
 def hello(peer: Http2Peer, number: int, _head: dict[str, str], _body: bytes) -> None:
     peer.send(number, 200, b"hello", server="h2 of a test")
-
-
-@pytest.fixture
-def bench(path: ModuleType) -> Iterator[Bench]:
-    made = Bench(path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    made: list[Server] = []
-
-    def start(*arguments, **named) -> Server:
-        made.append(Server(*arguments, **named))
-        return made[-1]
-
-    yield start
-    for each in made:
-        each.close()
 
 
 @pytest.fixture(scope="module")

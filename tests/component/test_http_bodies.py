@@ -7,35 +7,14 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from email import message_from_bytes
-from types import ModuleType
 
 import brotli
 import gevent
 import pytest
 import zstandard
-from tests.component.hostile import CLOSING, OK, Bench, Peer, Server, always
+from tests.component.hostile import CLOSING, OK, Peer, always
 
 from loadstone_core.stats.stream import Counters
-
-
-@pytest.fixture
-def bench(path: ModuleType) -> Iterator[Bench]:
-    made = Bench(path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    made: list[Server] = []
-
-    def start(*arguments, **named) -> Server:
-        made.append(Server(*arguments, **named))
-        return made[-1]
-
-    yield start
-    for each in made:
-        each.close()
 
 
 def answer(body: bytes, *headers: bytes) -> bytes:

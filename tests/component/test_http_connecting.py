@@ -3,37 +3,16 @@
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import gevent
 import pytest
-from tests.component.hostile import CLOSING, OK, Authority, Bench, Peer, Server, always, once, server_context
+from tests.component.hostile import CLOSING, OK, Authority, Peer, Server, always, once, server_context
 
 from loadstone_core.stats.stream import Counters
 from loadstone_runner.engine.http.outfit import Outfit, prepare
 from loadstone_runner.engine.http.profile import DnsPolicy
-
-
-@pytest.fixture
-def bench(path: ModuleType) -> Iterator[Bench]:
-    made = Bench(path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    made: list[Server] = []
-
-    def start(*arguments, **named) -> Server:
-        made.append(Server(*arguments, **named))
-        return made[-1]
-
-    yield start
-    for each in made:
-        each.close()
 
 
 @pytest.fixture(scope="module")

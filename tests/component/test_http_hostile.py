@@ -4,14 +4,13 @@ import gzip
 import socket
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import gevent
 import pytest
-from tests.component.hostile import OK, Authority, Bench, Peer, Server, always, server_context
+from tests.component.hostile import OK, Authority, Peer, always, server_context
 
 from loadstone_core.stats.stream import Counters
 from loadstone_runner.engine.http.failures import FailureKind
@@ -165,26 +164,6 @@ ROWS = {
         K.PROTOCOL, says(b"HTTP/1.1 302 Found\r\nLocation: gopher://a\r\nContent-Length: 0\r\n\r\n"), has_status=True
     ),
 }  # fmt: skip
-
-
-@pytest.fixture
-def bench(path: ModuleType) -> Iterator[Bench]:
-    made = Bench(path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    made: list[Server] = []
-
-    def start(*arguments, **named) -> Server:
-        made.append(Server(*arguments, **named))
-        return made[-1]
-
-    yield start
-    for each in made:
-        each.close()
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())

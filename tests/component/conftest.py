@@ -1,0 +1,27 @@
+"""What tests of the HTTP client start with: servers that misbehave as asked, and clients of both flavours."""
+
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+import pytest
+from tests.component.hostile import Bench, Server
+
+
+@pytest.fixture
+def bench(path: ModuleType) -> Iterator[Bench]:
+    made = Bench(path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    made: list[Server] = []
+
+    def start(*arguments, **named) -> Server:
+        made.append(Server(*arguments, **named))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.close()
