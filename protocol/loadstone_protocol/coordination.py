@@ -257,7 +257,14 @@ def _heartbeat(message: coordination_pb2.Heartbeat) -> Heartbeat:
 def _grant_news(state: engine_pb2.GrantState) -> GrantNews:
     if not 0 < len(state.name) <= GRANT_NAME_MAX:
         raise WireError(f"the name of a grant has 1 to {GRANT_NAME_MAX} characters")
-    return GrantNews(state.name, state.known, left=state.left, per_second=state.per_second, waiting=state.waiting)
+    return GrantNews(
+        state.name,
+        state.known,
+        left=state.left,
+        per_second=state.per_second,
+        waiting=state.waiting,
+        rows=state.rows,
+    )
 
 
 def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:

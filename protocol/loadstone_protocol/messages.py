@@ -93,6 +93,7 @@ class GrantNews:
     left: int
     per_second: int
     waiting: int
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

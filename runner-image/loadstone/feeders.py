@@ -112,7 +112,7 @@ class Feeder(Generic[_T]):
 
     def _take(self) -> int | None:
         if self._order == "unique" and seat.taken is not None:
-            return seat.taken.next_row(self.name)
+            return seat.taken.next_row(self.name, 0 if self._loops else self.count)
         number, self._given = self._given, self._given + 1
         return number
 

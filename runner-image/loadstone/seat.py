@@ -44,8 +44,11 @@ class Engine(Protocol):
         """Record a measured call that was begun; `error` is None for a success, else its kind."""
         ...
 
-    def next_row(self, feeder: str) -> int | None:
-        """Return the next row's number that no other user of the run gets, waiting for it; None: the load is over."""
+    def next_row(self, feeder: str, count: int = 0) -> int | None:
+        """Return the next row's number that no other user of the run gets, waiting for it; None: the load is over.
+
+        `count` is how many rows there are; 0: they begin again after the last.
+        """
         ...
 
     def count_error(self, kind: str, message: str, name: str) -> None:

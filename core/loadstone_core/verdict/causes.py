@@ -183,7 +183,12 @@ def _is_short(effort: Effort, tolerance_ppm: int) -> bool:
 
 def _missing_load(ending: Ending, effort: Effort) -> str:
     dropped = f", {effort.dropped} dropped" if effort.dropped else ""
-    return f"{_load(effort)}{dropped}; {_lost(ending) if ending.workers_lost else _MORE_LOAD[effort.model]}"
+    advice = _MORE_LOAD[effort.model]
+    if ending.workers_lost:
+        advice = _lost(ending)
+    elif ending.used_up:
+        advice = f"users ended when all rows of {', '.join(ending.used_up)} were used up; add rows or set loop=True"
+    return f"{_load(effort)}{dropped}; {advice}"
 
 
 def _load(effort: Effort) -> str:

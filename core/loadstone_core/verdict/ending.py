@@ -82,6 +82,7 @@ class Ending:
         saturated_seconds: those of them in which the generator was late (`SATURATED_LAG_NS`).
         workers: expected.
         workers_lost: those of them whose load was lost.
+        used_up: names of feeders whose rows were used up, which ended users.
     """
 
     stopped: Reason | None = None
@@ -103,3 +104,4 @@ class Ending:
     saturated_seconds: int = 0
     workers: int
     workers_lost: int = 0
+    used_up: tuple[str, ...] = ()

@@ -52,7 +52,8 @@ def conditions(
                 "type": condition.type,
                 "status": condition.status,
                 "reason": condition.reason,
-                "message": condition.message[:_LONGEST_MESSAGE],
+                # A condition is a sentence; the traceback below it stands in status.message.
+                "message": condition.message.partition("\n")[0][:_LONGEST_MESSAGE],
                 "observedGeneration": status["observedGeneration"],
                 "lastTransitionTime": before["lastTransitionTime"] if before is not None and is_same else now,
             }

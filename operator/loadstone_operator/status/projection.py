@@ -116,7 +116,7 @@ def _follow(status: dict[str, Any], seen: Observation, moment: Moment) -> None:
             status[key] = dict(value)
     if master.thresholds is not None:
         status["thresholds"] = [dict(threshold) for threshold in master.thresholds]
-    status["findings"] = list(master.findings)
+    status["findings"] = [finding.partition("\n")[0] for finding in master.findings]
     status["run"] = {**status.get("run", {}), **_times(master.times, moment)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_operator import naming
-from loadstone_operator.observation import Accepted, Observation, PodView
+from loadstone_operator.observation import Accepted, Observation, PodView, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,6 +15,9 @@ PROBLEMS_MOST: Final = 10
 # A worker that has said goodbye took part to the end, and counts.
 _TAKING_PART: Final = frozenset({"Connected", "Ready", "Running", "Ended"})
 _LONGEST_MESSAGE: Final = 512
+# An engine that is ended before it had any load says so; once the run ends, that is no problem.
+_ENDED_ON_REQUEST: Final = 143
+_ENDING: Final = frozenset({Stage.STOPPING, Stage.FINISHED})
 
 
 def project_workers(status: Mapping[str, Any], seen: Observation) -> dict[str, Any]:
@@ -45,10 +48,13 @@ def project_workers(status: Mapping[str, Any], seen: Observation) -> dict[str, A
 
 def _problems(seen: Observation) -> Iterator[dict[str, Any]]:
     master = seen.master_pod()
+    is_ending = seen.master is not None and seen.master.stage in _ENDING
     for pod in (*((master,) if master else ()), *seen.worker_pods()):
         if pod.problem is not None:
             yield _problem(pod, pod.problem.reason, pod.problem.message)
         elif pod.role == naming.ROLE_WORKER and pod.end is not None and pod.end.exit_code:
+            if is_ending and pod.end.exit_code == _ENDED_ON_REQUEST:
+                continue
             yield _problem(
                 pod, pod.end.reason, pod.end.message or f"The engine ended with exit code {pod.end.exit_code}."
             )

@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from loadstone_protocol.v1 import statistics_pb2 as loadstone__protocol_dot_v1_dot_statistics__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"loadstone_protocol/v1/engine.proto\x12\x15loadstone_protocol.v1\x1a&loadstone_protocol/v1/statistics.proto\"\xa4\x02\n\rEngineMessage\x12\x33\n\x05hello\x18\x01 \x01(\x0b\x32\".loadstone_protocol.v1.EngineHelloH\x00\x12\x35\n\x06script\x18\x02 \x01(\x0b\x32#.loadstone_protocol.v1.ScriptReportH\x00\x12\x35\n\x06status\x18\x03 \x01(\x0b\x32#.loadstone_protocol.v1.EngineStatusH\x00\x12\x33\n\x05state\x18\x04 \x01(\x0b\x32\".loadstone_protocol.v1.StreamStateH\x00\x12\x33\n\x05setup\x18\x05 \x01(\x0b\x32\".loadstone_protocol.v1.SetupReportH\x00\x42\x06\n\x04kind\"\x81\x01\n\x0b\x45ngineHello\x12/\n\x04role\x18\x01 \x01(\x0e\x32!.loadstone_protocol.v1.EngineRole\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\r\x12\r\n\x05start\x18\x03 \x01(\r\x12\x0b\n\x03pid\x18\x04 \x01(\r\x12\x15\n\rcounters_path\x18\x05 \x01(\t\"T\n\x0cScriptReport\x12\n\n\x02ok\x18\x01 \x01(\x08\x12\x0f\n\x07problem\x18\x02 \x01(\t\x12\x11\n\ttraceback\x18\x03 \x01(\t\x12\x14\n\x0cuser_classes\x18\x04 \x03(\t\"\xae\x03\n\x0c\x45ngineStatus\x12\x38\n\x05stage\x18\x01 \x01(\x0e\x32).loadstone_protocol.v1.EngineStatus.Stage\x12\r\n\x05users\x18\x02 \x01(\r\x12\x18\n\x10\x61pplied_revision\x18\x03 \x01(\x04\x12\x13\n\x0bloop_lag_ns\x18\x04 \x01(\x12\x12\x18\n\x10schedule_slip_ns\x18\x05 \x01(\x12\x12\x14\n\x0cmemory_bytes\x18\t \x01(\x04\x12\x31\n\x06grants\x18\n \x03(\x0b\x32!.loadstone_protocol.v1.GrantState\x12\x0c\n\x04over\x18\x0b \x03(\r\x12\x12\n\nstop_asked\x18\x0c \x01(\t\x12\x31\n\x06\x65rrors\x18\r \x03(\x0b\x32!.loadstone_protocol.v1.ErrorCount\"\\\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x0b\n\x07LOADING\x10\x01\x12\t\n\x05READY\x10\x02\x12\x0b\n\x07RUNNING\x10\x03\x12\x0c\n\x08STOPPING\x10\x04\x12\t\n\x05\x45NDED\x10\x05J\x04\x08\x06\x10\x07J\x04\x08\x07\x10\x08J\x04\x08\x08\x10\t\"\\\n\nGrantState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05known\x18\x02 \x01(\x04\x12\x0c\n\x04left\x18\x03 \x01(\x04\x12\x12\n\nper_second\x18\x04 \x01(\x04\x12\x0f\n\x07waiting\x18\x05 \x01(\r\"v\n\x0bSetupReport\x12\x10\n\x08teardown\x18\x01 \x01(\x08\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0f\n\x07problem\x18\x03 \x01(\t\x12\x11\n\ttraceback\x18\x04 \x01(\t\x12\x13\n\x0bresult_json\x18\x05 \x01(\x0c\x12\x10\n\x08requests\x18\x06 \x01(\x04\"\x94\x02\n\x08ToEngine\x12\x35\n\x06\x63onfig\x18\x01 \x01(\x0b\x32#.loadstone_protocol.v1.EngineConfigH\x00\x12.\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x1f.loadstone_protocol.v1.StateAckH\x00\x12\x34\n\x05setup\x18\x03 \x01(\x0b\x32#.loadstone_protocol.v1.SetupRequestH\x00\x12\x31\n\x07summary\x18\x04 \x01(\x0b\x32\x1e.loadstone_protocol.v1.SummaryH\x00\x12\x30\n\x05\x65vent\x18\x05 \x01(\x0b\x32\x1f.loadstone_protocol.v1.RunEventH\x00\x42\x06\n\x04kind\"\xf2\x02\n\x0c\x45ngineConfig\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x32\n\trun_state\x18\x03 \x01(\x0e\x32\x1f.loadstone_protocol.v1.RunState\x12\x13\n\x0bstart_at_ns\x18\x04 \x01(\x12\x12\x0c\n\x04slot\x18\x05 \x01(\r\x12\r\n\x05slots\x18\x06 \x01(\r\x12\x13\n\x0bstop_reason\x18\t \x01(\t\x12\x18\n\x10graceful_stop_ns\x18\n \x01(\x12\x12\x12\n\nsetup_json\x18\x0b \x01(\x0c\x12\x0e\n\x06worker\x18\x0c \x01(\r\x12\x0f\n\x07\x61ttempt\x18\r \x01(\r\x12\x32\n\tscenarios\x18\x0e \x03(\x0b\x32\x1f.loadstone_protocol.v1.LoadPlan\x12,\n\x06grants\x18\x0f \x03(\x0b\x32\x1c.loadstone_protocol.v1.Grant\x12\x12\n\nwarm_up_ns\x18\x10 \x01(\x12J\x04\x08\x02\x10\x03J\x04\x08\x07\x10\x08J\x04\x08\x08\x10\t\"\x1c\n\x08StateAck\x12\x10\n\x08received\x18\x01 \x01(\x04\" \n\x0cSetupRequest\x12\x10\n\x08teardown\x18\x01 \x01(\x08\"\x17\n\x07Summary\x12\x0c\n\x04json\x18\x01 \x01(\x0c\"\xcd\x01\n\x08RunEvent\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32$.loadstone_protocol.v1.RunEvent.Kind\x12\x0e\n\x06worker\x18\x02 \x01(\r\x12\x0f\n\x07message\x18\x03 \x01(\t\"l\n\x04Kind\x12\x1d\n\x19KIND_OF_EVENT_UNSPECIFIED\x10\x00\x12\x0e\n\nTEST_START\x10\x01\x12\x15\n\x11SPAWNING_COMPLETE\x10\x02\x12\x0f\n\x0bWORKER_LOST\x10\x03\x12\r\n\tTEST_STOP\x10\x04\".\n\x0eIterationRange\x12\r\n\x05start\x18\x01 \x01(\x04\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"q\n\x05Grant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\r\x12\x13\n\x0b\x66irst_range\x18\x03 \x01(\x04\x12\x35\n\x06ranges\x18\x04 \x03(\x0b\x32%.loadstone_protocol.v1.IterationRange\"V\n\x07Segment\x12\x10\n\x08start_ns\x18\x01 \x01(\x12\x12\x13\n\x0b\x64uration_ns\x18\x02 \x01(\x12\x12\x12\n\nfrom_value\x18\x03 \x01(\x04\x12\x10\n\x08to_value\x18\x04 \x01(\x04\"\xdc\x02\n\x08LoadPlan\x12/\n\x05model\x18\x01 \x01(\x0e\x32 .loadstone_protocol.v1.LoadModel\x12\x30\n\x08segments\x18\x02 \x03(\x0b\x32\x1e.loadstone_protocol.v1.Segment\x12\x0e\n\x06\x65nd_ns\x18\x03 \x01(\x12\x12\x12\n\niterations\x18\x04 \x01(\x04\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x18\n\x10graceful_stop_ns\x18\x06 \x01(\x12\x12\x0c\n\x04name\x18\x07 \x01(\t\x12\x0c\n\x04user\x18\x08 \x01(\t\x12\x1a\n\x12preallocated_users\x18\t \x01(\r\x12\x11\n\tmax_users\x18\n \x01(\r\x12\x1b\n\x13iterations_per_user\x18\x0b \x01(\x04\x12\x10\n\x08start_ns\x18\x0c \x01(\x12\x12\x17\n\x0f\x66irst_iteration\x18\x0e \x01(\x04\x12\x0c\n\x04over\x18\r \x01(\x08*[\n\nEngineRole\x12\x1b\n\x17\x45NGINE_ROLE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45NGINE_ROLE_ENGINE\x10\x01\x12\x18\n\x14\x45NGINE_ROLE_DIRECTOR\x10\x02*\\\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bREADY_STATE\x10\x01\x12\x11\n\rRUNNING_STATE\x10\x02\x12\x11\n\rSTOPPED_STATE\x10\x03*L\n\tLoadModel\x12\x1a\n\x16LOAD_MODEL_UNSPECIFIED\x10\x00\x12\t\n\x05USERS\x10\x01\x12\x08\n\x04RATE\x10\x02\x12\x0e\n\nITERATIONS\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"loadstone_protocol/v1/engine.proto\x12\x15loadstone_protocol.v1\x1a&loadstone_protocol/v1/statistics.proto\"\xa4\x02\n\rEngineMessage\x12\x33\n\x05hello\x18\x01 \x01(\x0b\x32\".loadstone_protocol.v1.EngineHelloH\x00\x12\x35\n\x06script\x18\x02 \x01(\x0b\x32#.loadstone_protocol.v1.ScriptReportH\x00\x12\x35\n\x06status\x18\x03 \x01(\x0b\x32#.loadstone_protocol.v1.EngineStatusH\x00\x12\x33\n\x05state\x18\x04 \x01(\x0b\x32\".loadstone_protocol.v1.StreamStateH\x00\x12\x33\n\x05setup\x18\x05 \x01(\x0b\x32\".loadstone_protocol.v1.SetupReportH\x00\x42\x06\n\x04kind\"\x81\x01\n\x0b\x45ngineHello\x12/\n\x04role\x18\x01 \x01(\x0e\x32!.loadstone_protocol.v1.EngineRole\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\r\x12\r\n\x05start\x18\x03 \x01(\r\x12\x0b\n\x03pid\x18\x04 \x01(\r\x12\x15\n\rcounters_path\x18\x05 \x01(\t\"T\n\x0cScriptReport\x12\n\n\x02ok\x18\x01 \x01(\x08\x12\x0f\n\x07problem\x18\x02 \x01(\t\x12\x11\n\ttraceback\x18\x03 \x01(\t\x12\x14\n\x0cuser_classes\x18\x04 \x03(\t\"\xae\x03\n\x0c\x45ngineStatus\x12\x38\n\x05stage\x18\x01 \x01(\x0e\x32).loadstone_protocol.v1.EngineStatus.Stage\x12\r\n\x05users\x18\x02 \x01(\r\x12\x18\n\x10\x61pplied_revision\x18\x03 \x01(\x04\x12\x13\n\x0bloop_lag_ns\x18\x04 \x01(\x12\x12\x18\n\x10schedule_slip_ns\x18\x05 \x01(\x12\x12\x14\n\x0cmemory_bytes\x18\t \x01(\x04\x12\x31\n\x06grants\x18\n \x03(\x0b\x32!.loadstone_protocol.v1.GrantState\x12\x0c\n\x04over\x18\x0b \x03(\r\x12\x12\n\nstop_asked\x18\x0c \x01(\t\x12\x31\n\x06\x65rrors\x18\r \x03(\x0b\x32!.loadstone_protocol.v1.ErrorCount\"\\\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x0b\n\x07LOADING\x10\x01\x12\t\n\x05READY\x10\x02\x12\x0b\n\x07RUNNING\x10\x03\x12\x0c\n\x08STOPPING\x10\x04\x12\t\n\x05\x45NDED\x10\x05J\x04\x08\x06\x10\x07J\x04\x08\x07\x10\x08J\x04\x08\x08\x10\t\"j\n\nGrantState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05known\x18\x02 \x01(\x04\x12\x0c\n\x04left\x18\x03 \x01(\x04\x12\x12\n\nper_second\x18\x04 \x01(\x04\x12\x0f\n\x07waiting\x18\x05 \x01(\r\x12\x0c\n\x04rows\x18\x06 \x01(\x04\"v\n\x0bSetupReport\x12\x10\n\x08teardown\x18\x01 \x01(\x08\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0f\n\x07problem\x18\x03 \x01(\t\x12\x11\n\ttraceback\x18\x04 \x01(\t\x12\x13\n\x0bresult_json\x18\x05 \x01(\x0c\x12\x10\n\x08requests\x18\x06 \x01(\x04\"\x94\x02\n\x08ToEngine\x12\x35\n\x06\x63onfig\x18\x01 \x01(\x0b\x32#.loadstone_protocol.v1.EngineConfigH\x00\x12.\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x1f.loadstone_protocol.v1.StateAckH\x00\x12\x34\n\x05setup\x18\x03 \x01(\x0b\x32#.loadstone_protocol.v1.SetupRequestH\x00\x12\x31\n\x07summary\x18\x04 \x01(\x0b\x32\x1e.loadstone_protocol.v1.SummaryH\x00\x12\x30\n\x05\x65vent\x18\x05 \x01(\x0b\x32\x1f.loadstone_protocol.v1.RunEventH\x00\x42\x06\n\x04kind\"\xf2\x02\n\x0c\x45ngineConfig\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x32\n\trun_state\x18\x03 \x01(\x0e\x32\x1f.loadstone_protocol.v1.RunState\x12\x13\n\x0bstart_at_ns\x18\x04 \x01(\x12\x12\x0c\n\x04slot\x18\x05 \x01(\r\x12\r\n\x05slots\x18\x06 \x01(\r\x12\x13\n\x0bstop_reason\x18\t \x01(\t\x12\x18\n\x10graceful_stop_ns\x18\n \x01(\x12\x12\x12\n\nsetup_json\x18\x0b \x01(\x0c\x12\x0e\n\x06worker\x18\x0c \x01(\r\x12\x0f\n\x07\x61ttempt\x18\r \x01(\r\x12\x32\n\tscenarios\x18\x0e \x03(\x0b\x32\x1f.loadstone_protocol.v1.LoadPlan\x12,\n\x06grants\x18\x0f \x03(\x0b\x32\x1c.loadstone_protocol.v1.Grant\x12\x12\n\nwarm_up_ns\x18\x10 \x01(\x12J\x04\x08\x02\x10\x03J\x04\x08\x07\x10\x08J\x04\x08\x08\x10\t\"\x1c\n\x08StateAck\x12\x10\n\x08received\x18\x01 \x01(\x04\" \n\x0cSetupRequest\x12\x10\n\x08teardown\x18\x01 \x01(\x08\"\x17\n\x07Summary\x12\x0c\n\x04json\x18\x01 \x01(\x0c\"\xcd\x01\n\x08RunEvent\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32$.loadstone_protocol.v1.RunEvent.Kind\x12\x0e\n\x06worker\x18\x02 \x01(\r\x12\x0f\n\x07message\x18\x03 \x01(\t\"l\n\x04Kind\x12\x1d\n\x19KIND_OF_EVENT_UNSPECIFIED\x10\x00\x12\x0e\n\nTEST_START\x10\x01\x12\x15\n\x11SPAWNING_COMPLETE\x10\x02\x12\x0f\n\x0bWORKER_LOST\x10\x03\x12\r\n\tTEST_STOP\x10\x04\".\n\x0eIterationRange\x12\r\n\x05start\x18\x01 \x01(\x04\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"q\n\x05Grant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\r\x12\x13\n\x0b\x66irst_range\x18\x03 \x01(\x04\x12\x35\n\x06ranges\x18\x04 \x03(\x0b\x32%.loadstone_protocol.v1.IterationRange\"V\n\x07Segment\x12\x10\n\x08start_ns\x18\x01 \x01(\x12\x12\x13\n\x0b\x64uration_ns\x18\x02 \x01(\x12\x12\x12\n\nfrom_value\x18\x03 \x01(\x04\x12\x10\n\x08to_value\x18\x04 \x01(\x04\"\xdc\x02\n\x08LoadPlan\x12/\n\x05model\x18\x01 \x01(\x0e\x32 .loadstone_protocol.v1.LoadModel\x12\x30\n\x08segments\x18\x02 \x03(\x0b\x32\x1e.loadstone_protocol.v1.Segment\x12\x0e\n\x06\x65nd_ns\x18\x03 \x01(\x12\x12\x12\n\niterations\x18\x04 \x01(\x04\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x18\n\x10graceful_stop_ns\x18\x06 \x01(\x12\x12\x0c\n\x04name\x18\x07 \x01(\t\x12\x0c\n\x04user\x18\x08 \x01(\t\x12\x1a\n\x12preallocated_users\x18\t \x01(\r\x12\x11\n\tmax_users\x18\n \x01(\r\x12\x1b\n\x13iterations_per_user\x18\x0b \x01(\x04\x12\x10\n\x08start_ns\x18\x0c \x01(\x12\x12\x17\n\x0f\x66irst_iteration\x18\x0e \x01(\x04\x12\x0c\n\x04over\x18\r \x01(\x08*[\n\nEngineRole\x12\x1b\n\x17\x45NGINE_ROLE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45NGINE_ROLE_ENGINE\x10\x01\x12\x18\n\x14\x45NGINE_ROLE_DIRECTOR\x10\x02*\\\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bREADY_STATE\x10\x01\x12\x11\n\rRUNNING_STATE\x10\x02\x12\x11\n\rSTOPPED_STATE\x10\x03*L\n\tLoadModel\x12\x1a\n\x16LOAD_MODEL_UNSPECIFIED\x10\x00\x12\t\n\x05USERS\x10\x01\x12\x08\n\x04RATE\x10\x02\x12\x0e\n\nITERATIONS\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'loadstone_protocol.v1.engine_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENGINEROLE']._serialized_start=2812
-  _globals['_ENGINEROLE']._serialized_end=2903
-  _globals['_RUNSTATE']._serialized_start=2905
-  _globals['_RUNSTATE']._serialized_end=2997
-  _globals['_LOADMODEL']._serialized_start=2999
-  _globals['_LOADMODEL']._serialized_end=3075
+  _globals['_ENGINEROLE']._serialized_start=2826
+  _globals['_ENGINEROLE']._serialized_end=2917
+  _globals['_RUNSTATE']._serialized_start=2919
+  _globals['_RUNSTATE']._serialized_end=3011
+  _globals['_LOADMODEL']._serialized_start=3013
+  _globals['_LOADMODEL']._serialized_end=3089
   _globals['_ENGINEMESSAGE']._serialized_start=102
   _globals['_ENGINEMESSAGE']._serialized_end=394
   _globals['_ENGINEHELLO']._serialized_start=397
@@ -49,29 +49,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENGINESTATUS_STAGE']._serialized_start=935
   _globals['_ENGINESTATUS_STAGE']._serialized_end=1027
   _globals['_GRANTSTATE']._serialized_start=1047
-  _globals['_GRANTSTATE']._serialized_end=1139
-  _globals['_SETUPREPORT']._serialized_start=1141
-  _globals['_SETUPREPORT']._serialized_end=1259
-  _globals['_TOENGINE']._serialized_start=1262
-  _globals['_TOENGINE']._serialized_end=1538
-  _globals['_ENGINECONFIG']._serialized_start=1541
-  _globals['_ENGINECONFIG']._serialized_end=1911
-  _globals['_STATEACK']._serialized_start=1913
-  _globals['_STATEACK']._serialized_end=1941
-  _globals['_SETUPREQUEST']._serialized_start=1943
-  _globals['_SETUPREQUEST']._serialized_end=1975
-  _globals['_SUMMARY']._serialized_start=1977
-  _globals['_SUMMARY']._serialized_end=2000
-  _globals['_RUNEVENT']._serialized_start=2003
-  _globals['_RUNEVENT']._serialized_end=2208
-  _globals['_RUNEVENT_KIND']._serialized_start=2100
-  _globals['_RUNEVENT_KIND']._serialized_end=2208
-  _globals['_ITERATIONRANGE']._serialized_start=2210
-  _globals['_ITERATIONRANGE']._serialized_end=2256
-  _globals['_GRANT']._serialized_start=2258
-  _globals['_GRANT']._serialized_end=2371
-  _globals['_SEGMENT']._serialized_start=2373
-  _globals['_SEGMENT']._serialized_end=2459
-  _globals['_LOADPLAN']._serialized_start=2462
-  _globals['_LOADPLAN']._serialized_end=2810
+  _globals['_GRANTSTATE']._serialized_end=1153
+  _globals['_SETUPREPORT']._serialized_start=1155
+  _globals['_SETUPREPORT']._serialized_end=1273
+  _globals['_TOENGINE']._serialized_start=1276
+  _globals['_TOENGINE']._serialized_end=1552
+  _globals['_ENGINECONFIG']._serialized_start=1555
+  _globals['_ENGINECONFIG']._serialized_end=1925
+  _globals['_STATEACK']._serialized_start=1927
+  _globals['_STATEACK']._serialized_end=1955
+  _globals['_SETUPREQUEST']._serialized_start=1957
+  _globals['_SETUPREQUEST']._serialized_end=1989
+  _globals['_SUMMARY']._serialized_start=1991
+  _globals['_SUMMARY']._serialized_end=2014
+  _globals['_RUNEVENT']._serialized_start=2017
+  _globals['_RUNEVENT']._serialized_end=2222
+  _globals['_RUNEVENT_KIND']._serialized_start=2114
+  _globals['_RUNEVENT_KIND']._serialized_end=2222
+  _globals['_ITERATIONRANGE']._serialized_start=2224
+  _globals['_ITERATIONRANGE']._serialized_end=2270
+  _globals['_GRANT']._serialized_start=2272
+  _globals['_GRANT']._serialized_end=2385
+  _globals['_SEGMENT']._serialized_start=2387
+  _globals['_SEGMENT']._serialized_end=2473
+  _globals['_LOADPLAN']._serialized_start=2476
+  _globals['_LOADPLAN']._serialized_end=2824
 # @@protoc_insertion_point(module_scope)

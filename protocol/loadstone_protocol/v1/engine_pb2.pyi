@@ -118,18 +118,20 @@ class EngineStatus(_message.Message):
     def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[GrantState, _Mapping]]] = ..., over: _Optional[_Iterable[int]] = ..., stop_asked: _Optional[str] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ...) -> None: ...
 
 class GrantState(_message.Message):
-    __slots__ = ("name", "known", "left", "per_second", "waiting")
+    __slots__ = ("name", "known", "left", "per_second", "waiting", "rows")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KNOWN_FIELD_NUMBER: _ClassVar[int]
     LEFT_FIELD_NUMBER: _ClassVar[int]
     PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
     name: str
     known: int
     left: int
     per_second: int
     waiting: int
-    def __init__(self, name: _Optional[str] = ..., known: _Optional[int] = ..., left: _Optional[int] = ..., per_second: _Optional[int] = ..., waiting: _Optional[int] = ...) -> None: ...
+    rows: int
+    def __init__(self, name: _Optional[str] = ..., known: _Optional[int] = ..., left: _Optional[int] = ..., per_second: _Optional[int] = ..., waiting: _Optional[int] = ..., rows: _Optional[int] = ...) -> None: ...
 
 class SetupReport(_message.Message):
     __slots__ = ("teardown", "ok", "problem", "traceback", "result_json", "requests")

@@ -97,7 +97,7 @@ class Watched(Services):
         failure = f"  FAILED: {error}" if error is not None else ""
         say(f"  {what} {code}{latency_ns / _MILLI:.1f} ms, {received} bytes{failure}")
 
-    def _next_row(self, feeder: str) -> int:
+    def _next_row(self, feeder: str, _count: int) -> int:
         self._given[feeder] += 1
         return self._given[feeder] - 1
 

@@ -44,7 +44,7 @@ class Services:
         """Serve a script; `instruments` record what belongs to no user."""
         self._instruments = instruments
         self._rounded: set[str] = set()
-        self.rows: Callable[[str], int | None] = _no_rows
+        self.rows: Callable[[str, int], int | None] = _no_rows
         self.on_stop: Callable[[str], None] = _ignore
 
     def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
@@ -118,9 +118,9 @@ class Services:
         if instruments.on_request is not None:
             instruments.on_request(protocol, name, service_ns + delay_ns, size, error, 0, "", context)
 
-    def next_row(self, feeder: str) -> int | None:
-        """Return the next row's number of a unique feeder."""
-        return self.rows(feeder)
+    def next_row(self, feeder: str, count: int = 0) -> int | None:
+        """Return the next row's number of a unique feeder of `count` rows; 0: it begins again after the last."""
+        return self.rows(feeder, count)
 
     def count_error(self, kind: str, message: str, name: str) -> None:
         """Count something that went wrong and raised nothing."""
@@ -155,7 +155,7 @@ class Services:
         return number
 
 
-def _no_rows(_feeder: str) -> None:
+def _no_rows(_feeder: str, _count: int) -> None:
     return None
 
 

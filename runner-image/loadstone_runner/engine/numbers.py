@@ -6,8 +6,10 @@ How a name's numbers are kept belongs to `grants`, what they mean to whoever tak
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 from gevent.event import Event
+from greenlet import getcurrent, greenlet
 
 from loadstone_core.load.grant import of_feeder
 from loadstone_protocol.v1 import engine_pb2
@@ -34,6 +36,16 @@ class Numbers:
         self.grants = Grants()
         self._ask = ask
 
+    @property
+    def rows(self) -> int:
+        """How many of all numbers stand for a row of a feeder; 0: there is no last one, or they are no rows."""
+        return 0
+
+    @property
+    def steady(self) -> int:
+        """How many numbers were taken by those who go on taking: so many are wanted ahead."""
+        return self.grants.taken
+
     def take(self, wait: Callable[[], bool]) -> int | None:
         """Return the next number; while there is none, call `wait`, which says whether it is still wanted."""
         grants = self.grants
@@ -49,6 +61,46 @@ class Numbers:
         return number
 
 
+class Rows(Numbers):
+    """The numbers of a feeder's rows. Who takes a first one, for good perhaps, makes nothing come ahead for others."""
+
+    __slots__ = ("_again", "_rows", "_takers", "arrival")
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        super().__init__(ask)
+        self.arrival = Event()
+        self._again = 0
+        self._rows = 0
+        self._takers: WeakSet[greenlet] = WeakSet()
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are; 0: they begin again after the last."""
+        return self._rows
+
+    @property
+    def steady(self) -> int:
+        """How many numbers were taken by those who had taken one before."""
+        return self._again
+
+    def next(self, count: int, is_wanted: Callable[[], bool]) -> int | None:
+        """Return the next number, waiting for it while `is_wanted`; of `count` rows, or 0 if they begin again."""
+
+        def wait() -> bool:
+            self.arrival.clear()
+            if is_wanted():
+                self.arrival.wait()
+            return is_wanted()
+
+        self._rows = max(self._rows, count)
+        taker = getcurrent()
+        if taker in self._takers:
+            self._again += 1
+        else:
+            self._takers.add(taker)
+        return self.take(wait)
+
+
 class Allotment:
     """All names of which this engine was granted numbers, or wants some."""
 
@@ -56,8 +108,8 @@ class Allotment:
         """Begin without any; `ask` is called when a user waits for a number, so that the master hears of it soon."""
         self._ask = ask
         self._names: dict[str, Numbers] = {}
-        self._arrivals: dict[str, Event] = {}
-        self._taken_before: dict[str, int] = {}
+        self._feeders: dict[str, Rows] = {}
+        self._steady_before: dict[str, int] = {}
         self._counted_ns = 0
         self._is_closed = False
 
@@ -67,18 +119,15 @@ class Allotment:
             self._names[name] = Numbers(self._ask)
         return self._names[name]
 
-    def next_row(self, feeder: str) -> int | None:
-        """Return a row number that no other user of the run gets, waiting for it; None once the load is over."""
+    def next_row(self, feeder: str, count: int = 0) -> int | None:
+        """Return a row number that no other user of the run gets, waiting for it; None once the load is over.
+
+        `count` is how many rows there are; 0: they begin again after the last.
+        """
         name = of_feeder(feeder)
-        arrival = self._arrivals.setdefault(name, Event())
-
-        def wait() -> bool:
-            arrival.clear()
-            if not self._is_closed:
-                arrival.wait()
-            return not self._is_closed
-
-        return self.of(name).take(wait)
+        if name not in self._feeders:
+            self._names[name] = self._feeders[name] = Rows(self._ask)
+        return self._feeders[name].next(count, lambda: not self._is_closed)
 
     def extend(self, granted: Iterable[Grant]) -> list[str]:
         """Take in what was granted; return the names that have more now.
@@ -88,15 +137,15 @@ class Allotment:
         """
         fresh = [grant.name for grant in granted if self.of(grant.name).grants.extend(grant.first_range, grant.ranges)]
         for name in fresh:
-            if name in self._arrivals:
-                self._arrivals[name].set()
+            if name in self._feeders:
+                self._feeders[name].arrival.set()
         return fresh
 
     def close(self) -> None:
         """Let nobody wait for rows any more."""
         self._is_closed = True
-        for arrival in self._arrivals.values():
-            arrival.set()
+        for rows in self._feeders.values():
+            rows.arrival.set()
 
     def states(self, now_ns: int) -> list[engine_pb2.GrantState]:
         """Return what became of the numbers of each name, with their rate since the last call but a second ago."""
@@ -104,7 +153,7 @@ class Allotment:
         told = []
         for name, numbers in self._names.items():
             grants = numbers.grants
-            gained = grants.taken - self._taken_before.get(name, 0)
+            gained = numbers.steady - self._steady_before.get(name, 0)
             told.append(
                 engine_pb2.GrantState(
                     name=name,
@@ -112,9 +161,10 @@ class Allotment:
                     left=grants.left,
                     per_second=gained * _SECOND_NS // passed_ns if passed_ns else 0,
                     waiting=grants.waiting,
+                    rows=numbers.rows,
                 )
             )
         if passed_ns >= _SECOND_NS // 2:
             self._counted_ns = now_ns
-            self._taken_before = {name: numbers.grants.taken for name, numbers in self._names.items()}
+            self._steady_before = {name: numbers.steady for name, numbers in self._names.items()}
         return told

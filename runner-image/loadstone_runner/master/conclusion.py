@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from loadstone_runner.master.run import RunState
 
 OUT_OF_MEMORY: Final = "OOMKilled"
+FEEDER_ERROR: Final = "feeder"  # a user asked for a row when all were used
 MIXED: Final = "mixed"  # the model of scenarios with several models
 LATE_NS: Final = 10 * MILLISECOND  # an iteration that starts so much after it was due counts as late
 UNITS: Final = {Model.USERS: "user-seconds", Model.RATE: "iterations", Model.ITERATIONS: "iterations"}
@@ -153,6 +154,7 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         saturated_seconds=measurement.saturation.seconds,
         workers=plan.workers,
         workers_lost=len(lost),
+        used_up=tuple(sorted({each.name for each in totals.errors if each.kind == FEEDER_ERROR})),
     )
 
 

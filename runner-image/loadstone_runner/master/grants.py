@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SECONDS_AHEAD: Final = 2
 # Below this many for each engine nothing is worth a second round.
 SMALL_BLOCK: Final = 100
+# Rows of a feeder that an engine holds and never uses are missing elsewhere: near the end each gets what it waits for.
+AMPLE: Final = 10
 NAMES_MAX: Final = 256
 
 
@@ -144,9 +146,11 @@ class Grants:
         if book.left == 0 or has >= max(1, ahead, news.waiting) or news.name in self._closed:
             return ()
         if book.left is None:
-            # What is given ahead and never used is lost to the others, so nobody gets more than it is about to use.
-            self._give(book, place, max(ahead, news.waiting) - has if max(ahead, news.waiting) > has else 0)
-            return (place.worker,)
+            rest = news.rows - book.next
+            is_ample = not news.rows or rest >= AMPLE * ahead * len(living)
+            count = max(ahead if is_ample else 0, news.waiting) - has
+            self._give(book, place, count)
+            return (place.worker,) if count > 0 else ()
         # Who ran dry between two heartbeats is faster than the last figure says.
         wanted = max(ahead, ledger.last_block * (1 if has else 4), 1)
         sharers = [each for each in self._places if each in living or each == place]

@@ -13,11 +13,11 @@ class Rows:
 
     def __init__(self, *numbers: int | None) -> None:
         self.numbers = list(numbers)
-        self.asked: list[str] = []
+        self.asked: list[tuple[str, int]] = []
         self.errors: list[tuple] = []
 
-    def next_row(self, feeder: str) -> int | None:
-        self.asked.append(feeder)
+    def next_row(self, feeder: str, count: int = 0) -> int | None:
+        self.asked.append((feeder, count))
         return self.numbers.pop(0)
 
     def count_error(self, *error: str) -> None:
@@ -94,7 +94,7 @@ def test_unique_rows_are_those_that_the_run_grants(path) -> None:
     for _ in range(3):
         with pytest.raises(StopUser):
             feeder.next()
-    assert rows.asked == ["people"] * 3, "who knows that all are used asks no more"
+    assert rows.asked == [("people", 3)] * 3, "who knows that all are used asks no more"
     feeder.close()
 
 

@@ -163,6 +163,26 @@ def test_workers_are_counted_and_their_problems_named() -> None:
     ]
 
 
+@pytest.mark.parametrize(("stage", "problems"), [(Stage.RUNNING, 1), (Stage.STOPPING, 0), (Stage.FINISHED, 0)])
+def test_an_engine_that_is_ended_with_its_run_is_no_problem(stage: Stage, problems: int) -> None:
+    ended = PodView("checkout-w-1-0-1", "a", "worker", 1, 0, phase="Failed", end=ContainerEnd("Error", "bye", 143))
+    master = replace(TALKING, stage=stage, workers=())
+    block = status_after(BEGIN, seen=replace(SEEN, master=master, pods=(ended,)))["workers"]
+
+    assert len(block.get("problems", ())) == problems
+
+
+def test_conditions_and_findings_are_sentences_and_the_message_keeps_the_traceback() -> None:
+    said = "test.py cannot be imported: ImportError: no shop\nTraceback:\n  line 1"
+    broken = replace(PASSED, verdict=Verdict.ERROR, reason=Reason.SCRIPT_INVALID, message=said)
+    seen = replace(SEEN, master=replace(TALKING, findings=(f"ScriptInvalid: {said}",)))
+    status = status_after(BEGIN, End(1, Cause.CREATED, broken, ReportState.SAVED), seen=seen)
+
+    assert status["message"] == said
+    assert status["findings"] == ["ScriptInvalid: test.py cannot be imported: ImportError: no shop"]
+    assert {each["message"] for each in status["conditions"] if each["type"] == "Finished"} == {said.splitlines()[0]}
+
+
 def test_a_change_of_replicas_during_a_run_waits_for_the_next_one() -> None:
     status = status_after(BEGIN)
     seen = replace(SEEN, spec=replace(SPEC, workers=9), held=read_held(status))

@@ -254,6 +254,13 @@ def test_who_lost_the_workers_has_the_word_on_it():
             "achieved 8000 of 10000 user-seconds (80 %); lost 2 of 10 workers; see the problems of the workers",
         ),
         (
+            effort(8_000) | {"used_up": ("accounts.csv",)},
+            (
+                "achieved 8000 of 10000 user-seconds (80 %); users ended when all rows of accounts.csv were used up; "
+                "add rows or set loop=True"
+            ),
+        ),
+        (
             {"workers": 1, "workers_lost": 1},
             "lost 1 of 1 worker; see the problems of the workers, and give the workers more memory, or nodes that stay",
         ),

@@ -158,11 +158,11 @@ def test_rows_and_stops_go_where_the_engine_wants_them() -> None:
     assert services.next_row("users.csv") is None
     services.stop_run("nobody hears it")
     heard = []
-    services.rows, services.on_stop = len, heard.append
+    services.rows, services.on_stop = lambda name, count: len(name) + count, heard.append
 
     services.stop_run("enough")
 
-    assert (services.next_row("abc"), heard) == (3, ["enough"])
+    assert (services.next_row("abc"), services.next_row("abc", 7), heard) == (3, 10, ["enough"])
 
 
 def test_a_sample_that_is_rounded_to_nothing_is_said_once(caplog) -> None:
