@@ -52,6 +52,17 @@ def run(
 
 
 @main.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path("loadtest.yaml"))
+@click.option("--name", default="my-test", show_default=True, help="Of the LoadTest.")
+@click.option("--target", metavar="URL", default="http://127.0.0.1:8800", show_default=True, help="What to load.")
+def init(*, file: Path, name: str, target: str) -> None:
+    """Write a LoadTest to begin with into FILE (default: loadtest.yaml)."""
+    from loadstone_cli.starter import write_starter
+
+    sys.exit(write_starter(file, name=name, target=target))
+
+
+@main.command()
 @click.argument("files", type=_FILE, nargs=-1, required=True)
 @_SETTINGS
 def validate(*, files: tuple[Path, ...], settings: tuple[str, ...]) -> None:

@@ -62,7 +62,8 @@ def find_errors(ending: Ending) -> tuple[Cause, ...]:
     ):
         message = "no iteration was completed; see the top errors, and let the load last longer than one iteration"
         if ending.iterations:
-            message = f"all of {_count(ending.iterations, 'iteration')} raised; see the top errors, correct the script"
+            most = f", mostly {ending.raised_most}" if ending.raised_most else ""
+            message = f"all of {_count(ending.iterations, 'iteration')} raised{most}; correct the script"
         errors += (Cause(Reason.SCRIPT_ERRORS, message),)
     return errors
 
@@ -114,6 +115,8 @@ def find_nothing(ending: Ending) -> tuple[Cause, ...]:
     thresholds = _count(len(ending.thresholds), "threshold")
     held = sum(each.finding.answer is Answer.HELD for each in ending.thresholds)
     judged = f"{held} of {thresholds} held" if ending.thresholds else "there are no thresholds"
+    if ending.failures and not ending.thresholds:
+        judged += ", so failures decide nothing"
     failed = format_share(ending.failures, ending.requests) if ending.requests else "0%"
     message = (
         f"{judged}; {_count(ending.requests, 'request')}, {failed} failed; {'; '.join(map(_load, ending.efforts))}"

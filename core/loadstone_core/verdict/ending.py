@@ -78,6 +78,7 @@ class Ending:
         unaccounted_at_least: whether there may be more of those.
         iterations: that ended, by returning or by raising.
         iterations_raised: those of them that raised.
+        raised_most: what they raised most often, and where.
         seconds: of load.
         saturated_seconds: those of them in which the generator was late (`SATURATED_LAG_NS`).
         workers: expected.
@@ -100,6 +101,7 @@ class Ending:
     unaccounted_at_least: bool = False
     iterations: int
     iterations_raised: int = 0
+    raised_most: str = ""
     seconds: int
     saturated_seconds: int = 0
     workers: int

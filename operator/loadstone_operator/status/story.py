@@ -39,13 +39,14 @@ def _tales(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Tale]:
         known = {}
         if number:
             workers = (new.get("workers") or {}).get("desired", 0)
-            yield Tale(number, "RunStarted", f"Run {number} ({run.get('cause')}) with {workers} workers.")
+            crew = "1 worker" if workers == 1 else f"{workers} workers"
+            yield Tale(number, "RunStarted", f"Run {number} ({run.get('cause')}) with {crew}.")
     if new.get("phase") == Phase.QUEUED and (not known or old.get("phase") != Phase.QUEUED):
         yield Tale(number, "Queued", _note(new.get("message")))
     if run.get("workersReadyAt") and not known.get("workersReadyAt"):
         yield Tale(number, "WorkersReady", "All workers are connected and ready.")
     if run.get("loadStartedAt") and not known.get("loadStartedAt"):
-        skew = f" within {run['startSkewMicros'] / 1000:.1f} ms" if "startSkewMicros" in run else ""
+        skew = f" within {run['startSkewMicros'] / 1000:.1f} ms" if run.get("startSkewMicros") else ""
         yield Tale(number, "LoadStarted", f"All workers began the load{skew}.")
     yield from _problems(old, new, number)
     if new.get("finished") and (is_new or not old.get("finished") or old.get("verdict") != new.get("verdict")):

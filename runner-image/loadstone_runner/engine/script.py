@@ -98,7 +98,16 @@ def _sentence(error: BaseException, path: Path) -> str:
         return f"{where}: {type(error).__name__}: {error.msg}"
     if isinstance(error, SystemExit):
         return f"{path.name} calls sys.exit({error.code!r}) while it is imported"
-    return f"{path.name} cannot be imported: {type(error).__name__}: {error}"
+    return f"{path.name} cannot be imported: {type(error).__name__}: {error}{_advice(error)}"
+
+
+def _advice(error: BaseException) -> str:
+    if not isinstance(error, ModuleNotFoundError):
+        return ""
+    package = (error.name or "").partition(".")[0]
+    if package == "locust":
+        return "; scripts here begin with `from loadstone import ...`, where most of Locust's names are"
+    return f"; put {package}.py beside the script, or name an image that has the package {package} in spec.image"
 
 
 def _is_runnable(value: object) -> bool:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from loadstone_runner.master.run import RunState
 
 OUT_OF_MEMORY: Final = "OOMKilled"
+EXCEPTION: Final = "exception"  # a task raised
 FEEDER_ERROR: Final = "feeder"  # a user asked for a row when all were used
 MIXED: Final = "mixed"  # the model of scenarios with several models
 LATE_NS: Final = 10 * MILLISECOND  # an iteration that starts so much after it was due counts as late
@@ -150,6 +151,7 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         unaccounted_at_least=totals.unaccounted_at_least,
         iterations=totals.iterations,
         iterations_raised=results.iteration_errors,
+        raised_most=next((f"{each.message} in {each.name}" for each in totals.errors if each.kind == EXCEPTION), ""),
         seconds=-(-max(0, (load_ns or 0) - plan.warm_up_ns) // SECOND),
         saturated_seconds=measurement.saturation.seconds,
         workers=plan.workers,

@@ -240,6 +240,13 @@ def test_who_lost_the_workers_has_the_word_on_it():
             effort(0, planned=0) | {"thresholds": (), "requests": 0, "failures": 0},
             "there are no thresholds; 0 requests, 0% failed; achieved 0 of 0 user-seconds",
         ),
+        (
+            {"thresholds": (), "requests": 4, "failures": 4},
+            (
+                "there are no thresholds, so failures decide nothing; 4 requests, 100% failed; "
+                "achieved 10000 of 10000 user-seconds (100 %)"
+            ),
+        ),
         (effort(5_012), "achieved 5012 of 10000 user-seconds (50.1 %); add workers or lower users"),
         (
             effort(9_000, model=Model.RATE, dropped=1_000),
@@ -265,8 +272,8 @@ def test_who_lost_the_workers_has_the_word_on_it():
             "lost 1 of 1 worker; see the problems of the workers, and give the workers more memory, or nodes that stay",
         ),
         (
-            {"iterations": 7, "iterations_raised": 7},
-            "all of 7 iterations raised; see the top errors, correct the script",
+            {"iterations": 7, "iterations_raised": 7, "raised_most": "KeyError: 'item' in Shop.buy"},
+            "all of 7 iterations raised, mostly KeyError: 'item' in Shop.buy; correct the script",
         ),
         (
             {"iterations": 0},

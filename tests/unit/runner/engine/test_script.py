@@ -83,6 +83,8 @@ def test_a_script_in_a_folder_finds_its_neighbours_and_the_files_at_the_top(load
     [
         ("from loadstone import User\nclass A(User): ...", "has nothing to run"),
         ("1 / 0", "ZeroDivisionError"),
+        ("import nothing_there", "put nothing_there.py beside the script, or name an image that has the package"),
+        ("from locust import HttpUser", "scripts here begin with `from loadstone import ...`"),
         ("def f(:", "test.py line 1: SyntaxError"),
         ("raise SystemExit('bye')", "calls sys.exit('bye')"),
         (
