@@ -32,7 +32,8 @@ class Progress:
         self._interrupts = 0
 
     def __enter__(self) -> Self:
-        self._say(f"{self._name}: starting master, director and {self._workers} workers")
+        crew = "1 worker" if self._workers == 1 else f"{self._workers} workers"
+        self._say(f"{self._name}: starting master, director and {crew}")
         return self
 
     def __exit__(
