@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.lacking import lacks
 
 # The launcher under test is a real process; only what it starts is a small program instead of an engine.
 LAUNCHER = """
@@ -367,13 +368,13 @@ def memory_cgroup():
             base = root / ("" if is_unified else "memory") / path.strip("/")
             break
     else:
-        pytest.skip("this machine has no memory cgroup")
+        lacks("this machine has no memory cgroup")
     group = base / f"loadstone-test-{os.getpid()}"
     try:
         group.mkdir()
         (group / ("memory.max" if is_unified else "memory.limit_in_bytes")).write_text(str(64 * 1024 * 1024))
     except OSError as error:
-        pytest.skip(f"no memory cgroup can be made here: {error}")
+        lacks(f"no memory cgroup can be made here: {error}: run as root")
     yield str(group)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
