@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from grpc import aio
+from tests.component.ports import free_port
 
 from loadstone_core.clock import ManualClock
 from loadstone_operator.control.followers import Followers, NotFollowed
@@ -55,10 +56,10 @@ class ScriptedMaster(control_pb2_grpc.RunServicer):
         return wire.StoredAck()
 
 
-async def serve(master: ScriptedMaster, port: int = 0) -> tuple[aio.Server, int]:
+async def serve(master: ScriptedMaster, port: int | None = None) -> tuple[aio.Server, int]:
     server = aio.server(options=[("grpc.so_reuseport", 0)])
     control_pb2_grpc.add_RunServicer_to_server(master, server)
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    bound = server.add_insecure_port(f"127.0.0.1:{port or free_port()}")
     await server.start()
     return server, bound
 

@@ -348,6 +348,7 @@ def test_a_kill_by_the_kernel_for_want_of_memory_is_told_from_others(agent, laun
     assert (ended["signal"], ended["oom"]) == (signal.SIGKILL, True)
 
 
+@pytest.mark.alone
 def test_launcher_starts_with_little_processor_time(agent, launch):
     launcher = launch("import time; time.sleep(60)")
     agent.accept()

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from tests.lacking import lacks
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = (
     "tests/unit/runner/engine/path",
