@@ -198,6 +198,7 @@ def drip(peer: Peer, _number: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.promise("script-replies")
 @pytest.mark.parametrize(
     ("behave", "error"),
     [
@@ -275,6 +276,7 @@ def test_the_script_says_which_statuses_pass(bench, serve) -> None:
     assert bench.errors == {"status 404": 1}
 
 
+@pytest.mark.promise("script-replies")
 def test_the_script_decides_inside_the_block_and_the_sample_follows(bench, serve) -> None:
     server = serve(always(OK))
     client = bench.client(server.url)
