@@ -17,6 +17,9 @@ TESTS = (
     "tests/unit/runner/engine/test_instruments.py",
     "tests/component/test_path_fuzz.py",
     "tests/component/test_http_client.py",
+    "tests/component/test_http_failures.py",
+    "tests/component/test_http_redirects.py",
+    "tests/component/test_http_tls.py",
 )
 
 
