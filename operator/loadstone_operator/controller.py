@@ -42,7 +42,7 @@ RESYNC_SECONDS: Final = 60.0
 # Figures move all the time; a status is written for their sake no more often than this, and all of them together no
 # more than twice a second: what an operator costs must not grow with the runs that it watches.
 PROGRESS_SECONDS: Final = 2.0
-PROGRESS_SECONDS_PER_RUN: Final = 0.5
+PROGRESS_SECONDS_PER_RUN: Final = 1.0
 
 _SECOND: Final = 1_000_000_000
 _LONGEST_BACKOFF_SECONDS: Final = 30.0
