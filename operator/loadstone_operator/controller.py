@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from loadstone_core.errors import WorldError
 from loadstone_operator import naming
 from loadstone_operator.actions import CreateChildren, End, Refuse
-from loadstone_operator.cluster.reading import owner_of
+from loadstone_operator.cluster.reading import has_ended, owner_of
 from loadstone_operator.cluster.store import key_of, uid_of, version_of
 from loadstone_operator.decision import decide
-from loadstone_operator.observation import Accepted
 from loadstone_operator.ports import StatusConflict
 from loadstone_operator.status.projection import Moment, is_urgent, project
 from loadstone_operator.status.story import tales
@@ -38,7 +37,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 WORKERS: Final = 32
-RESYNC_SECONDS: Final = 60.0
+RESYNC_SECONDS: Final = 120.0
+# Whatever has orphaned one pod is about to orphan its siblings.
+ORPHANED_SECONDS: Final = 1.0
 # Figures move all the time; a status is written for their sake no more often than this, and all of them together no
 # more than twice a second: what an operator costs must not grow with the runs that it watches.
 PROGRESS_SECONDS: Final = 2.0
@@ -84,6 +85,7 @@ class Controller:
         self._queue = queue
         self._failures: dict[Key, int] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._orphaned = asyncio.Event()
         self.is_primed = False
 
     def heard_test(self, kind: str | None, body: Body) -> None:
@@ -105,6 +107,11 @@ class Controller:
         key = self._store.lose_pod(body) if kind == "DELETED" else self._store.see_pod(body)
         if key is not None:
             self._queue.add(key)
+        if kind != "DELETED" and not owner_of(body) and "deletionTimestamp" not in body["metadata"]:
+            self._orphaned.set()
+        if kind == "DELETED" or has_ended(body):
+            # Of whatever test it was, gone or finished: its place is free now.
+            self._wake_waiting()
 
     async def run(self) -> None:
         """Work for ever; every task that ends unexpectedly ends this too."""
@@ -137,8 +144,9 @@ class Controller:
         if look.has_freed:
             self._wake_waiting()
         decision = decide(look.seen)
-        if isinstance(look.seen.spec, Accepted) and any(isinstance(each, CreateChildren) for each in decision.actions):
-            self._ledger.hold(look.seen.test.uid, look.seen.spec.workers)
+        for action in decision.actions:
+            if isinstance(action, CreateChildren):
+                self._ledger.hold(look.seen.test.uid, action.run, action.workers)
         # A verdict is told before anything is tidied up after it.
         is_end = isinstance(decision.update, End | Refuse)
         again = await self._write(look, decision.update) if is_end and decision.update else None
@@ -222,7 +230,7 @@ class Controller:
         self._queue.add(key)
 
     async def _resync_for_ever(self) -> None:
-        """List everything at the start, whenever the lease was regained, and once a minute."""
+        """List everything at the start, whenever the lease was regained, of an orphan, and every two minutes."""
         while True:
             await self._lease.wait_until_held()
             try:
@@ -234,9 +242,23 @@ class Controller:
             if not self.is_primed:
                 self._hold_what_runs()
                 self.is_primed = True
-            await self._lease.wait_while_held(RESYNC_SECONDS)
+            await self._wait_for_resync()
             if not self._lease.is_held:
                 self.is_primed = False
+
+    async def _wait_for_resync(self) -> None:
+        waits = [
+            asyncio.create_task(self._lease.wait_while_held(RESYNC_SECONDS)),
+            asyncio.create_task(self._orphaned.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if self._orphaned.is_set():
+                await asyncio.sleep(ORPHANED_SECONDS)
+                self._orphaned.clear()
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def _hold_what_runs(self) -> None:
         """Give every run that has begun its workers before anybody else may ask for some."""

@@ -1,7 +1,8 @@
 """The gRPC arguments that both ends of every connection share. Constants only: gRPC is not imported here.
 
-Without the ping arguments a frozen or unreachable peer is not noticed for minutes. With them a client notices within 10 s,
-a server within 25 s, as does a follower: what they decide hangs on leases and pods, and each ping wakes several threads.
+Without the ping arguments a frozen or unreachable peer is not noticed for minutes. With them an agent notices in 10 s, a
+master and a follower in 25 s, because what they decide hangs on leases and pods, and each ping wakes several
+threads.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class KubernetesCluster:
         await self._api.apply(CONFIG_MAPS, test.namespace, objects.report(test, run, gzip_json))
 
     async def write_status(self, body: Body, status: Mapping[str, Any]) -> Body:
-        """Write a whole status over the one in the body.
+        """Write a whole status over the one in the body; return the body as it is then.
 
         Raises:
             StatusConflict: the LoadTest has changed since the body was read, or is gone.
@@ -114,9 +114,11 @@ class KubernetesCluster:
             "status": dict(status),
         }
         try:
-            return await self._api.apply(LOADTESTS, metadata["namespace"], patch, subresource="status")
+            answer = await self._api.apply(LOADTESTS, metadata["namespace"], patch, subresource="status")
         except (Conflict, NotFound) as error:
             raise StatusConflict(str(error)) from error
+        # The body was the newest, so what else is in it stands.
+        return {**body, "metadata": answer["metadata"], "status": dict(status)}
 
     async def mark(self, body: Body, value: str) -> Body:
         """Write the annotation that tells the last run, unless the LoadTest has a successor of its name.

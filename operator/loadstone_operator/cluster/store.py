@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from loadstone_core.units import SECOND
 from loadstone_operator import naming
 from loadstone_operator.cluster.reading import owner_of, read_pod
 from loadstone_operator.ports import Key
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from loadstone_operator.observation import PodView
     from loadstone_operator.ports import Body
 
+# A worker's own lease ends its load within 30 s of silence, and its engines within seconds after that.
+HUNG_SECONDS: Final = 60
 # The bulk of an object, and nothing that a decision needs.
 _HEAVY_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -104,6 +107,20 @@ class Store:
         """Return every worker of a run whose pod has ended before its work was done."""
         ends = self._ended.get(uid, {})
         return tuple(ends[place] for place in sorted(ends) if place[0] == run)
+
+    def workers_alive(self, wall_ns: int) -> dict[tuple[str, int], int]:
+        """Return how many workers' pods have not ended, by UID of the LoadTest (it may be gone) and number of its run.
+
+        A pod that was deleted long ago and is still there is on a node that has fallen silent. The lease has ended its
+        load by then, so it is not waited for.
+        """
+        alive: dict[tuple[str, int], int] = {}
+        for owner, pods in self._pods.items():
+            for pod in pods.values():
+                is_hung = 0 < pod.gone_by_ns < wall_ns - HUNG_SECONDS * SECOND
+                if pod.role == naming.ROLE_WORKER and not pod.is_terminal and not is_hung:
+                    alive[owner, pod.run] = alive.get((owner, pod.run), 0) + 1
+        return alive
 
     def snapshot(self) -> tuple[frozenset[Key], frozenset[str]]:
         """Return the keys and the UIDs of pods that are known now, for `settle`."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loadstone_core.clock import ManualClock
+from loadstone_core.clock import ManualClock, rfc3339
 from loadstone_core.verdict.outcome import Reason, Verdict
 from loadstone_operator import naming
 from loadstone_operator.acting import Actor
@@ -433,6 +433,69 @@ def test_two_tests_at_once_never_exceed_the_limit_and_the_second_starts_when_the
             operator.pod(name, phase="Succeeded")
         await operator.look()
         assert await asyncio.wait_for(operator.queue.take(), 1) is not None
+        await operator.look("second")
+
+        assert operator.status("second")["phase"] == "Provisioning"
+
+    run(story())
+
+
+def test_a_deleted_test_keeps_its_places_until_its_pods_have_ended() -> None:
+    async def story() -> None:
+        operator = Operator(Limits(total_workers=3))
+        await running(operator)
+        await operator.hear(operator.cluster.put("second", created="2"))
+        operator.controller.heard_test("DELETED", operator.cluster.tests.pop(Key("shop", "checkout")))
+        await operator.look()
+        await operator.look("second")
+        assert operator.status("second")["phase"] == "Queued"
+        for name in list(operator.cluster.pods):
+            operator.controller.heard_pod("DELETED", operator.cluster.pods.pop(name))
+        while await asyncio.wait_for(operator.queue.take(), 1) != Key("shop", "second"):
+            pass
+        await operator.look("second")
+
+        assert operator.status("second")["phase"] == "Provisioning"
+
+    run(story())
+
+
+def test_an_operator_that_comes_back_counts_the_workers_that_still_leave() -> None:
+    async def story() -> None:
+        before, after = Operator(), Operator(Limits(total_workers=3))
+        await running(before)
+        before.masters.views["uid-checkout"] = OVER
+        await before.look()
+        assert before.status()["finished"] is True
+        after.cluster = before.cluster
+        after.controller._cluster = after.controller._actor._cluster = before.cluster
+        before.cluster.put("second", created="2")
+        await after.controller.resync()
+        await after.look("second")
+        assert after.status("second")["phase"] == "Queued"
+        after.pod("checkout-w-1-0-1", phase="Succeeded")
+        await after.look("second")
+
+        assert after.status("second")["phase"] == "Provisioning"
+
+    run(story())
+
+
+def test_workers_on_a_node_that_fell_silent_are_not_waited_for_for_ever() -> None:
+    async def story() -> None:
+        operator = Operator(Limits(total_workers=3))
+        await running(operator)
+        operator.masters.views["uid-checkout"] = OVER
+        await operator.look()
+        for name in list(operator.cluster.pods):
+            operator.cluster.pods[name]["metadata"]["deletionTimestamp"] = rfc3339(operator.clock.wall_ns())
+            operator.pod(name)
+        await operator.look()
+        await operator.hear(operator.cluster.put("second", created="2"))
+        operator.clock.advance(59 * SECOND)
+        await operator.look("second")
+        assert operator.status("second")["phase"] == "Queued"
+        operator.clock.advance(3 * SECOND)
         await operator.look("second")
 
         assert operator.status("second")["phase"] == "Provisioning"

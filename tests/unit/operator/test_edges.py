@@ -332,7 +332,6 @@ def test_a_wish_is_written_whole() -> None:
     assert (steering.ended[0].worker, steering.ended[0].exit_code) == (2, 137)
 
 
-
 # Settings, credentials, rights
 
 
