@@ -1,7 +1,7 @@
 """The gRPC arguments that both ends of every connection share. Constants only: gRPC is not imported here.
 
-Without the ping arguments a frozen or unreachable peer is not noticed for minutes. With them an agent notices in 10 s, a
-master and a follower in 25 s: what those decide hangs on leases and pods, and each ping wakes several threads.
+Without the ping arguments a frozen or unreachable peer is not noticed for minutes. With them an agent notices in 10 s,
+a master and a follower in 25 s: what those decide hangs on leases and pods, and each ping wakes several threads.
 """
 
 from __future__ import annotations
