@@ -117,7 +117,7 @@ def test_version_2_finds_the_pids_of_a_node(version_2: Path) -> None:
 
 @pytest.fixture
 def kernel_box() -> Iterator[tuple[Path, str]]:
-    """Yield a cgroup of the kernel's own version 2 that holds a process, as a container's root does, and a controller."""
+    """Yield a cgroup of the kernel's own version 2 with a process in it, like a container's root, and a controller."""
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if line.split()[2] == "cgroup2"]
     controllers = Path(mounts[0], "cgroup.controllers").read_text().split() if mounts else []
     if os.geteuid() or not controllers:
