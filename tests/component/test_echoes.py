@@ -1,4 +1,4 @@
-"""The watch that kopf reads, over a real connection: echoes of written statuses are missing from it, nothing else is."""
+"""The watch that kopf reads, over a real connection: echoes of written statuses are missing from it, and no more."""
 
 import asyncio
 import json
