@@ -17,6 +17,7 @@ from loadstone_operator.observation import TERMINAL_PHASES, ContainerEnd, Outcom
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_HEAVY_ANNOTATION: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _PULL_FAILURES: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
 )
@@ -64,6 +65,20 @@ def read_pod(body: Mapping[str, Any]) -> PodView:
         end=_end(status, user_code),
         problem=_problem(name, body),
     )
+
+
+def trim_test(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a LoadTest without what only fills memory: half of it, and nothing that a decision needs."""
+    metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
+    annotations = {key: text for key, text in metadata.get("annotations", {}).items() if key != _HEAVY_ANNOTATION}
+    return {**body, "metadata": {**metadata, "annotations": annotations}}
+
+
+def trim_pod(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a pod with no more than what is read of it here."""
+    metadata = {key: value for key, value in body["metadata"].items() if key not in {"managedFields", "annotations"}}
+    node = (body.get("spec") or {}).get("nodeName", "")
+    return {"metadata": metadata, "spec": {"nodeName": node}, "status": body.get("status") or {}}
 
 
 def has_ended(body: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.units import SECOND
 from loadstone_operator import naming
-from loadstone_operator.cluster.reading import owner_of, read_pod
+from loadstone_operator.cluster.reading import owner_of, read_pod, trim_test
 from loadstone_operator.ports import Key
 from loadstone_operator.wishes import WorkerEnd
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 # A worker's own lease ends its load within 30 s of silence, and its engines within seconds after that.
 HUNG_SECONDS: Final = 60
-# The bulk of an object, and nothing that a decision needs.
-_HEAVY_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 class Store:
@@ -40,7 +38,7 @@ class Store:
             return key
         if held is not None and uid_of(held) != uid_of(body):
             self._uids.pop(uid_of(held), None)
-        self._tests[key] = _slim(body)
+        self._tests[key] = trim_test(body)
         self._uids[uid_of(body)] = key
         return key
 
@@ -194,9 +192,3 @@ def _is_older(new: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
 def _precedes(one: str, other: str) -> bool:
     """Say whether a resource version is older; those that are no numbers cannot be compared, and are taken as newer."""
     return one.isdigit() and other.isdigit() and int(one) < int(other)
-
-
-def _slim(body: Mapping[str, Any]) -> Body:
-    metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
-    annotations = {key: text for key, text in metadata.get("annotations", {}).items() if key != _HEAVY_ANNOTATION}
-    return {**body, "metadata": {**metadata, "annotations": annotations}}
