@@ -41,17 +41,21 @@ RESYNC_SECONDS: Final = 120.0
 # Whatever has orphaned one pod is about to orphan its siblings.
 ORPHANED_SECONDS: Final = 1.0
 # Figures move all the time; a status is written for their sake no more often than this, and all of them together no
-# more than twice a second: what an operator costs must not grow with the runs that it watches.
-PROGRESS_SECONDS: Final = 2.0
-PROGRESS_SECONDS_PER_RUN: Final = 1.0
+# more than about once a second: what an operator costs must not grow with the runs that it watches.
+PROGRESS_SECONDS: Final = 2
+# Masters report as often as statuses may be written, give or take.
+_EARLY: Final = 0.75
 
 _SECOND: Final = 1_000_000_000
 _LONGEST_BACKOFF_SECONDS: Final = 30.0
 
 
 def progress_seconds(runs: int) -> float:
-    """Return how old figures in a status may be while so many runs are followed."""
-    return max(PROGRESS_SECONDS, PROGRESS_SECONDS_PER_RUN * runs)
+    """Return how old figures in a status may be while so many runs are followed: 2 s, doubled with each doubling.
+
+    A few steps only, each a multiple of those before it: masters that were asked at different times report together.
+    """
+    return float(1 << (max(PROGRESS_SECONDS, runs).bit_length() - 1))
 
 
 class Controller:
@@ -70,7 +74,7 @@ class Controller:
         progress: WatchProgress,
         queue: WorkQueue,
         clock: Clock,
-        figures_seconds: Callable[[], float] = lambda: PROGRESS_SECONDS,
+        figures_seconds: Callable[[], float] = lambda: progress_seconds(1),
     ) -> None:
         self._figures_seconds = figures_seconds
         self._cluster = cluster
@@ -167,7 +171,7 @@ class Controller:
             return None
         now = self._clock.monotonic_ns()
         waited = (now - look.memory.written_ns) / _SECOND
-        pause = self._figures_seconds()
+        pause = _EARLY * self._figures_seconds()
         if waited < pause and not is_urgent(old, new):
             return pause - waited
         written = await self._cluster.write_status(body, new)

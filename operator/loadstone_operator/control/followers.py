@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# A master is asked anew when the pace of figures that is wanted has changed by this factor, and not for every run that
-# comes or goes.
-PACE_FACTOR: Final = 1.5
 _BACKOFF_SECONDS: Final = (0.05, 0.1, 0.2, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -169,10 +166,6 @@ class Followers:
             async with aclosing(link.follower.watch(figures_every_seconds=asked)) as reports:
                 async for report in reports:
                     yield report
-                    has_moved = _is_far(asked, self._figures_seconds())
+                    has_moved = asked != self._figures_seconds()
                     if has_moved:
                         break
-
-
-def _is_far(asked: float, wanted: float) -> bool:
-    return max(asked, wanted) > PACE_FACTOR * min(asked, wanted)

@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loadstone_core.clock import ManualClock, rfc3339
 from loadstone_core.verdict.outcome import Reason, Verdict
@@ -15,7 +17,7 @@ from loadstone_operator import naming
 from loadstone_operator.acting import Actor
 from loadstone_operator.capacity import Ledger, Limits
 from loadstone_operator.cluster.store import Store
-from loadstone_operator.controller import Controller
+from loadstone_operator.controller import Controller, progress_seconds
 from loadstone_operator.looking import Looker
 from loadstone_operator.manifests.order import RunnerDefaults
 from loadstone_operator.manifests.pods import master_pod, worker_pod
@@ -510,7 +512,7 @@ def test_figures_are_written_every_two_seconds_and_the_verdict_at_once() -> None
         operator.cluster.calls.clear()
         view = operator.masters.views["uid-checkout"]
         operator.masters.views["uid-checkout"] = replace(view, progress={"users": 4})
-        assert await operator.look() == pytest.approx(2.0)
+        assert await operator.look() == pytest.approx(1.5)
         assert operator.cluster.calls == []
         operator.clock.advance(2 * SECOND)
         await operator.look()
@@ -520,6 +522,14 @@ def test_figures_are_written_every_two_seconds_and_the_verdict_at_once() -> None
         assert operator.status()["finished"] is True
 
     run(story())
+
+
+@given(st.integers(0, 10_000))
+def test_all_statuses_together_are_written_for_figures_about_once_a_second(runs: int) -> None:
+    seconds = progress_seconds(runs)
+
+    assert max(2, runs) / 2 < seconds <= max(2, runs)
+    assert progress_seconds(runs + 1) in {seconds, 2 * seconds}
 
 
 def test_a_status_that_was_decided_on_old_news_is_not_written() -> None:
