@@ -17,7 +17,7 @@ from loadstone_runner.__main__ import ROLES
 from loadstone_runner.bundle import BUNDLE, END_BYTES, MAKERS, NOT_BYTECODE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import CodeType
 
     # Name, path, is_package, size, modified, bytecode (empty for a library).
@@ -27,27 +27,31 @@ MODULES: Final = "--modules-of"
 TEXTS: Final = "--texts-of"
 
 
-def write_bundle(path: str) -> int:
-    """Write the bundle of this installation to `path`, whole or not at all; return how many modules it holds."""
+def write_bundle(path: str) -> None:
+    """Write the bundle of this installation to `path`, whole or not at all."""
+    content = pack({role: (_ask(MODULES, role), _ask(TEXTS, role)) for role in ROLES})
+    with open(f"{path}.new", "wb") as file:  # noqa: PTH123 what this module imports counts as imported by the role
+        file.write(content)
+    os.replace(f"{path}.new", path)  # noqa: PTH105 as above
+
+
+def pack(roles: Mapping[str, tuple[Iterable[Module], Mapping[str, CodeType]]]) -> bytes:
+    """Return a bundle from each role's modules, and the code of texts from which functions are made at its start."""
     body = bytearray()
     places: dict[str, int] = {}
     contents: dict[str, tuple[int, int]] = {}
-    for role in ROLES:
+    for role, (modules, made) in roles.items():
         entries: dict[str, tuple[Any, ...]] = {}
-        for name, origin, is_package, size, modified, code in _ask(MODULES, role):
+        for name, origin, is_package, size, modified, code in modules:
             if code and name not in places:
                 places[name] = len(body)
                 body += code
             offset = places[name] if code else NOT_BYTECODE
             entries[name] = (origin, is_package, size, modified, offset, len(code))
-        index = dumps((entries, _ask(TEXTS, role)))
+        index = dumps((entries, made))
         contents[role] = (len(body), len(index))
         body += index
-    end = len(body).to_bytes(END_BYTES, "little")
-    with open(f"{path}.new", "wb") as file:  # noqa: PTH123 what this module imports counts as imported by the role
-        file.write(body + dumps(contents) + end)
-    os.replace(f"{path}.new", path)  # noqa: PTH105 as above
-    return len(places)
+    return bytes(body) + dumps(contents) + len(body).to_bytes(END_BYTES, "little")
 
 
 def _ask(what: str, role: str) -> Any:
@@ -111,8 +115,7 @@ def main(arguments: list[str]) -> None:
             sys.stdout.flush()
             os.write(1, found)
         case _:
-            path = arguments[0] if arguments else BUNDLE
-            sys.stdout.write(f"{write_bundle(path)} modules are in {path}\n")
+            write_bundle(arguments[0] if arguments else BUNDLE)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_memory
 from loadstone_runner.launcher.lease import LeaseFile
+from loadstone_runner.launcher.link import AgentLink
 from loadstone_runner.launcher.processes import Engine, start_engine
 from loadstone_runner.launcher.switch import SECOND_NS, Due, Switch
 from loadstone_runner.launcher.tee import Output
@@ -21,7 +22,7 @@ from loadstone_runner.launcher.tee import Output
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from loadstone_runner.launcher.link import AgentLink, Order
+    from loadstone_runner.launcher.link import Order
     from loadstone_runner.launcher.processes import Program
     from loadstone_runner.settings import LauncherSettings
 
@@ -84,12 +85,10 @@ class Launcher:
         self._usage_ns = 0
 
     def start(self, program: Program) -> None:
-        """Start every engine; only then load what talking with the agent needs."""
+        """Start every engine."""
         for number in range(self._settings.engines):
             engine = start_engine(number, program=program, environment=os.environ, outputs=self._outputs)
             self._engines[engine.pid] = engine
-        from loadstone_runner.launcher.link import AgentLink
-
         self._link = AgentLink(f"{self._settings.socket_dir}/launcher.sock", _now_ns())
 
     def run(self) -> int:
