@@ -33,7 +33,6 @@ from loadstone_runner.engine.numbers import Allotment
 from loadstone_runner.engine.part import Part, PartStage, sleep_until
 from loadstone_runner.engine.path import FLAVOUR, Instruments
 from loadstone_runner.engine.population import Portion
-from loadstone_runner.engine.process import prepare
 from loadstone_runner.engine.reports import Reports
 from loadstone_runner.engine.vitals import LoopLag, percentile_99, resident_bytes
 
@@ -61,7 +60,6 @@ Stage = engine_pb2.EngineStatus.Stage
 
 def serve(settings: EngineSettings) -> int:
     """Be an engine until the load has ended; return the exit code."""
-    prepare()
     return Engine(settings).run()
 
 
