@@ -123,7 +123,11 @@ class Recorder:
         self, phase: Phase, value_ns: int, *, method: str, name: str, scenario: str = SCENARIO, labels: Labels = ()
     ) -> None:
         """Record how long a part of an exchange took: DNS, connect, TLS, or until the first byte came."""
-        self.cell_of_phase(phase, method=method, name=name, scenario=scenario, labels=labels).record(value_ns)
+        # `value` is a call in Python.
+        series = self._find((phase._value_, scenario, method, name, labels))
+        if series is None:
+            series = self._series(SeriesKey(phase.value, scenario, method, name, labels), Kind.TREND)
+        series.cell.record(value_ns)
 
     def iteration(
         self,
