@@ -56,10 +56,3 @@ def resident_bytes() -> int:
     """Return the memory that this process really has."""
     with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 each second, and pathlib would be the larger part
         return int(file.read().split()[1]) * _PAGE_BYTES
-
-
-def percentile_99(values: list[int]) -> int:
-    """Return the 99th percentile by nearest rank; 0 of nothing."""
-    if not values:
-        return 0
-    return sorted(values)[-(-len(values) * 99 // 100) - 1]
