@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -31,6 +32,23 @@ def test_an_example_ends_as_its_header_says_and_shows_what_it_is_for(runs, examp
     example.verify(outcome)
 
 
+def test_the_script_in_the_readme_runs_as_it_stands(tmp_path) -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    (script,) = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    (tmp_path / "shop.py").write_text(script)
+    (tmp_path / "accounts.csv").write_text("user,password\nada,lovelace\n")
+    with servers() as places:
+        command = [sys.executable, "-m", "loadstone_cli", "debug", str(tmp_path / "shop.py"), "-n", "30"]
+        done = subprocess.run(
+            [*command, "--target", places.target], capture_output=True, text=True, timeout=60, check=False
+        )
+        counted = fetch(f"{places.target}/count")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert counted["by_path"]["/basket"] == 3 * counted["by_path"]["/checkout"] > 0
+    assert counted["by_user"] == {"ada": 1}
+
+
 @pytest.fixture(scope="module")
 def runs(request, tmp_path_factory) -> Iterator[Abreast]:
     """Start the chosen examples, a few at a time."""
@@ -43,7 +61,7 @@ def runs(request, tmp_path_factory) -> Iterator[Abreast]:
 def run_here(example: Example, *, certificates: Path, folders: pytest.TempPathFactory) -> Outcome:
     """Run an example against a target and a proxy of its own."""
     folder = folders.mktemp(example.id)
-    with servers(certificates, example) as places:
+    with servers(certificates, has_proxy=example.name == "proxy") as places:
         settings = [places.fill(each) for each in (*example.settings, *example.here)]
         command = [sys.executable, "-m", "loadstone_cli", "run", str(example.file), "--quiet"]
         command += [part for each in settings for part in ("--set", each)]
@@ -60,22 +78,11 @@ def run_here(example: Example, *, certificates: Path, folders: pytest.TempPathFa
 
 
 @contextmanager
-def servers(certificates: Path, example: Example) -> Iterator[Places]:
+def servers(certificates: Path | None = None, *, has_proxy: bool = False) -> Iterator[Places]:
     plain, tls, keyvalue, proxy = free_ports(4)
-    commands = [
-        [
-            "server.py",
-            "--port",
-            plain,
-            "--tls-port",
-            tls,
-            "--tls-folder",
-            str(certificates),
-            "--keyvalue-port",
-            keyvalue,
-        ]
-    ]
-    has_proxy = example.name == "proxy"
+    commands = [["server.py", "--port", plain, "--keyvalue-port", keyvalue]]
+    if certificates is not None:
+        commands[0] += ["--tls-port", tls, "--tls-folder", str(certificates)]
     if has_proxy:
         commands.append(["proxy.py", "--port", proxy])
     started = [

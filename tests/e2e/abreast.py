@@ -13,7 +13,8 @@ class Abreast:
 
     def __init__(self, run: Callable[[Example], Outcome], request: pytest.FixtureRequest, *, at_once: int) -> None:
         self._run = run
-        chosen = [item.callspec.params["example"] for item in request.session.items if item.path == request.path]
+        items = (item for item in request.session.items if item.path == request.path and hasattr(item, "callspec"))
+        chosen = [item.callspec.params["example"] for item in items]
         self._pool = ThreadPoolExecutor(at_once)
         self._futures: dict[str, Future[Outcome]] = {each.id: self._pool.submit(run, each) for each in chosen}
 
