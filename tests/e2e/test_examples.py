@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import itertools
 import json
 import os
 import subprocess
@@ -27,6 +28,7 @@ PLACES = Places(
     certificates="/tls",
     image="localhost/loadstone-scripts:dev",
 )
+_NUMBERS = itertools.count(1)  # a namespace that is on its way out cannot be used again
 PIPELINE, PROXY = "pipeline", "proxy"
 promise = pytest.mark.promise
 
@@ -54,7 +56,7 @@ def runs(request, tmp_path_factory) -> Iterator[Abreast]:
 
 def run_there(example: Example, *, certificates: Path) -> Outcome:
     """Apply an example, wait for its end as a pipeline does, and return what it has left behind."""
-    lab = Lab(f"example-{example.id}-{os.getpid()}")
+    lab = Lab(f"example-{example.id}-{os.getpid()}-{next(_NUMBERS)}")
     documents = changed(example)
     (test,) = (each for each in documents if each["kind"] == "LoadTest")
     try:
