@@ -70,6 +70,7 @@ PROMISES: dict[str, str] = {
     "namespaced": "An install for one namespace works with Roles only.",
     # on a laptop
     "local-same": "The same file gives the same verdict without a cluster, exact against its own target.",
+    "examples": "Every example ends as its header says, exact, on a laptop and in a cluster.",
     "local-interrupt": "Ctrl-C once keeps the results and exits with 130.",
     "validate": "loadstone validate says what is wrong before anything starts.",
     "fast-start": "import loadstone and loadstone --help load nothing that they do not need.",
