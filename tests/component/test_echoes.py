@@ -7,9 +7,9 @@ from typing import Any
 from aiohttp import ClientSession, ClientTimeout, web
 from kopf._cogs.clients.api import iter_jsonlines
 
-from loadstone_operator.cluster.echoes import Echoes, answers_without_echoes
+from loadstone_operator.cluster.echoes import Echoes, lean_answers
 
-PATH = "/apis/loadstone.dev/v1alpha1/namespaces/shop/loadtests"
+PATH = "/apis/loadstone.dev/v1alpha1/namespaces/shop"
 
 
 def event(kind: str, version: int, *, generation: int = 1) -> bytes:
@@ -48,17 +48,17 @@ async def serve(pieces: list[bytes], query: dict[str, str], plural: str = "loadt
 
     left_out: list[str] = []
     application = web.Application()
-    application.router.add_get(PATH, answer)
+    application.router.add_get(f"{PATH}/{plural}", answer)
     runner = web.AppRunner(application)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     (address,) = runner.addresses
-    kind = answers_without_echoes(Echoes(lambda _, version: left_out.append(version)), plural)
+    kind = lean_answers(Echoes(lambda _, version: left_out.append(version)))
     try:
         async with (
             ClientSession(response_class=kind, timeout=ClientTimeout(total=30)) as session,
-            session.get(f"http://127.0.0.1:{address[1]}{PATH}", params=query) as response,
+            session.get(f"http://127.0.0.1:{address[1]}{PATH}/{plural}", params=query) as response,
         ):
             told = [json.loads(line) async for line in iter_jsonlines(response.content)]
     finally:

@@ -1,4 +1,4 @@
-"""Leave out of a watch the events that tell nothing but a new status. What the others mean is not known here.
+"""Leave out what only costs before kopf has it: of watches the echoes, of listed pods the bulk. Nothing is judged here.
 
 The operator alone writes the status of a LoadTest, and keeps what the API server answered. Beside runs that go on, all
 that its watch brings are echoes of those writes: each decoded and taken through kopf's tasks and causes, they cost more
@@ -12,6 +12,10 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
+from aiohttp.hdrs import METH_GET
+
+from loadstone_operator import naming
+from loadstone_operator.cluster.reading import trim_pod
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -77,14 +81,20 @@ class _Sieve:
             yield rest
 
 
-def answers_without_echoes(echoes: Echoes, plural: str) -> type[aiohttp.ClientResponse]:
-    """Return the class of answers for a session whose watches of one kind are to leave out echoes."""
+def lean_answers(echoes: Echoes) -> type[aiohttp.ClientResponse]:
+    """Return the class of answers for kopf's session: watches of LoadTests without echoes, listed pods trimmed."""
 
     class Answer(aiohttp.ClientResponse):
         async def start(self, connection: Connection) -> aiohttp.ClientResponse:
             await super().start(connection)
-            if self.url.name == plural and self.url.query.get("watch") == "true":
+            if self.url.name == naming.PLURAL and self.url.query.get("watch") == "true":
                 self.content = _Sieve(self.content, echoes)  # type: ignore[assignment]  # as far as it is read here
             return self
+
+        async def json(self, **arguments: Any) -> Any:
+            answer = await super().json(**arguments)
+            if self.url.name == "pods" and self.method == METH_GET and isinstance(answer.get("items"), list):
+                answer["items"] = [trim_pod(body) for body in answer["items"]]
+            return answer
 
     return Answer

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import kopf
 
 from loadstone_operator import naming
+from loadstone_operator.cluster.api import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ def framework_settings() -> kopf.OperatorSettings:
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 10
     settings.watching.reconnect_backoff = 1.0
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = PAGE
     # The server sends only our pods, however many others there are.
     settings.watching.label_selectors["pods"] = naming.MANAGED_SELECTOR
     # Handlers only enqueue: a limit would hold objects back while idle slots expire.

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import kopf
 
-from loadstone_operator import naming
-from loadstone_operator.cluster.echoes import answers_without_echoes
+from loadstone_operator.cluster.echoes import lean_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +39,7 @@ def _connection(credentials: Credentials, echoes: Echoes) -> kopf.AiohttpSession
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=credentials.ssl_context()),
         headers=_authorization(credentials),
-        response_class=answers_without_echoes(echoes, naming.PLURAL),
+        response_class=lean_answers(echoes),
     )
     return kopf.AiohttpSession(server=credentials.server, aiohttp_session=session)
 

@@ -233,7 +233,7 @@ class _Run(control_pb2_grpc.RunServicer):
 
 
 def _until_figures(every_ms: int) -> float:
-    """Return the seconds until figures are due: all masters tell them at once, and who follows many can rest between."""
+    """Return the seconds until figures are due: all masters tell them at once, so who follows many rests between."""
     return (every_ms - time.time() * 1_000 % every_ms) / 1_000 if every_ms else 0.0
 
 
