@@ -1,5 +1,6 @@
 """Run the examples that a test session has chosen side by side. What a run is, and must give, is not known here."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Self
@@ -13,14 +14,18 @@ class Abreast:
 
     def __init__(self, run: Callable[[Example], Outcome], request: pytest.FixtureRequest, *, at_once: int) -> None:
         self._run = run
-        items = (item for item in request.session.items if item.path == request.path and hasattr(item, "callspec"))
-        chosen = [item.callspec.params["example"] for item in items]
         self._pool = ThreadPoolExecutor(at_once)
-        self._futures: dict[str, Future[Outcome]] = {each.id: self._pool.submit(run, each) for each in chosen}
+        self._futures: dict[str, Future[Outcome]] = {}
+        # pytest-xdist runs tests side by side by itself, and each of its processes has all of them in its session.
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            items = (item for item in request.session.items if item.path == request.path and hasattr(item, "callspec"))
+            for each in (item.callspec.params["example"] for item in items):
+                self._futures[each.id] = self._pool.submit(run, each)
 
     def outcome(self, example: Example) -> Outcome:
         """Wait for a run's end. One that was saturated proves nothing: it is done again, alone, twice at most."""
-        outcome = self._futures[example.id].result()
+        begun = self._futures.get(example.id)
+        outcome = self._run(example) if begun is None else begun.result()
         for _ in range(2):
             if outcome.is_saturated:
                 wait(self._futures.values())

@@ -34,7 +34,7 @@ promise = pytest.mark.promise
 
 
 @promise("examples", "exact-totals")
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("example", CATALOGUE, ids=lambda example: example.id)
 def test_an_example_ends_as_its_header_says_and_shows_what_it_is_for(runs, example) -> None:
     outcome = runs.outcome(example)
