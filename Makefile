@@ -69,7 +69,7 @@ other-python-unit:
 .PHONY: other-python-component
 other-python-component:
 	@tools/other_python 3.13 tests/component $(SIDE_BY_SIDE) -m "not alone and not long and not once"
-	@tools/other_python 3.13 tests/component -m alone
+	@tools/other_python 3.13 tests/component -m "alone and not once"
 
 .PHONY: prepare
 prepare: .venv/dev.stamp ## what the e2e tests run on, without starting it

@@ -18,6 +18,8 @@ from abreast import Abreast
 from catalogue import CATALOGUE, EXAMPLES, EXIT_CODES, Example, Outcome, Places
 
 promise = pytest.mark.promise
+# Its runs are side by side already, and one that was saturated is done again, alone.
+pytestmark = [pytest.mark.alone, pytest.mark.once]
 
 
 @promise("examples", "local-same", "exact-totals")

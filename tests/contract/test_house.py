@@ -75,6 +75,7 @@ def test_the_locks_cover_what_the_project_asks_for() -> None:
     assert requirement_names(project["build-system"]["requires"]) <= locked("build")
 
 
+@pytest.mark.timeout(600)  # it compiles, behind what needs the processors more
 @promise("wheel-complete")
 @pytest.mark.parametrize(
     ("context", "packages"),
