@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Final
 
 from loadstone_core.stats.histogram import Histogram
+from loadstone_core.units import SECOND
 
 FINE_SECONDS: Final = 600
 MIDDLE_SECONDS: Final = 6 * 3_600
@@ -84,16 +85,19 @@ class Timeline:
 
     Attributes:
         peak_requests: the most requests of any second without a gap.
+        stalled_seconds: the most seconds in a row in which no request was done and at least one was under way.
     """
 
-    __slots__ = ("_coarse", "_fine", "_middle", "_next", "peak_requests")
+    __slots__ = ("_coarse", "_fine", "_middle", "_next", "_silent", "peak_requests", "stalled_seconds")
 
     def __init__(self) -> None:
         self._fine = _Tier(1)
         self._middle = _Tier(MIDDLE_WIDTH)
         self._coarse = _Tier(COARSE_WIDTH)
         self._next: int | None = None
+        self._silent = 0
         self.peak_requests = 0
+        self.stalled_seconds = 0
 
     def observe(self, second: Second) -> Row:
         """Add the next second and return its row; those left out before it become gaps.
@@ -109,6 +113,7 @@ class Timeline:
             self._add(Second(missing, gap=True))
         if not second.gap:
             self.peak_requests = max(self.peak_requests, second.requests)
+        self._listen(second)
         self._add(second)
         self._next = second.second + 1
         return self._fine.rows[-1]
@@ -119,6 +124,15 @@ class Timeline:
         for tier in (self._middle, self._coarse):
             rows = (*(row for row in tier.rows if row.second < rows[0].second), *rows)
         return rows
+
+    def _listen(self, second: Second) -> None:
+        """Tell a stall from users that had nothing to ask for: it is over with a request that took as long."""
+        if not second.requests:
+            self._silent = 0 if second.gap else self._silent + 1
+            return
+        if self._silent and second.latency.maximum >= self._silent * SECOND:
+            self.stalled_seconds = max(self.stalled_seconds, self._silent)
+        self._silent = 0
 
     def _add(self, second: Second) -> None:
         for tier in (self._fine, self._middle, self._coarse):

@@ -180,6 +180,7 @@ NOTES: Final = (
     Reason.WORKER_DEGRADED,
     Reason.MEMORY_HIGH,
     Reason.SERIES_LIMITED,
+    Reason.TARGET_STALLED,
 )
 
 # The exit code of each verdict by its first row; a regression alone exits otherwise: `Outcome.exit_code` counts.

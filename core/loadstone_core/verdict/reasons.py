@@ -60,6 +60,7 @@ class Reason(StrEnum):
     WORKER_DEGRADED = "WorkerDegraded"
     MEMORY_HIGH = "MemoryHigh"
     SERIES_LIMITED = "SeriesLimited"
+    TARGET_STALLED = "TargetStalled"
 
 
 @dataclass(frozen=True, slots=True)

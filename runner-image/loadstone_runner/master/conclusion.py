@@ -141,7 +141,7 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         stop_message=state.stop_message,
         errors=(*(Cause(Reason(each.reason), each.message) for each in state.broke), *_out_of_memory(lost)),
         thresholds=findings,
-        notes=(*end.notes, *_limited(totals), *_unused(end.unused)),
+        notes=(*end.notes, *_limited(totals), *_stalled(measurement), *_unused(end.unused)),
         load_ran=load_ns is not None,
         efforts=tuple(_effort(account, totals, load_ns) for account in measurement.accounts),
         tolerance_ppm=plan.tolerance_ppm,
@@ -177,6 +177,18 @@ def _limited(totals: Totals) -> list[Cause]:
         return []
     text = "there were too many series, so some were counted together as __overflow__; give requests fewer names"
     return [Cause(Reason.SERIES_LIMITED, text)]
+
+
+def _stalled(measurement: Measurement) -> list[Cause]:
+    """Return that percentiles hide a stall: who waits for an answer does not ask meanwhile (coordinated omission)."""
+    seconds = measurement.timeline.stalled_seconds
+    if not seconds or all(account.scenario.load.model is Model.RATE for account in measurement.accounts):
+        return []
+    text = (
+        f"no request was answered for {seconds} s or longer; users that wait ask for nothing meanwhile, so the "
+        "percentiles of this load cannot show how many would have waited; a load with a rate does"
+    )
+    return [Cause(Reason.TARGET_STALLED, text)]
 
 
 def _unused(unused: Mapping[str, int]) -> list[Cause]:

@@ -125,6 +125,10 @@ class Runner:
         """Let the time between two iterations pass."""
         raise NotImplementedError
 
+    def rest(self, seconds: float | None) -> None:
+        """Wait so long, or (None) until `end_rest`."""
+        raise NotImplementedError
+
     def _live(self) -> None:
         """Live the life of a user."""
         user: User | None = None

@@ -11,7 +11,7 @@ from gevent import get_hub
 
 if TYPE_CHECKING:
     from loadstone_core.stats.histogram import Histogram
-    from loadstone_runner.engine.native import Seat
+    from loadstone_runner.engine.path.laps import Runner
 
 
 class Usher:
@@ -26,13 +26,13 @@ class Usher:
         """Record in `slips` by how many nanoseconds iterations began late."""
         self.unbegun = 0
         self.first_start_ns = 0
-        self._free: list[Seat] = []
-        self._given: list[Seat] = []
+        self._free: list[Runner] = []
+        self._given: list[Runner] = []
         self._slips = slips
         self._recent_slips = type(slips)()
         self._hub = get_hub()
 
-    def admit(self, seat: Seat) -> None:
+    def admit(self, seat: Runner) -> None:
         """Count a user as free that has not come so far yet."""
         seat.is_listed = True
         self._free.append(seat)
@@ -50,7 +50,7 @@ class Usher:
                 return True
         return False
 
-    def give(self, seat: Seat, number: int, due_ns: int) -> None:
+    def give(self, seat: Runner, number: int, due_ns: int) -> None:
         """Give an iteration to a user that has none."""
         seat.work_number, seat.work_due_ns = number, due_ns
         seat.has_work = True
@@ -75,7 +75,7 @@ class Usher:
         taken, self._recent_slips = self._recent_slips, type(self._recent_slips)()
         return taken
 
-    def next_turn(self, seat: Seat) -> bool:
+    def next_turn(self, seat: Runner) -> bool:
         """Wait until a user is given an iteration; False: it is to do none any more."""
         if not seat.has_work:
             if not seat.is_listed:

@@ -149,5 +149,25 @@ def test_the_peak_is_the_fullest_second_without_a_gap() -> None:
     assert timeline.peak_requests == 5
 
 
+@pytest.mark.parametrize(
+    ("seconds", "stalled"),
+    [
+        ([[5], [], [], [2_100_000_000], [5]], 2),
+        ([[], [1_000_000_000], [5], [], [], [], [3_000_000_000, 5]], 3),
+        # Users had nothing to ask for.
+        ([[5], [], [], [900_000_000, 5], [5]], 0),
+        # Whether they had is not known.
+        ([[5], [], None, [], [1_100_000_000]], 1),
+        ([[5], []], 0),
+    ],
+)
+def test_a_stall_is_a_silence_that_ends_with_a_request_as_long(seconds: list[list[int] | None], stalled: int) -> None:
+    timeline = Timeline()
+    for number, samples in enumerate(seconds):
+        timeline.observe(second_of(number, samples or [], gap=samples is None))
+
+    assert timeline.stalled_seconds == stalled
+
+
 def test_a_timeline_without_seconds_has_no_rows() -> None:
     assert Timeline().rows() == ()

@@ -129,6 +129,19 @@ def test_notes_are_findings_and_the_view_carries_ready_made_json() -> None:
     assert (json.loads(view.thresholds_json), view.report_sha256) == ([], b"digest")
 
 
+def test_a_closed_load_says_that_its_percentiles_hide_a_stall_and_an_open_one_need_not() -> None:
+    said = {}
+    for model in (Model.USERS, Model.RATE):
+        measurement = measured()
+        load = replace(PLAN.scenarios[0].load, model=model)
+        measurement.follow([replace(PLAN.scenarios[0], load=load)])
+        measurement.timeline.stalled_seconds = 2
+        findings = conclude_run(ended(measurement=measurement)).outcome.findings
+        said[model] = [each for each in findings if each.startswith("TargetStalled: no request was answered for 2 s")]
+
+    assert (len(said[Model.USERS]), said[Model.RATE]) == (1, [])
+
+
 def test_the_report_says_which_run_it_was_and_who_was_lost() -> None:
     roster = Roster(run_uid="u/1", epoch=1, expected=10)
     roster.lose(1, 1, Departure("Evicted", "node pressure", 137))
