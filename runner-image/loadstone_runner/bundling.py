@@ -48,7 +48,7 @@ def pack(roles: Mapping[str, tuple[Iterable[Module], Mapping[str, CodeType]]]) -
                 body += code
             offset = places[name] if code else NOT_BYTECODE
             entries[name] = (origin, is_package, size, modified, offset, len(code))
-        index = dumps((entries, made))
+        index = dumps((entries, dict(made)))
         contents[role] = (len(body), len(index))
         body += index
     return bytes(body) + dumps(contents) + len(body).to_bytes(END_BYTES, "little")

@@ -18,7 +18,12 @@ print(json.dumps({name: type(getattr(getattr(module, "__spec__", None), "loader"
 os._exit(0)
 """
 
-BEFORE_THE_BUNDLE = {"loadstone_runner.__main__", "loadstone_runner.bundle", "loadstone_runner.settings"}
+BEFORE_THE_BUNDLE = {
+    "loadstone_runner",
+    "loadstone_runner.__main__",
+    "loadstone_runner.bundle",
+    "loadstone_runner.settings",
+}
 
 
 @pytest.fixture(scope="module")
