@@ -77,11 +77,7 @@ def find_weak_generator(ending: Ending) -> tuple[Cause, ...]:
     """Return why the numbers prove nothing: a late generator, or too much that is not in them."""
     causes: tuple[Cause, ...] = ()
     if ending.saturated_seconds * 100 > ending.seconds * SATURATED_PERCENT:
-        message = (
-            f"the load generator was over 100 ms late in {ending.saturated_seconds} of {ending.seconds} s, so a part "
-            "of the latencies is its own; add workers, give them more CPU, or lower the load"
-        )
-        causes += (Cause(Reason.GENERATOR_SATURATED, message),)
+        causes += (Cause(Reason.GENERATOR_SATURATED, _saturation(ending)),)
     if ending.unaccounted * _MILLION > ending.requests * UNACCOUNTED_PPM:
         message = (
             f"{_unaccounted(ending)} of {_count(ending.requests, 'request')} "
@@ -137,6 +133,20 @@ def find_lost_workers(ending: Ending) -> list[Cause]:
     if not ending.workers_lost or _are_too_many_lost(ending):
         return []
     return [Cause(Reason.WORKER_DEGRADED, _lost(ending))]
+
+
+def _saturation(ending: Ending) -> str:
+    if not ending.exhausted_seconds:
+        return (
+            f"the load generator was over 100 ms late in {ending.saturated_seconds} of {ending.seconds} s, so a part "
+            "of the latencies is its own; add workers, give them more CPU, or lower the load"
+        )
+    late = ending.saturated_seconds - ending.exhausted_seconds
+    more = f", and was over 100 ms late in {late} others" if late else ""
+    return (
+        f"the load generator lacked ports, open files or memory for connections in {ending.exhausted_seconds} of "
+        f"{ending.seconds} s{more}; the top errors say what, so add workers, raise that limit, or lower the load"
+    )
 
 
 def _deciding(ending: Ending) -> tuple[ThresholdFinding, ...]:

@@ -25,6 +25,7 @@ from loadstone_protocol.codec import (
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.backstage import Backstage
 from loadstone_runner.engine.counters import CounterFile
+from loadstone_runner.engine.http.failures import take_exhausted
 from loadstone_runner.engine.introduction import hello
 from loadstone_runner.engine.lease import is_over
 from loadstone_runner.engine.link import AgentLink
@@ -33,6 +34,7 @@ from loadstone_runner.engine.numbers import Allotment
 from loadstone_runner.engine.part import Part, PartStage, sleep_until
 from loadstone_runner.engine.path import FLAVOUR, Instruments
 from loadstone_runner.engine.population import Portion
+from loadstone_runner.engine.preflight import PreflightError, check
 from loadstone_runner.engine.process import prepare
 from loadstone_runner.engine.reports import Reports
 from loadstone_runner.engine.vitals import LoopLag, percentile_99, resident_bytes
@@ -159,8 +161,9 @@ class Engine:
         try:
             self._follow(config)
         except (WireError, ValueError) as error:
-            log.exception("Refused a configuration")
-            self._script_report = engine_pb2.ScriptReport(ok=False, problem=str(error))
+            is_preflight = isinstance(error, PreflightError)
+            log.error("Refused a configuration: %s", error, exc_info=None if is_preflight else error)  # noqa: TRY400
+            self._script_report = engine_pb2.ScriptReport(ok=False, problem=str(error), preflight_failed=is_preflight)
             self._link.send(engine_pb2.EngineMessage(script=self._script_report))
         self._applied = config.revision
         self._say_status()
@@ -174,7 +177,9 @@ class Engine:
             return
         scenarios = scenarios_from_messages(config.scenarios)
         if not self._parts:
-            self._parts = self._make_parts(self._script, scenarios, config)
+            parts = self._make_parts(self._script, scenarios, config)
+            check(self._settings, parts, Portion(config.slot, config.slots))
+            self._parts = parts
             if config.warm_up_ns and self._reports is not None:
                 self._reports.is_warming_up = True
                 self._instruments.counters.warm_up()
@@ -328,5 +333,6 @@ class Engine:
         status.schedule_slip_ns = percentile_99(self._slips)
         self._slips = []
         status.memory_bytes = resident_bytes()
+        status.exhausted = take_exhausted()
         status.stop_asked = self._backstage.stop_asked
         self._link.send(engine_pb2.EngineMessage(status=status))

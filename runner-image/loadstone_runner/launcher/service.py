@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_memory
 from loadstone_runner.launcher.lease import LeaseFile
-from loadstone_runner.launcher.processes import Engine, engine_command, start_engine
+from loadstone_runner.launcher.processes import Engine, engine_command, raise_open_files, start_engine
 from loadstone_runner.launcher.switch import SECOND_NS, Due, Switch
 from loadstone_runner.launcher.tee import Output
 
@@ -86,8 +86,12 @@ class Launcher:
 
     def start(self, command: Sequence[str]) -> None:
         """Start every engine; only then load what talking with the agent needs."""
+        raise_open_files()
+        limit = self._memory.limit_bytes()
         for number in range(self._settings.engines):
-            engine = start_engine(number, command=command, environment=os.environ, outputs=self._outputs)
+            engine = start_engine(
+                number, command=command, environment=os.environ, outputs=self._outputs, memory_limit_bytes=limit
+            )
             self._engines[engine.pid] = engine
         from loadstone_runner.launcher.link import AgentLink
 

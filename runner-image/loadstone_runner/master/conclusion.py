@@ -154,6 +154,7 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         raised_most=next((f"{each.message} in {each.name}" for each in totals.errors if each.kind == EXCEPTION), ""),
         seconds=-(-max(0, (load_ns or 0) - plan.warm_up_ns) // SECOND),
         saturated_seconds=measurement.saturation.seconds,
+        exhausted_seconds=measurement.saturation.exhausted_seconds,
         workers=plan.workers,
         workers_lost=len(lost),
         used_up=tuple(sorted({each.name for each in totals.errors if each.kind == FEEDER_ERROR})),

@@ -10,7 +10,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from loadstone_runner.engine.http.connection import Opening
-from loadstone_runner.engine.http.failures import ExchangeError, FailureKind, kind_of_connect_error
+from loadstone_runner.engine.http.failures import ExchangeError, FailureKind, connect_error
 from loadstone_runner.engine.http.patience import WRITE, DeadlinePassed
 from loadstone_runner.engine.http.profile import TlsTerms
 from loadstone_runner.engine.http.proxy import check_tunnel, connect_request
@@ -234,7 +234,7 @@ def _shake_hands(wire: Wire, session: Tls) -> None:
 
 
 def _refusal(number: int) -> ExchangeError:
-    return ExchangeError(kind_of_connect_error(number), os.strerror(number).lower())
+    return connect_error(number, os.strerror(number).lower())
 
 
 def _reason(error: OSError) -> str:
