@@ -27,7 +27,7 @@ from loadstone_runner.engine.backstage import Backstage
 from loadstone_runner.engine.counters import CounterFile
 from loadstone_runner.engine.http.failures import take_exhausted
 from loadstone_runner.engine.introduction import hello
-from loadstone_runner.engine.lease import is_over
+from loadstone_runner.engine.lease import Lease
 from loadstone_runner.engine.link import AgentLink
 from loadstone_runner.engine.load import make_model
 from loadstone_runner.engine.numbers import Allotment
@@ -95,6 +95,7 @@ class Engine:
         self._final_sequence = 0
         self._exit_code = EXIT_ENDED
         self._is_over = Event()
+        self._lease = Lease(f"{settings.socket_dir}/lease")
         self._lag = LoopLag(self._look_at_lease)
         self._slips: list[int] = []
         self._status_is_due = False
@@ -254,7 +255,7 @@ class Engine:
 
     def _look_at_lease(self) -> None:
         """Make no more load if the lease ran out while this process stood still: its launcher may wake later."""
-        if is_over(f"{self._settings.socket_dir}/lease", clock_gettime_ns(CLOCK_BOOTTIME)):
+        if self._lease.is_over(clock_gettime_ns(CLOCK_BOOTTIME)):
             self._terminate(grace_ns=0)
 
     def _stop(self, grace_ns: int) -> None:
