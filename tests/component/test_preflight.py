@@ -2,18 +2,22 @@
 
 import json
 import re
+import resource
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.component import engine_process, own_network
-from tests.component.engine_process import Make, users
+from tests.component.engine_process import SECOND, Make, series, users
 
 engines = engine_process.engines
 target = engine_process.target
 promise = pytest.mark.promise
+# More than half of the usual 28,232 ports, so that ports of both parities are used.
+MANY = 16_000
 needs_network = pytest.mark.skipif(not own_network.is_allowed(), reason="making a network needs root")
 
 VISITOR = """
@@ -201,3 +205,28 @@ def test_more_users_than_the_memory_of_a_container_holds_are_refused(engines: Ma
     assert found, told.problem
     assert int(found[1]) == pytest.approx(int(found[2]) + 143, abs=1)
     assert not told.traceback
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < MANY + 500:
+        pytest.skip(f"{MANY} connections need a hard limit of open files above {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_users_that_all_connect_at_once_do_not_starve_each_other(many_files: None, engines: Make, target) -> None:
+    engine = engines(VISITOR.replace("constant(0.2)", "constant(1000)"))
+
+    engine.start(users(MANY, 120.0, target.url))
+    engine.agent.wait(lambda each: each.state.counters.completed == MANY, 90)
+    engine.stop()
+    final = engine.agent.final()
+
+    assert not final.errors
+    assert final.counters.completed == target.count()["requests"] == MANY
+    assert series(final, "connect").count == MANY
+    # The search for a port among those of one parity took 1.4 ms of each connection beyond the half of them.
+    assert series(final, "connect").maximum < 10 * SECOND

@@ -44,6 +44,10 @@ class Held:
         self.addresses = addresses
         self.since_ns = since_ns
 
+    def is_literal(self, host: str) -> bool:
+        """Return whether the name was an address already, of which nobody will ever say anything else."""
+        return self.addresses[0].place[0] == host
+
 
 class Resolver:
     """Answers from memory as long as a policy allows; users who ask for the same name meanwhile share one look-up."""
@@ -66,7 +70,7 @@ class Resolver:
         held = self._held.get((host, port))
         if held is not None and not held.since_ns:
             held.since_ns = monotonic_ns()
-        if held is not None and monotonic_ns() - held.since_ns < policy.ttl_ns:
+        if held is not None and (monotonic_ns() - held.since_ns < policy.ttl_ns or held.is_literal(host)):
             found = held.addresses
         else:
             found = self._look_up(host, port, deadline_ns)
@@ -125,7 +129,11 @@ class Resolver:
         if result is None:
             result = self._under_way[key] = AsyncResult()
             gevent.spawn(self._ask, key, result)
-        result.wait(timeout=max(deadline_ns - monotonic_ns(), 0) / _SECOND_NS)
+        if not result.ready():
+            result.wait(timeout=max(deadline_ns - monotonic_ns(), 0) / _SECOND_NS)
+            # All who waited are woken in one go. Each goes on in a turn of its own, so that thousands who then connect
+            # leave room for those who have connected.
+            gevent.sleep(0)
         if not result.ready():
             raise ExchangeError(FailureKind.DNS, f"no answer for {host} in time")
         found: tuple[Address, ...] = result.get_nowait()  # type: ignore[assignment]  # set or raises: it is ready
