@@ -16,7 +16,7 @@ from loadstone_core.stats.metrics import Outcome as StatOutcome
 from loadstone_core.stats.summary import summarize
 from loadstone_core.units import MILLISECOND, SECOND, format_duration, format_latency, format_rate, format_share
 from loadstone_core.verdict.ending import Effort, Ending
-from loadstone_core.verdict.outcome import conclude
+from loadstone_core.verdict.outcome import Verdict, conclude
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.views import OutcomeView
 
@@ -114,6 +114,25 @@ def conclude_run(end: End) -> Conclusion:
         load=_load_status(end, ending.efforts, totals),
         thresholds=end.judge.to_status(is_over=True, load_started_ns=end.load_started_ns),
         summary=summary_status(results, elapsed_ns),
+    )
+
+
+def not_concluded(error: Exception) -> OutcomeView:
+    """Return the end of a run of which the master could not work out what it means."""
+    message = (
+        f"the load has ended, and the master failed to work out what it means: {type(error).__name__}: {error}; "
+        "this is an error of Loadstone, see the log of the master's container"
+    )
+    return OutcomeView(
+        verdict=Verdict.ERROR.value,
+        reason=Reason.MASTER_LOST.value,
+        message=message,
+        exit_code=1,
+        results_json=b"",
+        load_json=b"",
+        thresholds_json=b"",
+        summary_json=b"",
+        report_sha256=b"",
     )
 
 

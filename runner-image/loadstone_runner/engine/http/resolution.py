@@ -46,7 +46,7 @@ class Held:
 
     def is_literal(self, host: str) -> bool:
         """Return whether the name was an address already, of which nobody will ever say anything else."""
-        return self.addresses[0].place[0] == host
+        return str(self.addresses[0].place[0]) == host
 
 
 class Resolver:

@@ -287,6 +287,20 @@ def test_who_lost_the_workers_has_the_word_on_it():
             ),
         ),
         (
+            {"saturated_seconds": 40, "exhausted_seconds": 40},
+            (
+                "the load generator lacked ports, open files or memory for connections in 40 of 100 s; the top errors "
+                "say what, so add workers, raise that limit, or lower the load"
+            ),
+        ),
+        (
+            {"saturated_seconds": 40, "exhausted_seconds": 30},
+            (
+                "the load generator lacked ports, open files or memory for connections in 30 of 100 s, and was over "
+                "100 ms late in 10 others; the top errors say what, so add workers, raise that limit, or lower the load"
+            ),
+        ),
+        (
             {"unaccounted": 500, "unaccounted_at_least": True},
             (
                 "at least 500 of 50000 requests (1.00%) are not in the results; see the problems of the workers, "
