@@ -64,7 +64,7 @@ TAKE_FILES = "socket.socket"
 FIRST, LAST = 40_000, 40_199
 
 
-def run(folder: Path, script: str, count: int, *before: str, at: str = own_network.TARGET) -> dict:
+def run(folder: Path, script: str, count: int, *before: str, at: str = own_network.TARGET, **load: str) -> dict:
     """Run a test on this machine, preceded by what narrows it, and return its status with the exit code."""
     manifest = {
         "apiVersion": "loadstone.dev/v1alpha1",
@@ -73,7 +73,7 @@ def run(folder: Path, script: str, count: int, *before: str, at: str = own_netwo
         "spec": {
             "engine": "native",
             "source": {"inline": {"content": textwrap.dedent(script)}},
-            "load": {"target": at, "users": count, "duration": "3s"},
+            "load": {"target": at, "users": count, "duration": "3s"} | load,
         },
     }
     (folder / "narrow.yaml").write_text(json.dumps(manifest))

@@ -53,7 +53,8 @@ def find_errors(ending: Ending) -> tuple[Cause, ...]:
     errors = ending.errors
     # Whoever lost them may know more than the number.
     if _are_too_many_lost(ending) and Reason.WORKERS_LOST not in {cause.reason for cause in errors}:
-        message = f"{_lost(ending)}, and give the workers more memory, or nodes that stay"
+        advice = "" if ending.first_loss else ", and give the workers more memory, or nodes that stay"
+        message = f"{_lost(ending)}{advice}"
         errors += (Cause(Reason.WORKERS_LOST, message),)
     if (
         ending.load_ran
@@ -186,7 +187,8 @@ def _unaccounted(ending: Ending) -> str:
 
 
 def _lost(ending: Ending) -> str:
-    return f"lost {ending.workers_lost} of {_count(ending.workers, 'worker')}; see the problems of the workers"
+    lost = f"lost {ending.workers_lost} of {_count(ending.workers, 'worker')}"
+    return f"{lost}: {ending.first_loss}" if ending.first_loss else f"{lost}; see the problems of the workers"
 
 
 def _is_short(effort: Effort, tolerance_ppm: int) -> bool:

@@ -85,6 +85,7 @@ class Ending:
         workers: expected.
         workers_lost: those of them whose load was lost.
         used_up: names of feeders whose rows were used up, which ended users.
+        first_loss: what became of the first of them, if anybody knows.
     """
 
     stopped: Reason | None = None
@@ -109,3 +110,4 @@ class Ending:
     workers: int
     workers_lost: int = 0
     used_up: tuple[str, ...] = ()
+    first_loss: str = ""

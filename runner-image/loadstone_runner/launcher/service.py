@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
 EXIT_ABANDONED: Final = 1
+# The last line of the engine, for whoever asks why it is gone.
+KILLED: Final = b"it did not end when it was told to and was killed; a task that never waits lets it hear nothing"
 AGENT_ABSENT_NS: Final = 60 * SECOND_NS
 # The agent gives up on its master long before.
 ORDER_AWAITED_NS: Final = 300 * SECOND_NS
@@ -193,6 +195,7 @@ class Launcher:
             if due is Due.TERMINATE:
                 engine.terminate()
             elif due is Due.KILL and not engine.was_killed:
+                engine.tail.add(KILLED)
                 engine.kill()
 
     def _finished(self, now_ns: int) -> int | None:

@@ -177,6 +177,7 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         workers=plan.workers,
         workers_lost=len(lost),
         used_up=tuple(sorted({each.name for each in totals.errors if each.kind == FEEDER_ERROR})),
+        first_loss=next((each.departure.message for each in lost if each.departure and each.departure.message), ""),
     )
 
 
