@@ -5,6 +5,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PURE := core/loadstone_core operator/loadstone_operator runner-image/loadstone_runner
+# Component tests mostly wait.
+SIDE_BY_SIDE := -n 4 --dist worksteal
 CODE := core protocol operator runner-image cli tools tests benchmarks examples
 
 -include tests/e2e/cluster/cluster.mk
@@ -18,7 +20,9 @@ quickstart: .venv/runner.stamp ## run examples/quickstart.yaml on this machine, 
 	@$(BIN)/python examples/quickstart.py
 
 .PHONY: test
-test: lint types walls unit contract component other-python e2e ## everything that CI runs
+test: .venv/compiled.stamp ## everything that CI runs
+	@$(BIN)/python tools/steps.py "lint types walls" beside prepare \
+	  then e2e behind "unit contract long other-python-unit" then "component other-python-component"
 
 .PHONY: lint
 lint: .venv/dev.stamp ## style and format
@@ -47,12 +51,29 @@ contract: .venv/compiled.stamp ## files that must agree
 
 .PHONY: component
 component: .venv/compiled.stamp ## real processes on loopback, the engine's with both flavours of the request path
-	$(BIN)/pytest tests/component -q
-	LOADSTONE_PURE_PYTHON=1 $(BIN)/pytest $(wildcard tests/component/test_engine_*.py tests/component/test_script*.py) -q
+	$(BIN)/pytest tests/component -q $(SIDE_BY_SIDE) -m "not alone and not long"
+	$(BIN)/pytest tests/component -q -m alone
+	LOADSTONE_PURE_PYTHON=1 $(BIN)/pytest $(wildcard tests/component/test_engine_*.py tests/component/test_script*.py) -q $(SIDE_BY_SIDE)
+
+.PHONY: long
+long: .venv/dev.stamp ## what computes for a minute: flat memory over a simulated day
+	$(BIN)/pytest tests -q -m long
 
 .PHONY: other-python
-other-python: ## unit and component tests on Python 3.13, where it is installed
-	@tools/other_python 3.13 tests/unit tests/component
+other-python: other-python-unit other-python-component ## unit and component tests on Python 3.13, where it is installed
+
+.PHONY: other-python-unit
+other-python-unit:
+	@tools/other_python 3.13 tests/unit
+
+.PHONY: other-python-component
+other-python-component:
+	@tools/other_python 3.13 tests/component $(SIDE_BY_SIDE) -m "not alone and not long and not once"
+	@tools/other_python 3.13 tests/component -m alone
+
+.PHONY: prepare
+prepare: .venv/dev.stamp ## what the e2e tests run on, without starting it
+	tests/e2e/run --prepare
 
 .PHONY: e2e
 e2e: .venv/dev.stamp ## on a real Kubernetes cluster

@@ -3,7 +3,7 @@
 `LINE_GENERATOR_rate`: requests a second that the target served.
 `LINE_GENERATOR_per_cpu`: requests per CPU second of the generator's process; the start of it does not count.
 `LINE_vs_GENERATOR`: ours against it, per CPU second.
-What the lines are: engine/lines.py; what is compared beside requests: engine/{users,open_model,recording}.py.
+What the lines are: engine/lines.py; what is compared beside requests: engine/{users,open_model,punctual,recording}.py.
 """
 
 import argparse
@@ -21,12 +21,13 @@ from open_model import arrivals, yield_iterations
 from ours import flavour
 from peers import PEERS, Peer
 from processes import Cores, choose_cores, end_on_signals, raise_file_limit
+from punctual import statistics_under_tls
 from recording import record_figures
 from target import nginx_version, running_target
 from users import memory_per_user, start_of_many
 
 INTERRUPTED = 130
-OTHERS = ("memory", "start", "yield", "arrival", "record")
+OTHERS = ("memory", "start", "statistics", "yield", "arrival", "record")
 
 
 def main() -> int:
@@ -99,6 +100,9 @@ def _others(bench: Bench, arguments: argparse.Namespace) -> Iterator[Figure]:
     if _is_asked(arguments, "start", in_short=False):
         _say("start of 20,000 users")
         yield from start_of_many(bench)
+    if _is_asked(arguments, "statistics", in_short=False):
+        _say("statistics while 1,000 HTTPS users start")
+        yield from statistics_under_tls(bench)
     if _is_asked(arguments, "yield", in_short=True):
         _say("100,000 iterations/s that yield once")
         yield from yield_iterations(bench, seconds)

@@ -1,6 +1,7 @@
-"""CPU time of what starts often: `import loadstone`, `loadstone --help`, and the imports of agent and engine.
+"""CPU time of what starts often: `import loadstone`, `loadstone --help`; launcher, agent and engine up to their work.
 
-Bytecode is there, as in the images: a first run that is not counted writes it, into a folder of its own.
+Bytecode is there, as in the images, beside the modules (a first run that is not counted writes it, into a folder of its
+own) and in a bundle. An engine is measured from the start of an interpreter; in a pod it is forked from the launcher.
 """
 
 import os
@@ -15,6 +16,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from figures import Figure, publish, spread
 
 RUNS = 9
+ROLES = ("launcher", "agent", "engine")
+# As `python -m loadstone_runner ROLE` does, and no further; taking an interpreter apart is not part of a start.
+START = """
+import gc, os, sys
+gc.disable()
+from loadstone_runner.__main__ import ROLES, Bundle
+with Bundle(*sys.argv[1:]):
+    ROLES[sys.argv[1]].load()
+os._exit(0)
+"""
 
 
 def cpu_seconds(command: list[str], bytecode: str) -> float:
@@ -34,12 +45,13 @@ def main() -> None:
         "python_cpu": bare,
         "import_loadstone_cpu": [python, "-c", "import loadstone"],
         "help_cpu": [python, "-m", "loadstone_cli", "--help"],
-        "agent_start_cpu": [python, "-c", "import loadstone_runner.agent.service"],
-        "engine_start_cpu": [python, "-c", "import loadstone_runner.engine.host"],
     }
     figures: list[Figure] = []
     medians = {}
     with tempfile.TemporaryDirectory() as bytecode:
+        bundle = f"{bytecode}/bundle.bin"
+        subprocess.run([python, "-m", "loadstone_runner.bundling", bundle], check=True)
+        commands |= {f"{role}_start_cpu": [python, "-c", START, role, bundle] for role in ROLES}
         for name, command in commands.items():
             cpu_seconds(command, bytecode)
             found = spread(name, [cpu_seconds(command, bytecode) for _ in range(RUNS)], "s")

@@ -2,13 +2,12 @@
 
 import importlib.util
 import os
-import shutil
 import sys
-from importlib import import_module
 from types import ModuleType
 
 import pytest
 from hypothesis import settings
+from tests.flavours import flavour_called
 
 settings.register_profile("loadstone", deadline=None)
 settings.load_profile("loadstone")
@@ -25,15 +24,6 @@ def use_compiled(file: str) -> None:
 
 if "LOADSTONE_TEST_COMPILED" in os.environ:
     use_compiled(os.environ["LOADSTONE_TEST_COMPILED"])
-
-
-def flavour_called(name: str) -> ModuleType:
-    try:
-        return import_module(f"loadstone_runner.engine.path.{name}")
-    except ModuleNotFoundError:
-        if shutil.which("cc") is None:
-            pytest.skip("no C compiler is here, so there is no compiled request path")
-        raise
 
 
 @pytest.fixture(scope="session", params=["pure", "compiled"])

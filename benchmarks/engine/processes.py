@@ -136,7 +136,7 @@ def resident_bytes(pid: int) -> int:
 def command_line(pid: int) -> list[str]:
     """Return the arguments of a process; none when it has ended."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+        return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
     except OSError:
         return []
 

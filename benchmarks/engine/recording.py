@@ -4,7 +4,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from figures import Figure
@@ -17,21 +17,24 @@ ROUNDS = 3
 
 def record_figures(cores: Cores) -> Iterator[Figure]:
     """Yield nanoseconds of both and their ratio, from runs that alternate."""
-    pythons = {"loadstone": Path(sys.executable), "locust": python_program("locust", "python")}
-    held: dict[str, list[float]] = {name: [] for name in pythons}
+    ours, theirs = Path(sys.executable), python_program("locust", "python")
+    held: dict[str, list[float]] = {"loadstone": [], "pure": [], "locust": []}
     for _ in range(ROUNDS):
-        held["loadstone"].append(_nanoseconds(pythons["loadstone"], "record_ours.py", cores))
-        held["locust"].append(_nanoseconds(pythons["locust"], "record_locust.py", cores))
+        held["loadstone"].append(_nanoseconds(ours, "record_ours.py", cores))
+        held["pure"].append(_nanoseconds(ours, "record_ours.py", cores, {"LOADSTONE_PURE_PYTHON": "1"}))
+        held["locust"].append(_nanoseconds(theirs, "record_locust.py", cores))
     for name, values in held.items():
         yield Figure(f"record_{name}", round(statistics.median(values)), "ns", ROUNDS)
-    ratios = [ours / theirs for ours, theirs in zip(held["loadstone"], held["locust"], strict=True)]
-    yield Figure("record_vs_locust", round(statistics.median(ratios), 3), "x", ROUNDS)
+    for name, line in (("loadstone", "record_vs_locust"), ("pure", "record_pure_vs_locust")):
+        ratios = [one / other for one, other in zip(held[name], held["locust"], strict=True)]
+        yield Figure(line, round(statistics.median(ratios), 3), "x", ROUNDS)
 
 
-def _nanoseconds(python: Path, script: str, cores: Cores) -> float:
+def _nanoseconds(python: Path, script: str, cores: Cores, environment: Mapping[str, str] | None = None) -> float:
     done = subprocess.run(
         [python, "-W", "ignore", SCRIPTS / script],
         preexec_fn=lambda: os.sched_setaffinity(0, {cores.generator}),
+        env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
         check=True,

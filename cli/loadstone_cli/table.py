@@ -55,7 +55,7 @@ def _endpoints(results: Mapping[str, Any], width: int) -> Table:
         latency = row["latencyMicros"]
         cells = [format_latency(latency[key]) if key in latency else "-" for key in keys]
         failed = format_share(row["failures"], row["requests"])
-        table.add_row(row["method"], row["name"], str(row["requests"]), failed, *cells)
+        table.add_row(_plain(row["method"]), _plain(row["name"]), str(row["requests"]), failed, *cells)
     return table
 
 
@@ -91,7 +91,6 @@ def _thresholds(thresholds: list[Mapping[str, Any]]) -> Table:
         table.add_column(heading)
     for row in thresholds:
         colour = {"Passed": "green", "Failed": "red"}.get(row["verdict"], "yellow")
-        # Expressions hold square brackets and braces, so they are not read as markup.
         table.add_row(
             row["name"], _plain(row["expr"]), _plain(row.get("actual", "-")), f"[{colour}]{row['verdict']}[/]"
         )
@@ -99,4 +98,5 @@ def _thresholds(thresholds: list[Mapping[str, Any]]) -> Table:
 
 
 def _plain(text: str) -> str:
+    """Return a cell whose square brackets, as in `/orders/[id]`, are not read as markup."""
     return text.replace("[", "\\[")

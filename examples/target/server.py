@@ -1,64 +1,49 @@
-"""A small target that counts exactly what it was asked: `python3 server.py --port 8800`. Standard library only.
+"""A small shop that counts exactly what it was asked: `python3 server.py --port 8800`. Standard library only, but for
+HTTP/2 (the h2 package) and WebSocket (wsproto).
 
-    GET  /              200, 11 bytes
-    POST /orders        201
-    GET  /slow?ms=50    200 after so many milliseconds
-    GET  /error?rate=5  500 for so many percent of the requests, evenly spread, else 200
-    any  /status/503    that status
-    GET  /redirect?to=/ 302
-    any other path      404
+    GET  /                        200, 11 bytes
+    GET  /products, /products/7   the catalogue (gzip if asked for), one product
+    GET  /search?q=...            X-Cache: hit or miss
+    GET, POST /basket             a basket for each visitor, known by a cookie
+    POST /checkout                201, or 409 if the basket is empty
+    POST /orders                  201
+    POST, DELETE /login           {"user": ...}: a token for `Authorization: Bearer`, 409 if the account is in use
+    GET  /account                 200 with a token, else 401
+    GET  /partner                 200 with a client certificate, else 403
+    GET  /export?lines=100        JSON lines, in chunks
+    GET  /news?events=5&ms=100    server-sent events, so many milliseconds apart
+    WS   /chat                    says back what it hears
+    GET  /slow?ms=50              200 after so many milliseconds
+    GET  /stalls?every=10&for=1   stands still for a second in every ten
+    GET  /error?rate=5            500 for so many percent of the requests, evenly spread, else 200
+    any  /status/503              that status
+    GET  /redirect?to=/           302
+    any other path                404
 
-Not counted:  GET /count (JSON: requests, by_path, by_status, first_ns, last_ns, by_client), POST /reset, GET /healthz.
-Times are nanoseconds since the Unix epoch. A request is counted when all of it has come in.
+Not counted:  GET /count (JSON: requests, by_path, by_status, ...), POST /reset, GET /healthz. A request is counted when
+all of it has come in. With --tls-port the same over TLS, with tls.crt and tls.key of --tls-folder (and ca.crt for those
+who show a certificate; certificates.py makes them all), and HTTP/2 for who asks for it. With --keyvalue-port a store
+that speaks a little of Redis' protocol; its commands are counted, too.
 """
 
 import argparse
 import asyncio
-import json
-import time
+import ssl
 from http import HTTPStatus
-from urllib.parse import parse_qs
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from counting import Count
+from shop import Answer, Request, Shop
 
 HEAD_MAX = 65536
 
 
-class Count:
-    """What was asked since the start or the last reset."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self.requests = 0
-        self.by_path: dict[str, int] = {}
-        self.by_status: dict[int, int] = {}
-        self.by_client: dict[str, dict[str, int]] = {}
-        self.first_ns = 0
-        self.last_ns = 0
-        self.errors_due = 0.0
-
-    def add(self, path: str, status: int, client: str) -> None:
-        now = time.time_ns()
-        self.requests += 1
-        self.by_path[path] = self.by_path.get(path, 0) + 1
-        self.by_status[status] = self.by_status.get(status, 0) + 1
-        seen = self.by_client.get(client)
-        if seen is None:
-            seen = self.by_client[client] = {"count": 0, "first_ns": now}
-        seen["count"] += 1
-        self.first_ns = self.first_ns or now
-        self.last_ns = now
-
-    def as_json(self) -> bytes:
-        names = ("requests", "by_path", "by_status", "first_ns", "last_ns", "by_client")
-        return json.dumps({name: getattr(self, name) for name in names}).encode()
-
-
-class Target(asyncio.Protocol):
+class Http1(asyncio.Protocol):
     """One connection. Requests are answered in order; one that waits holds back those behind it."""
 
-    def __init__(self, count: Count) -> None:
-        self.count = count
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
         self.held = b""
         self.timer: asyncio.TimerHandle | None = None
 
@@ -67,6 +52,11 @@ class Target(asyncio.Protocol):
         self.transport = transport
         peer = transport.get_extra_info("peername")
         self.client = peer[0] if isinstance(peer, tuple) else "unix"
+        tls = transport.get_extra_info("ssl_object")
+        self.has_certificate = tls is not None and bool(tls.getpeercert())
+        self.shop.count.tls_connections += tls is not None
+        if tls is not None and tls.selected_alpn_protocol() == "h2":
+            self.speak_http2(b"")
 
     def connection_lost(self, _error: Exception | None) -> None:
         if self.timer:
@@ -84,44 +74,56 @@ class Target(asyncio.Protocol):
                     self.transport.abort()
                 return
             head = self.held[:end]
+            if head == b"PRI * HTTP/2.0":
+                self.speak_http2(self.held)
+                return
             rest = self.held[end + 4 :]
             length = chunked_length(rest) if is_chunked(head) else content_length(head)
             if length is None or len(rest) < length:
                 return
             self.held = rest[length:]
-            self.answer(head)
+            self.answer(head, rest[:length])
 
-    def answer(self, head: bytes) -> None:
+    def answer(self, head: bytes, body: bytes) -> None:
         method, _, rest = head.partition(b" ")
         target = rest.partition(b" ")[0]
         path, _, query = target.partition(b"?")
         if path == b"/" and not query:
-            self.count.add("/", 200, self.client)
+            self.shop.count.add("/", 200, self.client)
             self.transport.write(FRONT if method != b"HEAD" else FRONT_HEAD)
         elif (control := self.control(method, path)) is not None:
             self.transport.write(control)
+        elif path == b"/chat" and b"\nupgrade: websocket" in head.lower():
+            self.speak_websocket(head)
+            return
         else:
-            self.answer_other(method, path.decode("latin-1"), parse_qs(query.decode("latin-1")))
+            has_certificate = self.has_certificate
+            request = Request(
+                method.decode(), path.decode(), dict(parse_qsl(query.decode())), fields_of(head), body, has_certificate
+            )
+            self.answer_shop(request)
         if b"\nconnection: close" in head.lower():
             self.transport.close()
 
     def control(self, method: bytes, path: bytes) -> bytes | None:
         if path == b"/healthz":
-            return answer_of(200, b"ok\n")
+            return bytes_of(Answer(200, b"ok\n"))
         if path == b"/count":
-            return answer_of(200, self.count.as_json(), "application/json")
+            return bytes_of(Answer(200, self.shop.count.as_json(), kind="application/json"))
         if path == b"/reset" and method == b"POST":
-            self.count.reset()
-            return answer_of(204)
+            self.shop.reset()
+            return bytes_of(Answer(204))
         return None
 
-    def answer_other(self, method: bytes, path: str, query: dict[str, list[str]]) -> None:
-        status, body, location = self.route(method, path, query)
-        self.count.add(path, status, self.client)
-        data = answer_of(status, b"" if method == b"HEAD" else body, location=location)
-        wait_ms = float(query.get("ms", ["100"])[0]) if path == "/slow" else 0
-        if wait_ms > 0:
-            self.timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self.answer_late, data)
+    def answer_shop(self, request: Request) -> None:
+        answer = self.shop.answer(request)
+        self.shop.count.add(request.path, answer.status, self.client)
+        data = bytes_of(answer, has_body=request.method != "HEAD")
+        if answer.pieces:
+            self.transport.write(data)
+            self.send_pieces(answer, 0)
+        elif answer.wait_seconds > 0:
+            self.timer = asyncio.get_running_loop().call_later(answer.wait_seconds, self.answer_late, data)
         else:
             self.transport.write(data)
 
@@ -130,25 +132,29 @@ class Target(asyncio.Protocol):
         self.transport.write(data)
         self.answer_all()
 
-    def route(self, method: bytes, path: str, query: dict[str, list[str]]) -> tuple[int, bytes, str | None]:
-        if path == "/orders" and method == b"POST":
-            return 201, b'{"order":1}', None
-        if path == "/slow":
-            return 200, b"slow", None
-        if path == "/error":
-            return (500 if self.is_error_due(float(query.get("rate", ["100"])[0])) else 200), b"maybe", None
-        if path.startswith("/status/") and path[8:].isdigit() and int(path[8:]) in range(200, 600):
-            return int(path[8:]), b"", None
-        if path == "/redirect":
-            return 302, b"", query.get("to", ["/"])[0]
-        return 404, b"not here", None
+    def send_pieces(self, answer: Answer, first: int) -> None:
+        """Send the next piece, or all of them if there is no pause between them."""
+        last = first + 1 if answer.pause_seconds else len(answer.pieces)
+        for piece in answer.pieces[first:last]:
+            self.transport.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        if last < len(answer.pieces):
+            self.timer = asyncio.get_running_loop().call_later(answer.pause_seconds, self.send_pieces, answer, last)
+        else:
+            self.answer_late(b"0\r\n\r\n")
 
-    def is_error_due(self, percent: float) -> bool:
-        self.count.errors_due += percent / 100
-        if self.count.errors_due < 1:
-            return False
-        self.count.errors_due -= 1
-        return True
+    def speak_http2(self, received: bytes) -> None:
+        from http2 import Http2
+
+        protocol = Http2(self.shop, self.client)
+        protocol.begin(self.transport)
+        if received:
+            protocol.data_received(received)
+
+    def speak_websocket(self, head: bytes) -> None:
+        from websocket import Chat
+
+        self.shop.count.add("/chat", 101, self.client)
+        Chat(self.shop.count, self.transport).begin(head + b"\r\n\r\n" + self.held)
 
 
 def is_chunked(head: bytes) -> bool:
@@ -174,38 +180,64 @@ def content_length(head: bytes) -> int:
     return int(value) if value.isdigit() else 0
 
 
-def answer_of(status: int, body: bytes = b"", kind: str = "text/plain", location: str | None = None) -> bytes:
+def fields_of(head: bytes) -> dict[str, str]:
+    pairs = (line.partition(":") for line in head.decode("latin-1").split("\r\n")[1:])
+    return {name.lower(): value.strip() for name, _, value in pairs}
+
+
+def bytes_of(answer: Answer, *, has_body: bool = True) -> bytes:
     try:
-        phrase = HTTPStatus(status).phrase
+        phrase = HTTPStatus(answer.status).phrase
     except ValueError:
         phrase = "Status"
-    lines = [f"HTTP/1.1 {status} {phrase}", f"Content-Type: {kind}"]
-    if status not in (204, 304):
-        lines.append(f"Content-Length: {len(body)}")
-    if location is not None:
-        lines.append(f"Location: {location}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+    lines = [f"HTTP/1.1 {answer.status} {phrase}", f"Content-Type: {answer.kind}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    if answer.pieces:
+        lines.append("Transfer-Encoding: chunked")
+    elif answer.status not in (204, 304):
+        lines.append(f"Content-Length: {len(answer.body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (answer.body if has_body else b"")
 
 
-FRONT = answer_of(200, b"hello world")
+FRONT = bytes_of(Answer(200, b"hello world"))
 FRONT_HEAD = FRONT.removesuffix(b"hello world")
 
 
-async def serve(host: str, port: int) -> None:
-    count = Count()
-    server = await asyncio.get_running_loop().create_server(lambda: Target(count), host, port, backlog=4096)
-    for socket in server.sockets:
+def server_tls(folder: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    if (folder / "ca.crt").exists():
+        context.load_verify_locations(folder / "ca.crt")
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+async def serve(told: argparse.Namespace) -> None:
+    loop = asyncio.get_running_loop()
+    shop = Shop(Count())
+    servers = [await loop.create_server(lambda: Http1(shop), told.host, told.port, backlog=4096)]
+    if told.tls_port is not None:
+        tls = server_tls(told.tls_folder)
+        servers.append(await loop.create_server(lambda: Http1(shop), told.host, told.tls_port, ssl=tls, backlog=4096))
+    if told.keyvalue_port is not None:
+        from keyvalue import serve_keyvalue
+
+        servers.append(await serve_keyvalue(shop.count, told.host, told.keyvalue_port))
+    for socket in (each for server in servers for each in server.sockets):
         print(f"listening on {socket.getsockname()[0]}:{socket.getsockname()[1]}", flush=True)
-    await server.serve_forever()
+    await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8800)
-    told = parser.parse_args()
+    parser.add_argument("--tls-port", type=int)
+    parser.add_argument("--tls-folder", type=Path, default=Path())
+    parser.add_argument("--keyvalue-port", type=int)
     try:
-        asyncio.run(serve(told.host, told.port))
+        asyncio.run(serve(parser.parse_args()))
     except KeyboardInterrupt:
         return
 

@@ -24,6 +24,7 @@ from loadstone_operator.cluster.api import Api
 from loadstone_operator.cluster.clock import SystemClock
 from loadstone_operator.cluster.cluster import KubernetesCluster
 from loadstone_operator.cluster.credentials import read_credentials
+from loadstone_operator.cluster.echoes import Echoes
 from loadstone_operator.cluster.lease import Lease
 from loadstone_operator.cluster.rights import missing_rights
 from loadstone_operator.cluster.store import Store
@@ -75,7 +76,7 @@ async def _serve(settings: Settings) -> None:
     def figures_seconds() -> float:
         return progress_seconds(len(masters))
 
-    masters = Followers(clock, queue.add, lambda key: queue.add_later(key, figures_seconds()))
+    masters = Followers(clock, queue.add, figures_seconds)
     controller = Controller(
         cluster=cluster,
         store=store,
@@ -110,7 +111,7 @@ async def _serve(settings: Settings) -> None:
             await masters.close()
 
         try:
-            await _run(settings, controller, tasks[:2], leave)
+            await _run(settings, controller, Echoes(progress.watched), tasks=tasks[:2], leave=leave)
         finally:
             await leave()
     finally:
@@ -120,14 +121,19 @@ async def _serve(settings: Settings) -> None:
 
 
 async def _run(
-    settings: Settings, controller: Controller, tasks: list[asyncio.Task[None]], leave: Callable[[], Awaitable[None]]
+    settings: Settings,
+    controller: Controller,
+    echoes: Echoes,
+    *,
+    tasks: list[asyncio.Task[None]],
+    leave: Callable[[], Awaitable[None]],
 ) -> None:
     """Hear the watches until a signal comes or a task ends, which none should; then leave."""
     stop = asyncio.Event()
     for task in tasks:
         task.add_done_callback(lambda _: stop.set())
     registry = kopf.OperatorRegistry()
-    login.register(registry, _credentials)
+    login.register(registry, _credentials, echoes)
     watching.register(registry, controller)
     leaving.register(registry, leave)
     try:

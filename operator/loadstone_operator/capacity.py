@@ -1,13 +1,21 @@
 """Give out the workers that an installation may have, first come first served. Values only; nobody is woken here.
 
-Looking and taking happen without a pause between them, so two tests at once never exceed the limits.
+Looking and taking happen without a pause between them, so two tests at once never exceed the limits. A run holds its
+workers from the decision to make their pods to its end; beyond that each pod counts until it has ended.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from loadstone_operator.observation import Capacity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# How many workers' pods have not ended, by UID of the LoadTest and number of its run.
+Alive: TypeAlias = "Mapping[tuple[str, int], int]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +42,10 @@ class Ledger:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._held: dict[str, int] = {}
-        self._leaving: dict[str, int] = {}
+        self._held: dict[str, tuple[int, int]] = {}
         self._waiting: dict[str, Claim] = {}
 
-    def ask(self, claim: Claim) -> Capacity:
+    def ask(self, claim: Claim, alive: Alive) -> Capacity:
         """Return whether the claim could be taken now; one that must wait keeps its place in the line."""
         refused = self._refusal(claim)
         if refused:
@@ -47,7 +54,7 @@ class Ledger:
         total = self._limits.total_workers
         if not total or claim.uid in self._held:
             return Capacity()
-        used = sum(self._held.values()) + sum(self._leaving.values())
+        used = self._used(alive)
         place = (claim.created, claim.uid)
         ahead = [other for other in self._waiting.values() if (other.created, other.uid) < place]
         if not ahead and used + claim.workers <= total:
@@ -59,32 +66,27 @@ class Ledger:
             "It starts by itself when other runs end."
         )
 
-    def hold(self, uid: str, workers: int) -> None:
-        """Take workers for a run; taking again replaces the number."""
-        self._held[uid] = workers
-        self._leaving.pop(uid, None)
+    def hold(self, uid: str, run: int, workers: int) -> None:
+        """Take workers for a run; taking again replaces the run and the number."""
+        self._held[uid] = (run, workers)
         self._waiting.pop(uid, None)
 
-    def keep(self, uid: str, workers: int) -> bool:
-        """Give back what a run held, but for workers that still leave; return whether any were given back."""
-        before = self._held.pop(uid, 0) + self._leaving.pop(uid, 0)
-        if workers:
-            self._leaving[uid] = workers
-        return workers < before
+    def release(self, uid: str) -> bool:
+        """Note that no run of a test goes on; return whether others may have been waiting for that."""
+        return self._held.pop(uid, None) is not None
 
     def withdraw(self, uid: str) -> bool:
         """Leave the line; return whether others may have stood behind."""
         return self._waiting.pop(uid, None) is not None
 
-    def release(self, uid: str) -> bool:
-        """Give back everything and leave the line; return whether others may have been waiting for it."""
-        has_freed = self.keep(uid, 0)
-        return self.withdraw(uid) or has_freed
-
     def waiting(self) -> tuple[str, ...]:
         """Return the UIDs of the tests that wait, oldest first."""
         line = sorted(self._waiting.values(), key=lambda claim: (claim.created, claim.uid))
         return tuple(claim.uid for claim in line)
+
+    def _used(self, alive: Alive) -> int:
+        held = {(uid, run): workers for uid, (run, workers) in self._held.items()}
+        return sum(max(held.get(place, 0), alive.get(place, 0)) for place in held.keys() | alive.keys())
 
     def _refusal(self, claim: Claim) -> str:
         limits = self._limits

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from loadstone_core.errors import WorldError
 from loadstone_operator import naming
 from loadstone_operator.actions import CreateChildren, End, Refuse
-from loadstone_operator.cluster.reading import owner_of
+from loadstone_operator.cluster.reading import has_ended, owner_of
 from loadstone_operator.cluster.store import key_of, uid_of, version_of
 from loadstone_operator.decision import decide
-from loadstone_operator.observation import Accepted
 from loadstone_operator.ports import StatusConflict
 from loadstone_operator.status.projection import Moment, is_urgent, project
 from loadstone_operator.status.story import tales
@@ -38,19 +37,25 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 WORKERS: Final = 32
-RESYNC_SECONDS: Final = 60.0
+RESYNC_SECONDS: Final = 120.0
+# Whatever has orphaned one pod is about to orphan its siblings.
+ORPHANED_SECONDS: Final = 1.0
 # Figures move all the time; a status is written for their sake no more often than this, and all of them together no
-# more than twice a second: what an operator costs must not grow with the runs that it watches.
-PROGRESS_SECONDS: Final = 2.0
-PROGRESS_SECONDS_PER_RUN: Final = 0.5
+# more than about once a second: what an operator costs must not grow with the runs that it watches.
+PROGRESS_SECONDS: Final = 2
+# Masters report as often as statuses may be written, give or take.
+_EARLY: Final = 0.75
 
 _SECOND: Final = 1_000_000_000
 _LONGEST_BACKOFF_SECONDS: Final = 30.0
 
 
 def progress_seconds(runs: int) -> float:
-    """Return how old figures in a status may be while so many runs are followed."""
-    return max(PROGRESS_SECONDS, PROGRESS_SECONDS_PER_RUN * runs)
+    """Return how old figures in a status may be while so many runs are followed: 2 s, doubled with each doubling.
+
+    A few steps only, each a multiple of those before it: masters that were asked at different times report together.
+    """
+    return float(1 << (max(PROGRESS_SECONDS, runs).bit_length() - 1))
 
 
 class Controller:
@@ -69,7 +74,7 @@ class Controller:
         progress: WatchProgress,
         queue: WorkQueue,
         clock: Clock,
-        figures_seconds: Callable[[], float] = lambda: PROGRESS_SECONDS,
+        figures_seconds: Callable[[], float] = lambda: progress_seconds(1),
     ) -> None:
         self._figures_seconds = figures_seconds
         self._cluster = cluster
@@ -84,6 +89,7 @@ class Controller:
         self._queue = queue
         self._failures: dict[Key, int] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._orphaned = asyncio.Event()
         self.is_primed = False
 
     def heard_test(self, kind: str | None, body: Body) -> None:
@@ -105,6 +111,11 @@ class Controller:
         key = self._store.lose_pod(body) if kind == "DELETED" else self._store.see_pod(body)
         if key is not None:
             self._queue.add(key)
+        if kind != "DELETED" and not owner_of(body) and "deletionTimestamp" not in body["metadata"]:
+            self._orphaned.set()
+        if kind == "DELETED" or has_ended(body):
+            # Of whatever test it was, gone or finished: its place is free now.
+            self._wake_waiting()
 
     async def run(self) -> None:
         """Work for ever; every task that ends unexpectedly ends this too."""
@@ -137,8 +148,9 @@ class Controller:
         if look.has_freed:
             self._wake_waiting()
         decision = decide(look.seen)
-        if isinstance(look.seen.spec, Accepted) and any(isinstance(each, CreateChildren) for each in decision.actions):
-            self._ledger.hold(look.seen.test.uid, look.seen.spec.workers)
+        for action in decision.actions:
+            if isinstance(action, CreateChildren):
+                self._ledger.hold(look.seen.test.uid, action.run, action.workers)
         # A verdict is told before anything is tidied up after it.
         is_end = isinstance(decision.update, End | Refuse)
         again = await self._write(look, decision.update) if is_end and decision.update else None
@@ -159,7 +171,7 @@ class Controller:
             return None
         now = self._clock.monotonic_ns()
         waited = (now - look.memory.written_ns) / _SECOND
-        pause = self._figures_seconds()
+        pause = _EARLY * self._figures_seconds()
         if waited < pause and not is_urgent(old, new):
             return pause - waited
         written = await self._cluster.write_status(body, new)
@@ -222,7 +234,7 @@ class Controller:
         self._queue.add(key)
 
     async def _resync_for_ever(self) -> None:
-        """List everything at the start, whenever the lease was regained, and once a minute."""
+        """List everything at the start, whenever the lease was regained, of an orphan, and every two minutes."""
         while True:
             await self._lease.wait_until_held()
             try:
@@ -234,9 +246,23 @@ class Controller:
             if not self.is_primed:
                 self._hold_what_runs()
                 self.is_primed = True
-            await self._lease.wait_while_held(RESYNC_SECONDS)
+            await self._wait_for_resync()
             if not self._lease.is_held:
                 self.is_primed = False
+
+    async def _wait_for_resync(self) -> None:
+        waits = [
+            asyncio.create_task(self._lease.wait_while_held(RESYNC_SECONDS)),
+            asyncio.create_task(self._orphaned.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if self._orphaned.is_set():
+                await asyncio.sleep(ORPHANED_SECONDS)
+                self._orphaned.clear()
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def _hold_what_runs(self) -> None:
         """Give every run that has begun its workers before anybody else may ask for some."""

@@ -56,7 +56,7 @@ class Look:
 
     Attributes:
         created_ns: wall clock of the beginning of the run.
-        has_freed: whether workers were given back that others may wait for.
+        has_freed: whether others may have been waiting for what was given back.
     """
 
     body: Body
@@ -111,11 +111,12 @@ class Looker:
         return Look(body, loadtest, seen, memory, created_ns, has_freed)
 
     def forget(self, uid: str) -> bool:
-        """Drop everything about a LoadTest that is gone; return whether workers were given back."""
+        """Drop everything about a LoadTest that is gone; return whether others may have been waiting for that."""
         self._memories.pop(uid, None)
         self._specs.pop(uid, None)
         self._masters.forget(uid)
-        return self._ledger.release(uid)
+        has_freed = self._ledger.release(uid)
+        return self._ledger.withdraw(uid) or has_freed
 
     def known(self) -> tuple[str, ...]:
         """Return the UIDs of all LoadTests that were looked at and not forgotten."""
@@ -182,16 +183,15 @@ class Looker:
         phase = seen.held.phase
         has_begun = seen.is_active and (phase is None or phase.order >= Phase.PROVISIONING.order)
         if has_begun:
-            self._ledger.hold(uid, seen.held.workers or len(seen.worker_pods()))
+            self._ledger.hold(uid, seen.run, seen.held.workers or len(seen.worker_pods()))
             return Capacity(), False
-        # A worker that is on its way out still counts.
-        leaving = sum(pod.role == naming.ROLE_WORKER and not pod.is_terminal for pod in seen.pods)
-        has_freed = self._ledger.keep(uid, leaving)
+        has_freed = self._ledger.release(uid)
         is_wanted = not seen.test.deleting and (seen.is_active or wanted_cause(seen) is not None)
         if not is_wanted or isinstance(seen.spec, Rejected):
             return Capacity(), self._ledger.withdraw(uid) or has_freed
         created = str(body["metadata"].get("creationTimestamp", ""))
-        return self._ledger.ask(Claim(uid, seen.spec.workers, seen.spec.users, created)), has_freed
+        claim = Claim(uid, seen.spec.workers, seen.spec.users, created)
+        return self._ledger.ask(claim, self._store.workers_alive(self._clock.wall_ns())), has_freed
 
 
 def read_test(body: Mapping[str, Any]) -> LoadTestView:

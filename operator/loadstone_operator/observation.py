@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from loadstone_operator.naming import ROLE_MASTER, ROLE_WORKER
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from loadstone_core.load.change import Aim
     from loadstone_core.verdict.outcome import Reason
     from loadstone_operator.wishes import Steer, WorkerEnd
+
+
+# Of a pod of which no container will run again.
+TERMINAL_PHASES: Final = ("Succeeded", "Failed")
 
 
 class Cause(StrEnum):
@@ -148,6 +152,7 @@ class PodView:
         worker: index of the worker; 0 for a master.
         attempt: how often the worker's pod has been made.
         epoch: of a master; 0 for a worker.
+        gone_by_ns: when a pod that is being deleted should be gone, wall clock; 0 for others.
         trusted_restarts: how often the master or agent beside the user code was restarted.
         last_words: termination message of the master or agent.
         last_outcome: the verdict in a master's last words, if it had come to one.
@@ -166,6 +171,7 @@ class PodView:
     ip: str = ""
     node: str = ""
     deleting: bool = False
+    gone_by_ns: int = 0
     trusted_restarts: int = 0
     last_words: str = ""
     last_outcome: Outcome | None = None
@@ -176,7 +182,7 @@ class PodView:
     @property
     def is_terminal(self) -> bool:
         """Say whether no container of the pod will run again."""
-        return self.phase in ("Succeeded", "Failed")
+        return self.phase in TERMINAL_PHASES
 
 
 @dataclass(frozen=True, slots=True)

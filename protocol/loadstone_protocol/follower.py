@@ -8,11 +8,11 @@ import grpc
 from grpc import aio
 
 from loadstone_core.errors import WorldError
-from loadstone_protocol.channel import CLIENT_OPTIONS
+from loadstone_protocol.channel import FOLLOWER_OPTIONS
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncGenerator, Awaitable
     from typing import TypeVar
 
     _Answer = TypeVar("_Answer")
@@ -37,10 +37,10 @@ class Follower:
         self._address = address
         self._run_uid = run_uid
         self._epoch = epoch
-        self._channel = aio.insecure_channel(address, options=CLIENT_OPTIONS)
+        self._channel = aio.insecure_channel(address, options=FOLLOWER_OPTIONS)
         self._run = control_pb2_grpc.RunStub(self._channel)  # type: ignore[no-untyped-call]  # generated
 
-    async def watch(self, *, figures_every_seconds: float = 0) -> AsyncIterator[control_pb2.RunReport]:
+    async def watch(self, *, figures_every_seconds: float = 0) -> AsyncGenerator[control_pb2.RunReport, None]:
         """Yield the run's whole state, at once and at each change, until the master ends the stream.
 
         Args:

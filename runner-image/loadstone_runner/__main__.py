@@ -5,90 +5,122 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from loadstone_runner import settings
+from loadstone_runner.bundle import Bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-EXIT_USAGE = 2
+EXIT_USAGE: Final = 2
+# gRPC brings its own TLS; asyncio and hashlib would only load OpenSSL, which is a tenth of an agent's start.
+OPENSSL: Final = ("ssl", "_hashlib")
+
+
+class Role(NamedTuple):
+    """What a process can be.
+
+    Attributes:
+        read: finds its settings in the environment.
+        load: imports what it is made of; returns what runs it until it ends, and gives its exit code.
+    """
+
+    read: Callable[[Mapping[str, str]], Any]
+    load: Callable[[], Callable[[Any], int]]
 
 
 def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     """Run the role that the only argument names until it ends; return its exit code."""
-    role = _ROLES.get(arguments[0]) if len(arguments) == 1 else None
-    if role is None:
-        return _complain(f"usage: python -m loadstone_runner {'|'.join(_ROLES)}")
+    role = arguments[0] if len(arguments) == 1 else ""
+    if role not in ROLES:
+        return _complain(f"usage: python -m loadstone_runner {'|'.join(ROLES)}")
+    return be(role, environment)
+
+
+def be(role: str, environment: Mapping[str, str]) -> int:
+    """Run a role until it ends; return its exit code."""
     # Nothing that is imported is ever garbage; looking for some while it grows is a fifteenth of a start.
     gc.disable()
     try:
-        return role(environment)
+        told = ROLES[role].read(environment)
+        with Bundle(role):
+            run = ROLES[role].load()
+        gc.freeze()
+        gc.enable()
+        return run(told)
     except settings.SettingsError as error:
-        return _complain(f"{arguments[0]}: {error}")
+        return _complain(f"{role}: {error}")
 
 
-def _master(environment: Mapping[str, str]) -> int:
-    told = settings.read_master(environment)
+def _load_master() -> Callable[[Any], int]:
     # gRPC's fork handlers cost a lock at every fork, and nothing here forks.
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
-    import asyncio
+    with _Without(OPENSSL):
+        import asyncio
 
-    from loadstone_runner.master.service import serve
+        from loadstone_runner.master.service import serve
 
-    _collect_from_now_on()
-    return asyncio.run(serve(told))
+    return lambda told: asyncio.run(serve(told))
 
 
-def _agent(environment: Mapping[str, str]) -> int:
-    told = settings.read_agent(environment)
+def _load_agent() -> Callable[[Any], int]:
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
     # gRPC prints a line of its own for every connection that its peer closes.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    import asyncio
+    with _Without(OPENSSL):
+        import asyncio
 
-    from loadstone_runner.agent.service import serve
+        from loadstone_runner.agent.service import serve
 
-    _collect_from_now_on()
-    return asyncio.run(serve(told))
-
-
-def _launcher(environment: Mapping[str, str]) -> int:
-    told = settings.read_launcher(environment)
-    from loadstone_runner.launcher.service import serve
-
-    _collect_from_now_on()
-    return serve(told)
+    return lambda told: asyncio.run(serve(told))
 
 
-def _engine(environment: Mapping[str, str]) -> int:
-    told = settings.read_engine(environment)
+def _load_launcher() -> Callable[[Any], int]:
+    from loadstone_runner.launcher.service import supervise
+
+    return lambda told: supervise(told, lambda environment: be(told.engine_role, environment))
+
+
+def _load_engine() -> Callable[[Any], int]:
+    from loadstone_runner.engine.process import prepare
+
+    prepare()
     from loadstone_runner.engine.host import serve
 
-    _collect_from_now_on()
-    return serve(told)
+    return serve
 
 
-def _director(environment: Mapping[str, str]) -> int:
-    told = settings.read_engine(environment)
+def _load_director() -> Callable[[Any], int]:
+    from loadstone_runner.engine.process import prepare
+
+    prepare()
     from loadstone_runner.engine.director import serve
 
-    _collect_from_now_on()
-    return serve(told)
+    return serve
 
 
-def _check(environment: Mapping[str, str]) -> int:
-    told = settings.read_engine(environment)
+def _load_check() -> Callable[[Any], int]:
+    from loadstone_runner.engine.process import prepare
+
+    prepare()
     from loadstone_runner.engine.check import serve
 
-    _collect_from_now_on()
-    return serve(told)
+    return serve
 
 
-def _collect_from_now_on() -> None:
-    """Let the collector work again, without what is there already."""
-    gc.freeze()
-    gc.enable()
+class _Without:
+    """A context in which some modules cannot be imported; who is made to live without them does not load them."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = [name for name in names if name not in sys.modules]
+
+    def __enter__(self) -> None:
+        sys.modules.update(dict.fromkeys(self._names))  # type: ignore[arg-type]  # None is how the absence is told
+
+    def __exit__(self, *_: object) -> None:
+        for name in self._names:
+            del sys.modules[name]
 
 
 def _complain(sentence: str) -> int:
@@ -96,13 +128,13 @@ def _complain(sentence: str) -> int:
     return EXIT_USAGE
 
 
-_ROLES: dict[str, Callable[[Mapping[str, str]], int]] = {
-    "master": _master,
-    "agent": _agent,
-    "launcher": _launcher,
-    "engine": _engine,
-    "director": _director,
-    "check": _check,
+ROLES: Final = {
+    "master": Role(settings.read_master, _load_master),
+    "agent": Role(settings.read_agent, _load_agent),
+    "launcher": Role(settings.read_launcher, _load_launcher),
+    "engine": Role(settings.read_engine, _load_engine),
+    "director": Role(settings.read_engine, _load_director),
+    "check": Role(settings.read_engine, _load_check),
 }
 
 if __name__ == "__main__":

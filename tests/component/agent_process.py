@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from grpc import aio
+from tests.component.ports import free_port
 
 from loadstone_core.spec.digest import files_digest
 from loadstone_core.stats.stream import Counters, pack_counters
@@ -93,10 +94,10 @@ class Master(coordination_pb2_grpc.CoordinationServicer):
         self.server: aio.Server | None = None
         self.port = 0
 
-    async def start(self, port: int = 0) -> None:
+    async def start(self, port: int | None = None) -> None:
         self.server = aio.server(options=[("grpc.so_reuseport", 0)])
         coordination_pb2_grpc.add_CoordinationServicer_to_server(self, self.server)  # type: ignore[no-untyped-call]  # generated
-        self.port = self.server.add_insecure_port(f"127.0.0.1:{port}")
+        self.port = self.server.add_insecure_port(f"127.0.0.1:{port or free_port()}")
         await self.server.start()
 
     async def stop(self) -> None:

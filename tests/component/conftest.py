@@ -7,6 +7,11 @@ import pytest
 from tests.component.hostile import Bench, Server
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes a minute, so that nobody waits for it in the end."""
+    items.sort(key=lambda item: "once" not in item.keywords)
+
+
 @pytest.fixture
 def bench(path: ModuleType) -> Iterator[Bench]:
     made = Bench(path)

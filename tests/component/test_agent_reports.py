@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import time
 from pathlib import Path
 
+import pytest
 from tests.component.agent_process import PATIENCE, Master, Pod, run, series_of
+from tests.component.ports import free_port
 
 from loadstone_protocol.v1 import coordination_pb2 as cpb
 from loadstone_protocol.v1 import engine_pb2 as epb
@@ -136,7 +137,7 @@ def test_metrics_show_the_agent_s_health(tmp_path: Path) -> None:
         async with Pod(tmp_path) as pod:
             pod.process.kill()
             await pod.process.wait()
-            port = _free_port()
+            port = free_port()
             await pod.start_agent(LOADSTONE_METRICS=f"127.0.0.1:{port}")
             engine = await pod.engine()
             connection = await pod.master.connection()
@@ -150,6 +151,7 @@ def test_metrics_show_the_agent_s_health(tmp_path: Path) -> None:
     run(scenario())
 
 
+@pytest.mark.alone
 def test_the_way_to_hello_costs_little_processor_time(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with Pod(tmp_path) as pod:
@@ -172,10 +174,3 @@ async def _get(port: int, path: str) -> str:
 def _processor_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

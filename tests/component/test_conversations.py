@@ -76,6 +76,7 @@ def test_messages_go_both_ways_and_what_answers_what_is_timed(bench, serve) -> N
     assert counts["messages_sent"] == counts["messages_received"] == 3
     assert (counts["message_latency"], bench.counts("binary")) == (1, {"message_latency": 1})
     assert counts["latency"] == counts["connect"] == 1
+    assert bench.outcomes("/chat")["bytes_sent"] == len(server.requests[0])
     assert b"GET /chat?x=1 HTTP/1.1" in server.requests[0]
     assert b"X-Own: 1" in server.requests[0]
     assert any(b"CloseConnection(" in each and b"1000" in each for each in server.requests)

@@ -11,7 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from time import process_time_ns
 
+import pytest
+
 from loadstone_core.stats.recorder import Recorder
+
+pytestmark = pytest.mark.alone
 
 SPENDING = Path(__file__).with_name("spending.py")
 SAMPLES = 5_000

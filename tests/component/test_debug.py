@@ -94,6 +94,7 @@ def debug(script: Path, *options: str, given: str = "") -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.promise("debug")
 def test_debugging_shows_each_thing_that_a_user_does_and_leaves_pauses_out(script, target) -> None:
     begin = time.monotonic()
     code, shown = debug(script, "--target", target.url, "-n", "2")
@@ -123,6 +124,7 @@ def test_debugging_shows_each_thing_that_a_user_does_and_leaves_pauses_out(scrip
     assert target.count()["requests"] == 3
 
 
+@pytest.mark.promise("debug")
 def test_debugging_exits_1_when_something_fails_and_shows_the_traceback_of_the_script(script, target) -> None:
     code, shown = debug(script, "--target", target.url, "--user", "Bad", "-n", "2")
 
@@ -143,6 +145,7 @@ def test_debugging_takes_one_task_wherever_it_is(script, target) -> None:
     assert "Bad.Set.raises (iteration 0)" in shown
 
 
+@pytest.mark.promise("debug")
 def test_a_breakpoint_stops_in_the_script_and_its_values_can_be_seen(script, target) -> None:
     code, shown = debug(script, "--target", target.url, "--task", "step", given="p secret + 1\ncontinue\n")
 
@@ -151,6 +154,7 @@ def test_a_breakpoint_stops_in_the_script_and_its_values_can_be_seen(script, tar
     assert "went on" in shown
 
 
+@pytest.mark.promise("debug")
 def test_a_script_can_debug_itself_as_a_plain_program(script, target) -> None:
     done = subprocess.run([sys.executable, str(script), target.url], capture_output=True, text=True, check=False)
 

@@ -1,8 +1,11 @@
 """Parts of the end-to-end cluster that need neither root nor a cluster: cgroups, cache keys, pip's settings."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -110,6 +113,50 @@ def test_version_2_finds_the_pids_of_a_node(version_2: Path) -> None:
     (version_2 / "lab" / "node0" / "cgroup.procs").write_text("41\n")
 
     assert bash("cgroups", "cgroups_pids 0", CGROUPS=version_2, NAME="lab").stdout.split() == ["41"]
+
+
+@pytest.fixture
+def kernel_box() -> Iterator[tuple[Path, str]]:
+    """Yield a cgroup of the kernel's own version 2 with a process in it, like a container's root, and a controller."""
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if line.split()[2] == "cgroup2"]
+    controllers = Path(mounts[0], "cgroup.controllers").read_text().split() if mounts else []
+    if os.geteuid() or not controllers:
+        pytest.skip("needs root, and a mounted cgroup v2 with a controller that version 1 has not taken")
+    root, box = Path(mounts[0]), Path(mounts[0], f"loadstone-{uuid.uuid4().hex[:8]}")
+    try:
+        (root / "cgroup.subtree_control").write_text(f"+{controllers[0]}")
+    except OSError as error:
+        pytest.skip(f"{root} does not hand its controllers down: {error}")
+    box.mkdir()
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        try:
+            (box / "cgroup.procs").write_text(str(sleeper.pid))
+            yield box, controllers[0]
+        finally:
+            (root / "cgroup.procs").write_text(str(sleeper.pid))
+            sleeper.kill()
+            for folder in sorted(filter(Path.is_dir, box.rglob("*")), reverse=True):
+                folder.rmdir()
+            box.rmdir()
+
+
+def test_version_2_as_the_kernel_has_it_hands_down_from_a_root_with_processes_and_is_removed(
+    kernel_box: tuple[Path, str],
+) -> None:
+    box, controller = kernel_box
+    with pytest.raises(OSError, match="busy"):
+        (box / "cgroup.subtree_control").write_text(f"+{controller}")
+
+    script = f"NEEDED_CONTROLLERS=({controller}); cgroups_version; cgroups_add_node 0; cgroups_add_node 1"
+    assert bash("cgroups", script, CGROUPS=box, NAME="lab").stdout.split() == ["2"]
+
+    node = box / "lab" / "node1"
+    assert controller in (node / "cgroup.controllers").read_text().split()
+    assert (node / "cgroup.procs").read_text() == ""
+    assert (box / "cgroup.procs").read_text() == ""
+    (node / "kubepods").mkdir()
+    bash("cgroups", "cgroups_remove", CGROUPS=box, NAME="lab")
+    assert not (box / "lab").exists()
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -36,6 +36,7 @@ DIRECTED = """
 """
 
 
+@pytest.mark.promise("script-setup")
 def test_the_director_runs_setup_and_teardown_once_and_counts_their_requests_apart(
     engines: Make, target: Target
 ) -> None:
@@ -61,6 +62,7 @@ def test_the_director_runs_setup_and_teardown_once_and_counts_their_requests_apa
     assert director.process.wait(timeout=10) == 0
 
 
+@pytest.mark.promise("script-setup")
 @pytest.mark.parametrize(
     ("body", "problem"),
     [

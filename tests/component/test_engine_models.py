@@ -83,6 +83,35 @@ def test_what_is_due_while_all_users_are_busy_is_dropped_and_counted() -> None:
     assert (started, dropped, len(bench.model.population)) == (3, 37, 0)
 
 
+def test_what_was_due_before_the_end_of_the_load_still_begins() -> None:
+    bench = Bench(sleeper(0.001), Model.RATE, (0.3, 2_000), preallocated_users=200)
+
+    bench.run(0.2)
+    time.sleep(0.1)  # the loop comes to nothing until the load is over
+    bench.model.settle(time.monotonic_ns() + 5 * SECOND)
+    bench.model.stop()
+    assert bench.model.population.is_empty.wait(5)
+
+    assert bench.instruments.counters.read().iterations_started == 600
+    assert bench.total("dropped_iterations") == 0
+
+
+def test_what_was_due_and_never_came_to_its_turn_is_dropped_when_the_load_is_stopped() -> None:
+    bench = Bench(sleeper(0), Model.RATE, (60.0, 1_000))
+    begin = time.monotonic_ns()
+    bench.model.start(begin)
+    gevent.sleep(0.1)
+    time.sleep(0.3)
+
+    bench.model.stop()
+    due = (time.monotonic_ns() - begin) // 1_000_000
+    bench.end()
+
+    counted = bench.instruments.counters.read().iterations_started + bench.total("dropped_iterations")
+    assert due - 20 <= counted <= due
+    assert bench.total("dropped_iterations") > 250
+
+
 def test_preallocated_users_are_there_before_the_load_and_begin_with_it() -> None:
     user = sleeper(0.2)
     bench = Bench(user, Model.RATE, (0.5, 40), preallocated_users=5, max_users=5)

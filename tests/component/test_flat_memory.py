@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 FEEDING = Path(__file__).with_name("feeding.py")
 FLAT_BYTES = 5_000_000
 

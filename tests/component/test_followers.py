@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from grpc import aio
+from tests.component.ports import free_port
 
 from loadstone_core.clock import ManualClock
 from loadstone_operator.control.followers import Followers, NotFollowed
@@ -28,6 +29,7 @@ class ScriptedMaster(control_pb2_grpc.RunServicer):
         self.held = wire.Steering()
         self.stored: bytes | None = None
         self.watchers = 0
+        self.paces: list[int] = []
 
     async def say(self, report: wire.RunReport) -> None:
         async with self.changed:
@@ -37,6 +39,7 @@ class ScriptedMaster(control_pb2_grpc.RunServicer):
     async def Watch(self, request: wire.WatchRequest, _: Any) -> AsyncIterator[wire.RunReport]:  # noqa: N802 (gRPC's name)
         assert (request.run_uid, request.epoch) == ("uid-1/1", 1)
         self.watchers += 1
+        self.paces.append(request.figures_every_ms)
         while True:
             yield self.report
             async with self.changed:
@@ -55,10 +58,10 @@ class ScriptedMaster(control_pb2_grpc.RunServicer):
         return wire.StoredAck()
 
 
-async def serve(master: ScriptedMaster, port: int = 0) -> tuple[aio.Server, int]:
+async def serve(master: ScriptedMaster, port: int | None = None) -> tuple[aio.Server, int]:
     server = aio.server(options=[("grpc.so_reuseport", 0)])
     control_pb2_grpc.add_RunServicer_to_server(master, server)
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    bound = server.add_insecure_port(f"127.0.0.1:{port or free_port()}")
     await server.start()
     return server, bound
 
@@ -181,3 +184,30 @@ def test_a_forgotten_master_cannot_be_reached() -> None:
             await followers.tell_stored("uid-1")
 
     drive(story)
+
+
+def test_a_master_is_asked_anew_when_another_pace_of_figures_is_wanted() -> None:
+    async def whole() -> None:
+        master, wanted, heard = ScriptedMaster(), [2.0], []
+        server, port = await serve(master)
+        followers = Followers(ManualClock(wall=1_000_000), heard.append, lambda: wanted[0])
+        followers.follow(KEY, MasterRef("uid-1", 1, 1, f"127.0.0.1:{port}"))
+        try:
+            await until(lambda: is_at(followers, Stage.GATHERING))
+            await master.say(wire.RunReport(stage=wire.ARMED))
+            await until(lambda: is_at(followers, Stage.ARMED))
+            assert master.paces == [2_000]
+            wanted[0] = 20.0
+            await master.say(wire.RunReport(stage=wire.RUNNING_LOAD))
+            await until(lambda: master.paces == [2_000, 20_000])
+            wanted[0] = 2.0
+            await master.say(wire.RunReport(stage=wire.STOPPING_LOAD))
+            await until(lambda: master.paces == [2_000, 20_000, 2_000])
+            assert is_at(followers, Stage.STOPPING)
+            # Each stage, and each new watch with its first report.
+            await until(lambda: len(heard) == 6)
+        finally:
+            await followers.close()
+            await server.stop(None)
+
+    asyncio.run(whole())

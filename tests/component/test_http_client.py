@@ -1,10 +1,6 @@
-"""The engine's HTTP client against servers that count, misbehave, and speak TLS: all on loopback, all real sockets."""
+"""What the engine's HTTP client sends, reads and counts of plain requests: on loopback, over real sockets."""
 
-import socket
-import ssl
-import subprocess
 import time
-from pathlib import Path
 
 import gevent
 import pytest
@@ -157,116 +153,6 @@ def test_a_connection_closed_while_idle_is_noticed_before_it_is_used(bench, serv
     assert bench.counters == Counters(started=5, completed=5)
 
 
-def test_a_request_that_meets_the_closing_is_ambiguous_and_never_sent_twice(bench, serve) -> None:
-    def behave(peer: Peer, _number: int) -> None:
-        peer.request()
-        peer.send(OK)
-        peer.request()
-
-    server = serve(behave)
-    client = bench.client(server.url)
-
-    replies = [client.get("/") for _ in range(2)]
-
-    assert [reply.error for reply in replies] == [None, "reset"]
-    assert len(server.requests) == 2
-    assert bench.counters == Counters(started=2, completed=2, ambiguous=1)
-
-
-def hang(peer: Peer, _number: int) -> None:
-    peer.request()
-    time.sleep(5)
-
-
-def reset_at_once(peer: Peer, _number: int) -> None:
-    peer.request()
-    peer.reset()
-
-
-def endless_head(peer: Peer, _number: int) -> None:
-    peer.request()
-    peer.send(b"HTTP/1.1 200 OK\r\n")
-    while True:
-        peer.send(b"X-Filler: " + b"x" * 1000 + b"\r\n")
-
-
-def drip(peer: Peer, _number: int) -> None:
-    peer.request()
-    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-    while True:
-        peer.send(b"x")
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize(
-    ("behave", "error"),
-    [
-        (once(b""), "reset"),
-        (reset_at_once, "reset"),
-        (once(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"), "truncated"),
-        (once(b"HTTP/1.1 200 OK\r\nContent-Le"), "truncated"),
-        (once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"), "truncated"),
-        (once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfive\r\nhello\r\n"), "protocol"),
-        (once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhello\r\n0\r\n\r\n"), "protocol"),
-        (once(b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello"), "protocol"),
-        (once(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello"), "protocol"),
-        (once(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\nhello"), "too large"),
-        (once(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "protocol"),
-        (once(b"HTTP/2 200 OK\r\n\r\n"), "protocol"),
-        (once(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n"), "protocol"),
-        (endless_head, "protocol"),
-        (hang, "timeout"),
-        (drip, "timeout"),
-    ],
-)
-def test_a_hostile_answer_is_a_named_failure_that_is_counted_once(bench, serve, behave, error) -> None:
-    server = serve(behave)
-    client = bench.client(server.url)
-
-    reply = client.get("/", timeout=0.4)
-
-    assert (reply.status, reply.ok, reply.error) == (0, False, error)
-    assert bench.errors == {error: 1}
-    assert bench.counters == Counters(started=1, completed=1, ambiguous=1)
-    assert bench.outcomes().items() >= {"count": 1, "failed": 1, "ambiguous": 1}.items()
-    assert len(server.requests) == 1
-    assert bench.client(serve(always(OK)).url).get("/").ok
-
-
-def test_what_never_reached_the_target_is_unsent(bench) -> None:
-    with socket.socket() as closed, socket.socket() as full:
-        closed.bind(("127.0.0.1", 0))
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        fillers = [socket.socket() for _ in range(4)]
-        for each in fillers:
-            each.setblocking(False)  # noqa: FBT003 its only parameter
-            each.connect_ex(full.getsockname())
-        client = bench.client(f"http://127.0.0.1:{closed.getsockname()[1]}")
-
-        errors = [
-            client.get("/").error,
-            client.get("http://no-such-name.invalid/").error,
-            client.get(f"http://127.0.0.1:{full.getsockname()[1]}/", timeout=0.3).error,
-        ]
-        for each in fillers:
-            each.close()
-
-    assert errors == ["refused", "dns", "connect timeout"]
-    assert bench.counters == Counters(started=3, completed=3, unsent=3)
-
-
-@pytest.mark.parametrize(("status", "error"), [(200, None), (399, None), (404, "status 404"), (503, "status 503")])
-def test_a_status_from_400_on_is_a_failure_with_an_answer(bench, serve, status, error) -> None:
-    client = bench.client(serve(always(b"HTTP/1.1 %d Some\r\nContent-Length: 2\r\n\r\nno" % status)).url)
-
-    reply = client.get("/")
-
-    assert (reply.status, reply.body, reply.error) == (status, b"no", error)
-    assert bench.counters == Counters(started=1, completed=1)
-    assert bench.outcomes().get("failed", 0) == (error is not None)
-
-
 def test_the_script_says_which_statuses_pass(bench, serve) -> None:
     client = bench.client(serve(always(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")).url)
 
@@ -275,6 +161,7 @@ def test_the_script_says_which_statuses_pass(bench, serve) -> None:
     assert bench.errors == {"status 404": 1}
 
 
+@pytest.mark.promise("script-replies")
 def test_the_script_decides_inside_the_block_and_the_sample_follows(bench, serve) -> None:
     server = serve(always(OK))
     client = bench.client(server.url)
@@ -293,54 +180,6 @@ def test_the_script_decides_inside_the_block_and_the_sample_follows(bench, serve
     assert bench.errors == {"sold out": 1}
     with pytest.raises(RuntimeError, match="recorded already"):
         reply.failure("too late")
-
-
-def test_redirects_are_followed_and_each_hop_is_a_request_of_its_own(bench, serve) -> None:
-    def behave(peer: Peer, _number: int) -> None:
-        while True:
-            line = peer.request().split(b"\r\n")[0]
-            if b"/start" in line:
-                peer.send(b"HTTP/1.1 303 See Other\r\nLocation: /end?a=1\r\nContent-Length: 0\r\n\r\n")
-            else:
-                peer.send(OK)
-
-    server = serve(behave)
-    client = bench.client(server.url)
-
-    reply = client.post("/start", json={"a": 1}, headers={"X-Mine": "1"})
-    stopped = client.get("/start", allow_redirects=False)
-
-    assert (reply.status, reply.url, reply.name) == (200, f"{server.url}/end?a=1", "/end")
-    assert (stopped.status, stopped.ok, stopped.headers["Location"]) == (303, True, "/end?a=1")
-    assert [each.split(b" HTTP")[0] for each in server.requests] == [b"POST /start", b"GET /end?a=1", b"GET /start"]
-    assert b"X-Mine: 1" in server.requests[1]
-    assert b"application/json" not in server.requests[1]
-    assert bench.counters.completed == 3
-
-
-def test_a_redirect_loop_ends_as_a_named_failure(bench, serve) -> None:
-    server = serve(always(b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"))
-
-    reply = bench.client(server.url).get("/")
-
-    assert (reply.status, reply.error) == (302, "too many redirects")
-    assert len(server.requests) == bench.counters.completed == 11
-    assert bench.errors == {"too many redirects": 1}
-    assert bench.counters.ambiguous == 0
-
-
-def test_authorization_does_not_follow_a_redirect_to_another_origin(bench, serve) -> None:
-    other = serve(always(OK))
-    first = serve(always(b"HTTP/1.1 307 Temporary\r\nLocation: %s/\r\nContent-Length: 0\r\n\r\n" % other.url.encode()))
-    client = bench.client(first.url)
-    client.headers["Authorization"] = "Bearer secret"
-
-    assert client.put("/", data=b"body").ok
-
-    assert b"secret" in first.requests[0]
-    assert b"secret" not in other.requests[0]
-    assert other.requests[0].startswith(b"PUT / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % other.port)
-    assert other.requests[0].endswith(b"\r\n\r\nbody")
 
 
 def test_headers_of_the_client_are_sent_until_they_change(bench, serve) -> None:
@@ -390,29 +229,6 @@ def test_an_early_answer_to_a_long_body_is_an_answer(bench, serve) -> None:
     assert bench.counters == Counters(started=1, completed=1)
 
 
-def test_a_kill_in_mid_request_is_interrupted_and_ambiguous(bench, serve) -> None:
-    client = bench.client(serve(hang).url)
-
-    user = gevent.spawn(client.get, "/")
-    gevent.sleep(0.2)
-    user.kill()
-
-    assert bench.counters == Counters(started=1, completed=1, ambiguous=1)
-    assert bench.outcomes().items() >= {"failed": 1, "interrupted": 1, "ambiguous": 1}.items()
-
-
-def test_a_timeout_of_the_script_itself_is_recorded_and_raised(bench, serve) -> None:
-    client = bench.client(serve(hang).url)
-
-    with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
-        client.get("/")
-
-    assert bench.errors == {"timeout": 1}
-    assert bench.outcomes()["ambiguous"] == 1
-    assert "interrupted" not in bench.outcomes()
-    assert bench.counters == Counters(started=1, completed=1, ambiguous=1)
-
-
 def test_a_body_that_nobody_wants_is_read_over_and_counted(bench, serve) -> None:
     pieces = (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x" * 100_000)
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
@@ -433,18 +249,6 @@ def test_a_body_that_nobody_wants_is_read_over_and_counted(bench, serve) -> None
     assert bench.outcomes()["bytes_received"] == received
 
 
-def test_a_later_request_is_not_ended_by_the_deadline_of_an_earlier_one(bench, serve) -> None:
-    def behave(peer: Peer, _number: int) -> None:
-        while peer.request():
-            time.sleep(0.15)
-            peer.send(OK)
-
-    client = bench.client(serve(behave).url)
-
-    assert [client.get("/", timeout=seconds).error for seconds in (0.25, 0.25, 10, 0.25)] == [None] * 4
-    assert client.get("/", timeout=0.05).error == "timeout"
-
-
 def test_many_users_wait_side_by_side(bench, serve) -> None:
     def behave(peer: Peer, _number: int) -> None:
         while peer.request():
@@ -460,90 +264,6 @@ def test_many_users_wait_side_by_side(bench, serve) -> None:
     assert time.monotonic() - begin < 3
     assert bench.counters.completed == len(server.requests) == 30
     assert all(each.value.ok for each in users)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem"), "-days", "2", "-subj", "/CN=test",
-            "-addext", "subjectAltName=IP:127.0.0.1",
-        ],
-        check=True,
-        capture_output=True,
-    )  # fmt: skip
-    return folder / "cert.pem"
-
-
-@pytest.fixture
-def tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
-    return context
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_https_keeps_its_connection_and_its_handshake_is_timed_once(bench, serve, tls, certificate, version) -> None:
-    tls.maximum_version = version
-    server = serve(always(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000), tls)
-    client = bench.client(server.url)
-    client.verify = str(certificate)
-
-    for _ in range(5):
-        reply = client.get("/")
-        assert (reply.error, len(reply.body)) == (None, 100_000)
-        gevent.sleep(0.01)
-
-    assert (server.connections, len(server.requests)) == (1, 5)
-    counts = {each.key.metric: each.count for each in bench.instruments.recorder.whole()}
-    assert counts["tls"] == 1
-
-
-def test_a_certificate_that_nobody_vouches_for_is_a_tls_failure_and_unsent(bench, serve, tls) -> None:
-    server = serve(always(OK), tls)
-    client = bench.client(server.url)
-
-    refused = client.get("/")
-    client.verify = False
-    accepted = client.get("/")
-
-    assert (refused.error, accepted.error) == ("certificate", None)
-    assert len(server.requests) == 1
-    assert bench.counters == Counters(started=2, completed=2, unsent=1)
-    assert [each.message for each in bench.instruments.recorder.errors()] == [
-        "the certificate is self-signed and nobody vouches for it"
-    ]
-
-
-def test_plain_http_from_a_tls_port_and_a_silent_one_are_tls_failures(bench, serve) -> None:
-    plain = serve(lambda peer, _number: peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
-    silent = serve(lambda _peer, _number: time.sleep(3))
-    client = bench.client("")
-
-    assert client.get(f"https://127.0.0.1:{plain.port}/").error == "tls"
-    assert client.get(f"https://127.0.0.1:{silent.port}/", timeout=0.3).error == "tls timeout"
-    assert bench.counters.unsent == 2
-
-
-def test_an_https_answer_that_breaks_off_is_truncated(bench, serve, tls) -> None:
-    server = serve(once(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"), tls)
-    client = bench.client(server.url)
-    client.verify = False
-
-    assert client.get("/").error == "truncated"
-    assert bench.counters.ambiguous == 1
-
-
-def test_a_long_body_goes_through_tls(bench, serve, tls) -> None:
-    server = serve(always(OK), tls)
-    client = bench.client(server.url)
-    client.verify = False
-    body = bytes(range(256)) * 20_000
-
-    assert client.post("/", data=body).ok
-    assert server.requests[0].endswith(body)
 
 
 def test_a_target_may_have_a_path_and_a_name(bench, serve) -> None:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.lacking import lacks
 
 # The launcher under test is a real process; only what it starts is a small program instead of an engine.
 LAUNCHER = """
@@ -18,7 +19,10 @@ if group := os.environ.get("ENGINE_CGROUP"):
     open(group + "/cgroup.procs", "w").write(str(os.getpid()))
 from loadstone_runner.launcher.service import supervise
 from loadstone_runner.settings import read_launcher
-sys.exit(supervise(read_launcher(os.environ), [sys.executable, "-c", os.environ["ENGINE_CODE"]]))
+def program(environment):
+    exec(environment["ENGINE_CODE"], {})
+    return 0
+sys.exit(supervise(read_launcher(os.environ), program))
 """
 SLEEPER = "import time; print('up', flush=True); time.sleep(60)"
 # One match of this pattern holds the GIL for minutes; no thread, signal handler or greenlet runs meanwhile.
@@ -311,19 +315,43 @@ def test_a_reader_that_stops_holds_up_neither_engine_nor_kill(agent, launch):
     assert launcher.wait() == 7
 
 
-def test_an_engine_that_cannot_be_started_is_an_end_with_a_reason(agent, tmp_path):
-    code = LAUNCHER.replace("[sys.executable,", "['/nowhere/python',")
-    environment = {**os.environ, "LOADSTONE_SOCKET_DIR": str(tmp_path), "ENGINE_CODE": ""}
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE)
+def test_an_engine_that_breaks_off_before_anything_else_is_an_end_with_a_reason(agent, launch):
+    launch("raise RuntimeError('no such module')")
+    agent.accept()
+
+    ended = agent.wait_for("exited")
+
+    assert ended["code"] == 1
+    assert ended["tail"].splitlines()[-1] == "RuntimeError: no such module"
+
+
+def test_an_engine_is_as_an_interpreter_that_was_just_started(agent, launch):
+    launcher = launch(
+        "import json, os, signal, sys, threading\n"
+        "print(json.dumps([sorted(map(int, os.listdir('/proc/self/fd')))[:-1], os.read(0, 1).decode(),\n"
+        "  [signal.getsignal(n) == h for n, h in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGCHLD, signal.SIG_DFL),\n"
+        "    (signal.SIGINT, signal.default_int_handler))], signal.set_wakeup_fd(-1), os.getpgrp() == os.getpid(),\n"
+        "  threading.active_count()]))"
+    )
+    agent.accept()
+
+    assert json.loads(launcher.read_line()) == [[0, 1, 2], "", [True, True, True], -1, True, 1]
+
+
+def test_process_lists_show_what_an_engine_is(agent, tmp_path):
+    environment = {**os.environ, "LOADSTONE_SOCKET_DIR": str(tmp_path), "LOADSTONE_ENGINE_ROLE": "director"}
+    process = subprocess.Popen([sys.executable, "-m", "loadstone_runner", "launcher"], env=environment)
     try:
         agent.accept()
-        ended = agent.wait_for("exited")
+        pid = agent.wait_for("started")["pid"]
+        deadline = time.monotonic() + PATIENCE
+        while (words := Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0"))[-1] != b"director":
+            assert time.monotonic() < deadline, words
+            time.sleep(0.01)
+        assert words[-2:] == [b"loadstone_runner", b"director"]
     finally:
         process.kill()
-        process.communicate()
-
-    assert ended["code"] == 127
-    assert ended["tail"] == "launcher: cannot start /nowhere/python: No such file or directory"
+        process.wait()
 
 
 def test_usage_grows_while_an_engine_works(agent, launch):
@@ -359,6 +387,7 @@ def test_engines_know_their_container_s_memory_and_may_open_all_the_files_that_i
     assert launcher.read_line().split() == [b"67108864", b"%d" % hard, b"%d" % hard]
 
 
+@pytest.mark.alone
 def test_launcher_starts_with_little_processor_time(agent, launch):
     launcher = launch("import time; time.sleep(60)")
     agent.accept()
@@ -379,13 +408,13 @@ def memory_cgroup():
             base = root / ("" if is_unified else "memory") / path.strip("/")
             break
     else:
-        pytest.skip("this machine has no memory cgroup")
+        lacks("this machine has no memory cgroup")
     group = base / f"loadstone-test-{os.getpid()}"
     try:
         group.mkdir()
         (group / ("memory.max" if is_unified else "memory.limit_in_bytes")).write_text(str(64 * 1024 * 1024))
     except OSError as error:
-        pytest.skip(f"no memory cgroup can be made here: {error}")
+        lacks(f"no memory cgroup can be made here: {error}: run as root")
     yield str(group)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:

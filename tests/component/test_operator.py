@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from aiohttp import ClientSession, web
+from tests.component.ports import free_port
 
 from loadstone_operator.telemetry import pages
 from loadstone_operator.telemetry.pages import Page, serve_pages
@@ -85,12 +85,6 @@ class ApiServer:
         if self.lease is None:
             return web.json_response({"kind": "Status", "code": 404}, status=404)
         return web.json_response(self.lease)
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 async def beside_an_operator(

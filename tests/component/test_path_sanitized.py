@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.lacking import lacks
+
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = (
@@ -14,6 +17,9 @@ TESTS = (
     "tests/unit/runner/engine/test_instruments.py",
     "tests/component/test_path_fuzz.py",
     "tests/component/test_http_client.py",
+    "tests/component/test_http_failures.py",
+    "tests/component/test_http_redirects.py",
+    "tests/component/test_http_tls.py",
 )
 
 
@@ -22,7 +28,7 @@ def library(name: str) -> str:
         ["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True
     ).stdout.strip()
     if not Path(found).is_absolute():
-        pytest.skip(f"gcc has no {name} here")
+        lacks(f"gcc has no {name} here: install gcc with its libraries")
     return found
 
 
@@ -41,7 +47,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def sanitized(tmp_path_factory) -> dict[str, str]:
     """The environment of a Python whose compiled request path and whose memory are watched."""
     if shutil.which("gcc") is None:
-        pytest.skip("no gcc is here")
+        lacks("no gcc is here: install it")
     # greenlet throws exceptions of C++, which the sanitizer must find.
     libraries = f"{library('libasan.so')} {library('libstdc++.so.6')}"
     folder = tmp_path_factory.mktemp("sanitized")

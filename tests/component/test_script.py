@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 from tests.component import engine_process
 
 from loadstone_protocol.v1 import engine_pb2 as pb
@@ -26,6 +27,7 @@ def counts(final, metric: str) -> dict[str, int]:
     return found
 
 
+@pytest.mark.promise("script-tasks")
 def test_sets_sequences_and_their_starts_and_stops_make_the_requests_that_they_say(engines, target) -> None:
     engine = engines("""
         from loadstone import SequentialTaskSet, TaskSet, User, constant, task
@@ -72,6 +74,7 @@ def test_sets_sequences_and_their_starts_and_stops_make_the_requests_that_they_s
     assert not final.errors
 
 
+@pytest.mark.promise("script-stop-user")
 def test_a_user_that_stops_is_completed_and_nobody_takes_its_place(engines, target) -> None:
     engine = engines("""
         from loadstone import StopUser, User, task
@@ -95,6 +98,7 @@ def test_a_user_that_stops_is_completed_and_nobody_takes_its_place(engines, targ
     assert engine.agent.states()[0].users == 0
 
 
+@pytest.mark.promise("script-metrics")
 def test_metrics_of_a_scripts_own_take_anything_and_end_nobody(engines, target) -> None:
     engine = engines("""
         from loadstone import Counter, Gauge, Rate, StopUser, Trend, User, task
@@ -151,6 +155,7 @@ MEASURED = """
 """
 
 
+@pytest.mark.promise("script-measure")
 def test_measured_calls_are_requests_that_are_told_apart_from_those_that_we_sent(engines, target) -> None:
     engine = engines(MEASURED)
 
@@ -170,6 +175,7 @@ def test_measured_calls_are_requests_that_are_told_apart_from_those_that_we_sent
     assert said[("no pong", "")] == sum(each.count for each in ping.outcomes if each.name == "failed")
 
 
+@pytest.mark.promise("script-measure", "kill-bounds")
 def test_after_sigkill_measured_calls_stay_told_apart(engines, target) -> None:
     engine = engines(MEASURED.replace("wait = constant(0.01)", ""))
     engine.start(engine_process.users(20, 60.0, target.url))
@@ -185,6 +191,7 @@ def test_after_sigkill_measured_calls_stay_told_apart(engines, target) -> None:
     assert counters.measured > 100
 
 
+@pytest.mark.promise("script-measure")
 def test_the_first_measured_call_of_a_late_iteration_carries_its_delay(engines, target) -> None:
     engine = engines("""
         import time
@@ -218,6 +225,7 @@ def test_the_first_measured_call_of_a_late_iteration_carries_its_delay(engines, 
     assert slip > SECOND
 
 
+@pytest.mark.promise("script-feeders")
 def test_unique_rows_go_to_one_user_of_one_engine_and_when_they_are_used_up_users_end(engines, target) -> None:
     script = """
         from pathlib import Path
@@ -257,6 +265,7 @@ def test_unique_rows_go_to_one_user_of_one_engine_and_when_they_are_used_up_user
     assert [engine.agent.states()[-1].users for engine in pair] == [0, 0]
 
 
+@pytest.mark.promise("script-config")
 def test_config_reaches_running_users(engines, target) -> None:
     engine = engines("""
         from loadstone import User, config, constant, seat, task
@@ -277,6 +286,7 @@ def test_config_reaches_running_users(engines, target) -> None:
     assert got["set"] > 3
 
 
+@pytest.mark.promise("script-import")
 def test_importing_the_package_patches_and_loads_nothing_of_an_engine() -> None:
     code = """
 import asyncio, json, select, socket, ssl, sys, threading, time

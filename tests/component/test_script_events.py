@@ -69,6 +69,7 @@ LISTENING = """
 """
 
 
+@pytest.mark.promise("script-events")
 def test_listeners_hear_everything_beside_the_load_and_their_errors_are_counted(engines, target) -> None:
     engine = engines(LISTENING)
 
@@ -93,6 +94,7 @@ def test_listeners_hear_everything_beside_the_load_and_their_errors_are_counted(
     assert target.count()["requests"] == requests
 
 
+@pytest.mark.promise("script-events")
 def test_a_director_hears_what_the_master_says_and_watches_the_run(engines, target) -> None:
     director = engines(
         """
@@ -138,6 +140,7 @@ def test_a_director_hears_what_the_master_says_and_watches_the_run(engines, targ
     assert director.output().rstrip().endswith("QUIT")
 
 
+@pytest.mark.promise("script-stop-run")
 @pytest.mark.parametrize("role", ["engine", "director"])
 def test_the_wish_to_end_the_run_is_said_until_it_ends(engines, target, role) -> None:
     engine = engines(
@@ -175,6 +178,7 @@ def test_the_wish_to_end_the_run_is_said_until_it_ends(engines, target, role) ->
     assert engine.process.poll() is None, "the run ends when the master says so"
 
 
+@pytest.mark.promise("script-raises")
 def test_what_a_script_raises_to_end_its_process_ends_one_iteration(engines, target) -> None:
     engine = engines("""
         import os, sys
@@ -208,6 +212,7 @@ def test_what_a_script_raises_to_end_its_process_ends_one_iteration(engines, tar
     assert failed == final.counters.iterations_completed == target.count()["requests"] > 10
 
 
+@pytest.mark.promise("script-greenlets")
 def test_greenlets_that_a_script_leaves_are_counted_and_ended_with_the_run(engines, target) -> None:
     engine = engines("""
         import gevent
@@ -273,7 +278,7 @@ spec:
 
         @every(1)
         def watch(summary):
-            if summary.requests > 60:
+            if summary.requests > 60 and "spawning_complete" in seen:
                 stop_run("more than 60 requests")
             raise KeyError("watch")
 
@@ -297,6 +302,7 @@ ROWS
 """
 
 
+@pytest.mark.promise("script-feeders", "script-metrics", "script-stop-run", "exact-totals")
 def test_a_whole_run_keeps_what_its_script_says_and_quotes_why_it_was_stopped(target, tmp_path) -> None:
     rows = "\n".join(f"          {code},{'gold' if code % 2 else 'free'}" for code in range(200, 600))
     (tmp_path / "whole.yaml").write_text(WHOLE.replace("ROWS", rows))
@@ -316,7 +322,7 @@ def test_a_whole_run_keeps_what_its_script_says_and_quotes_why_it_was_stopped(ta
         ("ordered", "gold", "sizes"), "Passed"
     )
     assert any("errors of listeners in the director" in each and "KeyError" in each for each in status["findings"])
-    assert not any("teardown" in each for each in status["findings"])
+    assert not any("teardown" in each for each in status["findings"]), status["findings"]
     assert results["requests"] - results["measured"] == counted["requests"]
     assert set(counted["by_path"].values()) == {1}, "no row was given twice"
     assert {each["name"] for each in results["endpoints"]} == {"PING", "row"}

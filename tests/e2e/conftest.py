@@ -1,13 +1,18 @@
 """Fixtures of the end-to-end tests: the cluster is up, and each test has a namespace of its own."""
 
+import contextlib
 import itertools
+import os
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from lab import OPERATOR_NAMESPACE, TARGET, Lab, kubectl
 
+NOT_MADE = (AssertionError, subprocess.TimeoutExpired)
 _NUMBERS = itertools.count(1)
 
 
@@ -30,22 +35,51 @@ def cluster_is_up() -> None:
     kubectl("-n", OPERATOR_NAMESPACE, "rollout", "status", "deployment/loadstone", "--timeout=60s")
 
 
-@pytest.fixture
-def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """Give a namespace with enforced `restricted` pod security and a target in it."""
-    namespace = f"e2e-{next(_NUMBERS)}-{int(time.time()) % 100000}"
-    kubectl("create", "namespace", namespace)
-    kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
-    lab = Lab(namespace)
+def make_lab() -> Lab:
+    """Make a namespace with enforced `restricted` pod security and a target in it."""
+    lab = Lab(f"e2e-{next(_NUMBERS)}-{os.getpid()}-{int(time.time()) % 100000}")
+    kubectl("create", "namespace", lab.namespace)
+    kubectl("label", "namespace", lab.namespace, "pod-security.kubernetes.io/enforce=restricted")
     lab.apply(TARGET)
     lab.kubectl("wait", "pod/shop", "--for=condition=Ready", "--timeout=60s")
+    return lab
+
+
+@pytest.fixture(scope="session")
+def labs(request: pytest.FixtureRequest) -> Iterator[Callable[[], Lab]]:
+    """Give what gives a lab, and makes the next one while a test begins with this one."""
+    wanted = sum("lab" in getattr(item, "fixturenames", ()) for item in request.session.items)
+    with ThreadPoolExecutor(1) as maker:
+        ahead: list[Future[Lab]] = []
+
+        def give() -> Lab:
+            nonlocal wanted
+            wanted -= 1
+            try:
+                given = ahead.pop().result() if ahead else make_lab()
+            except NOT_MADE:  # the test before may have stopped parts of the cluster
+                given = make_lab()
+            if wanted > 0:
+                ahead.append(maker.submit(make_lab))
+            return given
+
+        yield give
+        for each in ahead:
+            with contextlib.suppress(*NOT_MADE):
+                kubectl("delete", "namespace", each.result().namespace, "--wait=false")
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, labs: Callable[[], Lab]) -> Iterator[Lab]:
+    """Give a namespace with enforced `restricted` pod security and a target in it."""
+    lab = labs()
     yield lab
     failed = getattr(request.node, "failed", False)
     if failed:
         for what in ("loadtests", "pods", "events"):
             print(lab.kubectl("get", what, "-o", "wide", check=False).stdout)
         print(lab.kubectl("get", "loadtests", "-o", "yaml", check=False).stdout)
-    kubectl("delete", "namespace", namespace, "--wait=false")
+    kubectl("delete", "namespace", lab.namespace, "--wait=false")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -58,6 +58,11 @@ def until(what: str, look: Callable[[], Any], *, seconds: float = 30.0, step: fl
         time.sleep(step)
 
 
+def is_untouched(status: dict[str, Any]) -> bool:
+    """Say whether a run went its way. How late its engines were is the machine's affair where that is not the point."""
+    return status["reason"] in {"Passed", "GeneratorSaturated"} and status["run"]["number"] == 1
+
+
 class Lab:
     """One namespace: a target in it, and LoadTests that are applied to it."""
 

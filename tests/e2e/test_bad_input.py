@@ -1,5 +1,6 @@
 """Bad input gets a clear answer: at apply where the schema can see it, in the status within seconds where it cannot."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,10 @@ def invalid_samples():
 @pytest.fixture(scope="module")
 def nowhere():
     """A namespace for objects that are refused, or never start."""
-    kubectl("create", "namespace", "e2e-refused", check=False)
-    yield Lab("e2e-refused")
-    kubectl("delete", "namespace", "e2e-refused", "--wait=false")
+    name = f"e2e-refused-{os.getpid()}"
+    kubectl("create", "namespace", name)
+    yield Lab(name)
+    kubectl("delete", "namespace", name, "--wait=false")
 
 
 @promise("refused-at-apply")

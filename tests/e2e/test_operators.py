@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from lab import OPERATOR_NAMESPACE, kubectl, until
+from lab import OPERATOR_NAMESPACE, is_untouched, kubectl, until
 from machine import cluster, needs_own_cluster, number_of, operators
 
 promise = pytest.mark.promise
@@ -19,11 +19,6 @@ def lease() -> dict:
 def is_ready(pod: str) -> bool:
     status = json.loads(kubectl("-n", OPERATOR_NAMESPACE, "get", "pod", pod, "-o", "json").stdout)["status"]
     return {each["type"]: each["status"] for each in status["conditions"]}["Ready"] == "True"
-
-
-def is_untouched(status: dict) -> bool:
-    """Say whether a run went its way. How late its engines were is the machine's affair: each test keeps it busy."""
-    return status["reason"] in {"Passed", "GeneratorSaturated"} and status["run"]["number"] == 1
 
 
 def is_quiet(lab) -> bool:

@@ -123,7 +123,11 @@ class Recorder:
         self, phase: Phase, value_ns: int, *, method: str, name: str, scenario: str = SCENARIO, labels: Labels = ()
     ) -> None:
         """Record how long a part of an exchange took: DNS, connect, TLS, or until the first byte came."""
-        self.cell_of_phase(phase, method=method, name=name, scenario=scenario, labels=labels).record(value_ns)
+        # `value` is a call in Python.
+        series = self._find((phase._value_, scenario, method, name, labels))
+        if series is None:
+            series = self._series(SeriesKey(phase.value, scenario, method, name, labels), Kind.TREND)
+        series.cell.record(value_ns)
 
     def iteration(
         self,
@@ -155,7 +159,7 @@ class Recorder:
 
     def slip(self, slip_ns: int, *, scenario: str = SCENARIO) -> None:
         """Record, at its start, how much later than due an iteration of an open model began."""
-        self._series(SeriesKey(SCHEDULE_SLIP, scenario), Kind.TREND).cell.record(slip_ns)
+        self.cell_of_slip(scenario=scenario).record(slip_ns)
 
     def dropped(self, count: int = 1, *, scenario: str = SCENARIO) -> None:
         """Record iterations that were due and could not be started in time."""
@@ -287,6 +291,10 @@ class Recorder:
     ) -> Histogram | Tally:
         """Return what a part of a kind of exchange is recorded in. It stays the same."""
         return self._series(SeriesKey(phase.value, scenario, method, name, labels), Kind.TREND).cell
+
+    def cell_of_slip(self, *, scenario: str = SCENARIO) -> Histogram | Tally:
+        """Return what the lateness of a scenario's iterations is recorded in. It stays the same."""
+        return self._series(SeriesKey(SCHEDULE_SLIP, scenario), Kind.TREND).cell
 
     def cell_of_check(self, name: str, labels: Labels = (), *, scenario: str = SCENARIO) -> Histogram | Tally:
         """Return what a check is recorded in, 1 for held and 0 for not. It stays the same."""

@@ -13,7 +13,7 @@ from loadstone_core.verdict.outcome import Reason
 from loadstone_operator import naming
 from loadstone_operator.cluster.api import CONFIG_MAPS, EVENTS, LOADTESTS, PODS, SECRETS, SERVICES, Kind
 from loadstone_operator.cluster.errors import ApiError, Conflict, Forbidden, Invalid, NotFound
-from loadstone_operator.cluster.reading import owner_of
+from loadstone_operator.cluster.reading import owner_of, trim_pod, trim_test
 from loadstone_operator.cluster.store import uid_of, version_of
 from loadstone_operator.manifests import objects
 from loadstone_operator.manifests.pods import master_pod, worker_pod
@@ -21,7 +21,7 @@ from loadstone_operator.observation import CreationProblem
 from loadstone_operator.ports import CreationFailed, StatusConflict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from loadstone_core.clock import Clock
     from loadstone_operator.cluster.api import Api
@@ -46,11 +46,11 @@ class KubernetesCluster:
 
     async def list_tests(self) -> list[Body]:
         """Return every LoadTest that the operator serves."""
-        return await self._list(LOADTESTS, None)
+        return await self._list(LOADTESTS, None, trim_test)
 
     async def list_pods(self) -> list[Body]:
-        """Return every managed pod."""
-        return await self._list(PODS, naming.MANAGED_SELECTOR)
+        """Return every managed pod, as far as `reading` reads it."""
+        return await self._list(PODS, naming.MANAGED_SELECTOR, trim_pod)
 
     async def fetch_test(self, key: Key) -> Body | None:
         """Return the newest state of a LoadTest, or None if it is gone."""
@@ -100,7 +100,7 @@ class KubernetesCluster:
         await self._api.apply(CONFIG_MAPS, test.namespace, objects.report(test, run, gzip_json))
 
     async def write_status(self, body: Body, status: Mapping[str, Any]) -> Body:
-        """Write a whole status over the one in the body.
+        """Write a whole status over the one in the body; return the body as it is then.
 
         Raises:
             StatusConflict: the LoadTest has changed since the body was read, or is gone.
@@ -114,9 +114,11 @@ class KubernetesCluster:
             "status": dict(status),
         }
         try:
-            return await self._api.apply(LOADTESTS, metadata["namespace"], patch, subresource="status")
+            answer = await self._api.apply(LOADTESTS, metadata["namespace"], patch, subresource="status")
         except (Conflict, NotFound) as error:
             raise StatusConflict(str(error)) from error
+        # The body was the newest, so what else is in it stands.
+        return {**body, "metadata": answer["metadata"], "status": dict(status)}
 
     async def mark(self, body: Body, value: str) -> Body:
         """Write the annotation that tells the last run, unless the LoadTest has a successor of its name.
@@ -168,8 +170,9 @@ class KubernetesCluster:
         except Conflict:
             return
 
-    async def _list(self, kind: Kind, labels: str | None) -> list[Body]:
-        pages = await asyncio.gather(*(self._api.list(kind, each, labels=labels) for each in self._namespaces))
+    async def _list(self, kind: Kind, labels: str | None, trim: Callable[[Body], Body]) -> list[Body]:
+        lists = (self._api.list(kind, each, labels=labels, trim=trim) for each in self._namespaces)
+        pages = await asyncio.gather(*lists)
         return [body for page in pages for body in page]
 
     async def _make_secret(self, order: RunOrder) -> None:

@@ -6,15 +6,18 @@ What follows from what was read is decided elsewhere.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from loadstone_core.units import SECOND
 from loadstone_core.verdict.outcome import EXIT_CODES, Reason, Verdict
 from loadstone_operator import naming
-from loadstone_operator.observation import ContainerEnd, Outcome, PodProblem, PodView
+from loadstone_operator.observation import TERMINAL_PHASES, ContainerEnd, Outcome, PodProblem, PodView
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_HEAVY_ANNOTATION: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _PULL_FAILURES: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
 )
@@ -55,12 +58,32 @@ def read_pod(body: Mapping[str, Any]) -> PodView:
         ip=str(status.get("podIP", "")),
         node=str(spec.get("nodeName", "")),
         deleting="deletionTimestamp" in metadata,
+        gone_by_ns=_wall_ns(str(metadata.get("deletionTimestamp", ""))),
         trusted_restarts=_number(trusted.get("restartCount")),
         last_words=words,
         last_outcome=_outcome(words),
         end=_end(status, user_code),
         problem=_problem(name, body),
     )
+
+
+def trim_test(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a LoadTest without what only fills memory: half of it, and nothing that a decision needs."""
+    metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
+    annotations = {key: text for key, text in metadata.get("annotations", {}).items() if key != _HEAVY_ANNOTATION}
+    return {**body, "metadata": {**metadata, "annotations": annotations}}
+
+
+def trim_pod(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a pod with no more than what is read of it here."""
+    metadata = {key: value for key, value in body["metadata"].items() if key not in {"managedFields", "annotations"}}
+    node = (body.get("spec") or {}).get("nodeName", "")
+    return {"metadata": metadata, "spec": {"nodeName": node}, "status": body.get("status") or {}}
+
+
+def has_ended(body: Mapping[str, Any]) -> bool:
+    """Say whether no container of a pod will run again."""
+    return (body.get("status") or {}).get("phase") in TERMINAL_PHASES
 
 
 def owner_of(body: Mapping[str, Any]) -> str:
@@ -179,3 +202,11 @@ def _number(value: object, *, default: int = 0) -> int:
         return int(str(value))
     except ValueError:
         return default
+
+
+def _wall_ns(text: str) -> int:
+    """Return an instant, RFC 3339, in nanoseconds since the Unix epoch; 0 for what is none."""
+    try:
+        return int(datetime.fromisoformat(text).timestamp()) * SECOND
+    except ValueError:
+        return 0

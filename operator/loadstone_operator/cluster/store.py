@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from loadstone_core.units import SECOND
 from loadstone_operator import naming
-from loadstone_operator.cluster.reading import owner_of, read_pod
+from loadstone_operator.cluster.reading import owner_of, read_pod, trim_test
 from loadstone_operator.ports import Key
 from loadstone_operator.wishes import WorkerEnd
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from loadstone_operator.observation import PodView
     from loadstone_operator.ports import Body
 
-# The bulk of an object, and nothing that a decision needs.
-_HEAVY_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
+# A worker's own lease ends its load within 30 s of silence, and its engines within seconds after that.
+HUNG_SECONDS: Final = 60
 
 
 class Store:
@@ -37,7 +38,7 @@ class Store:
             return key
         if held is not None and uid_of(held) != uid_of(body):
             self._uids.pop(uid_of(held), None)
-        self._tests[key] = _slim(body)
+        self._tests[key] = trim_test(body)
         self._uids[uid_of(body)] = key
         return key
 
@@ -104,6 +105,20 @@ class Store:
         """Return every worker of a run whose pod has ended before its work was done."""
         ends = self._ended.get(uid, {})
         return tuple(ends[place] for place in sorted(ends) if place[0] == run)
+
+    def workers_alive(self, wall_ns: int) -> dict[tuple[str, int], int]:
+        """Return how many workers' pods have not ended, by UID of the LoadTest (it may be gone) and number of its run.
+
+        A pod that was deleted long ago and is still there is on a node that has fallen silent. The lease has ended its
+        load by then, so it is not waited for.
+        """
+        alive: dict[tuple[str, int], int] = {}
+        for owner, pods in self._pods.items():
+            for pod in pods.values():
+                is_hung = 0 < pod.gone_by_ns < wall_ns - HUNG_SECONDS * SECOND
+                if pod.role == naming.ROLE_WORKER and not pod.is_terminal and not is_hung:
+                    alive[owner, pod.run] = alive.get((owner, pod.run), 0) + 1
+        return alive
 
     def snapshot(self) -> tuple[frozenset[Key], frozenset[str]]:
         """Return the keys and the UIDs of pods that are known now, for `settle`."""
@@ -177,9 +192,3 @@ def _is_older(new: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
 def _precedes(one: str, other: str) -> bool:
     """Say whether a resource version is older; those that are no numbers cannot be compared, and are taken as newer."""
     return one.isdigit() and other.isdigit() and int(one) < int(other)
-
-
-def _slim(body: Mapping[str, Any]) -> Body:
-    metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
-    annotations = {key: text for key, text in metadata.get("annotations", {}).items() if key != _HEAVY_ANNOTATION}
-    return {**body, "metadata": {**metadata, "annotations": annotations}}

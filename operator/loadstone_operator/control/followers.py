@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,16 +16,15 @@ from loadstone_operator.observation import MasterView
 from loadstone_protocol.follower import Follower, MasterRefused, MasterUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from loadstone_core.clock import Clock
     from loadstone_operator.ports import Key, MasterRef
     from loadstone_operator.wishes import Steer
+    from loadstone_protocol.v1.control_pb2 import RunReport
 
 _log = logging.getLogger(__name__)
 
-# Nobody writes a status more often for the sake of figures.
-FIGURES_SECONDS: Final = 2.0
 _BACKOFF_SECONDS: Final = (0.05, 0.1, 0.2, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -45,24 +45,19 @@ class _Link:
     task: asyncio.Task[None] | None = None
 
 
-def differ_in_figures(before: MasterView, after: MasterView) -> bool:
-    """Say whether two reports of a master differ in nothing but figures, which move all the time."""
-    still = replace(before, progress=after.progress, summary=after.summary, thresholds=after.thresholds)
-    return still == after
-
-
 class Followers:
     """The masters of all runs, by the UID of their LoadTest: one at a time for each.
 
-    What a master says is told at once as news, or as figures when nothing else has changed: nobody acts on those.
+    Whether new figures are worth a report is for the master to know, which is told how often they are wanted
+    (`figures_seconds`); whatever it reports is passed on.
     """
 
     def __init__(
-        self, clock: Clock, on_news: Callable[[Key], None], on_figures: Callable[[Key], None] = lambda _: None
+        self, clock: Clock, on_report: Callable[[Key], None], figures_seconds: Callable[[], float] = lambda: 2.0
     ) -> None:
         self._clock = clock
-        self._on_news = on_news
-        self._on_figures = on_figures
+        self._on_report = on_report
+        self._figures_seconds = figures_seconds
         self._links: dict[str, _Link] = {}
 
     def __len__(self) -> int:
@@ -145,11 +140,11 @@ class Followers:
         try:
             while True:
                 try:
-                    async for report in link.follower.watch(figures_every_seconds=FIGURES_SECONDS):
+                    async for report in self._reports(link):
                         failures = 0
-                        before, link.view = link.view, replace(read_report(report), stored=link.view.stored)
+                        link.view = replace(read_report(report), stored=link.view.stored)
                         link.sha256 = report.outcome.report_sha256
-                        (self._on_figures if differ_in_figures(before, link.view) else self._on_news)(key)
+                        self._on_report(key)
                 except MasterRefused as error:
                     _log.warning("Master refused", extra={"test": str(key), "error": str(error)})
                     failures = len(_BACKOFF_SECONDS)
@@ -157,8 +152,20 @@ class Followers:
                     _log.debug("Lost master", extra={"test": str(key), "error": str(error)})
                 if link.view.connected:
                     link.view = replace(link.view, connected=False)
-                    self._on_news(key)
+                    self._on_report(key)
                 await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
                 failures += 1
         finally:
             await link.follower.close()
+
+    async def _reports(self, link: _Link) -> AsyncIterator[RunReport]:
+        """Yield what a master says until it ends the stream; the watch is begun anew when another pace is wanted."""
+        has_moved = True
+        while has_moved:
+            asked, has_moved = self._figures_seconds(), False
+            async with aclosing(link.follower.watch(figures_every_seconds=asked)) as reports:
+                async for report in reports:
+                    yield report
+                    has_moved = asked != self._figures_seconds()
+                    if has_moved:
+                        break

@@ -19,9 +19,13 @@ _LONGEST_MESSAGE: Final = 4096
 
 def fit(status: Mapping[str, Any]) -> dict[str, Any]:
     """Return the status, without its least important parts if it would be too large."""
-    fitted = copy.deepcopy(dict(status))
+    fitted = dict(status)
     if len(str(fitted.get("message", ""))) > _LONGEST_MESSAGE:
         fitted["message"] = fitted["message"][: _LONGEST_MESSAGE - 3] + "..."
+    if size(fitted) <= LIMIT_BYTES:
+        return fitted
+    # What is cut shares its lists with the master's report and with the status that was written before.
+    fitted = copy.deepcopy(fitted)
     for cut in _CUTS:
         while size(fitted) > LIMIT_BYTES:
             if not cut(fitted):

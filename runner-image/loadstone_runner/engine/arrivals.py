@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
+from typing import cast as cast_type
 
 import gevent
 
 from loadstone_core.load.profile import FOREVER_NS, dues, next_number, planned_iterations
 from loadstone_core.load.share import share
-from loadstone_runner.engine.native import Turn
+from loadstone_core.stats.histogram import Histogram
+from loadstone_runner.engine.path import Usher
 from loadstone_runner.engine.population import Population, Portion
 
 if TYPE_CHECKING:
     from loadstone_core.load.profile import LoadProfile
     from loadstone_core.load.scenario import Scenario
     from loadstone_runner.engine.cast import Cast
-    from loadstone_runner.engine.native import Scene, Seat
+    from loadstone_runner.engine.native import Scene
 
 USERS_LEAST: Final = 100
 USERS_MOST: Final = 10_000
@@ -27,8 +29,11 @@ SECONDS_OF_RATE: Final = 10
 BATCH_MOST: Final = 100
 # An engine that comes later than this does not make up for what was due before it.
 LATE_NS: Final = 1_000_000_000
+# The loop wakes an engine that keeps up within this.
+PUNCTUAL_NS: Final = 10_000_000
 
 _SECOND_NS: Final = 1_000_000_000
+_LOOK_SECONDS: Final = 0.001
 
 
 def users_limit(load: LoadProfile, portion: Portion) -> int:
@@ -39,30 +44,29 @@ def users_limit(load: LoadProfile, portion: Portion) -> int:
     return max(enough, share(load.preallocated_users, portion.slot, portion.slots))
 
 
-class ArrivalModel:
+class ArrivalModel(Usher):
     """Follow a rate profile: this slot's part of the iterations, evenly interleaved with those of the others."""
 
     has_pauses = False
     is_free = False
+    gives_way = True
 
     def __init__(self, scene: Scene, cast: Cast, *, load: LoadProfile, portion: Portion) -> None:
+        recorder, scenario = scene.instruments.recorder, scene.instruments.scenario
+        super().__init__(cast_type("Histogram", recorder.cell_of_slip(scenario=scenario)))
         self.population = Population(scene, cast, turns=self, portion=portion)
-        self.first_start_ns = 0
         self.users_limit = users_limit(load, portion)
-        self._recorder = scene.instruments.recorder
-        self._scenario = scene.instruments.scenario
+        self._recorder = recorder
+        self._scenario = scenario
         self._load = load
         self._slot = portion.slot
         self._slots = portion.slots
-        self._free: list[Seat] = []
-        self._early: set[Seat] = set()  # free before they have come so far
         self._next_index = 0
         self._first_iteration = 0
         self._began_at_ns = 0
         self._until_ns = FOREVER_NS
-        self._handed = 0
+        self._handed = 0  # of those that are due, however they end
         self._present = 0  # the load that is followed, counted
-        self._slips: list[int] = []
         self._driver: gevent.Greenlet[..., None] | None = None
         self._is_over = False
 
@@ -75,12 +79,21 @@ class ArrivalModel:
         self._until_ns = start_at_ns
         self._driver = gevent.spawn(self._take_over, self._driver, scenario, start_at_ns)
 
+    def settle(self, until_ns: int) -> None:
+        """Wait until everything has begun, or was dropped, that was due in the profile, which is over."""
+        while monotonic_ns() < until_ns and not self._is_over:
+            if self._driver is None or (self._driver.dead and not self.unbegun):
+                return
+            gevent.sleep(_LOOK_SECONDS)
+
     def stop(self) -> None:
-        """Begin no further iteration."""
+        """Begin no further iteration; what should have begun before, and did not, is dropped."""
+        if not self._is_over:
+            self._drop_what_is_late(monotonic_ns() - PUNCTUAL_NS)
         self._is_over = True
         if self._driver is not None:
             self._driver.kill(block=False)
-        for seat in self._early:
+        for seat in list(self.population.seats.values()):
             # Made before the load, and maybe never started.
             if not seat.greenlet.started:
                 seat.kill()
@@ -91,38 +104,33 @@ class ArrivalModel:
 
     is_done = False
 
-    def take_slips(self) -> list[int]:
-        """Return by how many nanoseconds the iterations since the last call were started late."""
-        slips, self._slips = self._slips, []
-        return slips
+    def recent_slips(self) -> Histogram:
+        """Return by how many nanoseconds the iterations since the last call began late."""
+        taken = self.take_slips()
+        indexes, counts = taken.pack()
+        return Histogram.unpack(
+            indexes, counts, zeros=taken.zeros, total=taken.total, minimum=taken.minimum, maximum=taken.maximum
+        )
 
-    def next_turn(self, seat: Seat) -> Turn | None:
-        """Return what was handed to a user, waiting for it."""
-        if self._early and seat in self._early:
-            self._early.discard(seat)
-        elif seat.work is None:
-            self._free.append(seat)
-        if seat.work is None:
-            while seat.work is None:
-                if seat.is_retired:
-                    return None
-                seat.rest(None)
-        if seat.is_retired:
-            return None
-        turn, seat.work = seat.work, None
-        return turn
+    def abandoned(self) -> None:
+        """Count an iteration that a user was given and never began."""
+        super().abandoned()
+        self._drop(1)
 
-    def started(self, begin_ns: int, due_ns: int) -> None:
-        """Record how late an iteration began."""
-        if not self.first_start_ns:
-            self.first_start_ns = begin_ns
-        slip = max(begin_ns - due_ns, 0)
-        self._recorder.slip(slip, scenario=self._scenario)
-        self._slips.append(slip)
+    def _drop(self, count: int) -> None:
+        self._recorder.dropped(count, scenario=self._scenario)
 
-    def abandoned(self, turn: Turn) -> None:  # noqa: ARG002 they are only counted
-        """Count an iteration that was handed out and never begun."""
-        self._recorder.dropped(scenario=self._scenario)
+    def _drop_what_is_late(self, until_ns: int) -> None:
+        """Drop what was due before a moment and has not come to its turn."""
+        if not self._began_at_ns:
+            return
+        due = planned_iterations(self._load.profile, until_ns - self._began_at_ns)
+        if self._load.iterations is not None:
+            due = min(due, self._load.iterations)
+        behind = len(range(self._slot, due, self._slots)) - self._handed
+        if behind > 0:
+            self._handed += behind
+            self._drop(behind)
 
     def _take_over(self, older: gevent.Greenlet[..., None] | None, scenario: Scenario, start_at_ns: int) -> None:
         try:
@@ -133,11 +141,7 @@ class ArrivalModel:
                 older.kill(block=False)
         if self._is_over:
             return
-        # What was due by then, and had not come to its turn.
-        due = planned_iterations(self._load.profile, start_at_ns - self._began_at_ns)
-        behind = len(range(self._slot, due, self._slots)) - self._handed
-        if behind > 0:
-            self._recorder.dropped(behind, scenario=self._scenario)
+        self._drop_what_is_late(start_at_ns)
         self._load, self._first_iteration = scenario.load, scenario.first_iteration
         self._until_ns = FOREVER_NS
         # One that was killed may come to its turn once more.
@@ -148,12 +152,12 @@ class ArrivalModel:
     def _preallocate(self, start_at_ns: int) -> None:
         """Make users before the load begins; they begin with it."""
         wanted = share(self._load.preallocated_users, self._slot, self._slots)
-        self._free = [self.population.seat(index, hold=True) for index in range(wanted)]
-        self._early = set(self._free)
+        seats = [self.population.seat(index, hold=True) for index in range(wanted)]
+        for seat in seats:
+            self.admit(seat)
         self._next_index = wanted
-        while (left_ns := start_at_ns - monotonic_ns()) > 0:
-            gevent.sleep(left_ns / _SECOND_NS)
-        for seat in self._free:
+        _rest_until(start_at_ns)
+        for seat in seats:
             seat.greenlet.start()
 
     def _dispatch(self, start_at_ns: int) -> None:
@@ -161,26 +165,34 @@ class ArrivalModel:
         self._follow(start_at_ns)
 
     def _follow(self, start_at_ns: int) -> None:
+        if self._is_over:
+            return
         profile, present = self._load.profile, self._present
         self._began_at_ns = start_at_ns
-        first = self._first_number(monotonic_ns() - start_at_ns)
-        number, in_a_row = first, 0
+        now_ns = monotonic_ns()
+        first = self._first_number(now_ns - start_at_ns)
+        number, in_a_row = first + self._first_iteration, 0
         self._handed = len(range(self._slot, first, self._slots))
         for after_ns in dues(profile, first, self._slots, limit=self._load.iterations):
             due_ns = start_at_ns + after_ns
-            while (left_ns := due_ns - monotonic_ns()) > 0:
-                in_a_row = 0
-                gevent.sleep(left_ns / _SECOND_NS)
-            if in_a_row >= BATCH_MOST:
-                # Behind the plan, and still everybody else must come to their turn.
-                in_a_row = 0
-                gevent.sleep(0)
-            if self._is_over or present != self._present or due_ns >= self._until_ns:
+            # Of what has come due meanwhile, one look at the clock serves all.
+            if due_ns > now_ns:
+                now_ns = monotonic_ns()
+            # Behind the plan, and still everybody else must come to their turn.
+            if due_ns > now_ns or in_a_row >= BATCH_MOST:
+                now_ns, in_a_row = _rest_until(due_ns), 0
+                if self._is_superseded(present):
+                    return
+            if due_ns >= self._until_ns:
                 return
             self._handed += 1
-            self._hand_out(Turn(number + self._first_iteration, due_ns))
+            if not self.hand(number, due_ns):
+                self._make_user(number, due_ns)
             number += self._slots
             in_a_row += 1
+
+    def _is_superseded(self, present: int) -> bool:
+        return self._is_over or present != self._present
 
     def _first_number(self, late_ns: int) -> int:
         """Return where to begin; what was due long before is dropped."""
@@ -189,20 +201,23 @@ class ArrivalModel:
         first = next_number(self._load.profile, late_ns, self._slot, self._slots)
         missed = (first - self._slot) // self._slots
         if missed:
-            self._recorder.dropped(missed, scenario=self._scenario)
+            self._drop(missed)
         return first
 
-    def _hand_out(self, turn: Turn) -> None:
-        """Give an iteration to the user that became free last, so that few users do most and their memory is warm."""
-        while self._free:
-            seat = self._free.pop()
-            if not seat.greenlet.dead:
-                seat.work = turn
-                seat.rouse()
-                return
+    def _make_user(self, number: int, due_ns: int) -> None:
+        """Make a user for an iteration that is due while nobody is free, or drop it."""
         if len(self.population) >= self.users_limit:
-            self._recorder.dropped(scenario=self._scenario)
+            self._drop(1)
             return
         seat = self.population.seat(self._next_index)
         self._next_index += 1
-        seat.work = turn
+        self.give(seat, number, due_ns)
+
+
+def _rest_until(at_ns: int) -> int:
+    """Let others run, until a moment of the monotonic clock if it is to come; return what the clock says."""
+    while True:
+        gevent.sleep(max(at_ns - monotonic_ns(), 0) / _SECOND_NS)
+        now_ns = monotonic_ns()
+        if now_ns >= at_ns:
+            return now_ns

@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from loadstone_runner.engine.introduction import load_and_report
-from loadstone_runner.engine.process import prepare
 
 if TYPE_CHECKING:
     from loadstone_runner.settings import EngineSettings
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
 def serve(settings: EngineSettings) -> int:
     """Print `{"ok": ..., "problem": ..., "traceback": ..., "user_classes": [...]}`; return 0, or 1 if it is not ok."""
-    prepare()
     _, report = load_and_report(settings)
     sys.stdout.write(
         "\n"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import gevent
 
 from loadstone_core.load.pacing import targets
-from loadstone_runner.engine.native import Turn
+from loadstone_core.stats.histogram import Histogram
 from loadstone_runner.engine.population import Population
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class ClosedModel:
     """Follow a users profile; with `numbers`, each iteration has a granted one, and users without one wait for it."""
 
     has_pauses = True
+    gives_way = False
 
     def __init__(
         self, scene: Scene, cast: Cast, *, load: LoadProfile, portion: Portion, numbers: Numbers | None
@@ -70,33 +71,39 @@ class ClosedModel:
         is_asked = self._profile.peak > 0
         return is_asked and self._driver is not None and self._driver.dead and not len(self.population)
 
-    def take_slips(self) -> list[int]:
+    def recent_slips(self) -> Histogram:
         """Return how late iterations were started: in a closed model none is."""
-        return []
+        return Histogram()
 
-    def next_turn(self, seat: Seat) -> Turn | None:
-        """Return a user's next iteration, once there is a number for it."""
+    def next_turn(self, seat: Seat) -> bool:
+        """Set a user's next iteration, once there is a number for it."""
         if seat.is_retired:
-            return None
-        if self._numbers is None:
-            if seat.count == self._iterations_each:
-                seat.has_quit = True
-                return None
-            return Turn(seat.count, 0)
-        number = self._numbers.take(lambda: self._await_number(seat))
-        return None if number is None else Turn(number, 0)
+            return False
+        number: int | None = seat.count
+        if self._numbers is not None:
+            number = self._numbers.take(lambda: self._await_number(seat))
+        elif number == self._iterations_each:
+            seat.has_quit = True
+            return False
+        if number is None:
+            return False
+        seat.work_number = number
+        return True
 
     @staticmethod
     def _await_number(seat: Seat) -> bool:
         seat.rest(None)
         return not seat.is_retired
 
+    def settle(self, until_ns: int) -> None:
+        """Do nothing: nothing is due by the end."""
+
     def started(self, begin_ns: int, due_ns: int) -> None:  # noqa: ARG002 in a closed model nothing is due
         """Remember when the first iteration began."""
         if not self.first_start_ns:
             self.first_start_ns = begin_ns
 
-    def abandoned(self, turn: Turn) -> None:
+    def abandoned(self) -> None:
         """Do nothing: nothing is handed out before it is begun."""
 
     def _take_over(self, older: gevent.Greenlet[..., None] | None, profile: Profile, start_at_ns: int) -> None:

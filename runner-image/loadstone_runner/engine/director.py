@@ -26,7 +26,6 @@ from loadstone_runner.engine.http.outfit import Outfit
 from loadstone_runner.engine.http.resolution import Resolver
 from loadstone_runner.engine.introduction import hello
 from loadstone_runner.engine.link import AgentLink
-from loadstone_runner.engine.process import prepare
 from loadstone_runner.engine.script import last_lines
 
 if TYPE_CHECKING:
@@ -67,7 +66,6 @@ class DirectedRun:
 
 def serve(settings: EngineSettings) -> int:
     """Be the director until SIGTERM comes; return the exit code."""
-    prepare()
     return Director(settings).run()
 
 

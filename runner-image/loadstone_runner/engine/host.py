@@ -15,6 +15,7 @@ import gevent
 from gevent.event import Event
 
 from loadstone_core.load.grant import of_iterations
+from loadstone_core.stats.histogram import Histogram
 from loadstone_core.stats.stream import StreamId
 from loadstone_protocol.codec import (
     WireError,
@@ -35,9 +36,8 @@ from loadstone_runner.engine.part import Part, PartStage, sleep_until
 from loadstone_runner.engine.path import FLAVOUR, Instruments
 from loadstone_runner.engine.population import Portion
 from loadstone_runner.engine.preflight import PreflightError, check
-from loadstone_runner.engine.process import prepare
 from loadstone_runner.engine.reports import Reports
-from loadstone_runner.engine.vitals import LoopLag, percentile_99, resident_bytes
+from loadstone_runner.engine.vitals import LoopLag, resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,13 +57,13 @@ SECOND_NS: Final = 1_000_000_000
 TERMINATION_GRACE_NS: Final = 10 * SECOND_NS
 ACKNOWLEDGED_WITHIN_SECONDS: Final = 10.0
 SOON_SECONDS: Final = 0.02
+_WORST_SHARE: Final = 0.99
 
 Stage = engine_pb2.EngineStatus.Stage
 
 
 def serve(settings: EngineSettings) -> int:
     """Be an engine until the load has ended; return the exit code."""
-    prepare()
     return Engine(settings).run()
 
 
@@ -97,7 +97,6 @@ class Engine:
         self._is_over = Event()
         self._lease = Lease(f"{settings.socket_dir}/lease")
         self._lag = LoopLag(self._look_at_lease)
-        self._slips: list[int] = []
         self._status_is_due = False
 
     def run(self) -> int:
@@ -323,16 +322,16 @@ class Engine:
 
     def _say_status(self) -> None:
         self._status_is_due = False
+        slips = Histogram()
         status = engine_pb2.EngineStatus(stage=self._stage, applied_revision=self._applied)
         for place, part in enumerate(self._parts):
             status.users += len(part.model.population)
-            self._slips += part.model.take_slips()
+            slips.merge(part.model.recent_slips())
             if part.has_nothing_left:
                 status.over.append(place)
         status.grants.extend(self._allotment.states(monotonic_ns()))
         status.loop_lag_ns = self._lag.take_largest_ns()
-        status.schedule_slip_ns = percentile_99(self._slips)
-        self._slips = []
+        status.schedule_slip_ns = slips.quantile(_WORST_SHARE) if slips.count else 0
         status.memory_bytes = resident_bytes()
         status.exhausted = take_exhausted()
         status.stop_asked = self._backstage.stop_asked

@@ -23,7 +23,9 @@ from loadstone_runner.engine.counters import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from loadstone_core.stats.metrics import Phase
 
 log = logging.getLogger("loadstone.engine")
 
@@ -90,9 +92,15 @@ class Instruments:
         sent: int,
         received: int,
         scenario: str | None = None,
+        phases: Iterable[tuple[Phase, int]] = (),
     ) -> None:
-        """Record a request that was begun, and count it as completed. `error` is None for a success, else its kind."""
+        """Record a request that was begun, and how long its phases took in nanoseconds; count it as completed.
+
+        `error` is None for a success, else its kind.
+        """
         name = name if len(name) <= _TEXT_MAX else name[:_TEXT_MAX]
+        for phase, took_ns in phases:
+            self.recorder.phase(phase, took_ns, method=method, name=name, scenario=scenario or self.scenario)
         self.recorder.request(
             method=method,
             name=name,

@@ -16,6 +16,7 @@ from loadstone_runner.engine.native import Role, Scene
 if TYPE_CHECKING:
     from loadstone import User
     from loadstone_core.load.scenario import Scenario
+    from loadstone_core.stats.histogram import Histogram
     from loadstone_runner.engine.instruments import Instruments
     from loadstone_runner.engine.numbers import Allotment
     from loadstone_runner.engine.population import Population, Portion
@@ -52,7 +53,11 @@ class LoadModel(Protocol):
         """Let users look for granted iterations."""
         ...
 
-    def take_slips(self) -> list[int]:
+    def settle(self, until_ns: int) -> None:
+        """Wait, until a moment at most, for what was due in a profile that is over."""
+        ...
+
+    def recent_slips(self) -> Histogram:
         """Return by how many nanoseconds iterations were started late since the last call."""
         ...
 

@@ -13,7 +13,7 @@ from gevent import get_hub
 from loadstone import StopUser, User
 from loadstone_runner.engine.http.outfit import Outfit
 from loadstone_runner.engine.path import HttpClient, Runner, Tasks
-from loadstone_runner.engine.path.laps import Turn, Turns
+from loadstone_runner.engine.path.laps import Turns
 from loadstone_runner.engine.tasks import make_chooser, repertoire_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from loadstone_runner.engine.instruments import Instruments
     from loadstone_runner.engine.tasks import Chooser, Repertoire
 
-__all__ = ["Role", "Scene", "Seat", "Turn", "Turns"]
+__all__ = ["Role", "Scene", "Seat", "Turns"]
 
 _PAUSE_MAX_SECONDS: Final = 1e9
 # After a pause that could not be found out: neither a busy loop nor the end of the user.
@@ -87,31 +87,26 @@ class Scene(NamedTuple):
 
 
 class Seat(Runner):
-    """One user's place in the population.
+    """One user's place in the population; the attributes that its laps need as well are those of `Runner`.
 
     Attributes:
         index: of the seat in this engine.
-        is_retired: no further iteration is wanted of it.
-        has_quit: its user has ended by itself: by `stop()` or StopUser, or by an error in on_start.
-        work: the next iteration, in models that hand them out.
-        greenlet: that lives the life.
     """
 
-    __slots__ = ("_number", "_rests", "_role", "_scene", "greenlet", "index")
+    __slots__ = ("_number", "_role", "_scene", "index")
 
     def __init__(self, index: int, number: int, *, role: Role, scene: Scene, turns: Turns, hold: bool = False) -> None:
         self.index = index
         self.is_retired = False
         self.has_quit = False
-        self.work: Turn | None = None
-        self.count = 0  # iterations begun
+        self.has_work = self.is_gone = self.is_listed = self.is_resting = False
+        self.work_number = self.work_due_ns = self.count = 0
         self._number = number
         self._role = role
         self._scene = scene
         self._turns = turns
         self._instruments = scene.instruments
         self._is_killed = False
-        self._rests = False
         self._tasks = role.tasks
         self._has_wait = role.has_wait
         self._chooser = None
@@ -129,32 +124,27 @@ class Seat(Runner):
     def kill(self) -> None:
         """End the running iteration now; a second time also on_stop."""
         self.is_retired = True
-        self._is_killed = True
+        self._is_killed = self.is_gone = True
         self.greenlet.kill(block=False)
 
     def rest(self, seconds: float | None) -> None:
         """Wait so long, or (None) until `rouse`."""
         hub = get_hub()
-        self._rests = True
+        self.is_resting = True
         timer = None if seconds is None else hub.loop.timer(seconds)
         if timer is not None:
-            timer.start(self._end_rest, update=True)
+            timer.start(self.end_rest, update=True)
         try:
-            while self._rests:
+            while self.is_resting:
                 hub.switch()
         finally:
-            self._rests = False
+            self.is_resting = False
             if timer is not None:
                 timer.close()
 
     def rouse(self) -> None:
         """End a rest, if there is one when the loop comes to it."""
-        get_hub().loop.run_callback(self._end_rest)
-
-    def _end_rest(self) -> None:
-        if self._rests:
-            self._rests = False
-            self.greenlet.switch()
+        get_hub().loop.run_callback(self.end_rest)
 
     def _enter(self) -> User | None:
         """Return the user; None if there is none to do iterations."""

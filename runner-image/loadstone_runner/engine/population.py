@@ -96,8 +96,8 @@ class Population:
     def _left(self, seat: Seat) -> None:
         """Run in the hub when a user has ended."""
         del self.seats[seat.index]
-        if seat.work is not None:
-            self._turns.abandoned(seat.work)
+        if seat.has_work:
+            self._turns.abandoned()
         # A user that was on its way out when its seat was wanted again; nobody takes the place of one that has quit.
         if seat.index < self._wanted and not seat.has_quit:
             self.seat(seat.index)

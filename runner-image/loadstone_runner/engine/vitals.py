@@ -55,17 +55,10 @@ class LoopLag:
 
 def resident_bytes() -> int:
     """Return the memory that this process really has."""
-    return int(os.pread(_statm(), 256, 0).split()[1]) * _PAGE_BYTES
+    return int(os.pread(_statm(os.getpid()), 256, 0).split()[1]) * _PAGE_BYTES
 
 
 @cache
-def _statm() -> int:
+def _statm(pid: int) -> int:
     """Return an open file, as a script may leave none to be opened later."""
-    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-
-
-def percentile_99(values: list[int]) -> int:
-    """Return the 99th percentile by nearest rank; 0 of nothing."""
-    if not values:
-        return 0
-    return sorted(values)[-(-len(values) * 99 // 100) - 1]
+    return os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)

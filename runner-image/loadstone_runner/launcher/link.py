@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-RETRY_FAST_NS: Final = 20_000_000
+RETRY_FAST_NS: Final = 50_000_000
 RETRY_SLOW_NS: Final = 200_000_000
 FAST_FOR_NS: Final = 1_000_000_000
 # An agent that reads nothing is as good as gone; the events are told again to the next connection.

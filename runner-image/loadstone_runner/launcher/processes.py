@@ -7,16 +7,19 @@ import ctypes
 import os
 import resource
 import signal
-import sys
 from typing import TYPE_CHECKING, Final
 
 from loadstone_runner.launcher.tee import Output, Source, Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    # Takes the environment, gives the exit code.
+    Program = Callable[[Mapping[str, str]], int]
 
 PR_SET_PDEATHSIG: Final = 1
 EXIT_NOT_STARTED: Final = 127
+DEFAULT_SIGNALS: Final = (signal.SIGTERM, signal.SIGCHLD)
 _LIBC = ctypes.CDLL(None)
 
 
@@ -83,12 +86,14 @@ class Engine:
 def start_engine(
     number: int,
     *,
-    command: Sequence[str],
+    program: Program,
     environment: Mapping[str, str],
     outputs: tuple[Output, Output],
     memory_limit_bytes: int = 0,
 ) -> Engine:
     """Start an engine for the first time, with `outputs` (standard output and error) taking what it prints.
+
+    In the child this does not return: SystemExit with the exit code of `program` leaves through the caller.
 
     Raises:
         OSError: no process or no pipe is to be had.
@@ -100,7 +105,9 @@ def start_engine(
     pipes = [os.pipe() for _ in outputs]
     pid = os.fork()
     if pid == 0:
-        _become(command, told, parent=parent, writers=[writer for _, writer in pipes])
+        _become_engine(told, parent=parent, writers=[writer for _, writer in pipes])
+        show_as(told.get("LOADSTONE_ENGINE_ROLE", "engine"))
+        raise SystemExit(program(told))
     engine = Engine(number, start=1, pid=pid)
     for (reader, writer), output in zip(pipes, outputs, strict=True):
         os.close(writer)
@@ -108,23 +115,29 @@ def start_engine(
     return engine
 
 
-def _become(command: Sequence[str], environment: Mapping[str, str], *, parent: int, writers: Sequence[int]) -> None:
-    """Turn the child into the engine. It never returns: whatever goes wrong ends the child."""
+def _become_engine(environment: Mapping[str, str], *, parent: int, writers: Sequence[int]) -> None:
+    """Leave nothing of the launcher in the child: it is as an interpreter that has just been started."""
     try:
+        # First, as what a handler writes to this pipe would wake the parent.
+        signal.set_wakeup_fd(-1)
+        for number in DEFAULT_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setpgid(0, 0)
-        # Kept over execve(2); it fires when the thread that forked ends, and the launcher has only one.
+        # It fires when the thread that forked ends, and the launcher has only one.
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(EXIT_NOT_STARTED)
-        # Python ignores it and a child would inherit that.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for target, writer in enumerate(writers, start=1):
             os.dup2(writer, target)
-        os.execve(command[0], list(command), dict(environment))  # noqa: S606 no shell is wanted
+        for descriptor in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 pathlib costs 5 ms
+            if descriptor > len(writers):
+                with contextlib.suppress(OSError):  # the listing's own
+                    os.close(descriptor)
+        os.environ.update(environment)
     except OSError as error:
-        os.write(2, f"launcher: cannot start {command[0]}: {error.strerror}\n".encode())
-    finally:
+        os.write(2, f"launcher: cannot start an engine: {error.strerror}\n".encode())
         os._exit(EXIT_NOT_STARTED)
 
 
@@ -136,6 +149,15 @@ def raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def engine_command(role: str) -> tuple[str, ...]:
-    """Return the command line of an engine or director of this installation."""
-    return (sys.executable, "-m", "loadstone_runner", role)
+def show_as(role: str) -> None:
+    """Let process lists show the role of an engine instead of `launcher`, where the arguments have room for it."""
+    try:
+        with open("/proc/self/stat") as file:  # noqa: PTH123 pathlib costs 5 ms
+            fields = file.read().rpartition(")")[2].split()
+        # arg_start and arg_end, fields 48 and 49 of proc(5), the first after the name being number 3.
+        start, end = int(fields[45]), int(fields[46])
+    except (OSError, ValueError, IndexError):
+        return
+    held, old, new = ctypes.string_at(start, end - start), b"\0launcher\0", b"\0" + role.encode() + b"\0"
+    if len(new) <= len(old) and held.endswith(old):
+        ctypes.memmove(end - len(old), new.ljust(len(old), b"\0"), len(old))

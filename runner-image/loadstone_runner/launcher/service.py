@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_memory
 from loadstone_runner.launcher.lease import LeaseFile
-from loadstone_runner.launcher.processes import Engine, engine_command, raise_open_files, start_engine
+from loadstone_runner.launcher.link import AgentLink
+from loadstone_runner.launcher.processes import Engine, raise_open_files, start_engine
 from loadstone_runner.launcher.switch import SECOND_NS, Due, Switch
 from loadstone_runner.launcher.tee import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from loadstone_runner.launcher.link import AgentLink, Order
+    from loadstone_runner.launcher.link import Order
+    from loadstone_runner.launcher.processes import Program
     from loadstone_runner.settings import LauncherSettings
 
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
@@ -35,19 +37,17 @@ USAGE_EVERY_NS: Final = SECOND_NS
 LAST_WORDS_NS: Final = SECOND_NS
 
 
-def serve(settings: LauncherSettings) -> int:
-    """Start the engines, do as the agent says, and return the exit code once they have ended."""
-    return supervise(settings, engine_command(settings.engine_role))
+def supervise(settings: LauncherSettings, program: Program) -> int:
+    """Start the engines, which run `program`, do as the agent says, and return the exit code once they have ended.
 
-
-def supervise(settings: LauncherSettings, command: Sequence[str]) -> int:
-    """Do what `serve` does with any command as the engine.
+    Engines are forked: nothing of theirs is imported here, and what the launcher needs they need not load again.
 
     Raises:
         OSError: a process or pipe is not to be had.
+        SystemExit: in an engine, with its exit code.
     """
     launcher = Launcher(settings)
-    launcher.start(command)
+    launcher.start(program)
     return launcher.run()
 
 
@@ -86,17 +86,15 @@ class Launcher:
         self._all_ended_ns = 0
         self._usage_ns = 0
 
-    def start(self, command: Sequence[str]) -> None:
-        """Start every engine; only then load what talking with the agent needs."""
+    def start(self, program: Program) -> None:
+        """Start every engine."""
         raise_open_files()
         limit = self._memory.limit_bytes()
         for number in range(self._settings.engines):
             engine = start_engine(
-                number, command=command, environment=os.environ, outputs=self._outputs, memory_limit_bytes=limit
+                number, program=program, environment=os.environ, outputs=self._outputs, memory_limit_bytes=limit
             )
             self._engines[engine.pid] = engine
-        from loadstone_runner.launcher.link import AgentLink
-
         self._link = AgentLink(f"{self._settings.socket_dir}/launcher.sock", _now_ns())
 
     def run(self) -> int:

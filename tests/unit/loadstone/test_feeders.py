@@ -87,6 +87,7 @@ def test_rows_that_are_used_up_end_the_user_and_are_counted(path) -> None:
     feeder.close()
 
 
+@pytest.mark.promise("script-feeders")
 def test_unique_rows_are_those_that_the_run_grants(path) -> None:
     seat.take(rows := Rows(2, 0, 3))
     feeder = csv_feeder(path, order="unique", name="people")
@@ -108,6 +109,7 @@ def test_a_run_that_grants_nothing_more_ends_the_user(path) -> None:
     feeder.close()
 
 
+@pytest.mark.promise("script-feeders")
 def test_unique_rows_that_loop_come_again_only_when_each_has_come(path) -> None:
     seat.take(Rows(*range(6)))
     feeder = csv_feeder(path, order="unique", loop=True)

@@ -48,6 +48,7 @@ def test_a_distance_below_that_of_the_figures_is_refused(seconds) -> None:
         every(seconds)
 
 
+@pytest.mark.promise("script-config")
 def test_config_is_what_it_is_now_and_cannot_be_written() -> None:
     assert (dict(config), config.get("rate", "5")) == ({}, "5")
     given = {"rate": "7"}

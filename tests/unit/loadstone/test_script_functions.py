@@ -28,6 +28,7 @@ def fresh() -> Iterator[None]:
     hooks.forget()
 
 
+@pytest.mark.promise("script-checks")
 def test_a_check_records_and_returns_whether_it_holds(listener) -> None:
     assert check("answers", b"hello".startswith(b"h")) is True
     assert check("has a body", [], step="cart") is False

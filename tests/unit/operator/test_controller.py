@@ -8,14 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from loadstone_core.clock import ManualClock
+from loadstone_core.clock import ManualClock, rfc3339
 from loadstone_core.verdict.outcome import Reason, Verdict
 from loadstone_operator import naming
 from loadstone_operator.acting import Actor
 from loadstone_operator.capacity import Ledger, Limits
 from loadstone_operator.cluster.store import Store
-from loadstone_operator.controller import Controller
+from loadstone_operator.controller import Controller, progress_seconds
 from loadstone_operator.looking import Looker
 from loadstone_operator.manifests.order import RunnerDefaults
 from loadstone_operator.manifests.pods import master_pod, worker_pod
@@ -440,6 +442,69 @@ def test_two_tests_at_once_never_exceed_the_limit_and_the_second_starts_when_the
     run(story())
 
 
+def test_a_deleted_test_keeps_its_places_until_its_pods_have_ended() -> None:
+    async def story() -> None:
+        operator = Operator(Limits(total_workers=3))
+        await running(operator)
+        await operator.hear(operator.cluster.put("second", created="2"))
+        operator.controller.heard_test("DELETED", operator.cluster.tests.pop(Key("shop", "checkout")))
+        await operator.look()
+        await operator.look("second")
+        assert operator.status("second")["phase"] == "Queued"
+        for name in list(operator.cluster.pods):
+            operator.controller.heard_pod("DELETED", operator.cluster.pods.pop(name))
+        while await asyncio.wait_for(operator.queue.take(), 1) != Key("shop", "second"):
+            pass
+        await operator.look("second")
+
+        assert operator.status("second")["phase"] == "Provisioning"
+
+    run(story())
+
+
+def test_an_operator_that_comes_back_counts_the_workers_that_still_leave() -> None:
+    async def story() -> None:
+        before, after = Operator(), Operator(Limits(total_workers=3))
+        await running(before)
+        before.masters.views["uid-checkout"] = OVER
+        await before.look()
+        assert before.status()["finished"] is True
+        after.cluster = before.cluster
+        after.controller._cluster = after.controller._actor._cluster = before.cluster
+        before.cluster.put("second", created="2")
+        await after.controller.resync()
+        await after.look("second")
+        assert after.status("second")["phase"] == "Queued"
+        after.pod("checkout-w-1-0-1", phase="Succeeded")
+        await after.look("second")
+
+        assert after.status("second")["phase"] == "Provisioning"
+
+    run(story())
+
+
+def test_workers_on_a_node_that_fell_silent_are_not_waited_for_for_ever() -> None:
+    async def story() -> None:
+        operator = Operator(Limits(total_workers=3))
+        await running(operator)
+        operator.masters.views["uid-checkout"] = OVER
+        await operator.look()
+        for name in list(operator.cluster.pods):
+            operator.cluster.pods[name]["metadata"]["deletionTimestamp"] = rfc3339(operator.clock.wall_ns())
+            operator.pod(name)
+        await operator.look()
+        await operator.hear(operator.cluster.put("second", created="2"))
+        operator.clock.advance(59 * SECOND)
+        await operator.look("second")
+        assert operator.status("second")["phase"] == "Queued"
+        operator.clock.advance(3 * SECOND)
+        await operator.look("second")
+
+        assert operator.status("second")["phase"] == "Provisioning"
+
+    run(story())
+
+
 def test_figures_are_written_every_two_seconds_and_the_verdict_at_once() -> None:
     async def story() -> None:
         operator = Operator()
@@ -447,7 +512,7 @@ def test_figures_are_written_every_two_seconds_and_the_verdict_at_once() -> None
         operator.cluster.calls.clear()
         view = operator.masters.views["uid-checkout"]
         operator.masters.views["uid-checkout"] = replace(view, progress={"users": 4})
-        assert await operator.look() == pytest.approx(2.0)
+        assert await operator.look() == pytest.approx(1.5)
         assert operator.cluster.calls == []
         operator.clock.advance(2 * SECOND)
         await operator.look()
@@ -457,6 +522,14 @@ def test_figures_are_written_every_two_seconds_and_the_verdict_at_once() -> None
         assert operator.status()["finished"] is True
 
     run(story())
+
+
+@given(st.integers(0, 10_000))
+def test_all_statuses_together_are_written_for_figures_about_once_a_second(runs: int) -> None:
+    seconds = progress_seconds(runs)
+
+    assert max(2, runs) / 2 < seconds <= max(2, runs)
+    assert progress_seconds(runs + 1) in {seconds, 2 * seconds}
 
 
 def test_a_status_that_was_decided_on_old_news_is_not_written() -> None:

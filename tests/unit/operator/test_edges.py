@@ -20,7 +20,6 @@ from loadstone_operator.cluster.errors import Conflict, NotFound, Unreachable
 from loadstone_operator.cluster.lease import DURATION_SECONDS, RENEW_SECONDS, RETRY_SECONDS, Lease
 from loadstone_operator.cluster.rights import NEEDED, lacking
 from loadstone_operator.cluster.store import Store
-from loadstone_operator.control.followers import differ_in_figures
 from loadstone_operator.control.reports import ReportInvalid, read_report, write_steering
 from loadstone_operator.observation import Stage
 from loadstone_operator.ports import Key
@@ -331,16 +330,6 @@ def test_a_wish_is_written_whole() -> None:
 
     assert (steering.stop, steering.stop_reason, steering.revision, steering.run_uid) == (True, "Stopped", 7, "u/1")
     assert (steering.ended[0].worker, steering.ended[0].exit_code) == (2, 137)
-
-
-def test_a_report_of_new_figures_is_told_from_one_of_news() -> None:
-    before = read_report(wire.RunReport(stage=wire.RUNNING_LOAD, progress=wire.Progress(elapsed_ns=SECOND)))
-    later = read_report(wire.RunReport(stage=wire.RUNNING_LOAD, progress=wire.Progress(elapsed_ns=2 * SECOND)))
-    lost = read_report(wire.RunReport(stage=wire.RUNNING_LOAD, workers=[wire.WorkerReport(worker=1)]))
-
-    assert differ_in_figures(before, later)
-    assert not differ_in_figures(before, lost)
-    assert not differ_in_figures(before, read_report(wire.RunReport(stage=wire.STOPPING_LOAD)))
 
 
 # Settings, credentials, rights

@@ -9,7 +9,7 @@ from loadstone_core.verdict.outcome import Reason, Verdict
 from loadstone_operator import naming
 from loadstone_operator.cluster.cluster import creation_problem
 from loadstone_operator.cluster.errors import Conflict, Forbidden, Invalid, NotFound, Unreachable, api_error
-from loadstone_operator.cluster.reading import owner_of, read_pod
+from loadstone_operator.cluster.reading import owner_of, read_pod, trim_pod
 
 
 def pod(**status: Any) -> dict[str, Any]:
@@ -165,3 +165,28 @@ def test_a_refused_creation_means_one_thing_for_the_run(status, message, reason,
 
     assert (problem.reason, problem.is_fatal) == (reason, is_fatal)
     assert message in problem.message
+
+
+def test_a_trimmed_pod_reads_as_the_whole_one() -> None:
+    whole = {
+        "metadata": {
+            "name": "a",
+            "uid": "u",
+            "namespace": "shop",
+            "resourceVersion": "7",
+            "labels": {"loadstone.dev/role": "worker", "loadstone.dev/run": "2"},
+            "annotations": {"heavy": "x" * 1000},
+            "managedFields": [{"manager": "kubelet"}],
+            "deletionTimestamp": "2026-11-21T00:00:00Z",
+            "ownerReferences": [{"kind": "LoadTest", "apiVersion": "loadstone.dev/v1alpha1", "uid": "t"}],
+        },
+        "spec": {"nodeName": "node0", "containers": [{"name": "engine"}]},
+        "status": {"phase": "Running", "podIP": "10.0.0.1"},
+    }
+    trimmed = trim_pod(whole)
+
+    assert read_pod(trimmed) == read_pod(whole)
+    assert read_pod(whole).gone_by_ns == 1_795_219_200 * 10**9
+    assert (owner_of(trimmed), trimmed["metadata"]["resourceVersion"]) == ("t", "7")
+    assert "heavy" not in str(trimmed)
+    assert "containers" not in str(trimmed)

@@ -37,6 +37,9 @@ REDIRECTS_MAX: Final = 10
 _SECOND_NS: Final = 1_000_000_000
 _OPEN_MAX: Final = 100
 _WRITTEN_MAX: Final = 1_024
+# Members of an enum are looked up by a call in Python.
+_FIRST_BYTE, _BODY, _DNS, _CONNECT = Phase.FIRST_BYTE, Phase.BODY, Phase.DNS, Phase.CONNECT
+_TLS, _TLS_RESUMED = Phase.TLS, Phase.TLS_RESUMED
 
 
 # What a client remembers, by flavour in slots or in fields of C: there may be tens of thousands of clients.
@@ -354,16 +357,14 @@ class Client(Adjustable, Conversing):
         service = answer.end_ns - answer.begin_ns
         failure = answer.failure
         is_broken = failure is not None and not answer.status
-        phases = [(Phase.FIRST_BYTE, answer.first_byte_ns - answer.begin_ns)] if answer.first_byte_ns else []
+        phases = [(_FIRST_BYTE, answer.first_byte_ns - answer.begin_ns)] if answer.first_byte_ns else []
         if answer.first_byte_ns and answer.status:
-            phases.append((Phase.BODY, answer.end_ns - answer.first_byte_ns))
+            phases.append((_BODY, answer.end_ns - answer.first_byte_ns))
         if answer.opening is not None:
-            phases += [(Phase.DNS, answer.opening.dns_ns), (Phase.CONNECT, answer.opening.connect_ns)]
+            phases += [(_DNS, answer.opening.dns_ns), (_CONNECT, answer.opening.connect_ns)]
             if answer.opening.tls_ns:
-                tls = Phase.TLS_RESUMED if answer.opening.tls_resumed else Phase.TLS
+                tls = _TLS_RESUMED if answer.opening.tls_resumed else _TLS
                 phases.append((tls, answer.opening.tls_ns))
-        for phase, took_ns in phases:
-            self._instruments.recorder.phase(phase, took_ns, method=method, name=name, scenario=self.scenario)
         self._instruments.end_request(
             method=method,
             name=name,
@@ -377,6 +378,7 @@ class Client(Adjustable, Conversing):
             interrupted=failure is not None and failure.kind is FailureKind.INTERRUPTED,
             sent=answer.sent,
             received=answer.received,
+            phases=phases,
         )
         if self._instruments.on_request is not None:
             latency = service + answer.delay_ns

@@ -17,7 +17,7 @@ from loadstone_runner.engine.http.patience import WRITE, DeadlinePassed
 from loadstone_runner.engine.http.profile import TlsTerms
 from loadstone_runner.engine.http.proxy import check_tunnel, connect_request
 from loadstone_runner.engine.http.resolution import Address
-from loadstone_runner.engine.http.tls import NestedTls, TlsMemory, TlsSession, context_of
+from loadstone_runner.engine.http.tls import NestedTls, TlsSession, context_of
 from loadstone_runner.engine.http.wire import Wire
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from loadstone_runner.engine.http.proxy import Proxy
     from loadstone_runner.engine.http.resolution import Resolver
     from loadstone_runner.engine.http.tls import Tls
+    from loadstone_runner.engine.http.tls_memory import TlsMemory
 
 _SECOND_NS: Final = 1_000_000_000
 _TUNNEL_HEAD_MAX: Final = 16_384
@@ -253,7 +254,7 @@ def _secure(wire: Wire, origin: Origin, profile: Profile, memory: TlsMemory | No
     _shake_hands(wire, session)
     wire.tls = session
     if memory is not None:
-        memory.keep(where, session)
+        memory.keep(where, session, remembered)
 
 
 def _shake_hands(wire: Wire, session: Tls) -> None:

@@ -105,6 +105,8 @@ class Conversing(Streaming):
         """Record an opening, which ends with the head of its answer; return its error."""
         answer = reception.answer
         answer.end_ns = answer.end_ns or monotonic_ns()
+        if reception.wire is not None:
+            answer.sent = reception.wire.sent
         error = error_of(answer, (wanted,))
         self._record(answer, method, name, error=error, url=url)
         if answer.raised is not None:

@@ -17,7 +17,8 @@ from loadstone_runner.engine.http.failures import ExchangeError
 from loadstone_runner.engine.http.origin import place_of
 from loadstone_runner.engine.http.passage import passage_of
 from loadstone_runner.engine.http.profile import profile_of, without_http2
-from loadstone_runner.engine.http.tls import TlsMemory, context_of
+from loadstone_runner.engine.http.tls import context_of
+from loadstone_runner.engine.http.tls_memory import TlsMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from loadstone_runner.engine.http.profile import TlsTerms
 
 _READ_BYTES: Final = 65_536
-_SESSIONS_MAX: Final = 1_024
 
 _contexts: dict[TlsTerms, ssl.SSLContext] = {}
 
@@ -194,26 +193,6 @@ class NestedTls:
 
 
 Tls = TlsSession | NestedTls
-
-
-class TlsMemory:
-    """What one user, or one engine, remembers of its TLS sessions, by where they were held."""
-
-    __slots__ = ("_last",)
-
-    def __init__(self) -> None:
-        self._last: dict[Any, Tls] | None = None  # as users of plain HTTP never need one
-
-    def recall(self, where: object) -> ssl.SSLSession | None:
-        """Return what a new connection may take up; tickets come late, so the last connection itself is asked."""
-        last = None if self._last is None else self._last.get(where)
-        return None if last is None else last.remembered
-
-    def keep(self, where: object, session: Tls) -> None:
-        """Remember a connection as the last one to somewhere."""
-        if self._last is None or len(self._last) >= _SESSIONS_MAX:
-            self._last = {}
-        self._last[where] = session
 
 
 def _make_context(terms: TlsTerms) -> ssl.SSLContext:

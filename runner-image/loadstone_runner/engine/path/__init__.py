@@ -15,9 +15,9 @@ from loadstone_runner.flavour import COMPILED, PURE, expected_flavour
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from loadstone_runner.engine.path.pure import Channel, HttpClient, Instruments, Runner, Tasks
+    from loadstone_runner.engine.path.pure import Channel, HttpClient, Instruments, Runner, Tasks, Usher
 
-__all__ = ["FLAVOUR", "Channel", "HttpClient", "Instruments", "Runner", "Tasks"]
+__all__ = ["FLAVOUR", "Channel", "HttpClient", "Instruments", "Runner", "Tasks", "Usher"]
 
 
 def _choose() -> tuple[str, ModuleType]:
@@ -41,3 +41,4 @@ if not TYPE_CHECKING:
     Instruments = _chosen[1].Instruments
     Runner = _chosen[1].Runner
     Tasks = _chosen[1].Tasks
+    Usher = _chosen[1].Usher

@@ -48,12 +48,15 @@ cdef str _INTERRUPTED = Outcome.INTERRUPTED.value
 cdef enum:
     _TEXT_MAX = 256
     _KEPT_MAX = 4096
+    _OTHERS_MAX = 32
     _SECOND_NS = 1000000000
     _LOOK_AFTER_IDLE_NS = 1000000
 
 include "recording.pxi"
+include "ledger.pxi"
 include "heads.pxi"
 include "poll.pxi"
 include "wire.pxi"
 include "client.pxi"
+include "turns.pxi"
 include "laps.pxi"

@@ -53,9 +53,7 @@ cdef class Prepared:
     cdef object _ledger
     cdef str _series
     cdef str _scenario
-    cdef Endpoint _endpoint
-    cdef Trend _first_byte
-    cdef Trend _body_time
+    cdef Place _samples
 
     def __init__(self, written):
         self.method = written.method
@@ -69,13 +67,11 @@ cdef class Prepared:
 
     cdef int _aim(self, Ledger ledger, str series, str scenario) except -1:
         """Find where samples of a name go."""
-        self._endpoint = ledger.recorder.endpoint(self.method, series[:_TEXT_MAX], scenario=scenario)
-        self._first_byte = ledger.recorder.cell_of_phase(
-            Phase.FIRST_BYTE, method=self.method, name=series[:_TEXT_MAX], scenario=scenario
-        )
-        self._body_time = ledger.recorder.cell_of_phase(
-            Phase.BODY, method=self.method, name=series[:_TEXT_MAX], scenario=scenario
-        )
+        cdef tuple key = (self.method, series, scenario)
+        self._samples = ledger.place_of(key)
+        ledger.endpoint_of(self._samples, key)
+        self._samples.of(_FIRST_BYTE, ledger, key)
+        self._samples.of(_BODY, ledger, key)
         self._ledger = ledger
         self._series = series
         self._scenario = scenario
@@ -157,10 +153,9 @@ cdef class Asker:
             written._aim(self._instruments, series, self.scenario)
         self.exchanges += 1
         reply = _reply(answer, written._url, series)
-        written._body_time.add(answer.end_ns - answer.first_byte_ns)
         self._instruments.end_passed(
-            written._endpoint, written._first_byte, self.start_delay_ns, answer.end_ns - answer.begin_ns,
-            answer.first_byte_ns - answer.begin_ns, answer.sent, answer.received,
+            written._samples, self.start_delay_ns, answer.end_ns - answer.begin_ns,
+            answer.first_byte_ns - answer.begin_ns, answer.end_ns - answer.first_byte_ns, answer.sent, answer.received,
         )
         self.start_delay_ns = 0
         return reply

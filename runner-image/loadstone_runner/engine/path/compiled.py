@@ -9,7 +9,18 @@ from loadstone_core.stats.recorder import Recorder
 from loadstone_runner.engine import instruments
 from loadstone_runner.engine.http.client import FIELDS, Client
 from loadstone_runner.engine.http.connection import Exchange
-from loadstone_runner.engine.path._compiled import Asker, Endpoint, Ledger, Prepared, Runner, Tally, Tasks, Trend, Wire
+from loadstone_runner.engine.path._compiled import (
+    Asker,
+    Endpoint,
+    Ledger,
+    Prepared,
+    Runner,
+    Tally,
+    Tasks,
+    Trend,
+    Usher,
+    Wire,
+)
 
 if TYPE_CHECKING:
     from loadstone_core.stats.histogram import Histogram
@@ -20,7 +31,7 @@ if TYPE_CHECKING:
     from loadstone_runner.engine.http.requests import Written
     from loadstone_runner.engine.http.resolution import Resolver
 
-__all__ = ["Channel", "HttpClient", "Instruments", "Runner", "Tasks"]
+__all__ = ["Channel", "HttpClient", "Instruments", "Runner", "Tasks", "Usher"]
 
 # Fields that are C's cannot be slots as well.
 _SLOTS: Final = tuple(field for field in FIELDS if not hasattr(Asker, field))

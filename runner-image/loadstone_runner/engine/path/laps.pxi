@@ -50,9 +50,9 @@ cdef class Runner:
     Attributes: see `native.Seat`.
     """
 
-    cdef public bint is_retired, has_quit, _is_killed, _has_wait
-    cdef public int64_t count
-    cdef public object work, _chooser, _turns
+    cdef public bint has_quit, has_work, is_gone, is_listed, is_resting, is_retired, _is_killed, _has_wait
+    cdef public int64_t count, work_number, work_due_ns
+    cdef public object greenlet, _chooser, _turns
     cdef public Asker client
     cdef public Ledger _instruments
     cdef public Tasks _tasks  # None: only the chooser knows
@@ -71,7 +71,20 @@ cdef class Runner:
                 self._laps(user)
         except GreenletExit:
             pass  # the end of the run: what it cut off is recorded where it was cut off
+        self.is_gone = True
         self._leave(user)
+
+    def end_rest(self):
+        """Run in the hub: let the user go on if it rests."""
+        self.go_on()
+
+    cdef int go_on(self) except -1:
+        if self.is_resting:
+            self.is_resting = False
+            greenlet = self.greenlet
+            if not _switch_to(<PyObject *>greenlet):
+                ls_raise()
+        return 0
 
     cdef int _laps(self, user) except -1:
         """Do one iteration after another until there is none any more, or the user has had enough."""
@@ -81,16 +94,18 @@ cdef class Runner:
         cdef PyObject *returned
         cdef int64_t exchanges, begin_ns, due_ns
         cdef bint is_free = self._turns.is_free
+        cdef bint gives_way = self._turns.gives_way
+        cdef Usher usher = self._turns if isinstance(self._turns, Usher) else None
         owner = user
         while True:
-            number = self.count
-            due_ns = 0
-            if not is_free:
-                turn = self._turns.next_turn(self)
-                if turn is None:
+            if usher is not None:
+                if not usher.take(self):
                     return 0
-                number, due_ns = turn
-            elif self.is_retired:
+            elif is_free:
+                if self.is_retired:
+                    return 0
+                self.work_number = self.count
+            elif not self._turns.next_turn(self):
                 return 0
             if tasks is not None:
                 chosen = tasks.next()
@@ -100,13 +115,15 @@ cdef class Runner:
             exchanges = client.exchanges
             self._instruments._count(ITERATIONS_STARTED)
             begin_ns = _now()
-            due_ns = due_ns or begin_ns
+            due_ns = self.work_due_ns or begin_ns
             if self._has_wait:
                 user.iteration_start_ns = begin_ns
-            user.iteration = number
+            user.iteration = self.work_number
             self.count += 1
             client.start_delay_ns = begin_ns - due_ns
-            if self.count == 1 or not is_free:
+            if usher is not None:
+                usher.begun(begin_ns, due_ns)
+            elif self.count == 1 or not is_free:
                 self._turns.started(begin_ns, due_ns)
             returned = PyObject_CallOneArg(<PyObject *>chosen.function, <PyObject *>owner)
             if returned == NULL:
@@ -122,7 +139,7 @@ cdef class Runner:
                 return 0
             if self._has_wait and not self.is_retired and self._turns.has_pauses:
                 self._pause(self._chooser)
-            if client.exchanges == exchanges:
+            if client.exchanges == exchanges and not gives_way:
                 # Nothing in it has waited for a socket, and the other users want to live, too.
                 sleep(0)
 

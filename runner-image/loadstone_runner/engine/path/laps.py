@@ -9,7 +9,7 @@ from bisect import bisect_right
 from itertools import accumulate
 from random import random
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gevent
 
@@ -25,39 +25,29 @@ if TYPE_CHECKING:
     from loadstone_runner.engine.tasks import Chooser
 
 
-class Turn(NamedTuple):
-    """One iteration to be done.
-
-    Attributes:
-        number: see `User.iteration`.
-        due_ns: when it should start, on the monotonic clock; 0: whenever the user comes to it.
-    """
-
-    number: int
-    due_ns: int
-
-
 class Turns(Protocol):
     """Where users get their iterations from: the model of the load.
 
     Attributes:
         has_pauses: whether users wait between iterations.
         is_free: a user may always begin another iteration, until it is retired: nobody needs to be asked.
+        gives_way: `next_turn` always lets others run.
     """
 
     has_pauses: bool
     is_free: bool
+    gives_way: bool
 
-    def next_turn(self, seat: Any) -> Turn | None:
-        """Return the next iteration of a user, waiting for it if need be; None: there is none any more."""
+    def next_turn(self, seat: Any) -> bool:
+        """Set a user's next iteration, waiting for it if need be; False: there is none any more."""
         ...
 
     def started(self, begin_ns: int, due_ns: int) -> None:
         """Hear that an iteration has begun."""
         ...
 
-    def abandoned(self, turn: Turn) -> None:
-        """Hear that an iteration was handed to a user that has ended without beginning it."""
+    def abandoned(self) -> None:
+        """Hear that a user has ended with an iteration that it has not begun."""
         ...
 
 
@@ -80,11 +70,24 @@ class Tasks:
 
 
 class Runner:
-    """The fields of a seat that its laps need, and the laps; the rest is `native.Seat`."""
+    """The fields of a seat that its laps need, and the laps; the rest is `native.Seat`.
+
+    Attributes:
+        count: iterations begun.
+        greenlet: that lives the life.
+        has_quit: its user has ended by itself: by `stop()` or StopUser, or by an error in on_start.
+        has_work: it was given an iteration that it has not begun.
+        is_gone: it begins no iteration any more.
+        is_listed: whoever gives iterations knows that it is free.
+        is_resting: its greenlet waits until `end_rest`.
+        is_retired: no further iteration is wanted of it.
+        work_due_ns: when the given iteration should start, on the monotonic clock; 0: when the user comes to it.
+        work_number: of the given iteration; see `User.iteration`.
+    """
 
     __slots__ = (
-        "_chooser", "_has_wait", "_instruments", "_is_killed", "_tasks", "_turns", "client", "count", "has_quit",
-        "is_retired", "work",
+        "_chooser", "_has_wait", "_instruments", "_is_killed", "_tasks", "_turns", "client", "count", "greenlet",
+        "has_quit", "has_work", "is_gone", "is_listed", "is_resting", "is_retired", "work_due_ns", "work_number",
     )  # fmt: skip
 
     _chooser: Chooser | None  # there from `_enter` on, if that returns a user
@@ -95,9 +98,15 @@ class Runner:
     _turns: Turns
     client: HttpClient
     count: int
+    greenlet: gevent.Greenlet[[], None]
     has_quit: bool
+    has_work: bool
+    is_gone: bool
+    is_listed: bool
+    is_resting: bool
     is_retired: bool
-    work: Turn | None
+    work_due_ns: int
+    work_number: int
 
     @property
     def instruments(self) -> Instruments:
@@ -125,37 +134,45 @@ class Runner:
                 self._run(user, self._chooser)
         except gevent.GreenletExit:
             pass  # the end of the run: what it cut off is recorded where it was cut off
+        self.is_gone = True
         self._leave(user)
+
+    def end_rest(self) -> None:
+        """Run in the hub: let the user go on if it rests."""
+        if self.is_resting:
+            self.is_resting = False
+            self.greenlet.switch()
 
     def _run(self, user: User, chooser: Chooser) -> None:
         turns = self._turns
         is_free = turns.is_free
         pauses = turns.has_pauses and self._has_wait
         while True:
-            turn = turns.next_turn(self) if not is_free else None if self.is_retired else Turn(self.count, 0)
-            if turn is None:
+            if is_free:
+                self.work_number = self.count
+            if self.is_retired if is_free else not turns.next_turn(self):
                 return
             exchanges = self.client.exchanges
-            self._iterate(user, turn, chooser)
+            self._iterate(user, chooser)
             if user.is_stopping:
                 self.has_quit = True
                 return
             if pauses and not self.is_retired:
                 self._pause(chooser)
-            if self.client.exchanges == exchanges:
+            if self.client.exchanges == exchanges and not turns.gives_way:
                 # Nothing in it has waited for a socket, and the other users want to live, too.
                 gevent.sleep(0)
 
-    def _iterate(self, user: User, turn: Turn, chooser: Chooser) -> None:
+    def _iterate(self, user: User, chooser: Chooser) -> None:
         name, function, owner = chooser.next() if self._tasks is None else (*self._tasks.choose(), user)
         instruments, client = self._instruments, self.client
         instruments.begin_iteration()
         begin = monotonic_ns()
         if self._has_wait:
             user.iteration_start_ns = begin
-        user.iteration = turn.number
+        user.iteration = self.work_number
         self.count += 1
-        planned = turn.due_ns or begin
+        planned = self.work_due_ns or begin
         client.start_delay_ns = begin - planned
         if self.count == 1 or not self._turns.is_free:
             self._turns.started(begin, planned)

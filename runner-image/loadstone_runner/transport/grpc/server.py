@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
@@ -197,7 +198,7 @@ class _Run(control_pb2_grpc.RunServicer):
             # Figures that are left out come with the next view, as a run that goes on makes one twice a second.
             if told is not None and loop.time() < figures_due and differ_in_figures(told, view):
                 continue
-            told, figures_due = view, loop.time() + request.figures_every_ms / 1_000
+            told, figures_due = view, loop.time() + _until_figures(request.figures_every_ms)
             yield run_report(view)
 
     async def Steer(  # noqa: N802 the name in the proto
@@ -229,6 +230,11 @@ class _Run(control_pb2_grpc.RunServicer):
         if run_uid != self._port.run_uid or epoch not in {None, self._port.epoch}:
             ours = f"run {self._port.run_uid}, epoch {self._port.epoch}"
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"this master serves {ours}")
+
+
+def _until_figures(every_ms: int) -> float:
+    """Return the seconds until figures are due: all masters tell them at once, and who follows many can rest between."""
+    return (every_ms - time.time() * 1_000 % every_ms) / 1_000 if every_ms else 0.0
 
 
 async def _hello(

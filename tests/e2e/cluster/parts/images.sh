@@ -61,11 +61,12 @@ images() { # the project's; once unchanged, a second or two
   build_image localhost/loadstone-operator:dev operator/Dockerfile
   build_image localhost/loadstone-runner:dev runner-image/Dockerfile
   build_image localhost/loadstone-target:dev tests/e2e/target/Dockerfile
+  build_image localhost/loadstone-scripts:dev examples/image/Dockerfile "$ROOT/examples/image" --build-arg RUNNER=localhost/loadstone-runner:dev
 }
 
-build_image() { # IMAGE DOCKERFILE
+build_image() { # IMAGE DOCKERFILE [CONTEXT OPTION...]
   # shellcheck disable=SC2153
   # chroot and the host's network: a sandbox may allow neither the limits that runc sets nor a network of the build's own.
   buildah build --layers --force-rm --isolation chroot --network host "${options[@]}" --build-arg BASE="${BASE:-localhost/python-base:e2e}" \
-    --file "$ROOT/$2" --tag "$1" "$ROOT" >"$settings/log" 2>&1 || { cat "$settings/log" >&2; die "$1 could not be built"; }
+    --file "$ROOT/$2" --tag "$1" "${@:4}" "${3:-$ROOT}" >"$settings/log" 2>&1 || { cat "$settings/log" >&2; die "$1 could not be built"; }
 }

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadstone_core.stats.histogram import LARGEST, LARGEST_INDEX, Histogram, bucket_bounds, bucket_index
@@ -101,6 +101,23 @@ def test_merging_equals_recording_everything_in_one(left: list[int], right: list
     assert merged == histogram_of(left + right) == histogram_of(right + left)
 
 
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32))
+def test_merging_fifty_workers_in_any_order_and_grouping_gives_the_identical_histogram(seed: int) -> None:
+    source = random.Random(seed)  # noqa: S311  # samples, not secrets
+    samples = [[int(source.lognormvariate(16, 2)) - 5 for _ in range(source.randrange(20))] for _ in range(50)]
+    workers = [histogram_of(each) for each in samples]
+    source.shuffle(workers)
+    split = source.randrange(50)
+
+    halves = [Histogram(), Histogram()]
+    for place, worker in enumerate(workers):
+        halves[place < split].merge(worker)
+    halves[0].merge(halves[1])
+
+    assert halves[0] == histogram_of([sample for each in samples for sample in each])
+
+
 @given(SAMPLES, SAMPLES)
 def test_minus_undoes_merge(older: list[int], newer: list[int]) -> None:
     before, after = histogram_of(older), histogram_of(older + newer)
@@ -188,7 +205,11 @@ def bimodal(source: random.Random) -> int:
     return int(source.gauss(2_000_000, 1_000) if source.random() < 0.97 else source.gauss(900_000_000, 5_000_000))
 
 
-@pytest.mark.parametrize("shape", [constant, lognormal, pareto, bimodal])
+def sub_millisecond(source: random.Random) -> int:
+    return int(min(source.lognormvariate(10.5, 0.8), 999_999.0))
+
+
+@pytest.mark.parametrize("shape", [constant, lognormal, pareto, bimodal, sub_millisecond])
 @given(seed=st.integers(0, 2**32), share=st.sampled_from(["0", "0.01", "0.5", "0.9", "0.97", "0.99", "0.999", "1"]))
 def test_quantiles_are_within_half_a_bucket_of_the_exact_ones(
     shape: Callable[[random.Random], int], seed: int, share: str

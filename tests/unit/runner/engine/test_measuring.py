@@ -94,6 +94,7 @@ def test_labels_that_are_no_text_too_long_or_too_many_are_cut_and_rude_ones_coun
     assert bench.errors() == [("the sample raised MemoryError", 1)]
 
 
+@pytest.mark.promise("script-metrics")
 def test_any_number_of_label_values_takes_bounded_memory_and_no_sample_is_lost() -> None:
     bench = Bench()
     tracemalloc.start()

@@ -65,6 +65,7 @@ def test_weights_decide_how_often_a_task_is_chosen() -> None:
     assert counts["Shop.often"] == counts["often"]
 
 
+@pytest.mark.promise("script-tasks")
 def test_a_sequence_keeps_its_order_and_repeats_by_weight() -> None:
     class Steps(SequentialTaskSet):
         first = task(told("first"))
@@ -79,6 +80,7 @@ def test_a_sequence_keeps_its_order_and_repeats_by_weight() -> None:
     assert [word for word in story if "." not in word] == ["first", "second", "second", "last", "first", "second"]
 
 
+@pytest.mark.promise("script-tasks")
 def test_sets_are_entered_and_left_from_the_outside_in_and_back() -> None:
     class Inner(TaskSet):
         on_start = told("start inner")
@@ -241,6 +243,7 @@ def leaves(repertoire) -> set[str]:
     }
 
 
+@pytest.mark.promise("script-tags")
 @pytest.mark.parametrize(
     ("include", "exclude", "left"),
     [

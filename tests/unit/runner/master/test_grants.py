@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +57,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.promise("script-feeders", "run-iterations")
 @given(total=st.integers(0, 20_000), workers=st.integers(1, 4), each=st.integers(1, 3), steps=steps)
 def test_every_number_is_given_to_exactly_one_engine_whatever_is_lost_on_the_way(
     total: int, workers: int, each: int, steps: list[tuple[int, str, int, int, int, bool]]

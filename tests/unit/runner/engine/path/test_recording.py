@@ -69,11 +69,12 @@ def test_a_copy_does_not_change_with_its_original(trend) -> None:
 
 
 REQUESTS = some.builds(
-    lambda name, service, delay, outcome: ("request", name, service, delay, outcome),
+    lambda name, service, delay, outcome, phases: ("request", name, service, delay, outcome, phases),
     NAMES,
     LATENCIES,
     some.just(0) | LATENCIES,
     some.sampled_from(["passed", "failed", "unsent", "ambiguous", "interrupted"]),
+    some.lists(some.tuples(some.sampled_from(Phase), LATENCIES)),
 )
 EVENTS = some.lists(
     REQUESTS
@@ -94,7 +95,7 @@ def replayed(path, events):
     made = path.Instruments(CounterFile(""))
     for kind, name, *rest in events:
         if kind == "request":
-            service, delay, outcome = rest
+            service, delay, outcome, phases = rest
             made.begin_request()
             made.end_request(
                 method="GET",
@@ -108,6 +109,7 @@ def replayed(path, events):
                 interrupted=outcome == "interrupted",
                 sent=10,
                 received=20,
+                phases=phases,
             )
         elif kind == "iteration":
             made.begin_iteration()

@@ -1,0 +1,90 @@
+"""Leave out of a watch the events that tell nothing but a new status. What the others mean is not known here.
+
+The operator alone writes the status of a LoadTest, and keeps what the API server answered. Beside runs that go on, all
+that its watch brings are echoes of those writes: each decoded and taken through kopf's tasks and causes, they cost more
+than writing them did. Here they are told by their bytes. What somebody else does to a status is met by the next write,
+which is refused, and by the next list.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from aiohttp.connector import Connection
+
+_MODIFIED: Final = b'{"type":"MODIFIED"'
+# The API server writes metadata with its keys in order, and quotes within texts escaped. So whatever a user can change
+# (annotations, labels, the generation as the count of the spec's changes, the deletion) stands before this, and the
+# status behind it.
+_MANAGED_FIELDS: Final = b',"managedFields":['
+_IDENTITY: Final = re.compile(rb'"resourceVersion":"([^"]*)","uid":"([^"]*)"')
+
+
+class Echoes:
+    """What was passed on last of each object, and so which event says nothing new.
+
+    Args:
+        on_echo: is told UID and resource version of each object whose event is left out.
+    """
+
+    def __init__(self, on_echo: Callable[[str, str], None]) -> None:
+        self._on_echo = on_echo
+        self._heads: dict[bytes, int] = {}
+
+    def is_echo(self, line: bytes) -> bool:
+        """Say whether an event, as one line of JSON, differs from the one before it in nothing but the status."""
+        head, mark, rest = line.partition(_MANAGED_FIELDS)
+        identity = _IDENTITY.search(rest) if mark else None
+        if identity is None:
+            return False
+        version, uid = identity.groups()
+        if not head.startswith(_MODIFIED):
+            self._heads.pop(uid, None)
+            return False
+        digest = hash(head)
+        if self._heads.get(uid) != digest:
+            self._heads[uid] = digest
+            return False
+        self._on_echo(uid.decode(), version.decode())
+        return True
+
+
+class _Sieve:
+    """The content of an answer, without the lines that are echoes."""
+
+    def __init__(self, content: aiohttp.StreamReader, echoes: Echoes) -> None:
+        self._content = content
+        self._echoes = echoes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+    async def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
+        """Yield whole lines, as they come."""
+        rest = b""
+        async for chunk in self._content.iter_chunked(n):
+            *lines, rest = (rest + chunk).split(b"\n")
+            kept = [line for line in lines if not self._echoes.is_echo(line)]
+            if kept:
+                yield b"\n".join((*kept, b""))
+        if rest:
+            yield rest
+
+
+def answers_without_echoes(echoes: Echoes, plural: str) -> type[aiohttp.ClientResponse]:
+    """Return the class of answers for a session whose watches of one kind are to leave out echoes."""
+
+    class Answer(aiohttp.ClientResponse):
+        async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+            await super().start(connection)
+            if self.url.name == plural and self.url.query.get("watch") == "true":
+                self.content = _Sieve(self.content, echoes)  # type: ignore[assignment]  # as far as it is read here
+            return self
+
+    return Answer
