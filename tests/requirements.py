@@ -43,6 +43,9 @@ PROMISES: dict[str, str] = {
     "worker-oom": "A worker that ran out of memory is told.",
     "template-invalid": "An invalid pod template is told.",
     "target-refuses": "A target that refuses connections is counted as failures.",
+    "preflight": "What a load is certain to lack is refused before it begins, with what is needed and what there is.",
+    "exhausted": "Ports, open files or memory that run out in mid-run are failures of their own and saturation.",
+    "hostile-scripts": "A script that hangs, floods or exits harms its own run only, which says what happened.",
     # the resource
     "refused-at-apply": "What the schema can see is refused at apply with a sentence that says what to write.",
     "accepted-at-apply": "Every valid sample is accepted by a real API server.",

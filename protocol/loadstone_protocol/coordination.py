@@ -279,7 +279,9 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
     script = None
     if message.HasField("script"):
         told = message.script
-        script = ScriptNews(told.ok, told.problem[:TEXT_MAX], told.traceback[-TEXT_MAX:])
+        script = ScriptNews(
+            told.ok, told.problem[:TEXT_MAX], told.traceback[-TEXT_MAX:], is_preflight=told.preflight_failed
+        )
     return EngineNews(
         engine=message.engine,
         start=message.start,
@@ -291,5 +293,6 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
         over=frozenset(status.over),
         script=script,
         started_at_ns=message.started_at_ns,
+        exhausted=status.exhausted,
         stop_asked=status.stop_asked[:TEXT_MAX],
     )

@@ -73,11 +73,16 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class ScriptNews:
-    """Whether a process could import the script; `traceback` is its last lines."""
+    """Whether a process could import the script; `traceback` is its last lines.
+
+    Attributes:
+        is_preflight: the script is well, but what the load needs is not there.
+    """
 
     is_ok: bool
     problem: str
     traceback: str
+    is_preflight: bool = False
 
     def describe(self) -> str:
         """Return problem and traceback for people."""
@@ -102,6 +107,7 @@ class EngineNews:
 
     Attributes:
         over: places in the plan of the scenarios of which the engine will begin nothing more.
+        exhausted: connections that could not be opened in that second for want of ports, files or memory.
     """
 
     engine: int
@@ -114,6 +120,7 @@ class EngineNews:
     over: frozenset[int]
     script: ScriptNews | None
     started_at_ns: int  # on the master's clock; 0 = not yet
+    exhausted: int = 0
     stop_asked: str = ""  # why the script wants the run to end; empty: it does not
 
 

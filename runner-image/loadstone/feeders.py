@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import randrange
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
+from weakref import WeakSet
 
 from loadstone import seat
 from loadstone.flow import StopUser
@@ -29,7 +30,11 @@ Order = Literal["sequential", "random", "unique"]
 
 _ORDERS: Final = ("sequential", "random", "unique")
 _TRIED: Final = 1_000
+# What the master grants by name: "feeder/" before it, and beside the scenarios of a test.
+_NAME_MAX: Final = 249
+_UNIQUE_MAX: Final = 96
 _T = TypeVar("_T")
+_unique: WeakSet[Feeder[Any]] = WeakSet()
 
 
 class Feeder(Generic[_T]):
@@ -57,6 +62,8 @@ class Feeder(Generic[_T]):
         if order == "random" and loop is False:
             raise ValueError(f"{name}: a random order has no end, so loop=False means nothing")
         self.name = name
+        if order == "unique":
+            _register(self)
         self.count = records.count
         self._records = records
         self._parse = parse
@@ -88,6 +95,7 @@ class Feeder(Generic[_T]):
     def close(self) -> None:
         """Let the file go; rows can be read no more."""
         self._records.close()
+        _unique.discard(self)
 
     def __iter__(self) -> Self:
         return self
@@ -169,6 +177,17 @@ def jsonl_feeder(
 
     with _kept(records):
         return Feeder(records, parse, name=name or path, order=order, loop=loop)
+
+
+def _register(feeder: Feeder[Any]) -> None:
+    """Remember a unique feeder while it lives; refuse one whose rows could not be granted."""
+    name = feeder.name
+    if len(name) > _NAME_MAX:
+        raise ValueError(f"{name[:40]}...: a unique feeder's name has at most {_NAME_MAX} characters; give it a name=")
+    names = {each.name for each in _unique}
+    if name not in names and len(names) >= _UNIQUE_MAX:
+        raise ValueError(f"{name}: a script has at most {_UNIQUE_MAX} unique feeders; let some share a file or a name")
+    _unique.add(feeder)
 
 
 @contextmanager

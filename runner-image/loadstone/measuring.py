@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from loadstone.seat import Engine
 
+# So that even millions of such calls add up to a number that can be sent.
+_SIZE_MAX = 1 << 40
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -93,7 +96,7 @@ class Measured:
             error=self.error,
             message=message,
             interrupted=is_interrupted,
-            size=_whole(self.size),
+            size=min(_whole(self.size), _SIZE_MAX),
             context=self._context,
         )
 
@@ -117,7 +120,7 @@ def measure(name: str, *, protocol: str = "custom", size: int = 0, **context: An
     Args:
         name: of the series: the same few words each time.
         protocol: in the place of a request's method: "postgres", "redis", "grpc".
-        size: bytes that come back; can be set within the block.
+        size: bytes that come back, counted up to 1 TiB a call; can be set within the block.
         context: given to listeners of `events.request`, not recorded.
     """
     return Measured(str(name), protocol=str(protocol), size=size, context=context)
@@ -150,7 +153,7 @@ def report(
         error=error,
         message=message,
         interrupted=False,
-        size=_whole(size),
+        size=min(_whole(size), _SIZE_MAX),
         context=context,
     )
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "LOADSTONE_"
 
 _WORD_MAX: Final = 2**32 - 1
+_BYTES_MAX: Final = 2**63 - 1
 
 
 class SettingsError(Exception):
@@ -82,6 +83,9 @@ class EngineSettings(NamedTuple):
     script_dir: str
     entrypoint: str
     target: str
+    engines: int  # of its worker
+    is_one_machine: bool  # all workers of the run are on it
+    memory_limit_bytes: int  # of all engines of its worker together; 0 = none is known
 
 
 def read_master(environment: Mapping[str, str]) -> MasterSettings:
@@ -139,6 +143,9 @@ def read_engine(environment: Mapping[str, str]) -> EngineSettings:
         script_dir=_text(environment, "SCRIPT_DIR", "/scripts"),
         entrypoint=_text(environment, "ENTRYPOINT", "test.py"),
         target=environment.get(f"{PREFIX}TARGET", ""),
+        engines=_number(environment, "ENGINES", "1", at_least=1),
+        is_one_machine=_number(environment, "ONE_MACHINE", "0", at_least=0) > 0,
+        memory_limit_bytes=_number(environment, "MEMORY_LIMIT", "0", at_least=0, at_most=_BYTES_MAX),
     )
 
 
@@ -149,10 +156,12 @@ def _text(environment: Mapping[str, str], name: str, default: str = "") -> str:
     return value
 
 
-def _number(environment: Mapping[str, str], name: str, default: str = "", *, at_least: int) -> int:
+def _number(
+    environment: Mapping[str, str], name: str, default: str = "", *, at_least: int, at_most: int = _WORD_MAX
+) -> int:
     value = _text(environment, name, default)
     # int() also takes signs, underscores and other scripts' digits.
-    if not (value.isascii() and value.isdigit()) or not at_least <= int(value) <= _WORD_MAX:
+    if not (value.isascii() and value.isdigit()) or not at_least <= int(value) <= at_most:
         raise SettingsError(f"{PREFIX}{name} must be a whole number from {at_least} on, not {value!r}")
     return int(value)
 

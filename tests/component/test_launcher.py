@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -373,6 +374,17 @@ def test_a_kill_by_the_kernel_for_want_of_memory_is_told_from_others(agent, laun
     ended = agent.wait_for("exited")
 
     assert (ended["signal"], ended["oom"]) == (signal.SIGKILL, True)
+
+
+def test_engines_know_their_container_s_memory_and_may_open_all_the_files_that_it_allows(launch, memory_cgroup):
+    launcher = launch(
+        "import os, resource; print(os.environ['LOADSTONE_MEMORY_LIMIT'], *resource.getrlimit(resource.RLIMIT_NOFILE),"
+        " flush=True)",
+        cgroup=memory_cgroup,
+    )
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    assert launcher.read_line().split() == [b"67108864", b"%d" % hard, b"%d" % hard]
 
 
 @pytest.mark.alone

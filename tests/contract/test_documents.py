@@ -68,3 +68,11 @@ def test_every_relative_link_of_a_document_leads_somewhere() -> None:
 
     assert links
     assert [f"{path.name}: {link}" for path, link in links if not (path.parent / link).exists()] == []
+
+
+def test_every_test_that_a_document_names_exists() -> None:
+    named = re.findall(r"`(\w[\w/]*\.py)::(test_\w+)`", (ROOT / "docs" / "what-if.md").read_text())
+
+    assert len(named) > 20
+    missing = [f"{file}::{test}" for file, test in named if f"def {test}(" not in (ROOT / "tests" / file).read_text()]
+    assert missing == []

@@ -53,7 +53,8 @@ def find_errors(ending: Ending) -> tuple[Cause, ...]:
     errors = ending.errors
     # Whoever lost them may know more than the number.
     if _are_too_many_lost(ending) and Reason.WORKERS_LOST not in {cause.reason for cause in errors}:
-        message = f"{_lost(ending)}, and give the workers more memory, or nodes that stay"
+        advice = "" if ending.first_loss else ", and give the workers more memory, or nodes that stay"
+        message = f"{_lost(ending)}{advice}"
         errors += (Cause(Reason.WORKERS_LOST, message),)
     if (
         ending.load_ran
@@ -77,11 +78,7 @@ def find_weak_generator(ending: Ending) -> tuple[Cause, ...]:
     """Return why the numbers prove nothing: a late generator, or too much that is not in them."""
     causes: tuple[Cause, ...] = ()
     if ending.saturated_seconds * 100 > ending.seconds * SATURATED_PERCENT:
-        message = (
-            f"the load generator was over 100 ms late in {ending.saturated_seconds} of {ending.seconds} s, so a part "
-            "of the latencies is its own; add workers, give them more CPU, or lower the load"
-        )
-        causes += (Cause(Reason.GENERATOR_SATURATED, message),)
+        causes += (Cause(Reason.GENERATOR_SATURATED, _saturation(ending)),)
     if ending.unaccounted * _MILLION > ending.requests * UNACCOUNTED_PPM:
         message = (
             f"{_unaccounted(ending)} of {_count(ending.requests, 'request')} "
@@ -139,6 +136,20 @@ def find_lost_workers(ending: Ending) -> list[Cause]:
     return [Cause(Reason.WORKER_DEGRADED, _lost(ending))]
 
 
+def _saturation(ending: Ending) -> str:
+    if not ending.exhausted_seconds:
+        return (
+            f"the load generator was over 100 ms late in {ending.saturated_seconds} of {ending.seconds} s, so a part "
+            "of the latencies is its own; add workers, give them more CPU, or lower the load"
+        )
+    late = ending.saturated_seconds - ending.exhausted_seconds
+    more = f", and was over 100 ms late in {late} others" if late else ""
+    return (
+        f"the load generator lacked ports, open files or memory for connections in {ending.exhausted_seconds} of "
+        f"{ending.seconds} s{more}; the top errors say what, so add workers, raise that limit, or lower the load"
+    )
+
+
 def _deciding(ending: Ending) -> tuple[ThresholdFinding, ...]:
     return tuple(each for each in ending.thresholds if each.severity is Severity.FAIL)
 
@@ -176,7 +187,8 @@ def _unaccounted(ending: Ending) -> str:
 
 
 def _lost(ending: Ending) -> str:
-    return f"lost {ending.workers_lost} of {_count(ending.workers, 'worker')}; see the problems of the workers"
+    lost = f"lost {ending.workers_lost} of {_count(ending.workers, 'worker')}"
+    return f"{lost}: {ending.first_loss}" if ending.first_loss else f"{lost}; see the problems of the workers"
 
 
 def _is_short(effort: Effort, tolerance_ppm: int) -> bool:

@@ -80,10 +80,12 @@ class Ending:
         iterations_raised: those of them that raised.
         raised_most: what they raised most often, and where.
         seconds: of load.
-        saturated_seconds: those of them in which the generator was late (`SATURATED_LAG_NS`).
+        saturated_seconds: those of them in which the generator was late (`SATURATED_LAG_NS`) or lacked something.
+        exhausted_seconds: those of them in which it could open no connection for want of ports, files or memory.
         workers: expected.
         workers_lost: those of them whose load was lost.
         used_up: names of feeders whose rows were used up, which ended users.
+        first_loss: what became of the first of them, if anybody knows.
     """
 
     stopped: Reason | None = None
@@ -104,6 +106,8 @@ class Ending:
     raised_most: str = ""
     seconds: int
     saturated_seconds: int = 0
+    exhausted_seconds: int = 0
     workers: int
     workers_lost: int = 0
     used_up: tuple[str, ...] = ()
+    first_loss: str = ""

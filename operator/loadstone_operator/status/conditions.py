@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.lifecycle.phases import Phase
 from loadstone_core.verdict.outcome import Verdict
+from loadstone_core.verdict.reasons import Reason
 from loadstone_operator.observation import Rejected, ReportState
 from loadstone_operator.status.held import RESULTS_SAVED
 
@@ -97,6 +98,7 @@ def _listed(spec: Rejected) -> str:
 def _stations(status: Mapping[str, Any], phase: Phase) -> Iterator[Condition]:
     run = status["run"]
     ratio = (status.get("workers") or {}).get("ratio", "0/0")
+    yield _preflight(status)
     if run.get("workersReadyAt"):
         yield Condition("WorkersReady", "True", "AllConnected", "All workers were connected and ready.")
     else:
@@ -107,3 +109,12 @@ def _stations(status: Mapping[str, Any], phase: Phase) -> Iterator[Condition]:
         yield Condition("LoadRunning", "False", "LoadEnded", "The load has ended.")
     else:
         yield Condition("LoadRunning", "False", "NotStarted", "The load has not begun.")
+
+
+def _preflight(status: Mapping[str, Any]) -> Condition:
+    """Return whether the workers have what their load needs; they look before they say that they are ready."""
+    if status.get("reason") == Reason.PREFLIGHT_FAILED:
+        return Condition("PreflightPassed", "False", str(Reason.PREFLIGHT_FAILED), str(status.get("message", "")))
+    if status["run"].get("workersReadyAt"):
+        return Condition("PreflightPassed", "True", "Enough", "Each worker has what its part of the load needs.")
+    return Condition("PreflightPassed", "Unknown", "NotReady", "Not all workers have compared what they need and have.")

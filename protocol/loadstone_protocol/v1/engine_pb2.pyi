@@ -68,19 +68,21 @@ class EngineHello(_message.Message):
     def __init__(self, role: _Optional[_Union[EngineRole, str]] = ..., engine: _Optional[int] = ..., start: _Optional[int] = ..., pid: _Optional[int] = ..., counters_path: _Optional[str] = ...) -> None: ...
 
 class ScriptReport(_message.Message):
-    __slots__ = ("ok", "problem", "traceback", "user_classes")
+    __slots__ = ("ok", "problem", "traceback", "user_classes", "preflight_failed")
     OK_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     TRACEBACK_FIELD_NUMBER: _ClassVar[int]
     USER_CLASSES_FIELD_NUMBER: _ClassVar[int]
+    PREFLIGHT_FAILED_FIELD_NUMBER: _ClassVar[int]
     ok: bool
     problem: str
     traceback: str
     user_classes: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., user_classes: _Optional[_Iterable[str]] = ...) -> None: ...
+    preflight_failed: bool
+    def __init__(self, ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., user_classes: _Optional[_Iterable[str]] = ..., preflight_failed: _Optional[bool] = ...) -> None: ...
 
 class EngineStatus(_message.Message):
-    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "memory_bytes", "grants", "over", "stop_asked", "errors")
+    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "memory_bytes", "grants", "over", "stop_asked", "exhausted", "errors")
     class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STAGE_UNSPECIFIED: _ClassVar[EngineStatus.Stage]
@@ -104,6 +106,7 @@ class EngineStatus(_message.Message):
     GRANTS_FIELD_NUMBER: _ClassVar[int]
     OVER_FIELD_NUMBER: _ClassVar[int]
     STOP_ASKED_FIELD_NUMBER: _ClassVar[int]
+    EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
     stage: EngineStatus.Stage
     users: int
@@ -114,8 +117,9 @@ class EngineStatus(_message.Message):
     grants: _containers.RepeatedCompositeFieldContainer[GrantState]
     over: _containers.RepeatedScalarFieldContainer[int]
     stop_asked: str
+    exhausted: int
     errors: _containers.RepeatedCompositeFieldContainer[_statistics_pb2.ErrorCount]
-    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[GrantState, _Mapping]]] = ..., over: _Optional[_Iterable[int]] = ..., stop_asked: _Optional[str] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ...) -> None: ...
+    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[GrantState, _Mapping]]] = ..., over: _Optional[_Iterable[int]] = ..., stop_asked: _Optional[str] = ..., exhausted: _Optional[int] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ...) -> None: ...
 
 class GrantState(_message.Message):
     __slots__ = ("name", "known", "left", "per_second", "waiting", "rows")

@@ -149,11 +149,12 @@ class Relay:
         return max((status.loop_lag_ns for status in self._statuses.values()), default=0)
 
     def _keep(self, stream: Stream, status: engine_pb2.EngineStatus) -> None:
-        """Keep the newest status; how late the engine was is kept until a heartbeat has said it."""
+        """Keep the newest status; what was late or lacking is kept until a heartbeat has said it."""
         if stream in self._untold:
             untold = self._statuses[stream]
             status.loop_lag_ns = max(status.loop_lag_ns, untold.loop_lag_ns)
             status.schedule_slip_ns = max(status.schedule_slip_ns, untold.schedule_slip_ns)
+            status.exhausted += untold.exhausted
         self._statuses[stream] = status
         self._untold.add(stream)
 

@@ -26,14 +26,16 @@ from loadstone_protocol.codec import (
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.backstage import Backstage
 from loadstone_runner.engine.counters import CounterFile
+from loadstone_runner.engine.http.failures import take_exhausted
 from loadstone_runner.engine.introduction import hello
-from loadstone_runner.engine.lease import is_over
+from loadstone_runner.engine.lease import Lease
 from loadstone_runner.engine.link import AgentLink
 from loadstone_runner.engine.load import make_model
 from loadstone_runner.engine.numbers import Allotment
 from loadstone_runner.engine.part import Part, PartStage, sleep_until
 from loadstone_runner.engine.path import FLAVOUR, Instruments
 from loadstone_runner.engine.population import Portion
+from loadstone_runner.engine.preflight import PreflightError, check
 from loadstone_runner.engine.reports import Reports
 from loadstone_runner.engine.vitals import LoopLag, resident_bytes
 
@@ -93,6 +95,7 @@ class Engine:
         self._final_sequence = 0
         self._exit_code = EXIT_ENDED
         self._is_over = Event()
+        self._lease = Lease(f"{settings.socket_dir}/lease")
         self._lag = LoopLag(self._look_at_lease)
         self._status_is_due = False
 
@@ -158,8 +161,9 @@ class Engine:
         try:
             self._follow(config)
         except (WireError, ValueError) as error:
-            log.exception("Refused a configuration")
-            self._script_report = engine_pb2.ScriptReport(ok=False, problem=str(error))
+            is_preflight = isinstance(error, PreflightError)
+            log.error("Refused a configuration: %s", error, exc_info=None if is_preflight else error)  # noqa: TRY400
+            self._script_report = engine_pb2.ScriptReport(ok=False, problem=str(error), preflight_failed=is_preflight)
             self._link.send(engine_pb2.EngineMessage(script=self._script_report))
         self._applied = config.revision
         self._say_status()
@@ -173,7 +177,9 @@ class Engine:
             return
         scenarios = scenarios_from_messages(config.scenarios)
         if not self._parts:
-            self._parts = self._make_parts(self._script, scenarios, config)
+            parts = self._make_parts(self._script, scenarios, config)
+            check(self._settings, parts, Portion(config.slot, config.slots))
+            self._parts = parts
             if config.warm_up_ns and self._reports is not None:
                 self._reports.is_warming_up = True
                 self._instruments.counters.warm_up()
@@ -248,7 +254,7 @@ class Engine:
 
     def _look_at_lease(self) -> None:
         """Make no more load if the lease ran out while this process stood still: its launcher may wake later."""
-        if is_over(f"{self._settings.socket_dir}/lease", clock_gettime_ns(CLOCK_BOOTTIME)):
+        if self._lease.is_over(clock_gettime_ns(CLOCK_BOOTTIME)):
             self._terminate(grace_ns=0)
 
     def _stop(self, grace_ns: int) -> None:
@@ -327,5 +333,6 @@ class Engine:
         status.loop_lag_ns = self._lag.take_largest_ns()
         status.schedule_slip_ns = slips.quantile(_WORST_SHARE) if slips.count else 0
         status.memory_bytes = resident_bytes()
+        status.exhausted = take_exhausted()
         status.stop_asked = self._backstage.stop_asked
         self._link.send(engine_pb2.EngineMessage(status=status))

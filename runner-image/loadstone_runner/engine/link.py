@@ -79,15 +79,21 @@ class AgentLink:
     def _connect(self) -> socket.socket:
         begin = monotonic_ns()
         while True:
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
-                connection.connect(self._path)
+                return self._connect_once()
             except OSError:
-                connection.close()
                 is_fast = monotonic_ns() - begin < _FAST_RETRIES_NS
                 gevent.sleep(_FAST_RETRY_SECONDS if is_fast else _SLOW_RETRY_SECONDS)
-            else:
-                return connection
+
+    def _connect_once(self) -> socket.socket:
+        # Also this may raise: a script may have left no file to be opened.
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(self._path)
+        except OSError:
+            connection.close()
+            raise
+        return connection
 
     def _read(self, connection: socket.socket) -> None:
         decoder = Decoder()

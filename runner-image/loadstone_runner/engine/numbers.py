@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from loadstone_core.load.grant import Grant
 
 _SECOND_NS: Final = 1_000_000_000
+# As many as a master takes from one engine; see GRANTS_MAX and GRANT_NAME_MAX of the protocol.
+_NAMES_MAX: Final = 128
+_NAME_MAX: Final = 256
 
 
 class Numbers:
@@ -123,9 +126,14 @@ class Allotment:
         """Return a row number that no other user of the run gets, waiting for it; None once the load is over.
 
         `count` is how many rows there are; 0: they begin again after the last.
+
+        Raises:
+            ValueError: the name is too long, or one too many.
         """
         name = of_feeder(feeder)
         if name not in self._feeders:
+            if len(self._names) >= _NAMES_MAX or len(name) > _NAME_MAX:
+                raise ValueError(f"{name[:60]}: rows of {_NAMES_MAX} names of {_NAME_MAX} characters can be granted")
             self._names[name] = self._feeders[name] = Rows(self._ask)
         return self._feeders[name].next(count, lambda: not self._is_closed)
 

@@ -30,14 +30,16 @@ class Population:
     Attributes:
         seats: of living users, those included that finish an iteration.
         is_empty: an event that is set while there are none.
+        scene: that they share.
+        cast: which class each is of.
     """
 
     def __init__(self, scene: Scene, cast: Cast, *, turns: Turns, portion: Portion) -> None:
         self.seats: dict[int, Seat] = {}
         self.is_empty = Event()
         self.is_empty.set()
-        self._scene = scene
-        self._cast = cast
+        self.scene = scene
+        self.cast = cast
         self._turns = turns
         self._portion = portion
         self._wanted = 0
@@ -66,9 +68,9 @@ class Population:
         """Make a user for a free seat; with `hold` it does nothing until its greenlet is started."""
         portion = self._portion
         place = portion.slot + index * portion.slots
-        role = self._scene.roles[self._cast.class_of(place)]
+        role = self.scene.roles[self.cast.class_of(place)]
         number = place * portion.scenarios + portion.scenario
-        seat = self.seats[index] = Seat(index, number, role=role, scene=self._scene, turns=self._turns, hold=hold)
+        seat = self.seats[index] = Seat(index, number, role=role, scene=self.scene, turns=self._turns, hold=hold)
         # So that what belongs to no user, such as `check`, finds out for which scenario it is called.
         self.is_empty.clear()
         seat.greenlet.rawlink(lambda _greenlet: self._left(seat))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
@@ -54,5 +55,10 @@ class LoopLag:
 
 def resident_bytes() -> int:
     """Return the memory that this process really has."""
-    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 each second, and pathlib would be the larger part
-        return int(file.read().split()[1]) * _PAGE_BYTES
+    return int(os.pread(_statm(os.getpid()), 256, 0).split()[1]) * _PAGE_BYTES
+
+
+@cache
+def _statm(pid: int) -> int:
+    """Return an open file, as a script may leave none to be opened later."""
+    return os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)

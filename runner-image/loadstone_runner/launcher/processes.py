@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 from typing import TYPE_CHECKING, Final
 
@@ -83,7 +84,12 @@ class Engine:
 
 
 def start_engine(
-    number: int, *, program: Program, environment: Mapping[str, str], outputs: tuple[Output, Output]
+    number: int,
+    *,
+    program: Program,
+    environment: Mapping[str, str],
+    outputs: tuple[Output, Output],
+    memory_limit_bytes: int = 0,
 ) -> Engine:
     """Start an engine for the first time, with `outputs` (standard output and error) taking what it prints.
 
@@ -93,6 +99,8 @@ def start_engine(
         OSError: no process or no pipe is to be had.
     """
     told = {**environment, "LOADSTONE_ENGINE": str(number), "LOADSTONE_START": "1"}
+    if memory_limit_bytes > 0:
+        told["LOADSTONE_MEMORY_LIMIT"] = str(memory_limit_bytes)
     parent = os.getpid()
     pipes = [os.pipe() for _ in outputs]
     pid = os.fork()
@@ -131,6 +139,14 @@ def _become_engine(environment: Mapping[str, str], *, parent: int, writers: Sequ
     except OSError as error:
         os.write(2, f"launcher: cannot start an engine: {error.strerror}\n".encode())
         os._exit(EXIT_NOT_STARTED)
+
+
+def raise_open_files() -> None:
+    """Let this process and those that it starts have as many files open as they are allowed to allow themselves."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Refused where a hard limit is above what the kernel gives anybody (fs.nr_open); what there is stays then.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def show_as(role: str) -> None:

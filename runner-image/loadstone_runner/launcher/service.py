@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_memory
 from loadstone_runner.launcher.lease import LeaseFile
 from loadstone_runner.launcher.link import AgentLink
-from loadstone_runner.launcher.processes import Engine, start_engine
+from loadstone_runner.launcher.processes import Engine, raise_open_files, start_engine
 from loadstone_runner.launcher.switch import SECOND_NS, Due, Switch
 from loadstone_runner.launcher.tee import Output
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
 EXIT_ABANDONED: Final = 1
+# The last line of the engine, for whoever asks why it is gone.
+KILLED: Final = b"it did not end when it was told to and was killed; a task that never waits lets it hear nothing"
 AGENT_ABSENT_NS: Final = 60 * SECOND_NS
 # The agent gives up on its master long before.
 ORDER_AWAITED_NS: Final = 300 * SECOND_NS
@@ -86,8 +88,12 @@ class Launcher:
 
     def start(self, program: Program) -> None:
         """Start every engine."""
+        raise_open_files()
+        limit = self._memory.limit_bytes()
         for number in range(self._settings.engines):
-            engine = start_engine(number, program=program, environment=os.environ, outputs=self._outputs)
+            engine = start_engine(
+                number, program=program, environment=os.environ, outputs=self._outputs, memory_limit_bytes=limit
+            )
             self._engines[engine.pid] = engine
         self._link = AgentLink(f"{self._settings.socket_dir}/launcher.sock", _now_ns())
 
@@ -187,6 +193,7 @@ class Launcher:
             if due is Due.TERMINATE:
                 engine.terminate()
             elif due is Due.KILL and not engine.was_killed:
+                engine.tail.add(KILLED)
                 engine.kill()
 
     def _finished(self, now_ns: int) -> int | None:

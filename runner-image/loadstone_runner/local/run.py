@@ -180,6 +180,7 @@ class LocalRun:
                 **self.environment,
                 "LOADSTONE_SOCKET_DIR": sockets,
                 "LOADSTONE_ENGINES": str(self.plan.engines_per_worker if engine_role == "engine" else 1),
+                "LOADSTONE_ONE_MACHINE": "1",
                 "LOADSTONE_ENGINE_ROLE": engine_role,
                 "LOADSTONE_SCRIPT_DIR": str(folders.script),
                 "LOADSTONE_ENTRYPOINT": self.plan.script.entrypoint,

@@ -219,18 +219,30 @@ class Account:
 
 
 class Saturation:
-    """The seconds of load in which an engine's loop lagged, or its schedule slipped, by more than 100 ms."""
+    """The seconds of load in which an engine could not do what was asked of it.
+
+    Its loop lagged, or its schedule slipped, by more than 100 ms; or its machine gave it no further connection.
+    """
 
     def __init__(self) -> None:
         self._saturated: set[int] = set()
+        self._exhausted: set[int] = set()
 
     @property
     def seconds(self) -> int:
         """How many seconds were saturated."""
         return len(self._saturated)
 
-    def observe(self, second: int, lag_ns: int, slip_ns: int) -> None:
+    @property
+    def exhausted_seconds(self) -> int:
+        """In how many of them connections were not opened for want of ports, files or memory."""
+        return len(self._exhausted)
+
+    def observe(self, second: int, lag_ns: int, slip_ns: int, exhausted: int = 0) -> None:
         """Take in the figures of one engine for a second of the load; one that is late by seconds was late in each."""
+        if exhausted:
+            self._exhausted.add(second)
+            self._saturated.add(second)
         late_ns = max(lag_ns, slip_ns)
         if late_ns > SATURATED_LAG_NS:
             self._saturated.update(range(max(0, second - late_ns // SECOND), second + 1))

@@ -16,7 +16,7 @@ from loadstone_core.stats.metrics import Outcome as StatOutcome
 from loadstone_core.stats.summary import summarize
 from loadstone_core.units import MILLISECOND, SECOND, format_duration, format_latency, format_rate, format_share
 from loadstone_core.verdict.ending import Effort, Ending
-from loadstone_core.verdict.outcome import conclude
+from loadstone_core.verdict.outcome import Verdict, conclude
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.views import OutcomeView
 
@@ -117,6 +117,25 @@ def conclude_run(end: End) -> Conclusion:
     )
 
 
+def not_concluded(error: Exception) -> OutcomeView:
+    """Return the end of a run of which the master could not work out what it means."""
+    message = (
+        f"the load has ended, and the master failed to work out what it means: {type(error).__name__}: {error}; "
+        "this is an error of Loadstone, see the log of the master's container"
+    )
+    return OutcomeView(
+        verdict=Verdict.ERROR.value,
+        reason=Reason.MASTER_LOST.value,
+        message=message,
+        exit_code=1,
+        results_json=b"",
+        load_json=b"",
+        thresholds_json=b"",
+        summary_json=b"",
+        report_sha256=b"",
+    )
+
+
 def to_json(value: Any) -> bytes:
     """Return compact JSON."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
@@ -154,9 +173,11 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         raised_most=next((f"{each.message} in {each.name}" for each in totals.errors if each.kind == EXCEPTION), ""),
         seconds=-(-max(0, (load_ns or 0) - plan.warm_up_ns) // SECOND),
         saturated_seconds=measurement.saturation.seconds,
+        exhausted_seconds=measurement.saturation.exhausted_seconds,
         workers=plan.workers,
         workers_lost=len(lost),
         used_up=tuple(sorted({each.name for each in totals.errors if each.kind == FEEDER_ERROR})),
+        first_loss=next((each.departure.message for each in lost if each.departure and each.departure.message), ""),
     )
 
 

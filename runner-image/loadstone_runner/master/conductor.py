@@ -18,7 +18,7 @@ from loadstone_protocol.views import RunView
 from loadstone_runner.master import run
 from loadstone_runner.master.board import Board
 from loadstone_runner.master.commander import Commander, lead_of
-from loadstone_runner.master.conclusion import OUT_OF_MEMORY, End, conclude_run, to_json
+from loadstone_runner.master.conclusion import OUT_OF_MEMORY, End, conclude_run, not_concluded, to_json
 from loadstone_runner.master.crew import Crew
 from loadstone_runner.master.farewell import Farewells
 from loadstone_runner.master.judge import Judge
@@ -260,7 +260,7 @@ class Conductor:
             case run.AskTeardown():
                 self._ask_teardown()
             case run.Conclude():
-                self._conclude()
+                self._finish()
             case _:
                 assert_never(effect)
 
@@ -320,21 +320,25 @@ class Conductor:
         ):
             self.all_left.set()
 
-    def _conclude(self) -> None:
+    def _finish(self) -> None:
+        """Conclude the run; what is wrong with that must not leave it without an end."""
         self._deadline_ns = None
-        for member in self.roster.members:
-            if not member.has_said_bye:
-                has_begun = self._load_ns is not None
-                self.farewells.lose(member.worker, member.attempt, has_begun=has_begun)
+        try:
+            self._conclude()
+        except Exception as error:
+            log.exception("The run could not be concluded")
+            self.outcome = self.outcome or not_concluded(error)
+        self.commander.close()
+        self.finished.set()
+        self.note_who_left()
+
+    def _conclude(self) -> None:
+        for member in (each for each in self.roster.members if not each.has_said_bye):
+            self.farewells.lose(member.worker, member.attempt, has_begun=self._load_ns is not None)
         self._close_seconds()
-        if self._director.listener_error_count:
-            count = self._director.listener_error_count
-            message = f"{count} errors of listeners in the director, mostly {self._director.listener_errors}"
-            self._notes.append(Cause(Reason.HANDLER_ERRORS, message))
-        now_ns = self._clock.wall_ns()
-        self.times.finished_ns = now_ns
-        if self._load_ns is not None:
-            self.times.load_stopped_ns = self.times.load_stopped_ns or now_ns
+        if complaint := self._director.complaint():
+            self._notes.append(Cause(Reason.HANDLER_ERRORS, complaint))
+        self.times.finish(self._clock.wall_ns(), has_loaded=self._load_ns is not None)
         end = End(
             plan=self.plan,
             state=self.state,
@@ -354,9 +358,6 @@ class Conductor:
         self.findings = conclusion.outcome.findings
         self.outcome = conclusion.to_view(self.report[1])
         self._store.write_report(content)
-        self.commander.close()
-        self.finished.set()
-        self.note_who_left()
 
     # --- Tables into views.
 

@@ -164,8 +164,9 @@ class Desk:
         """Look whether a worker keeps the run from starting, or was the last that it waited for."""
         if self._run.state.stage is not Stage.GATHERING:
             return
-        if problem := member.script_problem():
-            self._run.handle(run.Broke(Reason.SCRIPT_INVALID, problem))
+        if news := member.script_problem():
+            reason = Reason.PREFLIGHT_FAILED if news.is_preflight else Reason.SCRIPT_INVALID
+            self._run.handle(run.Broke(reason, news.describe()))
         elif conflict := member.conflict(self._digest or member.script_digest):
             self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, conflict))
         elif self._run.commander.held is not None and member.has_applied(self._run.commander.held):

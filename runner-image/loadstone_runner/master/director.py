@@ -82,6 +82,12 @@ class Director:
         """Whether the director has come."""
         return self._link is not None
 
+    def complaint(self) -> str:
+        """Return one sentence on what went wrong with the script's listeners, nothing if all went well."""
+        if not self.listener_error_count:
+            return ""
+        return f"{self.listener_error_count} errors of listeners in the director, mostly {self.listener_errors}"
+
     def ask(self, *, is_teardown: bool) -> None:
         """Let the director run setup or teardown, as soon as it is there."""
         self._is_teardown = is_teardown

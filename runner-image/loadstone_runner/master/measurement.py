@@ -79,7 +79,7 @@ class Measurement:
         second = since_start_ns // SECOND - 1
         if second * SECOND >= self._warm_up_ns and second >= 0:
             for engine in beat.engines:
-                self.saturation.observe(second, engine.loop_lag_ns, engine.schedule_slip_ns)
+                self.saturation.observe(second, engine.loop_lag_ns, engine.schedule_slip_ns, engine.exhausted)
 
     def close_seconds(self) -> tuple[Row, ...]:
         """Return the rows of the seconds that are closed now and were not before, oldest first."""

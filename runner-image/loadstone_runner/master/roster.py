@@ -15,7 +15,7 @@ from loadstone_protocol.version import may_talk
 
 if TYPE_CHECKING:
     from loadstone_core.register import Held
-    from loadstone_protocol.messages import EngineNews, Heartbeat, Hello, Peer
+    from loadstone_protocol.messages import EngineNews, Heartbeat, Hello, Peer, ScriptNews
 
 LEASE_NS: Final = 30 * SECOND  # after this the worker stops its load by itself
 LOST_NS: Final = 35 * SECOND  # after this the master may rely on that
@@ -84,12 +84,9 @@ class Member:
             return f"{who} refused the configuration: {self.beat.conflict}"
         return None
 
-    def script_problem(self) -> str | None:
-        """Return what kept an engine of the worker from importing the script, with the traceback, or None."""
-        for engine in self.engines:
-            if engine.script is not None and not engine.script.is_ok:
-                return engine.script.describe()
-        return None
+    def script_problem(self) -> ScriptNews | None:
+        """Return what keeps an engine of the worker from running the script: the script itself, or what it needs."""
+        return next((each.script for each in self.engines if each.script is not None and not each.script.is_ok), None)
 
     @property
     def is_settled(self) -> bool:

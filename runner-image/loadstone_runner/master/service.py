@@ -159,7 +159,7 @@ class _Life:
             "reason": outcome.reason,
             "message": outcome.message,
             "exitCode": outcome.exit_code,
-            "requests": json.loads(outcome.results_json)["requests"],
+            "requests": json.loads(outcome.results_json or b"{}").get("requests", 0),
         }
         _write(Path(self._settings.termination_file), word)
 

@@ -27,6 +27,12 @@ class Times:
     load_stopped_ns: int = 0
     finished_ns: int = 0
 
+    def finish(self, now_ns: int, *, has_loaded: bool) -> None:
+        """Note the end of the run; a load that nobody has seen stop has stopped now."""
+        self.finished_ns = now_ns
+        if has_loaded:
+            self.load_stopped_ns = self.load_stopped_ns or now_ns
+
     def view(self, start_skew_ns: int) -> TimesView:
         """Return the times for followers."""
         return TimesView(

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,22 @@ def test_a_bad_row_far_behind_is_an_exception_of_the_task_that_gets_it(tmp_path)
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.csv"):
         csv_feeder("nowhere.csv")
+
+
+def test_a_unique_feeder_whose_rows_nobody_could_grant_is_refused_where_it_is_made(path) -> None:
+    with closing(csv_feeder(path, order="unique", name="x" * 249)) as feeder:
+        assert feeder.count == 3
+    with closing(csv_feeder(path, order="random", name="x" * 250)) as feeder:
+        assert feeder.count == 3
+    with pytest.raises(ValueError, match="a unique feeder's name has at most 249 characters; give it a name="):
+        csv_feeder(path, order="unique", name="x" * 250)
+
+
+def test_no_more_unique_feeders_are_made_than_rows_are_granted_for(path) -> None:
+    with ExitStack() as kept:
+        for number in (*range(96), 0):
+            kept.enter_context(closing(csv_feeder(path, order="unique", name=str(number))))
+        with pytest.raises(ValueError, match="96: a script has at most 96 unique feeders"):
+            csv_feeder(path, order="unique", name="96")
+    with closing(csv_feeder(path, order="unique", name="96")) as feeder:
+        assert feeder.count == 3

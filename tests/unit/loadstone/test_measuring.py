@@ -140,3 +140,10 @@ def test_a_fired_request_is_recorded_in_the_words_of_locust(listener, exception,
     told = listener.heard[0]
     assert (told["service_ns"], told["size"], told["error"], told["message"]) == (1_500_000, 9, error, message)
     assert (told["protocol"], told["name"], told["context"]) == ("grpc", "Charge", {"a": 1})
+
+
+def test_a_size_beyond_a_tebibyte_counts_as_one_so_that_the_sum_can_be_sent(listener) -> None:
+    with measure("SELECT", size=(1 << 62) - 1):
+        pass
+
+    assert listener.heard[0]["size"] == 1 << 40

@@ -190,6 +190,18 @@ def test_a_change_of_replicas_during_a_run_waits_for_the_next_one() -> None:
     assert project(status, seen, Progress(Phase.RUNNING), Moment(0, 0))["workers"]["desired"] == 2
 
 
+def test_whether_the_workers_had_what_they_needed_is_a_condition() -> None:
+    lacking = Outcome(Verdict.ERROR, Reason.PREFLIGHT_FAILED, "70,000 connections need 70,000 ports", 1)
+    refused = status_after(BEGIN, End(1, Cause.CREATED, lacking, ReportState.NONE))
+
+    assert conditions(status_after(BEGIN))["PreflightPassed"] == "Unknown"
+    running = status_after(BEGIN, Progress(Phase.RUNNING), seen=replace(SEEN, master=TALKING))
+    assert conditions(running)["PreflightPassed"] == "True"
+    told = {each["type"]: each["message"] for each in refused["conditions"]}
+    assert told["PreflightPassed"] == "70,000 connections need 70,000 ports"
+    assert conditions(refused)["PreflightPassed"] == "False"
+
+
 def test_a_transition_time_moves_with_the_status_of_its_condition_only() -> None:
     first = status_after(BEGIN)
     seen = replace(SEEN, held=read_held(first))

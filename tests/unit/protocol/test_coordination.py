@@ -37,7 +37,9 @@ def test_a_hello_is_read_and_one_without_a_name_is_refused() -> None:
 
 def test_a_heartbeat_is_read_whole() -> None:
     status = engine_pb2.EngineStatus(stage=engine_pb2.EngineStatus.RUNNING, users=4, loop_lag_ns=5)
-    engine = pb.EngineSummary(engine=1, start=2, status=status, script=engine_pb2.ScriptReport(ok=False, problem="p"))
+    engine = pb.EngineSummary(
+        engine=1, start=2, status=status, script=engine_pb2.ScriptReport(ok=False, problem="p", preflight_failed=True)
+    )
     beat = pb.Heartbeat(
         number=7,
         applied=pb.Version(epoch=1, revision=2),
@@ -52,7 +54,7 @@ def test_a_heartbeat_is_read_whole() -> None:
     assert (word.applied, word.applied_digest) == (Version(1, 2), "00" * 32)
     assert (word.users, word.conflict) == (8, "other digest")
     assert word.engines[0].script is not None
-    assert word.engines[0].script.describe() == "p"
+    assert (word.engines[0].script.describe(), word.engines[0].script.is_preflight) == ("p", True)
 
 
 @pytest.mark.parametrize(

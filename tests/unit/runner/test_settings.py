@@ -27,6 +27,11 @@ def test_launcher_and_engine_read_their_role_and_target() -> None:
     assert read_launcher({}).engine_role == "engine"
     engine = read_engine({"LOADSTONE_ENGINE": "2", "LOADSTONE_START": "3", "LOADSTONE_ENGINE_ROLE": "director"})
     assert (engine.engine, engine.start, engine.engine_role) == (2, 3, "director")
+    assert (engine.engines, engine.is_one_machine, engine.memory_limit_bytes) == (1, False, 0)
+    beside = read_engine(
+        {"LOADSTONE_ENGINES": "4", "LOADSTONE_ONE_MACHINE": "1", "LOADSTONE_MEMORY_LIMIT": str(1 << 40)}
+    )
+    assert (beside.engines, beside.is_one_machine, beside.memory_limit_bytes) == (4, True, 1 << 40)
 
 
 @pytest.mark.parametrize(

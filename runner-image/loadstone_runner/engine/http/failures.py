@@ -22,6 +22,7 @@ class FailureKind(StrEnum):
     CERTIFICATE = "certificate"
     NO_FILES = "too many open files"
     NO_PORTS = "no free port"
+    NO_MEMORY = "no memory for sockets"
     RESET = "reset"
     FIRST_BYTE_TIMEOUT = "first byte timeout"
     TIMEOUT = "timeout"
@@ -64,9 +65,39 @@ _BY_ERRNO: Final = {
     errno.EMFILE: FailureKind.NO_FILES,
     errno.ENFILE: FailureKind.NO_FILES,
     errno.EADDRNOTAVAIL: FailureKind.NO_PORTS,
+    errno.ENOBUFS: FailureKind.NO_MEMORY,
+    errno.ENOMEM: FailureKind.NO_MEMORY,
 }
+# What this machine has too little of, whatever the target does.
+EXHAUSTION: Final = frozenset({FailureKind.NO_FILES, FailureKind.NO_PORTS, FailureKind.NO_MEMORY})
+
+
+class _Tally:
+    """Counts for the whole process, which is one engine."""
+
+    __slots__ = ("exhausted",)
+
+    def __init__(self) -> None:
+        self.exhausted = 0
+
+
+_tally: Final = _Tally()
 
 
 def kind_of_connect_error(number: int) -> FailureKind:
     """Return the failure that an errno of socket or connect stands for; unknown ones are `unreachable`."""
     return _BY_ERRNO.get(number, FailureKind.UNREACHABLE)
+
+
+def connect_error(number: int, message: str) -> ExchangeError:
+    """Return the failure of a connection that an errno kept from being opened, and count it if the lack is ours."""
+    kind = kind_of_connect_error(number)
+    if kind in EXHAUSTION:
+        _tally.exhausted += 1
+    return ExchangeError(kind, message)
+
+
+def take_exhausted() -> int:
+    """Return how many connections were not opened for want of something of this machine's since the last call."""
+    taken, _tally.exhausted = _tally.exhausted, 0
+    return taken

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import gevent
 from gevent.event import AsyncResult
 
-from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
+from loadstone_runner.engine.http.failures import ExchangeError, FailureKind, connect_error
 from loadstone_runner.engine.http.profile import DnsPolicy
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ class Held:
         self.addresses = addresses
         self.since_ns = since_ns
 
+    def is_literal(self, host: str) -> bool:
+        """Return whether the name was an address already, of which nobody will ever say anything else."""
+        return str(self.addresses[0].place[0]) == host
+
 
 class Resolver:
     """Answers from memory as long as a policy allows; users who ask for the same name meanwhile share one look-up."""
@@ -66,11 +70,22 @@ class Resolver:
         held = self._held.get((host, port))
         if held is not None and not held.since_ns:
             held.since_ns = monotonic_ns()
-        if held is not None and monotonic_ns() - held.since_ns < policy.ttl_ns:
+        if held is not None and (monotonic_ns() - held.since_ns < policy.ttl_ns or held.is_literal(host)):
             found = held.addresses
         else:
             found = self._look_up(host, port, deadline_ns)
         return self._ordered(found, host, policy)
+
+    def known(self, host: str, port: int, policy: DnsPolicy = _DEFAULT) -> tuple[Address, ...]:
+        """Return between which addresses connections choose, without asking anybody; none if that is not known."""
+        for name, pinned in policy.hosts:
+            if name == host:
+                family = _socket.AF_INET6 if ":" in pinned else _socket.AF_INET
+                return (Address(family, (pinned, port)),)
+        held = self._held.get((host, port))
+        found = () if held is None else _of_family(held.addresses, policy)
+        first = tuple(each for each in found if each.family == found[0].family)
+        return first[:1] if policy.order == "first" else first
 
     def prepare(self, places: Iterable[tuple[str, int]], within_seconds: float) -> None:
         """Look names up before the load, all at once, so that no first request waits for them.
@@ -94,13 +109,9 @@ class Resolver:
             held.since_ns = 0
 
     def _ordered(self, found: tuple[Address, ...], host: str, policy: DnsPolicy) -> tuple[Address, ...]:
-        if policy.family in _ONLY:
-            found = tuple(each for each in found if each.family == _ONLY[policy.family])
-            if not found:
-                raise ExchangeError(FailureKind.DNS, f"{host} has no {policy.family.removeprefix('only ')} address")
-        elif policy.family in _FIRST:
-            wanted = _FIRST[policy.family]
-            found = tuple(sorted(found, key=lambda each: each.family != wanted))
+        found = _of_family(found, policy)
+        if not found:
+            raise ExchangeError(FailureKind.DNS, f"{host} has no {policy.family.removeprefix('only ')} address")
         first = [each for each in found if each.family == found[0].family]
         if len(first) == 1 or policy.order == "first":
             return found
@@ -118,7 +129,11 @@ class Resolver:
         if result is None:
             result = self._under_way[key] = AsyncResult()
             gevent.spawn(self._ask, key, result)
-        result.wait(timeout=max(deadline_ns - monotonic_ns(), 0) / _SECOND_NS)
+        if not result.ready():
+            result.wait(timeout=max(deadline_ns - monotonic_ns(), 0) / _SECOND_NS)
+            # All who waited are woken in one go. Each goes on in a turn of its own, so that thousands who then connect
+            # leave room for those who have connected.
+            gevent.sleep(0)
         if not result.ready():
             raise ExchangeError(FailureKind.DNS, f"no answer for {host} in time")
         found: tuple[Address, ...] = result.get_nowait()  # type: ignore[assignment]  # set or raises: it is ready
@@ -131,8 +146,7 @@ class Resolver:
             self.lookups += 1
             infos = gevent.get_hub().resolver.getaddrinfo(host, port, 0, _socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            result.set_exception(ExchangeError(FailureKind.DNS, f"{host}: {reason}"))
+            result.set_exception(_failure(host, error))
         else:
             # The system sorts them (RFC 6724): the first family is the one to use.
             found = sorted((Address(info[0], info[4]) for info in infos), key=lambda each: each.family != infos[0][0])
@@ -142,3 +156,23 @@ class Resolver:
             result.set(tuple(found))
         finally:
             del self._under_way[key]
+
+
+def _failure(host: str, error: OSError | UnicodeError) -> ExchangeError:
+    """Return why a look-up failed. The system's resolver does not say that it could open no socket, so one is tried."""
+    try:
+        _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM).close()
+    except OSError as lack:
+        return connect_error(lack.errno or 0, f"{host} could not be looked up: {(lack.strerror or '').lower()}")
+    reason = getattr(error, "strerror", None) or str(error)
+    return ExchangeError(FailureKind.DNS, f"{host}: {reason}")
+
+
+def _of_family(found: tuple[Address, ...], policy: DnsPolicy) -> tuple[Address, ...]:
+    """Return the addresses that a policy allows, those that it prefers first."""
+    if policy.family in _ONLY:
+        return tuple(each for each in found if each.family == _ONLY[policy.family])
+    if policy.family in _FIRST:
+        wanted = _FIRST[policy.family]
+        return tuple(sorted(found, key=lambda each: each.family != wanted))
+    return found

@@ -272,6 +272,10 @@ def test_who_lost_the_workers_has_the_word_on_it():
             "lost 1 of 1 worker; see the problems of the workers, and give the workers more memory, or nodes that stay",
         ),
         (
+            {"workers": 4, "workers_lost": 2, "first_loss": "worker 3 was not heard for 35 s"},
+            "lost 2 of 4 workers: worker 3 was not heard for 35 s",
+        ),
+        (
             {"iterations": 7, "iterations_raised": 7, "raised_most": "KeyError: 'item' in Shop.buy"},
             "all of 7 iterations raised, mostly KeyError: 'item' in Shop.buy; correct the script",
         ),
@@ -284,6 +288,20 @@ def test_who_lost_the_workers_has_the_word_on_it():
             (
                 "the load generator was over 100 ms late in 40 of 100 s, so a part of the latencies is its own; "
                 "add workers, give them more CPU, or lower the load"
+            ),
+        ),
+        (
+            {"saturated_seconds": 40, "exhausted_seconds": 40},
+            (
+                "the load generator lacked ports, open files or memory for connections in 40 of 100 s; the top errors "
+                "say what, so add workers, raise that limit, or lower the load"
+            ),
+        ),
+        (
+            {"saturated_seconds": 40, "exhausted_seconds": 30},
+            (
+                "the load generator lacked ports, open files or memory for connections in 30 of 100 s, and was over "
+                "100 ms late in 10 others; the top errors say what, so add workers, raise that limit, or lower the load"
             ),
         ),
         (

@@ -22,12 +22,13 @@ class Engine:
         self._link = EngineLink(asyncio.Transport(), hello)
         self.relay.on_hello(self._link)
 
-    def say(self, *, lag_ms: int, slip_ms: int = 0, users: int = 0) -> None:
+    def say(self, *, lag_ms: int, slip_ms: int = 0, users: int = 0, exhausted: int = 0) -> None:
         status = engine_pb2.EngineStatus(
             stage=engine_pb2.EngineStatus.RUNNING,
             users=users,
             loop_lag_ns=lag_ms * MILLISECOND,
             schedule_slip_ns=slip_ms * MILLISECOND,
+            exhausted=exhausted,
         )
         self.relay.on_message(self._link, engine_pb2.EngineMessage(status=status))
 
@@ -58,3 +59,15 @@ def test_what_a_heartbeat_has_said_is_not_said_of_the_next_second(engine: Engine
     engine.say(lag_ms=2)
 
     assert engine.beat() == (0, 2, 0)
+
+
+def test_what_an_engine_lacked_adds_up_until_a_heartbeat_has_said_it(engine: Engine) -> None:
+    engine.say(lag_ms=0, exhausted=3)
+    engine.say(lag_ms=0, exhausted=4)
+    (said,) = engine.relay.summaries(engine.session.summary(0))
+    assert said.status.exhausted == 7
+
+    engine.say(lag_ms=0)
+
+    (said,) = engine.relay.summaries(engine.session.summary(0))
+    assert said.status.exhausted == 0

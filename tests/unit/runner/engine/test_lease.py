@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from loadstone_runner.engine.lease import is_over
+from loadstone_runner.engine.lease import Lease
 from loadstone_runner.launcher.lease import LeaseFile
 
 
@@ -12,11 +12,11 @@ def test_a_lease_is_over_from_its_end_on_and_without_one_nothing_is(tmp_path: Pa
     file.write(10**19 - 1)
     file.write(until)
 
-    assert is_over(str(tmp_path / "lease"), now) is answer
+    assert Lease(str(tmp_path / "lease")).is_over(now) is answer
 
 
 def test_what_cannot_be_read_ends_no_load(tmp_path: Path) -> None:
     (tmp_path / "damaged").write_text("soon")
 
-    assert not is_over(str(tmp_path / "missing"), 5)
-    assert not is_over(str(tmp_path / "damaged"), 5)
+    assert not Lease(str(tmp_path / "missing")).is_over(5)
+    assert not Lease(str(tmp_path / "damaged")).is_over(5)

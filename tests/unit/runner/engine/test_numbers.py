@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from gevent import spawn
 from gevent.hub import get_hub
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadstone_protocol.coordination import GRANT_NAME_MAX, GRANTS_MAX
 from loadstone_protocol.messages import GrantNews
 from loadstone_runner.engine.numbers import Allotment
 from loadstone_runner.master.grants import Grants, Place
@@ -107,3 +109,19 @@ def test_who_waits_is_let_go_when_the_load_is_over() -> None:
 
     assert heard == [None]
     assert allotment.next_row("accounts") is None
+
+
+def test_rows_that_no_master_would_grant_are_refused_and_the_others_are_not_lost() -> None:
+    allotment = Allotment(lambda: None)
+    allotment.close()  # so that nobody waits for a grant
+    longest = "x" * (GRANT_NAME_MAX - len("feeder/"))
+
+    with pytest.raises(ValueError, match="rows of 128 names of 256 characters"):
+        allotment.next_row(longest + "x")
+    assert allotment.next_row(longest) is None
+    for number in range(GRANTS_MAX - 1):
+        assert allotment.next_row(str(number)) is None
+    with pytest.raises(ValueError, match="one more: rows of 128 names"):
+        allotment.next_row("one more")
+    assert allotment.next_row("7") is None
+    assert len(allotment.states(0)) == GRANTS_MAX

@@ -191,3 +191,13 @@ def test_an_engine_that_is_late_by_seconds_was_late_in_each_of_them() -> None:
     saturation.observe(1, 0, 60 * SECOND)
 
     assert saturation.seconds == 9 + 2
+
+
+def test_a_second_in_which_an_engine_lacked_something_is_saturated_and_said_apart() -> None:
+    saturation = Saturation()
+    saturation.observe(3, 0, 0, 5)
+    saturation.observe(3, 0, 0, 1)
+    saturation.observe(4, 200_000_000, 0, 0)
+    saturation.observe(5, 0, 0, 0)
+
+    assert (saturation.seconds, saturation.exhausted_seconds) == (2, 1)

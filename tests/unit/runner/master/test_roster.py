@@ -265,7 +265,9 @@ def test_the_first_script_problem_is_told_with_its_traceback() -> None:
     assert member.script_problem() is None
     broken = engine(script=ScriptNews(is_ok=False, problem="no User class", traceback="line 1"))
     who.hear(member, beat(1, engine(script=ScriptNews(is_ok=True, problem="", traceback="")), broken), 0)
-    assert member.script_problem() == "no User class\nline 1"
+    news = member.script_problem()
+    assert news is not None
+    assert news.describe() == "no User class\nline 1"
 
 
 def test_the_skew_is_between_the_first_and_the_last_start() -> None:
