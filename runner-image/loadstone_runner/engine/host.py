@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Final
 import gevent
 from gevent.event import Event
 
+from loadstone import seat
 from loadstone_core.load.grant import of_iterations
+from loadstone_core.stats.dropping import Dropping
 from loadstone_core.stats.histogram import Histogram
 from loadstone_core.stats.stream import StreamId
 from loadstone_protocol.codec import (
@@ -172,7 +174,9 @@ class Engine:
         if self._script is None or self._is_stopping:
             return
         scenarios = scenarios_from_messages(config.scenarios)
+        seat.set_config(config.config)
         if not self._parts:
+            self._instruments.recorder.leave_out(Dropping(config.dropped))
             self._parts = self._make_parts(self._script, scenarios, config)
             if config.warm_up_ns and self._reports is not None:
                 self._reports.is_warming_up = True
@@ -328,4 +332,5 @@ class Engine:
         status.schedule_slip_ns = slips.quantile(_WORST_SHARE) if slips.count else 0
         status.memory_bytes = resident_bytes()
         status.stop_asked = self._backstage.stop_asked
+        status.flavour = FLAVOUR
         self._link.send(engine_pb2.EngineMessage(status=status))

@@ -56,6 +56,7 @@ class End:
         judge: the thresholds as they were judged so far.
         outside: requests of setup and teardown, by that name.
         notes: findings that decide nothing.
+        remarks: what one has to know to read the figures of the load.
         load_ns: how long the load ran until it was told to stop; None if it never began.
         idle_ns: how long of it the load was paused.
         load_started_ns: the wall clock's, 0 if it never began.
@@ -72,6 +73,7 @@ class End:
     load_ns: int | None
     load_started_ns: int
     idle_ns: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +202,8 @@ def _effort(account: Account, totals: Totals, load_ns: int | None) -> Effort:
 def _load_status(end: End, efforts: Sequence[Effort], totals: Totals) -> dict[str, Any]:
     """Return `status.load`: of all scenarios together, and of each if there are several."""
     status = _efforts_status(efforts) | {"late": _late(totals.histogram(SCHEDULE_SLIP))}
+    if end.remarks:
+        status["remarks"] = list(end.remarks)
     if [each.scenario for each in efforts] == [SCENARIO]:
         return status
     return status | {
