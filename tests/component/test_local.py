@@ -253,6 +253,8 @@ def test_the_counts_hold_their_bounds_after_the_kill_of_an_engine(target, tmp_pa
         ("thresholds[0].expr='latency:p95 < 300'", ["spec.thresholds[0].expr", "ms"]),
         ("source.inline.content='class Broken(:'", ["SyntaxError"]),
         ("source.inline.content='import no_such_library'", ["no_such_library"]),
+        ("load.tags=[smoke]", ["the tag smoke", "no task has any"]),
+        ("load={shape: {maxUsers: 5}, duration: 1m}", ["Shape as its base"]),
     ],
 )
 def test_validate_says_what_is_wrong_before_anything_starts(setting, words) -> None:

@@ -19,6 +19,7 @@ from loadstone_core.verdict.ending import Effort, Ending
 from loadstone_core.verdict.outcome import conclude
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.views import OutcomeView
+from loadstone_runner.master.remarks import listener_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,7 +144,7 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         stop_message=state.stop_message,
         errors=(*(Cause(Reason(each.reason), each.message) for each in state.broke), *_out_of_memory(lost)),
         thresholds=findings,
-        notes=(*end.notes, *_limited(totals), *_unused(end.unused)),
+        notes=(*end.notes, *listener_errors(totals.errors), *_limited(totals), *_unused(end.unused)),
         load_ran=load_ns is not None,
         efforts=tuple(_effort(account, totals, load_ns) for account in measurement.accounts),
         tolerance_ppm=plan.tolerance_ppm,

@@ -61,15 +61,16 @@ class News:
         load_ns = progress.elapsed_ns - idle_ns
         paused = {"paused": is_paused, "loadSeconds": load_ns / SECOND}
         yield Summary(json.dumps(self._summary(progress) | paused, separators=(",", ":")).encode())
-        if not self._has_spawned and self._have_all_come():
+        if not self._has_spawned and not is_paused and self._have_all_come():
             self._has_spawned = True
             yield Incident(Happened.SPAWNING_COMPLETE)
 
     def _have_all_come(self) -> bool:
         """Say whether every closed scenario has the most users that it asks for; arrivals have none to wait for."""
         loads = [(each.scenario.load, each.user_seconds.users) for each in self._accounts]
-        closed = [(load, users) for load, users in loads if load.model is not Model.RATE and not load.is_shaped]
-        return all(users >= load.profile.peak for load, users in closed)
+        closed = [(load, users) for load, users in loads if load.model is not Model.RATE]
+        # A shape asks for nobody before its first word.
+        return all(users >= load.profile.peak + (load.is_shaped and not users) for load, users in closed)
 
     def _summary(self, progress: ProgressView) -> dict[str, Any]:
         return {

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from loadstone_core.plan.model import RunPlan
+    from loadstone_core.stats.stream import ErrorCount
     from loadstone_runner.master.roster import Member
 
+LISTENER: Final = "listener"  # the kind of errors of listeners
 CLOSED: Final = (
     "users wait while the target stalls, so latency is that of the requests they sent, without those they would have "
     "sent meanwhile (closed model); use rate to have the waiting in it"
@@ -41,6 +43,15 @@ def remarks_on(plan: RunPlan, *, has_shape: bool, shape_asked: int) -> tuple[str
     if shape_asked > most:
         remarks.append(f"the script's shape asked for {shape_asked} users, and load.shape.maxUsers allows {most}")
     return tuple(remarks)
+
+
+def listener_errors(errors: Iterable[ErrorCount]) -> tuple[Cause, ...]:
+    """Return a finding if listeners of engines raised, were too slow or did not come back; `errors` of all kinds."""
+    found = sorted((each for each in errors if each.kind == LISTENER), key=lambda each: -each.count)
+    if not found:
+        return ()
+    text = f"{sum(each.count for each in found)} errors of listeners in engines, mostly {found[0].name}: "
+    return (Cause(Reason.HANDLER_ERRORS, f"{text}{found[0].message}"),)
 
 
 def slow_workers(members: Iterable[Member]) -> tuple[Cause, ...]:
