@@ -50,9 +50,8 @@ def part_digests(raw_spec: Mapping[str, Any]) -> dict[str, str]:
     for field, value in {"load": _unaimed(telling.get("load", {})), "workers": telling.get("workers", {})}.items():
         parts |= {f"{field}.{name}": held for name, held in value.items()}
     for scenario in telling.get("scenarios", ()):
-        named = {name: held for name, held in _unaimed(scenario).items() if name != "name"}
-        parts |= {f"scenarios.{scenario['name']}": None}
-        parts |= {f"scenarios.{scenario['name']}.{name}": held for name, held in named.items()}
+        # One for each, as a status has to hold them all.
+        parts[f"scenarios.{scenario['name']}"] = _unaimed(scenario)
     return {path: _short(value) for path, value in parts.items()}
 
 
