@@ -56,6 +56,7 @@ class Commander:
         self._store = store
         self._crew = crew
         self._sent: Mapping[str, str] = plan.config
+        self._is_closed = False
         self._revision = 0
         self._write_ns = 0  # that the newest write took
 
@@ -89,7 +90,7 @@ class Commander:
 
     def keep_start(self) -> None:
         """Note on disk when the load has really started; before it was sent nothing exact was known."""
-        self._keep(is_finished=False)
+        self._keep(is_finished=self._is_closed)
 
     def lead_ns(self, round_trip_ns: int) -> int:
         """Return how long before something happens it has to be ordered, so that it is kept and everybody hears it."""
@@ -97,6 +98,7 @@ class Commander:
 
     def close(self) -> None:
         """Note on disk that the outcome was shown."""
+        self._is_closed = True
         self._keep(is_finished=True)
 
     def since_start_ns(self) -> int:

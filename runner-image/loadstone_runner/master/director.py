@@ -103,6 +103,8 @@ class Director:
         """Let the director have the script's values, and know whether its shape leads the load (None: as before)."""
         self._is_shaped = self._is_shaped if is_shaped is None else is_shaped
         told = engine_pb2.EngineConfig(config=config, setup_json=setup_json, shaped=self._is_shaped)
+        if self._config is not None and self._config.config == told:
+            return
         self._config = engine_pb2.ToEngine(config=told)
         if self._link is not None:
             self._link.send(self._config)

@@ -83,6 +83,9 @@ def test_a_slow_disk_takes_nothing_of_the_time_to_hear_of_the_start() -> None:
     assert world.kept[-1].start_at_ns > 0, "a master that begins anew has to know that there was a start"
     world.commander.keep_start()
     assert (world.kept[-1].revision, world.kept[-1].start_at_ns) == (2, started.start_at_ns)
+    world.commander.close()
+    world.commander.keep_start()
+    assert world.kept[-1].is_finished, "a run that was over before its start stays so"
 
 
 def test_what_is_ordered_for_later_is_ordered_earlier_where_the_disk_is_slow() -> None:
