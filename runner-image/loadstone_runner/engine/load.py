@@ -15,7 +15,7 @@ from loadstone_runner.engine.native import Role, Scene
 from loadstone_runner.engine.tasks import select, tags_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from loadstone import User
     from loadstone_core.load.scenario import Scenario
@@ -86,7 +86,7 @@ def make_model(
         ValueError: the scenario's class or tags are not in the script, the weights of classes cannot be used together,
             or the options of their clients cannot be used.
     """
-    chosen = choose(_users_of(script, scenario), scenario)
+    chosen = choose(_users_of(script, scenario), scenario, known=tags_of(script.users))
     cast = Cast([each.weight for each in chosen], [each.fixed_count for each in chosen])
     roles = tuple(Role(each, repertoire) for each, repertoire in chosen.items())
     scene = Scene(roles, scenario.target or "", setup_data, instruments, Resolver(), outfits={})
@@ -98,13 +98,17 @@ def make_model(
     return ClosedModel(scene, cast, load=load, portion=portion, numbers=numbers)
 
 
-def choose(users: Sequence[type[User]], scenario: Scenario) -> dict[type[User], Repertoire]:
+def choose(users: Sequence[type[User]], scenario: Scenario, *, known: Collection[str]) -> dict[type[User], Repertoire]:
     """Return what is left of each class by the tags of a scenario; a class that nothing is left of has no users.
 
+    Args:
+        users: classes that do the scenario.
+        scenario: with its tags.
+        known: every tag that the script has.
+
     Raises:
-        ValueError: no task has one of the tags, or no task is left.
+        ValueError: a tag is not known, or no task is left.
     """
-    known = tags_of(users)
     for tag in (*scenario.tags, *scenario.exclude_tags):
         if tag not in known:
             there = f"there are {', '.join(sorted(known))}" if known else "no task has any"
