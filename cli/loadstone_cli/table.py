@@ -27,6 +27,8 @@ def print_result(name: str, status: Mapping[str, Any], report: Path | None, cons
         out.print(_totals(results, status.get("load") or {}))
     if (status.get("load") or {}).get("scenarios"):
         out.print(_scenarios(status["load"]["scenarios"]))
+    for remark in (status.get("load") or {}).get("remarks") or []:
+        out.print(f"note: {remark}", markup=False, highlight=False)
     if status.get("thresholds"):
         out.print(_thresholds(status["thresholds"]))
     colour = _COLOURS.get(str(status["verdict"]), "white")

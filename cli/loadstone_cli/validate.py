@@ -78,7 +78,21 @@ def script_problem(test: LoadTest, script: LocalScript) -> str | None:
         answer = json.loads(finished.stdout.splitlines()[-1])
     except (IndexError, json.JSONDecodeError):
         return f"the script ended its process with exit code {finished.returncode}: {finished.stderr.strip()[-500:]}"
-    return None if answer["ok"] else "\n".join(filter(None, (answer["problem"], answer["traceback"])))
+    if not answer["ok"]:
+        return "\n".join(filter(None, (answer["problem"], answer["traceback"])))
+    return missing_in_script(test, tags=answer["tags"], has_shape=answer["has_shape"])
+
+
+def missing_in_script(test: LoadTest, *, tags: list[str], has_shape: bool) -> str | None:
+    """Return what the load names and the script does not have, or None."""
+    for scenario in test.spec.scenarios:
+        for tag in (*scenario.tags, *scenario.exclude_tags):
+            if tag not in tags:
+                there = f"there are {', '.join(tags)}" if tags else "no task has any"
+                return f"scenario {scenario.name} names the tag {tag}, which no task of the script has; {there}"
+    if test.spec.load.shape_users is not None and not has_shape:
+        return "load.shape asks for a shape, and the script has none: define a class with Shape as its base"
+    return None
 
 
 def _environment(test: LoadTest, folder: str, entrypoint: str) -> dict[str, str]:

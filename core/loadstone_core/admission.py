@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from loadstone_core.errors import Problem, SpecInvalidError
 from loadstone_core.spec.parsing import read_loadtest
+from loadstone_core.stats.dropping import refusal
 from loadstone_core.verdict.expression import ExpressionError, parse_expression
 
 if TYPE_CHECKING:
@@ -28,15 +29,27 @@ def admit(document: object) -> LoadTest:
     # The grammar says where in the text and what was expected, so its answer replaces the pattern's.
     problems = [misread.pop(problem.path, problem) for problem in read.problems]
     problems.extend(misread.values())
+    if read.loadtest is not None and not problems:
+        problems.extend(_missed(read.loadtest.spec))
     if read.loadtest is None or problems:
         raise SpecInvalidError(problems)
     return read.loadtest
 
 
 def check(spec: LoadTestSpec) -> tuple[Problem, ...]:
-    """Return a problem for each threshold whose expression cannot be read."""
+    """Return a problem for each threshold that cannot be read, or else for each thing left out that is needed."""
     written = ((_path(index), threshold.expr) for index, threshold in enumerate(spec.thresholds))
-    return tuple(_misread(written))
+    problems = tuple(_misread(written))
+    return problems or tuple(_missed(spec))
+
+
+def _missed(spec: LoadTestSpec) -> Iterator[Problem]:
+    """Yield a problem for each metric or label that is left out and would be missed. Every expression can be read."""
+    read = [parse_expression(threshold.expr) for threshold in spec.thresholds]
+    used = [(each.metric, [name for name, _ in each.labels]) for each in read]
+    for index, written in enumerate(spec.results.dropped):
+        if message := refusal(written, used):
+            yield Problem(f"spec.results.metrics.drop[{index}]", message)
 
 
 def _path(index: int) -> str:

@@ -38,6 +38,7 @@ from loadstone_operator.observation import (
     SourceState,
     Stage,
 )
+from loadstone_operator.status.edits import for_the_next_run
 from loadstone_operator.wishes import Steer
 
 if TYPE_CHECKING:
@@ -121,12 +122,14 @@ def wanted_stop(seen: Observation) -> str:
 
 def wanted(seen: Observation, steered: Steer) -> Steer:
     """Return what the master should be told; of a spec that became invalid in mid-run, what it was told before."""
-    spec, paused, aims = seen.spec, steered.paused, steered.aims
+    spec, paused, aims, config = seen.spec, steered.paused, steered.aims, steered.config
     if isinstance(spec, Accepted):
         paused = spec.paused
-        # As long as nobody has edited the load, the plan says it, and the start need not wait for one more word.
-        aims = spec.aims if aims or spec.digest != seen.held.digest else ()
-    return Steer(seen.run, wanted_stop(seen), seen.ended, paused=paused, aims=aims)
+        # As long as nobody has edited them, the plan says it, and the start need not wait for one more word.
+        is_edited = spec.digest != seen.held.digest
+        aims = spec.aims if aims or is_edited else ()
+        config = spec.config if config is not None or is_edited else None
+    return Steer(seen.run, wanted_stop(seen), seen.ended, paused=paused, aims=aims, config=config)
 
 
 def mark_run(seen: Observation) -> tuple[MarkRun, ...]:
@@ -267,7 +270,9 @@ def _remark(seen: Observation) -> tuple[str, str]:
                 Reason.WORKERS_LOST,
                 f"Worker {worker.worker} was lost: {worker.message or worker.reason or 'it fell silent'}.",
             )
-    return "", seen.master.waiting_for if seen.master else ""
+    if seen.master is not None and seen.master.waiting_for:
+        return "", seen.master.waiting_for
+    return "", for_the_next_run(seen.held.parts, seen.spec)
 
 
 def _has_begun(seen: Observation) -> bool:

@@ -12,7 +12,7 @@ from loadstone_core.lifecycle.phases import Phase
 from loadstone_core.load.change import aims_of
 from loadstone_core.load.profile import Model
 from loadstone_core.load.scenario import scenarios_of
-from loadstone_core.spec.digest import spec_digest
+from loadstone_core.spec.digest import part_digests, spec_digest
 from loadstone_core.spec.model import ConfigMapSource
 from loadstone_operator import naming
 from loadstone_operator.capacity import Claim
@@ -217,12 +217,14 @@ def _accepted(loadtest: LoadTest) -> Accepted:
     closed = [each.load for each in scenarios if each.load.model is not Model.RATE]
     return Accepted(
         workers=loadtest.spec.workers.replicas,
-        users=sum(load.profile.peak for load in closed),
+        users=sum(load.most_users for load in closed),
         graceful_stop_ns=max(each.graceful_stop_ns for each in scenarios),
         startup_timeout_ns=loadtest.spec.startup_timeout_ns,
         digest=spec_digest(loadtest.raw_spec),
         paused=loadtest.spec.load.is_paused,
         aims=aims_of(loadtest.spec.scenarios),
+        config=loadtest.spec.config,
+        parts=part_digests(loadtest.raw_spec),
     )
 
 

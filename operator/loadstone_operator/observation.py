@@ -82,6 +82,8 @@ class Accepted:
         users: the peak of users, 0 for open models.
         paused: nothing is to be asked of the target.
         aims: what the scenarios with constant loads are to reach.
+        config: the script's values.
+        parts: digests of what counts from the next run on when it is edited, by its path.
     """
 
     workers: int
@@ -91,6 +93,8 @@ class Accepted:
     digest: str
     paused: bool = False
     aims: tuple[Aim, ...] = ()
+    config: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ class Held:
     workers: int = 0
     trigger: str | None = None
     digest: str = ""
+    parts: Mapping[str, str] = field(default_factory=dict)
     report: ReportState = ReportState.NONE
 
 
@@ -238,6 +243,7 @@ class MasterView:
     times: Times = field(default_factory=Times)
     waiting_for: str = ""
     paused: bool = False
+    config_revision: int = 0
     outcome: Outcome | None = None
     stored: bool = False
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from loadstone_core.load.change import Aim
 
 
@@ -29,6 +31,7 @@ class Steer:
         ended: every worker that is known to have ended.
         paused: nothing is to be asked of the target.
         aims: what scenarios are to reach; none while they are what the run was planned with.
+        config: the script's values; None while they are what the run was planned with.
     """
 
     run: int
@@ -36,3 +39,4 @@ class Steer:
     ended: tuple[WorkerEnd, ...]
     paused: bool = False
     aims: tuple[Aim, ...] = ()
+    config: Mapping[str, str] | None = None

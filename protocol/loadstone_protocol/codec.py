@@ -179,6 +179,8 @@ def scenario_to_message(scenario: Scenario) -> engine_pb2.LoadPlan:
         start_ns=_START_UNKNOWN if scenario.start_ns is None else scenario.start_ns,
         over=scenario.is_over,
         first_iteration=scenario.first_iteration,
+        tags=scenario.tags,
+        exclude_tags=scenario.exclude_tags,
         model=_MODELS[load.model],
         segments=[
             engine_pb2.Segment(
@@ -240,6 +242,8 @@ def scenario_from_message(message: engine_pb2.LoadPlan) -> Scenario:
         start_ns=None if message.start_ns == _START_UNKNOWN else message.start_ns,
         first_iteration=message.first_iteration,
         is_over=message.over,
+        tags=tuple(message.tags),
+        exclude_tags=tuple(message.exclude_tags),
     )
 
 

@@ -43,6 +43,7 @@ def run_report(view: RunView) -> control_pb2.RunReport:
         times=_times(view.times),
         waiting_for=view.waiting_for,
         paused=view.is_paused,
+        config_revision=view.config_revision,
     )
     if view.outcome is not None:
         report.outcome.CopyFrom(_outcome(view.outcome))

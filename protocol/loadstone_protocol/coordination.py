@@ -36,7 +36,7 @@ from loadstone_protocol.messages import (
 from loadstone_protocol.v1 import control_pb2, coordination_pb2, engine_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from loadstone_core.load.grant import Grant
     from loadstone_core.load.scenario import Scenario
@@ -47,6 +47,8 @@ DIGEST_BYTES: Final = 32
 GRANT_NAME_MAX: Final = 256
 GRANTS_MAX: Final = 128
 VALUE_MAX: Final = 1_000_000_000
+FLAVOUR_MAX: Final = 32
+CONFIG_MAX_BYTES: Final = 16 * 1024
 STOP_REASONS: Final = frozenset({"Stopped", "Suspended", "Killed", "Replaced"})
 
 _STAGES: Final = {
@@ -146,8 +148,18 @@ def steering_from_message(message: control_pb2.Steering) -> Steering:
             for each in message.ended
         ),
         is_paused=message.paused,
-        aims=tuple(Aim(each.scenario, each.value, each.spawn_rate or None) for each in message.aims),
+        aims=tuple(Aim(each.scenario, each.value, each.spawn_rate or None, is_rate=each.rate) for each in message.aims),
+        config=_config(message),
     )
+
+
+def _config(message: control_pb2.Steering) -> dict[str, str] | None:
+    if not message.HasField("config"):
+        return None
+    values = dict(message.config.values)
+    if sum(len(text.encode()) for pair in values.items() for text in pair) > CONFIG_MAX_BYTES:
+        raise WireError(f"the values for a script have at most {CONFIG_MAX_BYTES} bytes")
+    return values
 
 
 def common_body(  # noqa: PLR0913 each is a field of one message
@@ -160,6 +172,8 @@ def common_body(  # noqa: PLR0913 each is a field of one message
     graceful_stop_ns: int,
     setup_json: bytes,
     warm_up_ns: int = 0,
+    config: Mapping[str, str] | None = None,
+    dropped: Iterable[str] = (),
 ) -> bytes:
     """Return the serialized body of a common configuration: what its digest is taken over."""
     body = coordination_pb2.CommonBody(
@@ -171,6 +185,8 @@ def common_body(  # noqa: PLR0913 each is a field of one message
         graceful_stop_ns=graceful_stop_ns,
         setup_json=setup_json,
         warm_up_ns=warm_up_ns,
+        config=config or {},
+        dropped=dropped,
     )
     return body.SerializeToString(deterministic=True)
 
@@ -295,4 +311,5 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
         started_at_ns=message.started_at_ns,
         exhausted=status.exhausted,
         stop_asked=status.stop_asked[:TEXT_MAX],
+        flavour=status.flavour[:FLAVOUR_MAX],
     )

@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from loadstone_core.load.change import Aim
     from loadstone_core.register import Version
     from loadstone_core.stats.stream import Counters, StreamId
@@ -90,6 +92,16 @@ class ScriptNews:
 
 
 @dataclass(frozen=True, slots=True)
+class ShapeNews:
+    """What a shape in the script wants of the load; `failed` is why it cannot be asked any more, empty if it can."""
+
+    users: int
+    spawn_rate: int | None
+    is_over: bool
+    failed: str
+
+
+@dataclass(frozen=True, slots=True)
 class GrantNews:
     """What became of the numbers of one name that an engine was granted: see GrantState in engine.proto."""
 
@@ -122,6 +134,7 @@ class EngineNews:
     started_at_ns: int  # on the master's clock; 0 = not yet
     exhausted: int = 0
     stop_asked: str = ""  # why the script wants the run to end; empty: it does not
+    flavour: str = ""  # of the request path: compiled or pure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,3 +213,4 @@ class Steering:
     ended: tuple[WorkerEnd, ...]
     is_paused: bool = False
     aims: tuple[Aim, ...] = ()
+    config: Mapping[str, str] | None = None  # None: as the run was planned

@@ -79,6 +79,7 @@ class RunView:
     outcome: OutcomeView | None = None
     waiting_for: str = ""
     is_paused: bool = False
+    config_revision: int = 0
 
 
 def differ_in_figures(before: RunView, after: RunView) -> bool:

@@ -26,6 +26,7 @@ from loadstone.measuring import measure
 from loadstone.metrics import Counter, Gauge, Rate, Trend
 from loadstone.options import HttpOptions
 from loadstone.reply import Reply
+from loadstone.shapes import Shape
 from loadstone.streams import StreamReply
 from loadstone.tasks import SequentialTaskSet, TaskSet, tag, task
 from loadstone.users import User
@@ -45,6 +46,7 @@ __all__ = [
     "SequentialTaskSet",
     "ServerEvent",
     "ServerEvents",
+    "Shape",
     "StopUser",
     "StreamReply",
     "Summary",

@@ -177,6 +177,7 @@ class Director:
         self.asked: list[bool] = []
         self.summaries: list[dict[str, Any]] = []
         self.events: list[engine_pb2.RunEvent] = []
+        self.configs: list[engine_pb2.EngineConfig] = []
 
     async def start(self) -> None:
         self.reader, self.writer = await asyncio.open_unix_connection(str(self.path))
@@ -194,6 +195,8 @@ class Director:
                 message = engine_pb2.ToEngine.FromString(payload)
                 if message.WhichOneof("kind") == "summary":
                     self.summaries.append(json.loads(message.summary.json))
+                elif message.WhichOneof("kind") == "config":
+                    self.configs.append(message.config)
                 elif message.WhichOneof("kind") == "event":
                     self.events.append(message.event)
                 elif message.WhichOneof("kind") == "setup":

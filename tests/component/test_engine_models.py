@@ -216,7 +216,8 @@ def test_a_late_engine_does_not_make_up_for_what_was_due_long_before() -> None:
 
     counters = bench.instruments.counters.read()
     assert counters.iterations_started + bench.total("dropped_iterations") == pytest.approx(280, abs=3)
-    assert 200 < bench.total("dropped_iterations") <= 252
+    # A few more where the engine had no turn for what came due just before its end.
+    assert 200 < bench.total("dropped_iterations") <= 260
 
 
 def test_an_iteration_whose_user_could_not_start_is_dropped_and_not_lost() -> None:

@@ -1,5 +1,6 @@
 """`loadstone run` on this machine: the manifests of the cluster tests, each exact against a target of its own."""
 
+import gzip
 import json
 import os
 import signal
@@ -12,9 +13,28 @@ from pathlib import Path
 
 import pytest
 
+from loadstone_runner.flavour import expected_flavour
+
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "tests" / "e2e" / "manifests"
 promise = pytest.mark.promise
+SHAPE = """import os
+from loadstone import Shape, User, constant, tag, task
+
+class Visitor(User):
+    wait = constant(0.1)
+
+    @tag("a")
+    @task
+    def front_page(self):
+        self.http.get("/")
+
+class Stairs(Shape):
+    def tick(self):
+        if self.get_run_time() > 2:
+            {}
+        return (2, 2)
+"""
 
 
 def fetch(url: str) -> dict:
@@ -100,6 +120,49 @@ def test_scenarios_follow_and_accompany_each_other_and_each_does_what_was_asked(
     assert sum(each["requests"] for each in by_name.values()) == status["results"]["requests"]
     assert status["results"]["requests"] == status["results"]["started"] == fetch(f"{target}/count")["requests"]
     assert all(name in printed for name in by_name)
+
+
+@promise("exact-totals")
+def test_a_shape_in_the_script_leads_the_load_and_ends_it(target, tmp_path) -> None:
+    returned, status, printed = run_local("shape", target, tmp_path)
+
+    assert (returned, status["verdict"]) == (0, "Passed"), status
+    load, results = status["load"], status["results"]
+    # Nearly 3 s of 4 users and 3 s of 8, with the seconds in which the others come; the shape is asked once a second.
+    assert 25 <= load["planned"] <= 48
+    assert load["achieved"] >= 0.99 * load["planned"]
+    assert "asked for 12 users, and load.shape.maxUsers allows 8" in "".join(load["remarks"])
+    assert "closed model" in printed
+    assert [each["name"] for each in results["endpoints"]] == ["front page"]
+    assert set(fetch(f"{target}/count")["by_path"]) == {"/"}
+    assert results["requests"] == results["started"] == fetch(f"{target}/count")["requests"] > 100
+    report = json.loads(gzip.decompress(next((tmp_path / "results").glob("*.gz")).read_bytes()))
+    assert {each["metric"] for each in report["series"]}.isdisjoint({"first_byte", "body"})
+    assert max(row[report["timeline"]["fields"].index("users")] for row in report["timeline"]["rows"]) == 8
+    assert {each["flavour"] for each in report["workers"]} == {expected_flavour()}
+
+
+@promise("exact-totals")
+@pytest.mark.parametrize(
+    ("setting", "reason", "words"),
+    [
+        ("source.inline.content=" + json.dumps(SHAPE.format("return 5")), "HandlerFailed", "it returned 5"),
+        ("source.inline.content=" + json.dumps(SHAPE.format("os._exit(3)")), "DirectorLost", "the shape of the load"),
+        (
+            "source.inline.content=" + json.dumps(SHAPE.split("class S", maxsplit=1)[0]),
+            "ScriptInvalid",
+            "Shape as its base",
+        ),
+        ("load.tags=[writes]", "ScriptInvalid", "there are read"),
+    ],
+)
+def test_a_load_that_cannot_be_led_ends_as_an_error(target, tmp_path, setting, reason, words) -> None:
+    returned, status, _ = run_local(
+        "shape", target, tmp_path, *((setting,) if "tags" in setting else (setting, "load.tags=[a]"))
+    )
+
+    assert (returned, status["verdict"], status["reason"]) == (1, "Error", reason), status
+    assert words in status["message"]
 
 
 @promise("warm-up", "exact-totals")
@@ -190,6 +253,8 @@ def test_the_counts_hold_their_bounds_after_the_kill_of_an_engine(target, tmp_pa
         ("thresholds[0].expr='latency:p95 < 300'", ["spec.thresholds[0].expr", "ms"]),
         ("source.inline.content='class Broken(:'", ["SyntaxError"]),
         ("source.inline.content='import no_such_library'", ["no_such_library"]),
+        ("load.tags=[smoke]", ["the tag smoke", "no task has any"]),
+        ("load={shape: {maxUsers: 5}, duration: 1m}", ["Shape as its base"]),
     ],
 )
 def test_validate_says_what_is_wrong_before_anything_starts(setting, words) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -48,6 +49,35 @@ def test_a_load_is_paused_resumed_and_aimed_anew_for_everybody_at_one_moment(tmp
             assert resumed.segments[-1].to_value == 10
             assert resumed.start_ns + resumed.end_ns - 30 * SECOND == resumed.start_ns - paused.start_ns
             await follower.steer(steering(4, stop_reason="Stopped", aims=aims))
+            await asyncio.gather(*(agent.stopped() for agent in agents))
+            await asyncio.gather(*(agent.bye() for agent in agents))
+            await master.finish()
+
+    scenario(run())
+
+
+def test_values_of_the_script_reach_everybody_and_it_is_said_when_they_have(tmp_path: Path) -> None:
+    async def run() -> None:
+        plan = replace(plan_of(users(4, 30), workers=2), config={"size": "3"})
+        async with master_of(plan, tmp_path) as master:
+            director = await master.direct()
+            agents = [await master.join(worker) for worker in range(2)]
+            await asyncio.gather(*(agent.running() for agent in agents))
+            assert [dict(agent.body.config) for agent in agents] == [{"size": "3"}] * 2
+            assert dict(director.configs[0].config) == {"size": "3"}
+            follower = master.follow()
+            await until(lambda: agents[0].body.run_state == engine_pb2.RUNNING_STATE)
+
+            values = control_pb2.Values(values={"size": "4", "new": "x"})
+            await follower.steer(steering(1, config=values))
+            await until(lambda: all(agent.body.config["size"] == "4" for agent in agents))
+            assert dict(director.configs[-1].config) == {"size": "4", "new": "x"}
+            async for report in follower.watch():
+                if report.config_revision > 1:
+                    break
+            await follower.steer(steering(2))
+            await until(lambda: all(dict(agent.body.config) == {"size": "3"} for agent in agents))
+            await follower.steer(steering(3, stop_reason="Stopped"))
             await asyncio.gather(*(agent.stopped() for agent in agents))
             await asyncio.gather(*(agent.bye() for agent in agents))
             await master.finish()

@@ -12,6 +12,7 @@ from tests.component.master_process import iterations, master_of, plan_of, scena
 
 from loadstone_core.units import SECOND
 from loadstone_protocol.v1 import control_pb2, coordination_pb2, engine_pb2
+from loadstone_runner.master.remarks import CLOSED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +51,7 @@ def test_a_run_passes_with_exact_totals_and_its_parts_of_the_status(tmp_path: Pa
                 "unit": "user-seconds",
                 "dropped": 0,
                 "late": 0,
+                "remarks": [CLOSED],
             }
             [judged] = json.loads(outcome.thresholds_json)
             assert (judged["name"], judged["verdict"], judged["actual"]) == ("fast", "Passed", "10.0ms")

@@ -49,4 +49,4 @@ def test_the_engine_takes_a_benchmarks_script(script, user, mode) -> None:
     )
 
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report == {"ok": True, "problem": "", "traceback": "", "user_classes": [user]}
+    assert (report["ok"], report["problem"], report["user_classes"]) == (True, "", [user])

@@ -44,6 +44,15 @@ def test_a_script_over_64_kib_is_refused_with_a_sentence(nowhere) -> None:
     assert "64 KiB" in done.stderr or "65536" in done.stderr, done.stderr
 
 
+@promise("refused-at-apply")
+def test_values_of_a_script_over_16_kib_are_refused_with_a_sentence(nowhere) -> None:
+    document = nowhere.manifest("pass", config={f"value-{number}": "x" * 4_000 for number in range(5)})
+    refused = nowhere.apply(document, check=False)
+
+    assert refused.returncode != 0
+    assert "names and values together must be at most 16 KiB" in refused.stderr
+
+
 @promise("accepted-at-apply")
 def test_every_valid_sample_is_accepted(nowhere) -> None:
     done = nowhere.kubectl("apply", "--dry-run=server", "-f", str(SAMPLES / "valid.yaml"))

@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+from lab import until
 
 promise = pytest.mark.promise
 
@@ -137,6 +138,47 @@ def test_a_rate_is_changed_paused_and_resumed_in_mid_run_and_all_of_it_is_accoun
     assert status["load"]["achieved"] >= status["load"]["planned"] * 0.99
     assert status["results"]["requests"] == lab.count()
     assert 45_000 < status["results"]["rpsAvgMilli"] < 110_000
+
+
+@promise("live-load", "exact-totals")
+def test_a_shape_in_the_script_leads_the_load_and_ends_it(lab) -> None:
+    lab.apply(lab.manifest("shape"))
+    status = lab.wait_finished("shape")
+
+    assert status["verdict"] == "Passed", status
+    assert 25 <= status["load"]["planned"] <= 48
+    assert status["load"]["achieved"] >= status["load"]["planned"] * 0.99
+    assert "allows 8" in "".join(status["load"]["remarks"])
+    assert status["progress"]["users"] == 8
+    assert {entry["name"] for entry in status["results"]["endpoints"]} == {"front page"}
+    assert status["results"]["requests"] == lab.count()
+
+
+@promise("live-load", "exact-totals")
+def test_values_of_the_script_change_in_mid_run_and_what_waits_for_the_next_run_is_said(lab) -> None:
+    load = {"target": "http://shop", "users": 4, "duration": "5m"}
+    lab.apply(lab.manifest("shape", load=load, thresholds=[]))
+    lab.wait_phase("shape", "Running")
+    lab.wait_requests("shape", 20)
+    first = lab.status("shape")["run"]["configRevision"]
+    lab.patch("shape", {"config": {"page": "after"}, "load": {"duration": "6m"}})
+
+    def said() -> dict | None:
+        status = lab.status("shape")
+        return status if status["run"]["configRevision"] > first and "next run" in status.get("message", "") else None
+
+    edited = until("the edit is in the status", said)
+    [condition] = [each for each in edited["conditions"] if each["type"] == "EditsInEffect"]
+    assert (condition["status"], condition["reason"]) == ("False", "NextRun")
+    assert "spec.load.duration counts from the next run on" in condition["message"]
+    lab.wait_requests("shape", lab.count() + 20)
+    lab.patch("shape", {"stopRun": 1})
+    status = lab.wait_finished("shape")
+
+    assert {entry["name"] for entry in status["results"]["endpoints"]} >= {"front page", "after"}
+    assert "the script has a shape" in "".join(status["load"]["remarks"])
+    assert "EditsInEffect" not in {each["type"] for each in status["conditions"]}
+    assert status["results"]["requests"] == lab.count()
 
 
 @promise("run-iterations", "exact-totals")

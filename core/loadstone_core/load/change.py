@@ -27,17 +27,19 @@ class Aim:
         scenario: its name.
         value: users, or iterations a second.
         spawn_rate: users started a second; None for all at once. Fewer users are always there at once.
+        is_rate: the value is a rate. An aim of the other kind than the scenario's load is not for this run.
     """
 
     scenario: str
     value: int
     spawn_rate: int | None = None
+    is_rate: bool = False
 
 
 def aims_of(specs: Sequence[ScenarioSpec]) -> tuple[Aim, ...]:
     """Return what may change in a run: users and rates; not stages, and not how many users do their own iterations."""
     return tuple(
-        Aim(each.name, value, each.load.spawn_rate)
+        Aim(each.name, value, each.load.spawn_rate, is_rate=each.load.rate is not None)
         for each in specs
         if (value := each.load.users or each.load.rate) and each.load.iterations_per_user is None
     )
@@ -60,7 +62,19 @@ def aimed_at(load: LoadProfile, passed_ns: int | None, aim: Aim) -> LoadProfile:
         segments.append(Segment(0, ramp_ns, value, aim.value))
     if ramp_ns < bound_ns:
         segments.append(Segment(ramp_ns, bound_ns - ramp_ns, aim.value, aim.value))
-    return replace(load, profile=Profile(tuple(segments), end_ns))
+    return replace(load, profile=Profile(tuple(segments), end_ns), spawn_rate=aim.spawn_rate)
+
+
+def come_back(load: LoadProfile) -> LoadProfile:
+    """Return a load that begins again after a pause: where users have a rate at which they start, they do so anew."""
+    if load.model is Model.RATE or load.spawn_rate is None or not can_aim(load):
+        return load
+    return aimed_at(load, None, Aim("", load.profile.segments[-1].to_value, load.spawn_rate))
+
+
+def over(load: LoadProfile) -> LoadProfile:
+    """Return a load like this one that ends as soon as it begins."""
+    return replace(load, profile=Profile((Segment(0, 1, 0, 0),), 1))
 
 
 def rest_of(load: LoadProfile, passed_ns: int) -> LoadProfile:

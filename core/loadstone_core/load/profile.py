@@ -127,7 +127,9 @@ class LoadProfile:
         iterations: ends the load when so many have been started (rate) or done, in all.
         iterations_per_user: the iterations are not shared: each user does so many.
         preallocated_users: of a rate, made before the load begins.
-        max_users: of a rate; None for a default by the rate.
+        max_users: of a rate, or of a shape; None for a default by the rate.
+        spawn_rate: of users, started a second; None for all at once.
+        is_shaped: a shape in the script says during the run how many users there are; until then none.
     """
 
     model: Model
@@ -136,6 +138,13 @@ class LoadProfile:
     iterations_per_user: int | None = None
     preallocated_users: int = 0
     max_users: int | None = None
+    spawn_rate: int | None = None
+    is_shaped: bool = False
+
+    @property
+    def most_users(self) -> int:
+        """The most users that a closed load may have, whoever says how many there are."""
+        return self.max_users or 0 if self.is_shaped else self.profile.peak
 
     @property
     def shared_iterations(self) -> int:
@@ -174,6 +183,12 @@ def profile_of(load: Load) -> LoadProfile:
             preallocated_users=load.preallocated_users,
             max_users=load.max_users,
         )
+    if load.shape_users is not None:
+        end_ns = load.duration_ns
+        nobody = Profile((Segment(0, FOREVER_NS if end_ns is None else end_ns, 0, 0),), end_ns)
+        return LoadProfile(
+            model=Model.USERS, profile=nobody, iterations=None, max_users=load.shape_users, is_shaped=True
+        )
     users = 1 if load.users is None else load.users
     iterations = load.iterations if load.iterations_per_user is None else users * load.iterations_per_user
     return LoadProfile(
@@ -181,6 +196,7 @@ def profile_of(load: Load) -> LoadProfile:
         profile=_staged(load) if load.stages else _ramped(users, load),
         iterations=iterations,
         iterations_per_user=load.iterations_per_user,
+        spawn_rate=load.spawn_rate,
     )
 
 

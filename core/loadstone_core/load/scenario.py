@@ -32,6 +32,8 @@ class Scenario:
         start_after: name of the scenario at whose end it begins.
         first_iteration: how many of a rate were due before `start_ns`, by an earlier load of the scenario.
         is_over: nothing of it is to be begun any more, before its profile says so.
+        tags: only tasks with one of these are done; none: all.
+        exclude_tags: tasks with one of these are not done.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Scenario:
     start_after: str | None = None
     first_iteration: int = 0
     is_over: bool = False
+    tags: tuple[str, ...] = ()
+    exclude_tags: tuple[str, ...] = ()
 
     @property
     def end_ns(self) -> int | None:
@@ -81,6 +85,8 @@ def scenarios_of(specs: Sequence[ScenarioSpec]) -> tuple[Scenario, ...]:
             target=each.load.target,
             start_ns=each.start_ns if each.start_after is None else None,
             start_after=each.start_after,
+            tags=each.tags,
+            exclude_tags=each.exclude_tags,
         )
         for each in specs
     )

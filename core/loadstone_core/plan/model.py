@@ -6,7 +6,7 @@ How a plan comes out of a spec belongs to `planner`; the values of the spec belo
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.errors import InternalError
@@ -17,7 +17,7 @@ from loadstone_core.spec.model import OnNoData, Severity, ThresholdSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +71,8 @@ class RunPlan:
         warm_up_ns: the first part of the load, which is not in the results.
         startup_timeout_ns: from the run's creation to its first load.
         script: its files.
+        config: values for the script, as they are until somebody changes them.
+        dropped: metrics and labels that are not recorded.
     """
 
     run: RunIdentity
@@ -85,11 +87,18 @@ class RunPlan:
     warm_up_ns: int
     startup_timeout_ns: int
     script: ScriptRef
+    config: Mapping[str, str] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
 
     @property
     def graceful_stop_ns(self) -> int:
         """How long running iterations may take to finish, whatever their scenario."""
         return max(each.graceful_stop_ns for each in self.scenarios)
+
+    @property
+    def is_shaped(self) -> bool:
+        """Whether a shape in the script says how many users there are."""
+        return any(each.load.is_shaped for each in self.scenarios)
 
     @property
     def slots(self) -> int:
@@ -125,12 +134,14 @@ def _plan(document: Mapping[str, Any]) -> RunPlan:
         percentiles=tuple(fields.pop("percentiles")),
         thresholds=tuple(_threshold(each) for each in fields.pop("thresholds")),
         script=ScriptRef(**fields.pop("script")),
+        dropped=tuple(fields.pop("dropped")),
         **fields,
     )
 
 
 def _scenario(document: Mapping[str, Any]) -> Scenario:
-    return Scenario(**{**document, "load": _load(document["load"])})
+    tags = {name: tuple(document[name]) for name in ("tags", "exclude_tags")}
+    return Scenario(**{**document, **tags, "load": _load(document["load"])})
 
 
 def _load(document: Mapping[str, Any]) -> LoadProfile:

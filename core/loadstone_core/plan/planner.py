@@ -45,12 +45,14 @@ def plan_run(
         warm_up_ns=spec.load.warm_up_ns,
         startup_timeout_ns=spec.startup_timeout_ns,
         script=script,
+        config=spec.config,
+        dropped=spec.results.dropped,
     )
 
 
 def _at_once(load: LoadProfile) -> int:
     """Return how many engines could have something to do at the same time."""
-    peak = load.profile.peak
+    peak = load.most_users
     if load.model is Model.ITERATIONS and load.iterations is not None:
         return min(peak, load.iterations)
     return peak if load.max_users is None else min(peak, load.max_users)

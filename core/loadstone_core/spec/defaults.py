@@ -35,6 +35,12 @@ STAGES_MOST: Final = 256
 SCENARIOS_MOST: Final = 32
 THRESHOLDS_MOST: Final = 64
 PERCENTILES_MOST: Final = 10
+TAGS_MOST: Final = 32
+DROPS_MOST: Final = 64
+CONFIG_MOST: Final = 64
+CONFIG_VALUE_LONGEST: Final = 4_096
+# It travels to every engine, whole, at each change.
+CONFIG_MOST_BYTES: Final = 16 * 1024
 CONTENT_MOST_BYTES: Final = 64 * 1024
 # kubectl keeps a second copy of the whole object in an annotation, and all annotations together may have 256 KiB.
 INLINE_MOST_BYTES: Final = 128 * 1024

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # What steers a run without changing what it is.
 _STEERING: Final = frozenset({"suspend", "stopRun", "trigger"})
+_AIMED: Final = frozenset({"users", "rate"})
 
 
 def spec_digest(raw_spec: Mapping[str, Any]) -> str:
@@ -34,6 +35,31 @@ def spec_digest(raw_spec: Mapping[str, Any]) -> str:
     return _named(hashlib.sha256(text.encode()))
 
 
+def part_digests(raw_spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return a short digest of each part of a valid spec that counts from the next run on when it is edited, by path.
+
+    What takes effect in a run is left out: `suspend`, `stopRun`, `trigger`, `config`, and of loads `paused` and the
+    values of users, rate and spawnRate, of which only says something that they are there.
+    """
+    from loadstone_core.spec.fields import SPEC
+
+    telling: dict[str, Any] = _without_defaults(
+        SPEC, {field: value for field, value in raw_spec.items() if field not in _STEERING and field != "config"}
+    )
+    parts = {field: value for field, value in telling.items() if field not in {"load", "workers", "scenarios"}}
+    for field, value in {"load": _unaimed(telling.get("load", {})), "workers": telling.get("workers", {})}.items():
+        parts |= {f"{field}.{name}": held for name, held in value.items()}
+    for scenario in telling.get("scenarios", ()):
+        # One for each, as a status has to hold them all.
+        parts[f"scenarios.{scenario['name']}"] = _unaimed(scenario)
+    return {path: _short(value) for path, value in parts.items()}
+
+
+def edited(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the paths of the parts that differ between two sets of digests, as `part_digests` gives them."""
+    return tuple(sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path)))
+
+
 def files_digest(files: Mapping[str, bytes]) -> str:
     """Return `sha256:<hex>` over files by path, in the order of their paths' UTF-8.
 
@@ -46,6 +72,17 @@ def files_digest(files: Mapping[str, bytes]) -> str:
             summed.update(len(part).to_bytes(8, "big"))
             summed.update(part)
     return _named(summed)
+
+
+def _unaimed(load: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a load without what may be aimed at in a run."""
+    return {
+        name: None if name in _AIMED else held for name, held in load.items() if name not in {"paused", "spawnRate"}
+    }
+
+
+def _short(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _named(summed: Any) -> str:

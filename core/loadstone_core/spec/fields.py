@@ -13,7 +13,7 @@ from loadstone_core.spec.environment import ENV, ENV_FROM
 from loadstone_core.spec.load_rules import LOADS
 from loadstone_core.spec.loads import LOAD, SCENARIOS, duration
 from loadstone_core.spec.model import Engine, OnNoData, Severity
-from loadstone_core.spec.shape import Flag, Listing, Record, Text, Whole
+from loadstone_core.spec.shape import Flag, Listing, Record, Table, Text, Whole
 from loadstone_core.spec.source import SOURCE
 from loadstone_core.spec.template import TEMPLATE
 
@@ -79,6 +79,15 @@ SPEC: Final = Record(
         "source": SOURCE,
         "load": LOAD,
         "scenarios": SCENARIOS,
+        "config": Table(
+            about=(
+                "Values for the script by name, which it reads as config[name]. They may be changed during a run, and "
+                'every user then reads the new ones. Example: {basket-size: "3"}.'
+            ),
+            values=Text(about='Text; put numbers in quotes. Example: "3".', longest=defaults.CONFIG_VALUE_LONGEST),
+            most=defaults.CONFIG_MOST,
+            rules=validation.CONFIG,
+        ),
         "env": ENV,
         "envFrom": ENV_FROM,
         "workers": Record(
@@ -141,6 +150,26 @@ SPEC: Final = Record(
                     most=defaults.PERCENTILES_MOST,
                     distinct=True,
                     default=list(defaults.PERCENTILES),
+                ),
+                "metrics": Record(
+                    about="What is measured.",
+                    fields={
+                        "drop": Listing(
+                            about=(
+                                "Metrics, and labels of metrics, that are left out before they are recorded: they cost "
+                                "neither memory nor network. What verdict and thresholds are made of cannot be left "
+                                "out. Example: [first_byte, 'checks{tier}']."
+                            ),
+                            items=Text(
+                                about="The name of a metric, or of one of its labels in braces.",
+                                shortest=1,
+                                longest=256,
+                                rules=validation.DROP,
+                            ),
+                            most=defaults.DROPS_MOST,
+                            distinct=True,
+                        ),
+                    },
                 ),
             },
             default={},

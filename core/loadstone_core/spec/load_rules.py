@@ -76,7 +76,16 @@ STAGES: Final = (
 _BESIDE_STAGES: Final = ("users", "rate", "duration", "iterations", "iterationsPerUser")
 _OPEN_IN_CEL: Final = "has(self.rate) || (has(self.stages) && self.stages.all(stage, has(stage.rate)))"
 _ENDS: Final = ("duration", "iterations", "iterationsPerUser", "stages")
-_OF_A_MODEL: Final = (*_BESIDE_STAGES, "spawnRate", "stages", "preallocatedUsers", "maxUsers")
+_OF_A_MODEL: Final = (
+    *_BESIDE_STAGES,
+    "spawnRate",
+    "stages",
+    "preallocatedUsers",
+    "maxUsers",
+    "tags",
+    "excludeTags",
+    "shape",
+)
 
 MODEL: Final = (
     Rule(
@@ -121,6 +130,21 @@ MODEL: Final = (
         holds=lambda load: "spawnRate" not in load or "users" in load,
         cel="!has(self.spawnRate) || has(self.users)",
         needs=("spawnRate", "users"),
+    ),
+)
+_BESIDE_A_SHAPE: Final = ("users", "rate", "iterations", "iterationsPerUser", "stages")
+SHAPED: Final = (
+    Rule(
+        message="shape says how many users there are; leave users, rate, iterations, iterationsPerUser and stages out",
+        holds=lambda load: "shape" not in load or load.keys().isdisjoint(_BESIDE_A_SHAPE),
+        cel=f"!has(self.shape) || !({' || '.join(f'has(self.{name})' for name in _BESIDE_A_SHAPE)})",
+        needs=("shape", *_BESIDE_A_SHAPE),
+    ),
+    Rule(
+        message="shape needs duration: the longest that its load may take, such as duration: 30m",
+        holds=lambda load: "shape" not in load or "duration" in load,
+        cel="!has(self.shape) || has(self.duration)",
+        needs=("shape", "duration"),
     ),
 )
 _MODELS: Final = ("users", "rate", "iterations", "stages")
@@ -192,8 +216,8 @@ LOADS: Final = (
     ),
     Rule(
         message="there is no load: set load.users, rate, iterations or stages, such as users: 50, or scenarios",
-        holds=lambda spec: "scenarios" in spec or not spec["load"].keys().isdisjoint(_MODELS),
-        cel=" || ".join(("has(self.scenarios)", *(f"has(self.load.{name})" for name in _MODELS))),
+        holds=lambda spec: "scenarios" in spec or not spec["load"].keys().isdisjoint((*_MODELS, "shape")),
+        cel=" || ".join(("has(self.scenarios)", *(f"has(self.load.{name})" for name in (*_MODELS, "shape")))),
         needs=("scenarios", "load"),
     ),
     Rule(

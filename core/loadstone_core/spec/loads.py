@@ -109,6 +109,21 @@ _MODEL: Final[dict[str, Node]] = {
     ),
 }
 
+_TAGS: Final[dict[str, Node]] = {
+    name: Listing(
+        about=about,
+        items=Text(about="A tag that a task of the script has.", shortest=1, longest=128),
+        fewest=1,
+        most=defaults.TAGS_MOST,
+        distinct=True,
+    )
+    for name, about in {
+        "tags": "Only tasks of the script with one of these tags are done. Example: [smoke]. Default: all tasks.",
+        "excludeTags": "Tasks of the script with one of these tags are not done, whatever else they have. "
+        "Example: [slow]. Default: none.",
+    }.items()
+}
+
 LOAD: Final = Record(
     about=(
         "How much load, and how long: users (with spawnRate) or rate for a duration, a number of iterations, "
@@ -117,6 +132,21 @@ LOAD: Final = Record(
     fields={
         "target": _TARGET,
         **_MODEL,
+        **_TAGS,
+        "shape": Record(
+            about=(
+                "Lets a class of the script, made with loadstone's Shape, say each second how many users there are, "
+                "instead of users, rate, iterations and stages. Example: {maxUsers: 500}."
+            ),
+            fields={
+                "maxUsers": Whole(
+                    about="The most users that it may ask for, all workers together. Example: 500.",
+                    least=1,
+                    most=defaults.USERS_MOST,
+                ),
+            },
+            required=("maxUsers",),
+        ),
         "paused": Flag(
             about=(
                 "True lets users go after their iterations and asks for none until it is false again; the time of the "
@@ -134,7 +164,7 @@ LOAD: Final = Record(
             default=defaults.GRACEFUL_STOP,
         ),
     },
-    rules=load_rules.MODEL,
+    rules=(*load_rules.MODEL, *load_rules.SHAPED),
     default={},
 )
 
@@ -167,6 +197,7 @@ _SCENARIO: Final = Record(
         ),
         "target": _TARGET,
         **_MODEL,
+        **_TAGS,
         "gracefulStop": duration(
             "How long its running iterations may take to finish at its end. Default: load.gracefulStop.",
             rules=validation.DURATION,

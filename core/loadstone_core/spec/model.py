@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +98,7 @@ class Load:
         warm_up_ns: the first part of the load, which is not in the results.
         is_paused: nothing is asked of the target until it is false.
         tolerance_ppm: by how much achieved may fall short of planned.
+        shape_users: the most users that a shape in the script may ask for; None: no shape is asked.
     """
 
     target: str | None
@@ -114,6 +115,7 @@ class Load:
     warm_up_ns: int = 0
     is_paused: bool = False
     tolerance_ppm: int
+    shape_users: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +128,8 @@ class ScenarioSpec:
         start_ns: since the start of load; of no meaning with `start_after`.
         start_after: name of the scenario at whose end it begins.
         load: what is its own, with target and gracefulStop of `spec.load` where it has none.
+        tags: only tasks with one of these are done; none: all.
+        exclude_tags: tasks with one of these are not done.
     """
 
     name: str
@@ -133,6 +137,8 @@ class ScenarioSpec:
     start_ns: int
     start_after: str | None
     load: Load
+    tags: tuple[str, ...] = ()
+    exclude_tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +163,10 @@ class ThresholdSpec:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What is reported: percentiles as text without a trailing zero, such as `99.9`."""
+    """What is reported: percentiles as text without a trailing zero, such as `99.9`; `dropped` is left out."""
 
     percentiles: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +191,7 @@ class LoadTestSpec:
     trigger: str | None
     startup_timeout_ns: int
     results: Results
+    config: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

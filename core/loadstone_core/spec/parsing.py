@@ -149,7 +149,10 @@ def _spec(value: Mapping[str, Any]) -> LoadTestSpec:
         # An emptied trigger asks for nothing.
         trigger=value.get("trigger") or None,
         startup_timeout_ns=parse_duration(value["startupTimeout"]),
-        results=Results(tuple(value["results"]["percentiles"])),
+        results=Results(
+            tuple(value["results"]["percentiles"]), tuple(value["results"].get("metrics", {}).get("drop", ()))
+        ),
+        config=value.get("config", {}),
     )
 
 
@@ -182,6 +185,7 @@ def _load(value: Mapping[str, Any]) -> Load:
         is_paused=value.get("paused", False),
         warm_up_ns=parse_duration(value.get("warmUp", "0s")),
         tolerance_ppm=defaults.TOLERANCE_PPM,
+        shape_users=value.get("shape", {}).get("maxUsers"),
     )
 
 
@@ -193,6 +197,8 @@ def _scenario(value: Mapping[str, Any], shared: Mapping[str, Any]) -> ScenarioSp
         start_ns=parse_duration(value.get("startTime", "0s")),
         start_after=value.get("startAfter"),
         load=_load({**inherited, **value}),
+        tags=tuple(value.get("tags", ())),
+        exclude_tags=tuple(value.get("excludeTags", ())),
     )
 
 

@@ -62,6 +62,11 @@ _RUN: Final = _record(
     cause=_text("Why it was started: Created, Trigger or Unsuspend."),
     generation=_count("Generation of the LoadTest that it runs."),
     specHash=_text("Digest of the fields that decide what a run does."),
+    specParts=Table(
+        about="Short digests of those parts of the spec that count from the next run on when they are edited.",
+        values=_text("Digest of the part."),
+    ),
+    configRevision=_count("Grows with each edit of spec.config that all workers have applied."),
     sourceDigest=_text("Digest of the script and its files."),
     createdAt=_at("When the operator began it."),
     workersReadyAt=_at("When all workers were connected and ready."),
@@ -126,6 +131,7 @@ _EFFORT: Final = {
 _LOAD: Final = _record(
     "The load that was planned and the load that was achieved, of all scenarios together.",
     **_EFFORT,
+    remarks=_some("What one has to know to read these figures.", _text("One sentence.")),
     scenarios=Listing(
         about="The same of each scenario, if spec.scenarios has any.",
         items=Record(

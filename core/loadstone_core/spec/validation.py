@@ -71,6 +71,8 @@ def _no_path_within_another(paths: list[str]) -> bool:
 
 
 _RELATIVE: Final = matching(_RELATIVE_PATH, "")
+_NAME_OF_A_VALUE: Final = r"[A-Za-z0-9._-]{1,128}"
+_CONFIG_NAME: Final = matching(_NAME_OF_A_VALUE, "")
 
 DURATION: Final = (
     matching(_DURATION, "must look like 30s, 5m or 1h30m (units: ms, s, m, h)"),
@@ -183,6 +185,27 @@ EXPRESSION: Final = (
     matching(
         _EXPRESSION,
         'must look like latency{name="front page"}:p95 < 300ms, failures:rate < 1% or requests:rate >= 500/s over 60s',
+    ),
+)
+CONFIG: Final = (
+    Rule(
+        message="names are letters, digits, dots, dashes and underscores, at most 128 of them, such as basket-size",
+        holds=lambda values: all(_CONFIG_NAME.holds(name) for name in values),
+        cel=f"self.all(name, name.matches(r'^{_NAME_OF_A_VALUE}$'))",
+    ),
+    Rule(
+        message=f"names and values together must be at most {defaults.CONFIG_MOST_BYTES // 1024} KiB; put more into "
+        "a file beside the script (source)",
+        holds=lambda values: (
+            sum(len(text.encode()) for pair in values.items() for text in pair) <= defaults.CONFIG_MOST_BYTES
+        ),
+        cel=f"self.map(name, size(bytes(name)) + size(bytes(self[name]))).sum() <= {defaults.CONFIG_MOST_BYTES}",
+    ),
+)
+DROP: Final = (
+    matching(
+        r"[a-z_][a-z0-9_]*(\{[^{}]+\})?",
+        "must be the name of a metric, such as first_byte, or of one of its labels, such as checks{tier}",
     ),
 )
 PERCENTILE: Final = (

@@ -34,6 +34,7 @@ from loadstone_core.stats.stream import ErrorTable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from loadstone_core.stats.dropping import Dropping
     from loadstone_core.stats.histogram import Histogram
     from loadstone_core.stats.series import Series, Tally
     from loadstone_core.stats.stream import ErrorCount, SeriesState
@@ -257,6 +258,10 @@ class Recorder:
     def whole(self) -> tuple[SeriesState, ...]:
         """Return every series that holds something, for who knows nothing yet; the next take does not change."""
         return tuple(series.snapshot() for series in self._table if series.count)
+
+    def leave_out(self, dropping: Dropping) -> None:
+        """Record nothing of some metrics and labels, from now on; to be called before anything is recorded."""
+        self._table.dropping = dropping
 
     def clear(self) -> None:
         """Forget everything that was recorded; the series keep their places."""

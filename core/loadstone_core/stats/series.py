@@ -14,6 +14,8 @@ from loadstone_core.stats.stream import SeriesState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from loadstone_core.stats.dropping import Dropping
+
     PlainKey = tuple[str, str, str, str, tuple[tuple[str, str], ...]]
 
 __all__ = [
@@ -213,9 +215,10 @@ class SeriesTable:
 
     Attributes:
         find: return the series of a key, or of the plain tuple of its fields; None if it has no place of its own.
+        dropping: what is left out; None: nothing.
     """
 
-    __slots__ = ("_cap", "_kinds", "_make_cell", "_overflows", "_refused", "_series", "find")
+    __slots__ = ("_cap", "_kinds", "_make_cell", "_overflows", "_refused", "_series", "_voids", "dropping", "find")
 
     def __init__(self, cap: int = SERIES_CAP, make_cell: Callable[[Kind], Histogram | Tally] = cell_of) -> None:
         self._cap = cap
@@ -226,9 +229,18 @@ class SeriesTable:
         self._kinds = dict(BUILT_IN)
         self._overflows = 0
         self._refused: set[int] = set()
+        self._voids: dict[Kind, Series] = {}
+        self.dropping: Dropping | None = None
 
     def get(self, key: SeriesKey, kind: Kind) -> Series:
-        """Return the series of a key, made if there is room; else the overflow series of its metric and kind."""
+        """Return the series of a key, made if there is room; else the overflow series of its metric and kind.
+
+        What is left out gets a series that belongs to no metric, and that nobody is ever shown.
+        """
+        if self.dropping is not None:
+            if self.dropping.has_metric(key.metric):
+                return self._void(kind)
+            key = self.dropping.kept(key)
         held = self._series.get(key)
         if held is not None and held.kind is kind:
             return held
@@ -276,6 +288,15 @@ class SeriesTable:
             self._kinds.setdefault(key.metric, kind)
             return self._make(key, kind)
         return self._series[key]
+
+    def _void(self, kind: Kind) -> Series:
+        """Return where samples of a kind go that are left out: one series, however many metrics these are."""
+        void = self._voids.get(kind)
+        if void is None:
+            void = self._voids[kind] = Series(SeriesKey(OVERFLOW_NAME, name=OVERFLOW_NAME), kind, self._make_cell)
+        # So that no sum of things that nobody asked for ever becomes too large.
+        void.clear()
+        return void
 
     def _make(self, key: SeriesKey, kind: Kind) -> Series:
         made = self._series[key] = Series(key, kind, self._make_cell)

@@ -54,6 +54,7 @@ def read_report(report: wire.RunReport) -> MasterView:
             times=_times(report.times),
             waiting_for=report.waiting_for,
             paused=report.paused,
+            config_revision=report.config_revision,
             outcome=_outcome(report.outcome) if report.HasField("outcome") else None,
         )
     except (KeyError, ValueError, TypeError) as error:
@@ -79,7 +80,11 @@ def write_steering(wish: Steer, *, run_uid: str, epoch: int, revision: int) -> w
             for end in wish.ended
         ],
         paused=wish.paused,
-        aims=[wire.Aim(scenario=aim.scenario, value=aim.value, spawn_rate=aim.spawn_rate or 0) for aim in wish.aims],
+        aims=[
+            wire.Aim(scenario=aim.scenario, value=aim.value, spawn_rate=aim.spawn_rate or 0, rate=aim.is_rate)
+            for aim in wish.aims
+        ],
+        config=None if wish.config is None else wire.Values(values=wish.config),
     )
 
 

@@ -1,6 +1,7 @@
 """Say the status once more in the form that tools wait for: conditions, with the time of their last change.
 
-`Ready`, `Reconciling` and `Stalled` follow kstatus; `Reconciling` and `Stalled` are left out when they do not hold.
+`Ready`, `Reconciling` and `Stalled` follow kstatus; `Reconciling` and `Stalled` are left out when they do not hold, and
+`EditsInEffect` when it does.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from loadstone_core.lifecycle.phases import Phase
 from loadstone_core.verdict.outcome import Verdict
 from loadstone_core.verdict.reasons import Reason
 from loadstone_operator.observation import Rejected, ReportState
+from loadstone_operator.status.edits import for_the_next_run
 from loadstone_operator.status.held import RESULTS_SAVED
 
 if TYPE_CHECKING:
@@ -78,6 +80,8 @@ def _all(status: Mapping[str, Any], spec: SpecView, report: ReportState) -> Iter
     yield Condition("Finished", "True" if finished else "False", reason if finished else str(phase), message)
     yield Condition("Passed", passed, reason, message)
     yield _spec_valid(spec)
+    if not finished and (waiting := for_the_next_run((status.get("run") or {}).get("specParts") or {}, spec)):
+        yield Condition("EditsInEffect", "False", "NextRun", waiting)
     if status.get("run"):
         yield from _stations(status, phase)
         if finished:

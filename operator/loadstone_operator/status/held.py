@@ -31,6 +31,7 @@ def read_held(status: Mapping[str, Any]) -> Held:
         workers=int((status.get("workers") or {}).get("desired") or 0),
         trigger=status.get("lastHandledTrigger"),
         digest=str(run.get("specHash", "")),
+        parts=dict(run.get("specParts") or {}),
         report=_report(status),
     )
 

@@ -100,6 +100,7 @@ def _begin(status: dict[str, Any], seen: Observation, *, run: int, cause: Cause,
     }
     if isinstance(seen.spec, Accepted):
         status["run"]["specHash"] = seen.spec.digest
+        status["run"]["specParts"] = dict(seen.spec.parts)
     if moment.source_digest:
         status["run"]["sourceDigest"] = moment.source_digest
     _follow(status, seen, moment)
@@ -118,6 +119,8 @@ def _follow(status: dict[str, Any], seen: Observation, moment: Moment) -> None:
         status["thresholds"] = [dict(threshold) for threshold in master.thresholds]
     status["findings"] = [finding.partition("\n")[0] for finding in master.findings]
     status["run"] = {**status.get("run", {}), **_times(master.times, moment)}
+    if master.config_revision:
+        status["run"]["configRevision"] = master.config_revision
 
 
 def _times(times: Times, moment: Moment) -> dict[str, Any]:

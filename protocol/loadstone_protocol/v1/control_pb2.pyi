@@ -33,7 +33,7 @@ class WatchRequest(_message.Message):
     def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ..., figures_every_ms: _Optional[int] = ...) -> None: ...
 
 class RunReport(_message.Message):
-    __slots__ = ("run_uid", "epoch", "sequence", "stage", "workers", "progress", "thresholds_json", "findings", "times", "outcome", "waiting_for", "paused")
+    __slots__ = ("run_uid", "epoch", "sequence", "stage", "workers", "progress", "thresholds_json", "findings", "times", "outcome", "waiting_for", "paused", "config_revision")
     RUN_UID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +46,7 @@ class RunReport(_message.Message):
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_REVISION_FIELD_NUMBER: _ClassVar[int]
     run_uid: str
     epoch: int
     sequence: int
@@ -58,7 +59,8 @@ class RunReport(_message.Message):
     outcome: RunOutcome
     waiting_for: str
     paused: bool
-    def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., stage: _Optional[_Union[RunStage, str]] = ..., workers: _Optional[_Iterable[_Union[WorkerReport, _Mapping]]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., thresholds_json: _Optional[bytes] = ..., findings: _Optional[_Iterable[str]] = ..., times: _Optional[_Union[RunTimes, _Mapping]] = ..., outcome: _Optional[_Union[RunOutcome, _Mapping]] = ..., waiting_for: _Optional[str] = ..., paused: _Optional[bool] = ...) -> None: ...
+    config_revision: int
+    def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., stage: _Optional[_Union[RunStage, str]] = ..., workers: _Optional[_Iterable[_Union[WorkerReport, _Mapping]]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., thresholds_json: _Optional[bytes] = ..., findings: _Optional[_Iterable[str]] = ..., times: _Optional[_Union[RunTimes, _Mapping]] = ..., outcome: _Optional[_Union[RunOutcome, _Mapping]] = ..., waiting_for: _Optional[str] = ..., paused: _Optional[bool] = ..., config_revision: _Optional[int] = ...) -> None: ...
 
 class WorkerReport(_message.Message):
     __slots__ = ("worker", "attempt", "state", "pod", "reason", "message", "exit_code", "users")
@@ -163,7 +165,7 @@ class RunOutcome(_message.Message):
     def __init__(self, verdict: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., exit_code: _Optional[int] = ..., results_json: _Optional[bytes] = ..., load_json: _Optional[bytes] = ..., thresholds_json: _Optional[bytes] = ..., summary_json: _Optional[bytes] = ..., report_sha256: _Optional[bytes] = ...) -> None: ...
 
 class Steering(_message.Message):
-    __slots__ = ("run_uid", "epoch", "revision", "stop", "stop_reason", "immediate", "ended", "paused", "aims")
+    __slots__ = ("run_uid", "epoch", "revision", "stop", "stop_reason", "immediate", "ended", "paused", "aims", "config")
     RUN_UID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -173,6 +175,7 @@ class Steering(_message.Message):
     ENDED_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
     AIMS_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
     run_uid: str
     epoch: int
     revision: int
@@ -182,17 +185,33 @@ class Steering(_message.Message):
     ended: _containers.RepeatedCompositeFieldContainer[WorkerEnd]
     paused: bool
     aims: _containers.RepeatedCompositeFieldContainer[Aim]
-    def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ..., revision: _Optional[int] = ..., stop: _Optional[bool] = ..., stop_reason: _Optional[str] = ..., immediate: _Optional[bool] = ..., ended: _Optional[_Iterable[_Union[WorkerEnd, _Mapping]]] = ..., paused: _Optional[bool] = ..., aims: _Optional[_Iterable[_Union[Aim, _Mapping]]] = ...) -> None: ...
+    config: Values
+    def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ..., revision: _Optional[int] = ..., stop: _Optional[bool] = ..., stop_reason: _Optional[str] = ..., immediate: _Optional[bool] = ..., ended: _Optional[_Iterable[_Union[WorkerEnd, _Mapping]]] = ..., paused: _Optional[bool] = ..., aims: _Optional[_Iterable[_Union[Aim, _Mapping]]] = ..., config: _Optional[_Union[Values, _Mapping]] = ...) -> None: ...
+
+class Values(_message.Message):
+    __slots__ = ("values",)
+    class ValuesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.ScalarMap[str, str]
+    def __init__(self, values: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Aim(_message.Message):
-    __slots__ = ("scenario", "value", "spawn_rate")
+    __slots__ = ("scenario", "value", "spawn_rate", "rate")
     SCENARIO_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     SPAWN_RATE_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
     scenario: str
     value: int
     spawn_rate: int
-    def __init__(self, scenario: _Optional[str] = ..., value: _Optional[int] = ..., spawn_rate: _Optional[int] = ...) -> None: ...
+    rate: bool
+    def __init__(self, scenario: _Optional[str] = ..., value: _Optional[int] = ..., spawn_rate: _Optional[int] = ..., rate: _Optional[bool] = ...) -> None: ...
 
 class WorkerEnd(_message.Message):
     __slots__ = ("worker", "attempt", "reason", "message", "exit_code")

@@ -214,7 +214,14 @@ class Config(_message.Message):
     def __init__(self, version: _Optional[_Union[Version, _Mapping]] = ..., sha256: _Optional[bytes] = ..., body: _Optional[bytes] = ...) -> None: ...
 
 class CommonBody(_message.Message):
-    __slots__ = ("run_state", "script_digest", "start_at_ns", "stop_reason", "graceful_stop_ns", "setup_json", "scenarios", "warm_up_ns")
+    __slots__ = ("run_state", "script_digest", "start_at_ns", "stop_reason", "graceful_stop_ns", "setup_json", "scenarios", "warm_up_ns", "config", "dropped")
+    class ConfigEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     RUN_STATE_FIELD_NUMBER: _ClassVar[int]
     SCRIPT_DIGEST_FIELD_NUMBER: _ClassVar[int]
     START_AT_NS_FIELD_NUMBER: _ClassVar[int]
@@ -223,6 +230,8 @@ class CommonBody(_message.Message):
     SETUP_JSON_FIELD_NUMBER: _ClassVar[int]
     SCENARIOS_FIELD_NUMBER: _ClassVar[int]
     WARM_UP_NS_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
     run_state: _engine_pb2.RunState
     script_digest: str
     start_at_ns: int
@@ -231,7 +240,9 @@ class CommonBody(_message.Message):
     setup_json: bytes
     scenarios: _containers.RepeatedCompositeFieldContainer[_engine_pb2.LoadPlan]
     warm_up_ns: int
-    def __init__(self, run_state: _Optional[_Union[_engine_pb2.RunState, str]] = ..., script_digest: _Optional[str] = ..., start_at_ns: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., scenarios: _Optional[_Iterable[_Union[_engine_pb2.LoadPlan, _Mapping]]] = ..., warm_up_ns: _Optional[int] = ...) -> None: ...
+    config: _containers.ScalarMap[str, str]
+    dropped: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, run_state: _Optional[_Union[_engine_pb2.RunState, str]] = ..., script_digest: _Optional[str] = ..., start_at_ns: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., scenarios: _Optional[_Iterable[_Union[_engine_pb2.LoadPlan, _Mapping]]] = ..., warm_up_ns: _Optional[int] = ..., config: _Optional[_Mapping[str, str]] = ..., dropped: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Assignment(_message.Message):
     __slots__ = ("epoch", "version", "slot", "slots", "grants")

@@ -68,21 +68,23 @@ class EngineHello(_message.Message):
     def __init__(self, role: _Optional[_Union[EngineRole, str]] = ..., engine: _Optional[int] = ..., start: _Optional[int] = ..., pid: _Optional[int] = ..., counters_path: _Optional[str] = ...) -> None: ...
 
 class ScriptReport(_message.Message):
-    __slots__ = ("ok", "problem", "traceback", "user_classes", "preflight_failed")
+    __slots__ = ("ok", "problem", "traceback", "user_classes", "preflight_failed", "has_shape")
     OK_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     TRACEBACK_FIELD_NUMBER: _ClassVar[int]
     USER_CLASSES_FIELD_NUMBER: _ClassVar[int]
     PREFLIGHT_FAILED_FIELD_NUMBER: _ClassVar[int]
+    HAS_SHAPE_FIELD_NUMBER: _ClassVar[int]
     ok: bool
     problem: str
     traceback: str
     user_classes: _containers.RepeatedScalarFieldContainer[str]
     preflight_failed: bool
-    def __init__(self, ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., user_classes: _Optional[_Iterable[str]] = ..., preflight_failed: _Optional[bool] = ...) -> None: ...
+    has_shape: bool
+    def __init__(self, ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., user_classes: _Optional[_Iterable[str]] = ..., preflight_failed: _Optional[bool] = ..., has_shape: _Optional[bool] = ...) -> None: ...
 
 class EngineStatus(_message.Message):
-    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "memory_bytes", "grants", "over", "stop_asked", "exhausted", "errors")
+    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "memory_bytes", "grants", "over", "stop_asked", "errors", "shape", "flavour", "exhausted")
     class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STAGE_UNSPECIFIED: _ClassVar[EngineStatus.Stage]
@@ -106,8 +108,10 @@ class EngineStatus(_message.Message):
     GRANTS_FIELD_NUMBER: _ClassVar[int]
     OVER_FIELD_NUMBER: _ClassVar[int]
     STOP_ASKED_FIELD_NUMBER: _ClassVar[int]
-    EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    FLAVOUR_FIELD_NUMBER: _ClassVar[int]
+    EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
     stage: EngineStatus.Stage
     users: int
     applied_revision: int
@@ -117,9 +121,23 @@ class EngineStatus(_message.Message):
     grants: _containers.RepeatedCompositeFieldContainer[GrantState]
     over: _containers.RepeatedScalarFieldContainer[int]
     stop_asked: str
-    exhausted: int
     errors: _containers.RepeatedCompositeFieldContainer[_statistics_pb2.ErrorCount]
-    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[GrantState, _Mapping]]] = ..., over: _Optional[_Iterable[int]] = ..., stop_asked: _Optional[str] = ..., exhausted: _Optional[int] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ...) -> None: ...
+    shape: ShapeState
+    flavour: str
+    exhausted: int
+    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[GrantState, _Mapping]]] = ..., over: _Optional[_Iterable[int]] = ..., stop_asked: _Optional[str] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ..., shape: _Optional[_Union[ShapeState, _Mapping]] = ..., flavour: _Optional[str] = ..., exhausted: _Optional[int] = ...) -> None: ...
+
+class ShapeState(_message.Message):
+    __slots__ = ("users", "spawn_rate", "over", "failed")
+    USERS_FIELD_NUMBER: _ClassVar[int]
+    SPAWN_RATE_FIELD_NUMBER: _ClassVar[int]
+    OVER_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    users: int
+    spawn_rate: int
+    over: bool
+    failed: str
+    def __init__(self, users: _Optional[int] = ..., spawn_rate: _Optional[int] = ..., over: _Optional[bool] = ..., failed: _Optional[str] = ...) -> None: ...
 
 class GrantState(_message.Message):
     __slots__ = ("name", "known", "left", "per_second", "waiting", "rows")
@@ -168,7 +186,14 @@ class ToEngine(_message.Message):
     def __init__(self, config: _Optional[_Union[EngineConfig, _Mapping]] = ..., ack: _Optional[_Union[StateAck, _Mapping]] = ..., setup: _Optional[_Union[SetupRequest, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., event: _Optional[_Union[RunEvent, _Mapping]] = ...) -> None: ...
 
 class EngineConfig(_message.Message):
-    __slots__ = ("revision", "run_state", "start_at_ns", "slot", "slots", "stop_reason", "graceful_stop_ns", "setup_json", "worker", "attempt", "scenarios", "grants", "warm_up_ns")
+    __slots__ = ("revision", "run_state", "start_at_ns", "slot", "slots", "stop_reason", "graceful_stop_ns", "setup_json", "worker", "attempt", "scenarios", "grants", "warm_up_ns", "config", "dropped", "shaped")
+    class ConfigEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     REVISION_FIELD_NUMBER: _ClassVar[int]
     RUN_STATE_FIELD_NUMBER: _ClassVar[int]
     START_AT_NS_FIELD_NUMBER: _ClassVar[int]
@@ -182,6 +207,9 @@ class EngineConfig(_message.Message):
     SCENARIOS_FIELD_NUMBER: _ClassVar[int]
     GRANTS_FIELD_NUMBER: _ClassVar[int]
     WARM_UP_NS_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    SHAPED_FIELD_NUMBER: _ClassVar[int]
     revision: int
     run_state: RunState
     start_at_ns: int
@@ -195,7 +223,10 @@ class EngineConfig(_message.Message):
     scenarios: _containers.RepeatedCompositeFieldContainer[LoadPlan]
     grants: _containers.RepeatedCompositeFieldContainer[Grant]
     warm_up_ns: int
-    def __init__(self, revision: _Optional[int] = ..., run_state: _Optional[_Union[RunState, str]] = ..., start_at_ns: _Optional[int] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., worker: _Optional[int] = ..., attempt: _Optional[int] = ..., scenarios: _Optional[_Iterable[_Union[LoadPlan, _Mapping]]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., warm_up_ns: _Optional[int] = ...) -> None: ...
+    config: _containers.ScalarMap[str, str]
+    dropped: _containers.RepeatedScalarFieldContainer[str]
+    shaped: bool
+    def __init__(self, revision: _Optional[int] = ..., run_state: _Optional[_Union[RunState, str]] = ..., start_at_ns: _Optional[int] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., worker: _Optional[int] = ..., attempt: _Optional[int] = ..., scenarios: _Optional[_Iterable[_Union[LoadPlan, _Mapping]]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., warm_up_ns: _Optional[int] = ..., config: _Optional[_Mapping[str, str]] = ..., dropped: _Optional[_Iterable[str]] = ..., shaped: _Optional[bool] = ...) -> None: ...
 
 class StateAck(_message.Message):
     __slots__ = ("received",)
@@ -270,7 +301,7 @@ class Segment(_message.Message):
     def __init__(self, start_ns: _Optional[int] = ..., duration_ns: _Optional[int] = ..., from_value: _Optional[int] = ..., to_value: _Optional[int] = ...) -> None: ...
 
 class LoadPlan(_message.Message):
-    __slots__ = ("model", "segments", "end_ns", "iterations", "target", "graceful_stop_ns", "name", "user", "preallocated_users", "max_users", "iterations_per_user", "start_ns", "first_iteration", "over")
+    __slots__ = ("model", "segments", "end_ns", "iterations", "target", "graceful_stop_ns", "name", "user", "preallocated_users", "max_users", "iterations_per_user", "start_ns", "tags", "exclude_tags", "first_iteration", "over")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     END_NS_FIELD_NUMBER: _ClassVar[int]
@@ -283,6 +314,8 @@ class LoadPlan(_message.Message):
     MAX_USERS_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_PER_USER_FIELD_NUMBER: _ClassVar[int]
     START_NS_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_TAGS_FIELD_NUMBER: _ClassVar[int]
     FIRST_ITERATION_FIELD_NUMBER: _ClassVar[int]
     OVER_FIELD_NUMBER: _ClassVar[int]
     model: LoadModel
@@ -297,6 +330,8 @@ class LoadPlan(_message.Message):
     max_users: int
     iterations_per_user: int
     start_ns: int
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    exclude_tags: _containers.RepeatedScalarFieldContainer[str]
     first_iteration: int
     over: bool
-    def __init__(self, model: _Optional[_Union[LoadModel, str]] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ..., end_ns: _Optional[int] = ..., iterations: _Optional[int] = ..., target: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., name: _Optional[str] = ..., user: _Optional[str] = ..., preallocated_users: _Optional[int] = ..., max_users: _Optional[int] = ..., iterations_per_user: _Optional[int] = ..., start_ns: _Optional[int] = ..., first_iteration: _Optional[int] = ..., over: _Optional[bool] = ...) -> None: ...
+    def __init__(self, model: _Optional[_Union[LoadModel, str]] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ..., end_ns: _Optional[int] = ..., iterations: _Optional[int] = ..., target: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., name: _Optional[str] = ..., user: _Optional[str] = ..., preallocated_users: _Optional[int] = ..., max_users: _Optional[int] = ..., iterations_per_user: _Optional[int] = ..., start_ns: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., exclude_tags: _Optional[_Iterable[str]] = ..., first_iteration: _Optional[int] = ..., over: _Optional[bool] = ...) -> None: ...

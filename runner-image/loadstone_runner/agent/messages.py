@@ -208,6 +208,8 @@ def config_message(told: Configure, *, worker: int, attempt: int) -> engine_pb2.
             graceful_stop_ns=told.graceful_stop_ns,
             setup_json=body.setup_json,
             warm_up_ns=body.warm_up_ns,
+            config=body.config,
+            dropped=body.dropped,
             worker=worker,
             attempt=attempt,
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import gevent
 from gevent.event import Event
 
-from loadstone import Summary
+from loadstone import Summary, seat
 from loadstone.listening import watches
 from loadstone.options import DEFAULT
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
@@ -27,6 +27,7 @@ from loadstone_runner.engine.http.resolution import Resolver
 from loadstone_runner.engine.introduction import hello
 from loadstone_runner.engine.link import AgentLink
 from loadstone_runner.engine.script import last_lines
+from loadstone_runner.engine.shaping import Shaping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +84,8 @@ class Director:
         self._backstage = Backstage(self._instruments, is_director=True, on_stop=self._say_status)
         self._watching: list[Watching] = []
         self._newest = Summary()
+        self._is_shaped = False
+        self._shaping: Shaping | None = None
         self._script: Script | None = None
         self._script_report: engine_pb2.ScriptReport | None = None
         self._reports: dict[bool, engine_pb2.SetupReport | None] = {}  # by whether it is the teardown; None: it runs
@@ -97,6 +100,7 @@ class Director:
         self._script, self._script_report = self._backstage.load(self._settings)
         count = self._backstage.services.count_error
         self._watching = [Watching(each, count) for each in watches()]
+        self._look_for_shape()
         self._is_loaded.set()
         self._link.send(engine_pb2.EngineMessage(script=self._script_report))
         gevent.spawn(self._tick)
@@ -109,8 +113,9 @@ class Director:
         while True:
             gevent.sleep(1.0)
             self._backstage.look()
-            for each in self._watching:
-                each.lane.look(monotonic_ns())
+            lanes = [each.lane for each in self._watching]
+            for lane in lanes if self._shaping is None else (*lanes, self._shaping.lane):
+                lane.look(monotonic_ns())
             self._say_status()
 
     def _say_status(self) -> None:
@@ -119,8 +124,9 @@ class Director:
             for each in self._instruments.recorder.errors()
             if each.kind == LISTENER_ERROR
         ]
-        status = engine_pb2.EngineStatus(stop_asked=self._backstage.stop_asked, errors=errors)
-        if errors or status.stop_asked:
+        shape = None if self._shaping is None else self._shaping.wanted
+        status = engine_pb2.EngineStatus(stop_asked=self._backstage.stop_asked, errors=errors, shape=shape)
+        if errors or status.stop_asked or shape is not None:
             self._link.send(engine_pb2.EngineMessage(status=status))
 
     def _introduce(self) -> None:
@@ -139,9 +145,25 @@ class Director:
                 self._newest = summary_of(message.summary.json)
                 for each in self._watching:
                     each.hear(self._newest)
-            case "config" if message.config.setup_json:
-                # A director that was started anew has not run setup itself.
-                self._run.setup_data = json.loads(message.config.setup_json)
+                if self._shaping is not None:
+                    self._shaping.hear(message.summary.json)
+            case "config":
+                self._configure(message.config)
+
+    def _configure(self, config: engine_pb2.EngineConfig) -> None:
+        seat.set_config(config.config)
+        if config.setup_json:
+            # A director that was started anew has not run setup itself.
+            self._run.setup_data = json.loads(config.setup_json)
+        self._is_shaped = config.shaped
+        self._look_for_shape()
+
+    def _look_for_shape(self) -> None:
+        """Be ready to ask the shape, once it is known that there is one and that it leads the load."""
+        made = None if self._script is None else self._script.shape
+        if self._is_shaped and made is not None and self._shaping is None:
+            count = self._backstage.services.count_error
+            self._shaping = Shaping(made, count=count, on_change=self._say_status)
 
     def _tell(self, event: engine_pb2.RunEvent) -> None:
         """Tell listeners what has happened to the run; an event that is not known here is left out."""

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Final
 import gevent
 from gevent.event import Event
 
+from loadstone import seat
 from loadstone_core.load.grant import of_iterations
+from loadstone_core.stats.dropping import Dropping
 from loadstone_core.stats.histogram import Histogram
 from loadstone_core.stats.stream import StreamId
 from loadstone_protocol.codec import (
@@ -176,7 +178,9 @@ class Engine:
         if self._script is None or self._is_stopping:
             return
         scenarios = scenarios_from_messages(config.scenarios)
+        seat.set_config(config.config)
         if not self._parts:
+            self._instruments.recorder.leave_out(Dropping(config.dropped))
             parts = self._make_parts(self._script, scenarios, config)
             check(self._settings, parts, Portion(config.slot, config.slots))
             self._parts = parts
@@ -335,4 +339,5 @@ class Engine:
         status.memory_bytes = resident_bytes()
         status.exhausted = take_exhausted()
         status.stop_asked = self._backstage.stop_asked
+        status.flavour = FLAVOUR
         self._link.send(engine_pb2.EngineMessage(status=status))

@@ -31,4 +31,5 @@ def load_and_report(settings: EngineSettings) -> tuple[Script | None, engine_pb2
         script = load_script(settings.script_dir, settings.entrypoint)
     except ScriptError as error:
         return None, engine_pb2.ScriptReport(ok=False, problem=str(error), traceback=error.trace)
-    return script, engine_pb2.ScriptReport(ok=True, user_classes=[each.__name__ for each in script.users])
+    names = [each.__name__ for each in script.users]
+    return script, engine_pb2.ScriptReport(ok=True, user_classes=names, has_shape=script.shape is not None)

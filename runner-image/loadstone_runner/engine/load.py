@@ -12,8 +12,11 @@ from loadstone_runner.engine.closed import ClosedModel
 from loadstone_runner.engine.http.outfit import prepare
 from loadstone_runner.engine.http.resolution import Resolver
 from loadstone_runner.engine.native import Role, Scene
+from loadstone_runner.engine.tasks import select, tags_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from loadstone import User
     from loadstone_core.load.scenario import Scenario
     from loadstone_core.stats.histogram import Histogram
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from loadstone_runner.engine.numbers import Allotment
     from loadstone_runner.engine.population import Population, Portion
     from loadstone_runner.engine.script import Script
+    from loadstone_runner.engine.tasks import Repertoire
 
 # Before an engine says that it is ready: a name server that is silent must not hold a whole run up.
 _LOOK_UP_SECONDS: Final = 3.0
@@ -79,12 +83,12 @@ def make_model(
     """Return the model of this engine's part of a scenario.
 
     Raises:
-        ValueError: the scenario's class is not in the script, the weights of classes cannot be used together, or the
-            options of their clients cannot be used.
+        ValueError: the scenario's class or tags are not in the script, the weights of classes cannot be used together,
+            or the options of their clients cannot be used.
     """
-    users = _users_of(script, scenario)
-    cast = Cast([each.weight for each in users], [each.fixed_count for each in users])
-    roles = tuple(Role(each) for each in users)
+    chosen = choose(_users_of(script, scenario), scenario, known=tags_of(script.users))
+    cast = Cast([each.weight for each in chosen], [each.fixed_count for each in chosen])
+    roles = tuple(Role(each, repertoire) for each, repertoire in chosen.items())
     scene = Scene(roles, scenario.target or "", setup_data, instruments, Resolver(), outfits={})
     prepare([scene.outfit_of(role.made) for role in roles], scene.resolver, _LOOK_UP_SECONDS)
     load = scenario.load
@@ -92,6 +96,28 @@ def make_model(
         return ArrivalModel(scene, cast, load=load, portion=portion)
     numbers = allotment.of(of_iterations(scenario.name)) if load.shared_iterations else None
     return ClosedModel(scene, cast, load=load, portion=portion, numbers=numbers)
+
+
+def choose(users: Sequence[type[User]], scenario: Scenario, *, known: Collection[str]) -> dict[type[User], Repertoire]:
+    """Return what is left of each class by the tags of a scenario; a class that nothing is left of has no users.
+
+    Args:
+        users: classes that do the scenario.
+        scenario: with its tags.
+        known: every tag that the script has.
+
+    Raises:
+        ValueError: a tag is not known, or no task is left.
+    """
+    for tag in (*scenario.tags, *scenario.exclude_tags):
+        if tag not in known:
+            there = f"there are {', '.join(sorted(known))}" if known else "no task has any"
+            raise ValueError(f"scenario {scenario.name} names the tag {tag}, which no task of the script has; {there}")
+    repertoires = {each.made: each for each in select(users, scenario.tags, scenario.exclude_tags)}
+    chosen = {each: repertoires[each] for each in users if each in repertoires}
+    if not any(each.weight or each.fixed_count for each in chosen):
+        raise ValueError(f"the tags of scenario {scenario.name} leave no task to do; change tags or excludeTags")
+    return chosen
 
 
 def _users_of(script: Script, scenario: Scenario) -> tuple[type[User], ...]:

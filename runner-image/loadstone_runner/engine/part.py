@@ -101,7 +101,7 @@ class Part:
 
     def await_users(self) -> None:
         """Return when its users have become as many as ever, but for those that ended at once."""
-        while self.stage is PartStage.WAITING:
+        while self.stage is PartStage.WAITING or (self.stage is PartStage.RUNNING and self._is_empty):
             gevent.sleep(_LOOK_SECONDS)
         load = self.scenario.load
         if load.model is Model.RATE or self._begin_ns is None:
@@ -111,6 +111,11 @@ class Part:
         sleep_until(at_ns)
         while len(self.model.population) < users and monotonic_ns() < at_ns + _SECOND_NS:
             gevent.sleep(_LOOK_SECONDS / 10)
+
+    @property
+    def _is_empty(self) -> bool:
+        """Whether nobody is asked for yet, by a shape in code or because of a pause."""
+        return self.scenario.load.model is not Model.RATE and not self.scenario.load.profile.peak
 
     def stop(self, grace_ns: int) -> None:
         """Begin no further iteration; running ones may take so long. Asked again, the earlier end counts."""

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from loadstone import User
+from loadstone import Shape, User
 from loadstone.hooks import setup_function, teardown_function
 from loadstone_runner.engine.tasks import repertoire_of
 
@@ -37,11 +37,13 @@ class Script(NamedTuple):
         users: the classes with tasks that it defines or imports, in order.
         setup: runs once before the load, or None.
         teardown: runs once after it, or None.
+        shape: says how many users there are, if the LoadTest lets it, or None.
     """
 
     users: tuple[type[User], ...]
     setup: Callable[[Run], object] | None
     teardown: Callable[[Run], object] | None
+    shape: type[Shape] | None = None
 
 
 def load_script(directory: str, entrypoint: str) -> Script:
@@ -61,7 +63,7 @@ def load_script(directory: str, entrypoint: str) -> Script:
         )
     _check_numbers(users)
     _check_tasks(users)
-    return Script(users, setup_function(), teardown_function())
+    return Script(users, setup_function(), teardown_function(), _shape_of(module))
 
 
 def users_of(module: ModuleType) -> tuple[type[User], ...]:
@@ -112,6 +114,16 @@ def _advice(error: BaseException) -> str:
 
 def _is_runnable(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, User) and not value.abstract and bool(value.tasks)
+
+
+def _shape_of(module: ModuleType) -> type[Shape] | None:
+    """Return the script's shape: of several the one that is derived from the others."""
+    made = {each for each in vars(module).values() if isinstance(each, type) and issubclass(each, Shape)} - {Shape}
+    last = [each for each in made if not any(other is not each and issubclass(other, each) for other in made)]
+    if len(last) > 1:
+        names = ", ".join(sorted(each.__name__ for each in last))
+        raise ScriptError(f"the script has several shapes ({names}), and a load has one: leave one of them")
+    return last[0] if last else None
 
 
 def _check_tasks(users: tuple[type[User], ...]) -> None:

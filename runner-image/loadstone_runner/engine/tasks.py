@@ -106,6 +106,23 @@ def select(
     return tuple(each for each in found if each is not None)
 
 
+def tags_of(users: Sequence[type[User]]) -> frozenset[str]:
+    """Return every tag of a task, or of a set of tasks, that a script has."""
+    found: set[str] = set()
+    held: list[type] = list(users)
+    seen: set[type] = set()
+    while held:
+        made = held.pop()
+        if made in seen:
+            continue
+        seen.add(made)
+        for task in tasks_of(made):
+            found |= task.tags
+            if isinstance(task.function, type):
+                held.append(task.function)
+    return frozenset(found)
+
+
 def repertoire_of(made: type[User]) -> Repertoire:
     """Return what a class with tasks has to choose from.
 

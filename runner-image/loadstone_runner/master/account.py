@@ -46,6 +46,8 @@ class UserSeconds:
         """Count from the end of the warm-up on."""
         self.scenario = scenario
         self._past: list[tuple[Scenario, int]] = []  # earlier loads of it, and when each was replaced
+        self._past_planned = Fraction(0)  # of loads that are not kept any more, and what of it was in the warm-up
+        self._past_warm_up = Fraction(0)
         self._warm_up_ns = warm_up_ns
         self._seen: dict[StreamId, _LastSeen] = {}
         self._live: dict[int, int] = {}
@@ -61,12 +63,14 @@ class UserSeconds:
             self._past.append((before, scenario.start_ns or 0))
         self.scenario = scenario
 
-    def planned(self, until_ns: int | None = None) -> Fraction:
-        """Return what is planned of the scenario up to a moment (default: in all), in the unit of its model."""
-        if self.scenario.load.model is Model.ITERATIONS:
-            return self.scenario.planned(until_ns)
-        ends = ((old, end if until_ns is None else min(end, until_ns)) for old, end in self._past)
-        return sum((old.planned(end) for old, end in ends), self.scenario.planned(until_ns))
+    def planned(self) -> Fraction:
+        """Return what is planned of the scenario after the warm-up, in the unit of its model."""
+        whole = self._past_planned + self.scenario.planned()
+        warm_up = self._past_warm_up + self.scenario.planned(self._warm_up_ns)
+        if self.scenario.load.model is not Model.ITERATIONS:
+            whole += sum(old.planned(end) for old, end in self._past)
+            warm_up += sum(old.planned(min(end, self._warm_up_ns)) for old, end in self._past)
+        return whole - warm_up if self._warm_up_ns else whole
 
     def _planned_ns(self, until_ns: int) -> Fraction:
         past = sum((old.planned_user_ns(min(end, until_ns)) for old, end in self._past), Fraction(0))
@@ -119,6 +123,15 @@ class UserSeconds:
             self._peak = max(self._peak, live)
             self._sum_ns += self._of_second(self._settled, live, (self._settled + 1) * SECOND)
             self._settled += 1
+        self._forget()
+
+    def _forget(self) -> None:
+        """Add up what was planned of loads that no open second falls into: a shape makes one each second."""
+        settled_ns = self._settled * SECOND
+        while self._past and self._past[0][1] <= settled_ns and self.scenario.load.model is not Model.ITERATIONS:
+            old, end = self._past.pop(0)
+            self._past_planned += old.planned(end)
+            self._past_warm_up += old.planned(min(end, self._warm_up_ns))
 
     def _of_second(self, second: int, live: int, until_ns: int) -> int:
         start_ns, end_ns = max(second * SECOND, self._warm_up_ns), min((second + 1) * SECOND, until_ns)
@@ -200,8 +213,7 @@ class Account:
 
     def planned(self) -> Fraction:
         """Return what is planned after the warm-up."""
-        counted = self.user_seconds
-        return counted.planned() - (counted.planned(self._warm_up_ns) if self._warm_up_ns else 0)
+        return self.user_seconds.planned()
 
     def percent(self, since_start_ns: int) -> int:
         """Return how much of the scenario is done, by its time or its iterations."""

@@ -12,6 +12,8 @@ from loadstone_protocol.messages import RunOrder
 from loadstone_runner.master.store import Register
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from loadstone_core.clock import Clock
     from loadstone_core.plan.model import RunPlan
     from loadstone_runner.master.course import Course
@@ -37,6 +39,8 @@ class Commander:
         start_at_ns: when the load starts, on the master's monotonic clock; 0 = not set yet.
         load_started_ns: the same on the wall clock.
         setup_json: what setup returned, for every user.
+        config: the script's values, as they are wanted now.
+        config_revision: that first had the newest of them.
     """
 
     def __init__(self, plan: RunPlan, course: Course, *, clock: Clock, store: Store, crew: Crew) -> None:
@@ -44,12 +48,17 @@ class Commander:
         self.start_at_ns = 0
         self.load_started_ns = 0
         self.setup_json = b""
+        self.config = plan.config
+        self.config_revision = 0
         self._plan = plan
         self._course = course
         self._clock = clock
         self._store = store
         self._crew = crew
+        self._sent: Mapping[str, str] = plan.config
+        self._is_closed = False
         self._revision = 0
+        self._write_ns = 0  # that the newest write took
 
     def resume(self, register: Register) -> None:
         """Go on behind the versions of a former start of this master."""
@@ -58,19 +67,38 @@ class Commander:
 
     def configure(self, effect: Configure, *, round_trip_ns: int) -> None:
         """Make the next version, and send it once it is on disk: so no number ever means two things."""
-        if effect.order is RunOrder.RUNNING and not self.start_at_ns:
-            lead_ns = lead_of(round_trip_ns)
-            self.start_at_ns = self._clock.monotonic_ns() + lead_ns
-            self.load_started_ns = self._clock.wall_ns() + lead_ns
         self._revision += 1
         version = Version(self._plan.run.epoch, self._revision)
+        is_start = effect.order is RunOrder.RUNNING and not self.start_at_ns
+        if is_start:
+            self._set_start(round_trip_ns)
+        # First, as a slow disk must not eat the time in which everybody hears of the start.
+        self._keep(is_finished=False)
+        if is_start:
+            self._set_start(round_trip_ns)
         body = self._body(effect)
         self.held = Held(version, sha256(body).hexdigest())
-        self._keep(is_finished=False)
+        if self.has_news or not self.config_revision:
+            self.config_revision = self._revision
+        self._sent = self.config
         self._crew.configure(version, body)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the script's values are others than those that were sent."""
+        return self.config != self._sent
+
+    def keep_start(self) -> None:
+        """Note on disk when the load has really started; before it was sent nothing exact was known."""
+        self._keep(is_finished=self._is_closed)
+
+    def lead_ns(self, round_trip_ns: int) -> int:
+        """Return how long before something happens it has to be ordered, so that it is kept and everybody hears it."""
+        return lead_of(round_trip_ns) + self._write_ns
 
     def close(self) -> None:
         """Note on disk that the outcome was shown."""
+        self._is_closed = True
         self._keep(is_finished=True)
 
     def since_start_ns(self) -> int:
@@ -91,16 +119,24 @@ class Commander:
             graceful_stop_ns=graceful_stop_ns,
             setup_json=self.setup_json,
             warm_up_ns=plan.warm_up_ns,
+            config=self.config,
+            dropped=plan.dropped,
         )
 
+    def _set_start(self, round_trip_ns: int) -> None:
+        lead_ns = lead_of(round_trip_ns)
+        self.start_at_ns = self._clock.monotonic_ns() + lead_ns
+        self.load_started_ns = self._clock.wall_ns() + lead_ns
+
     def _keep(self, *, is_finished: bool) -> None:
+        before_ns = self._clock.monotonic_ns()
         self._store.write_register(
             Register(
                 epoch=self._plan.run.epoch,
                 revision=self._revision,
-                digest=self.held.digest if self.held else "",
                 start_at_ns=self.start_at_ns,
                 load_started_ns=self.load_started_ns,
                 is_finished=is_finished,
             )
         )
+        self._write_ns = self._clock.monotonic_ns() - before_ns

@@ -19,6 +19,7 @@ from loadstone_core.verdict.ending import Effort, Ending
 from loadstone_core.verdict.outcome import Verdict, conclude
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.views import OutcomeView
+from loadstone_runner.master.remarks import listener_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,6 +57,7 @@ class End:
         judge: the thresholds as they were judged so far.
         outside: requests of setup and teardown, by that name.
         notes: findings that decide nothing.
+        remarks: what one has to know to read the figures of the load.
         load_ns: how long the load ran until it was told to stop; None if it never began.
         idle_ns: how long of it the load was paused.
         load_started_ns: the wall clock's, 0 if it never began.
@@ -72,6 +74,7 @@ class End:
     load_ns: int | None
     load_started_ns: int
     idle_ns: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +163,13 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         stop_message=state.stop_message,
         errors=(*(Cause(Reason(each.reason), each.message) for each in state.broke), *_out_of_memory(lost)),
         thresholds=findings,
-        notes=(*end.notes, *_limited(totals), *_stalled(measurement), *_unused(end.unused)),
+        notes=(
+            *end.notes,
+            *listener_errors(totals.errors),
+            *_limited(totals),
+            *_stalled(measurement),
+            *_unused(end.unused),
+        ),
         load_ran=load_ns is not None,
         efforts=tuple(_effort(account, totals, load_ns) for account in measurement.accounts),
         tolerance_ppm=plan.tolerance_ppm,
@@ -233,6 +242,8 @@ def _effort(account: Account, totals: Totals, load_ns: int | None) -> Effort:
 def _load_status(end: End, efforts: Sequence[Effort], totals: Totals) -> dict[str, Any]:
     """Return `status.load`: of all scenarios together, and of each if there are several."""
     status = _efforts_status(efforts) | {"late": _late(totals.histogram(SCHEDULE_SLIP))}
+    if end.remarks:
+        status["remarks"] = list(end.remarks)
     if [each.scenario for each in efforts] == [SCENARIO]:
         return status
     return status | {

@@ -17,7 +17,7 @@ from loadstone_protocol.messages import RunOrder
 from loadstone_protocol.views import RunView
 from loadstone_runner.master import run
 from loadstone_runner.master.board import Board
-from loadstone_runner.master.commander import Commander, lead_of
+from loadstone_runner.master.commander import Commander
 from loadstone_runner.master.conclusion import OUT_OF_MEMORY, End, conclude_run, not_concluded, to_json
 from loadstone_runner.master.crew import Crew
 from loadstone_runner.master.farewell import Farewells
@@ -25,6 +25,7 @@ from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.keeper import Keeper
 from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.news import Happened, Incident, News
+from loadstone_runner.master.remarks import remarks_on, slow_workers
 from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Departure, Member, Roster
 from loadstone_runner.master.run import Stage
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from loadstone_core.plan.model import RunPlan
     from loadstone_core.stats.stream import StreamState
     from loadstone_core.stats.timeline import Row
-    from loadstone_protocol.messages import ScriptNews
     from loadstone_protocol.views import OutcomeView, ProgressView
     from loadstone_runner.export.prometheus import RunFigures
     from loadstone_runner.master.director import Director
@@ -78,49 +78,11 @@ class Conductor:
         self._news = News(self.measurement.accounts)
         self._deadline_ns: int | None = clock.monotonic_ns() + plan.startup_timeout_ns
         self._load_ns: int | None = None
-        self._outside: dict[str, int] = {}
-        self._notes: list[Cause] = []
+        self.outside: dict[str, int] = {}
+        self.notes: list[Cause] = []
         self.report = (b"", b"")
+        self._config_revision = 0
         self._newest_row: Row | None = None
-
-    # --- What the director says.
-
-    def on_script(self, news: ScriptNews) -> None:
-        """Go on with setup, or end the run with what is wrong with the script."""
-        if news.is_ok:
-            self.handle(run.ScriptImported())
-        else:
-            self.handle(run.Broke(Reason.SCRIPT_INVALID, news.describe()))
-
-    def on_setup(self, *, problem: str | None, result_json: bytes, requests: int) -> None:
-        """Keep what setup returned for every user."""
-        self._outside["setup"] = requests
-        if problem is not None:
-            self.handle(run.Broke(Reason.SETUP_FAILED, problem))
-            return
-        self.commander.setup_json = result_json
-        self.handle(run.SetupDone())
-
-    def on_teardown(self, *, problem: str | None, requests: int) -> None:
-        """Note how teardown went: it changes no verdict."""
-        self._outside["teardown"] = requests
-        if problem is not None:
-            self._notes.append(Cause(Reason.HANDLER_ERRORS, f"teardown failed: {problem}"))
-        self.handle(run.TeardownDone())
-
-    def on_stop_asked(self, why: str) -> None:
-        """End the run, as the script wants; it says so until it ends, and the first who does is quoted."""
-        if self.state.stop is None:
-            self.handle(run.StopAsked(Reason.STOPPED, is_immediate=False, message=f"the script stopped the run: {why}"))
-
-    def on_director_gone(self, message: str) -> None:
-        """End a run that still needs its director; a plain test goes on without it until teardown."""
-        if self.state.stage is Stage.GATHERING:
-            self.handle(run.Broke(Reason.DIRECTOR_LOST, f"{message}; see the log of the director's container"))
-        elif self.state.stage is not Stage.FINISHED:
-            self._notes.append(Cause(Reason.HANDLER_ERRORS, f"{message}; teardown was not run"))
-            if self.state.is_torn_down:
-                self.handle(run.TeardownDone())
 
     # --- What time says.
 
@@ -162,9 +124,16 @@ class Conductor:
             self._miss_deadline()
         self.check_over()
         if self.state.stage is Stage.RUNNING_LOAD:
-            for message in self._news.each_second(self._progress()):
+            course, since_start_ns = self.workload.course, self.commander.since_start_ns()
+            idle_ns = course.idle_ns(since_start_ns)
+            for message in self._news.each_second(self._progress(), idle_ns=idle_ns, is_paused=course.is_paused):
                 self._director.inform(message)
         self.board.touch()
+
+    def on_stop_asked(self, why: str) -> None:
+        """End the run, as the script wants; it says so until it ends, and the first who does is quoted."""
+        if self.state.stop is None:
+            self.handle(run.StopAsked(Reason.STOPPED, is_immediate=False, message=f"the script stopped the run: {why}"))
 
     # --- Losses into events.
 
@@ -208,18 +177,21 @@ class Conductor:
     def steer_load(self) -> None:
         """Bring the load to what is wanted of it, early enough that every engine hears of it in time."""
         if self.state.stage is Stage.RUNNING_LOAD:
-            event = self.workload.steer(self.commander.since_start_ns() + lead_of(self.roster.round_trip_ns()))
-            if event is not None:
-                self.handle(event)
+            event = self.workload.steer(self.commander.since_start_ns() + self._lead_ns())
+            if event is not None or self.commander.has_news:
+                self.handle(run.LoadChanged())
 
     def check_load(self, ahead_ns: int = 0) -> None:
         """Look which scenarios are over, or will be in `ahead_ns`, and which begin because of that."""
         if self.state.stage is not Stage.RUNNING_LOAD:
             return
         since_start_ns = self.commander.since_start_ns() + ahead_ns
-        event = self.workload.look(since_start_ns, lead_ns=lead_of(self.roster.round_trip_ns()))
+        event = self.workload.look(since_start_ns, lead_ns=self._lead_ns())
         if event is not None:
             self.handle(event)
+
+    def _lead_ns(self) -> int:
+        return self.commander.lead_ns(self.roster.round_trip_ns())
 
     def check_over(self) -> None:
         """Look whether nothing more will be heard of any worker."""
@@ -280,11 +252,13 @@ class Conductor:
             case RunOrder.STOPPED:
                 self._stop_clock(effect)
         self.commander.configure(effect, round_trip_ns=self.roster.round_trip_ns())
+        self._director.configure(self.commander.config, setup_json=self.commander.setup_json)
         self.times.load_started_ns = self.commander.load_started_ns
         if is_start:
             loop = asyncio.get_running_loop()
             until_start = (self.commander.start_at_ns - self._clock.monotonic_ns()) / SECOND
             loop.call_later(until_start, self.handle, run.StartReached())
+            loop.call_later(until_start, self.commander.keep_start)
             for scenario in self.workload.course.scenarios:
                 if scenario.end_ns is not None:
                     loop.call_later(until_start + scenario.end_ns / SECOND, self.check_load)
@@ -337,7 +311,7 @@ class Conductor:
             self.farewells.lose(member.worker, member.attempt, has_begun=self._load_ns is not None)
         self._close_seconds()
         if complaint := self._director.complaint():
-            self._notes.append(Cause(Reason.HANDLER_ERRORS, complaint))
+            self.notes.append(Cause(Reason.HANDLER_ERRORS, complaint))
         self.times.finish(self._clock.wall_ns(), has_loaded=self._load_ns is not None)
         end = End(
             plan=self.plan,
@@ -346,8 +320,9 @@ class Conductor:
             measurement=self.measurement,
             unused=self.workload.unused_rows(),
             judge=self.judge,
-            outside=self._outside,
-            notes=tuple(self._notes),
+            outside=self.outside,
+            notes=(*self.notes, *slow_workers(self.roster.members)),
+            remarks=remarks_on(self.plan, has_shape=self._director.has_shape, shape_asked=self.workload.shape_asked),
             load_ns=self._load_ns,
             idle_ns=self.workload.course.idle_ns(self._load_ns or 0),
             load_started_ns=self.times.load_started_ns,
@@ -376,6 +351,8 @@ class Conductor:
 
     def _view(self, sequence: int) -> RunView:
         is_over = self.outcome is not None
+        if self.commander.config and self.roster.applied_revision() >= self.commander.config_revision:
+            self._config_revision = self.commander.config_revision
         return RunView(
             run_uid=self.run_uid,
             epoch=self.epoch,
@@ -389,6 +366,7 @@ class Conductor:
             outcome=self.outcome,
             waiting_for=self._waiting_for() if self.state.stage is Stage.GATHERING else "",
             is_paused=self.workload.course.is_paused and self.state.stage is Stage.RUNNING_LOAD,
+            config_revision=self._config_revision,
         )
 
     def _waiting_for(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from loadstone_core.load.change import aimed_at, at_rest, can_aim, rest_of
+from loadstone_core.load.change import aimed_at, at_rest, can_aim, come_back, over, rest_of
 from loadstone_core.load.profile import FOREVER_NS, Model, planned_iterations
 from loadstone_core.load.scenario import begun_after, end_of
 
@@ -93,12 +93,23 @@ class Course:
             self._resume(at_ns)
         return self.scenarios != before
 
+    def conclude(self, at_ns: int) -> bool:
+        """End what a shape has led, as it says; return whether that is news."""
+        before = self.scenarios
+        for place, scenario in enumerate(self.scenarios):
+            is_running = scenario.end_ns is None or at_ns < scenario.end_ns
+            if scenario.load.is_shaped and is_running and self._is_under_way(scenario, at_ns):
+                self._turn(place, over(scenario.load), at_ns)
+        return self.scenarios != before
+
     def _aim(self, place: int, aim: Aim, at_ns: int) -> None:
         scenario = self.scenarios[place]
         name = scenario.name
         left = self._left.get(name)
         load = left or scenario.load
-        if name in self._ended_ns or not can_aim(load) or load.profile.segments[-1].to_value == aim.value:
+        is_other = aim.is_rate is not (load.model is Model.RATE)
+        asked = (load.profile.segments[-1].to_value, load.spawn_rate)
+        if name in self._ended_ns or is_other or not can_aim(load) or asked == (aim.value, aim.spawn_rate):
             return
         if left is not None:
             self._left[name] = aimed_at(left, 0, aim)
@@ -129,7 +140,7 @@ class Course:
             if scenario.name in self._ended_ns:
                 continue
             if scenario.name in self._left:
-                self._turn(place, self._left[scenario.name], at_ns)
+                self._turn(place, come_back(self._left[scenario.name]), at_ns)
             elif scenario.name in self._delays:
                 self._set(place, replace(scenario, start_ns=at_ns + self._delays[scenario.name]))
         self._left.clear()

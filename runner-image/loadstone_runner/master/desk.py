@@ -124,6 +124,7 @@ class Desk:
         for end in steering.ended:
             self._run.lose(end.worker, end.attempt, Departure(end.reason or "Ended", end.message, end.exit_code))
         self._run.workload.want(steering.aims, is_paused=steering.is_paused)
+        self._run.commander.config = self._run.plan.config if steering.config is None else steering.config
         self._run.steer_load()
         if steering.stop_reason is not None:
             self._run.handle(run.StopAsked(steering.stop_reason, steering.is_immediate))

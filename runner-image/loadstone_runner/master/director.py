@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from loadstone_protocol.messages import ScriptNews
+from loadstone_protocol.messages import ScriptNews, ShapeNews
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.master.news import Happened, Incident, Summary
 from loadstone_runner.transport.local.launcher import EventError, exit_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from loadstone_runner.transport.local.engines import EngineLink
     from loadstone_runner.transport.local.launcher import Event, LauncherLink
 
@@ -45,6 +47,10 @@ class DirectorListener(Protocol):
         """Take the result of teardown, or what went wrong."""
         ...
 
+    def on_shape(self, shape: ShapeNews) -> None:
+        """Take note of what the script's shape wants of the load."""
+        ...
+
     def on_stop_asked(self, why: str) -> None:
         """Take note that the script wants the run to end."""
         ...
@@ -60,6 +66,7 @@ class Director:
     Attributes:
         listener_error_count: how often the script's listeners in it raised, blocked or missed something.
         listener_errors: the most frequent of these.
+        has_shape: whether the script has a shape.
     """
 
     def __init__(self) -> None:
@@ -68,6 +75,9 @@ class Director:
         self._launcher: LauncherLink | None = None
         self._owed: engine_pb2.ToEngine | None = None
         self._is_teardown = False
+        self._config: engine_pb2.ToEngine | None = None
+        self.has_shape = False
+        self._is_shaped = False
         self.is_gone = False
         self.listener_error_count = 0
         self.listener_errors = ""
@@ -95,6 +105,16 @@ class Director:
         if self._link is not None:
             self._link.send(self._owed)
 
+    def configure(self, config: Mapping[str, str], *, setup_json: bytes, is_shaped: bool | None = None) -> None:
+        """Let the director have the script's values, and know whether its shape leads the load (None: as before)."""
+        self._is_shaped = self._is_shaped if is_shaped is None else is_shaped
+        told = engine_pb2.EngineConfig(config=config, setup_json=setup_json, shaped=self._is_shaped)
+        if self._config is not None and self._config.config == told:
+            return
+        self._config = engine_pb2.ToEngine(config=told)
+        if self._link is not None:
+            self._link.send(self._config)
+
     def inform(self, news: Incident | Summary) -> None:
         """Tell the director how the run is, or what has happened to it; one that is not there misses it."""
         if self._link is None:
@@ -121,6 +141,8 @@ class Director:
             link.close()
             return
         self._link = link
+        if self._config is not None:
+            link.send(self._config)
         if self._owed is not None:
             link.send(self._owed)
 
@@ -131,6 +153,7 @@ class Director:
         match message.WhichOneof("kind"):
             case "script":
                 script = message.script
+                self.has_shape = script.has_shape
                 self._listener.on_script(ScriptNews(script.ok, script.problem, script.traceback))
             case "setup":
                 self._take_answer(message.setup)
@@ -170,6 +193,10 @@ class Director:
         self.launcher_gone.set()
 
     def _hear_status(self, status: engine_pb2.EngineStatus) -> None:
+        if status.HasField("shape"):
+            shape = status.shape
+            news = ShapeNews(shape.users, shape.spawn_rate or None, is_over=shape.over, failed=shape.failed[:_TEXT_MAX])
+            self._listener.on_shape(news)
         if status.stop_asked:
             self._listener.on_stop_asked(status.stop_asked)
         if status.errors:

@@ -50,24 +50,30 @@ class News:
         self._second = -1
         self._has_spawned = False
 
-    def each_second(self, progress: ProgressView) -> Iterator[Incident | Summary]:
+    def each_second(
+        self, progress: ProgressView, *, idle_ns: int = 0, is_paused: bool = False
+    ) -> Iterator[Incident | Summary]:
         """Yield what is new in a load of which `progress` is the newest view; nothing within the same second."""
         second = progress.elapsed_ns // SECOND
         if second <= self._second:
             return
         self._second = second
-        yield Summary(self._summary(progress))
-        if not self._has_spawned and self._have_all_come():
+        load_ns = progress.elapsed_ns - idle_ns
+        paused = {"paused": is_paused, "loadSeconds": load_ns / SECOND}
+        yield Summary(json.dumps(self._summary(progress) | paused, separators=(",", ":")).encode())
+        if not self._has_spawned and not is_paused and self._have_all_come():
             self._has_spawned = True
             yield Incident(Happened.SPAWNING_COMPLETE)
 
     def _have_all_come(self) -> bool:
         """Say whether every closed scenario has the most users that it asks for; arrivals have none to wait for."""
-        closed = [each for each in self._accounts if each.scenario.load.model is not Model.RATE]
-        return all(each.user_seconds.users >= each.scenario.load.profile.peak for each in closed)
+        loads = [(each.scenario.load, each.user_seconds.users) for each in self._accounts]
+        closed = [(load, users) for load, users in loads if load.model is not Model.RATE]
+        # A shape asks for nobody before its first word.
+        return all(users >= load.profile.peak + (load.is_shaped and not users) for load, users in closed)
 
-    def _summary(self, progress: ProgressView) -> bytes:
-        told: dict[str, Any] = {
+    def _summary(self, progress: ProgressView) -> dict[str, Any]:
+        return {
             "seconds": progress.elapsed_ns // SECOND,
             "users": progress.users,
             "requests": progress.requests,
@@ -88,4 +94,3 @@ class News:
                 for account in self._accounts
             },
         }
-        return json.dumps(told, separators=(",", ":")).encode()

@@ -63,6 +63,8 @@ def _worker(member: Member) -> dict[str, Any]:
         "pod": member.pod,
         "state": member.state.value,
     }
+    if flavours := {each.flavour for each in member.engines if each.flavour}:
+        worker["flavour"] = ", ".join(sorted(flavours))
     if member.departure is not None:
         departure = member.departure
         worker |= {"reason": departure.reason, "message": departure.message, "exitCode": departure.exit_code}

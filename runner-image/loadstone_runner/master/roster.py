@@ -255,6 +255,11 @@ class Roster:
         """Return the largest round trip that any agent reports."""
         return max((each.round_trip_ns for each in self.members), default=0)
 
+    def applied_revision(self) -> int:
+        """Return the newest revision of the common configuration that every living worker has applied; 0: none."""
+        beats = [self.members[worker].beat for worker in self.living()]
+        return min((beat.applied.revision if beat and beat.applied else 0 for beat in beats), default=0)
+
     def start_skew_ns(self) -> int:
         """Return how far apart the first and the last engine began, of those that have."""
         starts = [at_ns for each in self.members for at_ns in each.starts.values()]

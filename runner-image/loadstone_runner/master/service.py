@@ -21,6 +21,7 @@ from loadstone_runner.export.scraping import serve_metrics
 from loadstone_runner.master.conductor import Conductor
 from loadstone_runner.master.desk import Desk
 from loadstone_runner.master.director import Director
+from loadstone_runner.master.director_desk import DirectorDesk
 from loadstone_runner.master.store import Store
 from loadstone_runner.settings import Address
 from loadstone_runner.transport.grpc.server import serve as serve_grpc
@@ -74,7 +75,7 @@ async def serve(settings: MasterSettings) -> int:
             return 0
         director = Director()
         conductor = Conductor(plan, clock=SystemClock(), store=store, director=director)
-        director.tell(conductor)
+        DirectorDesk(conductor, director)
         async with contextlib.AsyncExitStack() as stack:
             store.write_address(await _listen(settings, conductor, director, stack=stack))
             if register is not None:

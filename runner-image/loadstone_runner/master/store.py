@@ -28,8 +28,7 @@ class Register:
 
     Attributes:
         epoch: of this master.
-        revision: the newest that was made.
-        digest: of its body, hex.
+        revision: the newest that may have been sent.
         start_at_ns: of the load, on this machine's monotonic clock; 0 = not set yet.
         load_started_ns: the same on the wall clock.
         is_finished: the outcome has been shown.
@@ -37,7 +36,6 @@ class Register:
 
     epoch: int
     revision: int
-    digest: str
     start_at_ns: int = 0
     load_started_ns: int = 0
     is_finished: bool = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from loadstone_core.load.change import Aim
 from loadstone_core.load.grant import of_feeder, of_iterations
 from loadstone_core.load.profile import Model
 from loadstone_runner.master import run
@@ -15,8 +16,8 @@ from loadstone_runner.master.course import Course
 from loadstone_runner.master.grants import Grants
 
 if TYPE_CHECKING:
-    from loadstone_core.load.change import Aim
     from loadstone_core.plan.model import RunPlan
+    from loadstone_protocol.messages import ShapeNews
     from loadstone_runner.master.account import Account
     from loadstone_runner.master.measurement import Measurement
     from loadstone_runner.master.roster import Roster
@@ -29,6 +30,7 @@ class Workload:
         course: its scenarios.
         grants: the numbers of its iterations and rows.
         counts_iterations: whether a scenario ends with its iterations.
+        shape_asked: the most users that a shape in the script has asked for.
     """
 
     def __init__(self, plan: RunPlan, roster: Roster, measurement: Measurement) -> None:
@@ -40,7 +42,11 @@ class Workload:
             plan.engines_per_worker,
         )
         self.counts_iterations = any(each.load.model is Model.ITERATIONS for each in plan.scenarios)
+        self.shape_asked = 0
         self._aims: tuple[Aim, ...] = ()
+        self._shaped = next((each for each in plan.scenarios if each.load.is_shaped), None)
+        self._shape_aims: tuple[Aim, ...] = ()
+        self._is_shape_over = False
         self._is_paused = False
         self._roster = roster
         self._measurement = measurement
@@ -59,9 +65,22 @@ class Workload:
         """Note what is asked from now on; `steer` brings the load there."""
         self._aims, self._is_paused = aims, is_paused
 
+    def take_shape(self, shape: ShapeNews) -> None:
+        """Note what the script's shape wants from now on, as far as it may; `steer` brings the load there."""
+        if self._shaped is None:
+            return
+        self.shape_asked = max(self.shape_asked, shape.users)
+        self._is_shape_over = shape.is_over
+        if not shape.is_over:
+            users = min(shape.users, self._shaped.load.most_users)
+            self._shape_aims = (Aim(self._shaped.name, users, shape.spawn_rate),)
+
     def steer(self, at_ns: int) -> run.LoadChanged | None:
         """Ask for what is wanted from a moment of the load on, unless that is what is asked already."""
-        has_changed = self.course.steer(self._aims, is_paused=self._is_paused, at_ns=at_ns)
+        aims = (*self._aims, *self._shape_aims)
+        has_changed = self.course.steer(aims, is_paused=self._is_paused, at_ns=at_ns)
+        if self._is_shape_over and not self.course.is_paused:
+            has_changed = self.course.conclude(at_ns) or has_changed
         self._measurement.follow(self.course.scenarios)
         return run.LoadChanged() if has_changed else None
 

@@ -75,6 +75,16 @@ def test_an_expression_that_only_the_fields_refuse_keeps_their_sentence() -> Non
     assert problem == Problem("spec.thresholds[0].expr", "must be at most 512 characters long")
 
 
+def test_what_a_threshold_uses_cannot_be_left_out_of_the_metrics() -> None:
+    drop = ["dns", "latency", "first_byte"]
+    (first, second) = problems_of(document("dns:p95 < 300ms", results={"metrics": {"drop": drop}}))
+
+    assert (first.path, second.path) == ("spec.results.metrics.drop[0]", "spec.results.metrics.drop[1]")
+    assert "a threshold uses it" in first.message
+    spec = parse_spec(document("dns:p95 < 300ms", results={"metrics": {"drop": ["dns"]}})["spec"])
+    assert check(spec) == (first,)
+
+
 def test_a_spec_can_be_checked_by_itself() -> None:
     spec = parse_spec(document("latency:p95 < 5%", "failures:rate < 1%")["spec"])
 

@@ -309,10 +309,33 @@ def test_a_load_that_was_edited_in_mid_run_is_handed_to_the_master_there_and_bac
     edited = replace(SPEC, aims=(Aim("default", 80, 5),), digest="sha256:other")
     assert decide(replace(RUNNING, spec=planned)).actions == ()
 
-    wish = Steer(1, "", (), aims=edited.aims)
+    wish = Steer(1, "", (), aims=edited.aims, config={})
     assert decide(replace(RUNNING, spec=edited)).actions == (wish,)
     assert decide(replace(RUNNING, spec=edited, steered=wish)).actions == ()
     assert decide(replace(RUNNING, spec=planned, steered=wish)).actions == (replace(wish, aims=planned.aims),)
+
+
+def test_values_of_the_script_are_handed_to_the_master_only_once_they_were_edited() -> None:
+    planned = replace(SPEC, config={"size": "3"})
+    edited = replace(SPEC, config={"size": "4"}, digest="sha256:other")
+    assert decide(replace(RUNNING, spec=planned)).actions == ()
+
+    wish = Steer(1, "", (), config={"size": "4"})
+    assert decide(replace(RUNNING, spec=edited)).actions == (wish,)
+    assert decide(replace(RUNNING, spec=planned, steered=wish)).actions == (replace(wish, config={"size": "3"}),)
+
+
+def test_an_edit_that_waits_for_the_next_run_is_said() -> None:
+    parts = {"source": "aa", "load.duration": "bb"}
+    running = replace(RUNNING, held=replace(RUNNING.held, parts=parts))
+    assert decide(replace(running, spec=replace(SPEC, parts=parts))).update == Progress(Phase.RUNNING)
+
+    update = decide(replace(running, spec=replace(SPEC, parts={"source": "cc", "load.target": "dd"}))).update
+    assert isinstance(update, Progress)
+    assert update.reason == ""
+    assert "spec.load.duration, spec.load.target, spec.source counts from the next run on" in update.message
+    many = {f"load.{number}": "ee" for number in range(11)} | parts
+    assert " and 3 more counts" in decide(replace(running, spec=replace(SPEC, parts=many))).update.message
 
 
 def test_a_spec_that_becomes_wrong_in_mid_run_changes_nothing() -> None:

@@ -172,6 +172,32 @@ def test_an_engine_that_is_ended_with_its_run_is_no_problem(stage: Stage, proble
     assert len(block.get("problems", ())) == problems
 
 
+def test_edits_that_wait_for_the_next_run_are_a_condition_until_the_run_is_over() -> None:
+    planned = replace(SEEN, spec=replace(SPEC, parts={"source": "aa", "load.duration": "bb"}))
+    begun = project({}, planned, BEGIN, Moment(1, 1))
+    assert begun["run"]["specParts"] == {"source": "aa", "load.duration": "bb"}
+    assert read_held(begun).parts == begun["run"]["specParts"]
+    assert "EditsInEffect" not in conditions(begun)
+
+    edited = replace(planned, spec=replace(SPEC, parts={"source": "cc"}), held=read_held(begun))
+    [condition] = [
+        each
+        for each in project(begun, edited, Progress(Phase.RUNNING), Moment(2, 1))["conditions"]
+        if each["type"] == "EditsInEffect"
+    ]
+    assert (condition["status"], condition["reason"]) == ("False", "NextRun")
+    assert condition["message"].startswith("The edit of spec.load.duration, spec.source counts from the next run on")
+    ended = project(begun, edited, End(1, Cause.CREATED, PASSED, ReportState.SAVED), Moment(3, 1))
+    assert "EditsInEffect" not in conditions(ended)
+
+
+def test_the_revision_of_values_that_all_workers_have_is_shown() -> None:
+    told = replace(SEEN, master=replace(TALKING, config_revision=4))
+
+    assert status_after(BEGIN, Progress(Phase.RUNNING), seen=told)["run"]["configRevision"] == 4
+    assert "configRevision" not in status_after(BEGIN, seen=replace(SEEN, master=TALKING))["run"]
+
+
 def test_conditions_and_findings_are_sentences_and_the_message_keeps_the_traceback() -> None:
     said = "test.py cannot be imported: ImportError: no shop\nTraceback:\n  line 1"
     broken = replace(PASSED, verdict=Verdict.ERROR, reason=Reason.SCRIPT_INVALID, message=said)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadstone_core.load.change import Aim, aimed_at, aims_of, at_rest, can_aim, rest_of
+from loadstone_core.load.change import Aim, aimed_at, aims_of, at_rest, can_aim, come_back, over, rest_of
 from loadstone_core.load.profile import FOREVER_NS, LoadProfile, Model, Profile, Segment
 from loadstone_core.spec.model import Load, Ramp, ScenarioSpec, Stage
 
@@ -98,8 +98,28 @@ def test_users_and_rates_may_change_and_stages_and_iterations_of_each_user_may_n
         )
     ]
 
-    assert aims_of(specs) == (Aim("users", 5, 2), Aim("rate", 9, None))
+    assert aims_of(specs) == (Aim("users", 5, 2), Aim("rate", 9, None, is_rate=True))
     ramp = LoadProfile(Model.USERS, Profile((Segment(0, 5, 0, 9),), 5), None)
     assert not can_aim(ramp)
     assert not can_aim(replace(at_rest(ramp), iterations_per_user=3))
     assert can_aim(at_rest(ramp))
+
+
+def test_users_come_back_at_the_rate_at_which_they_start_and_other_loads_as_they_are() -> None:
+    left = LoadProfile(Model.USERS, Profile((Segment(0, 20 * SECOND, 10, 10),), 20 * SECOND), None, spawn_rate=5)
+
+    back = come_back(left)
+    assert [back.profile.value_at(seconds * SECOND) for seconds in (0, 1, 2, 20)] == [0, 5, 10, 10]
+    assert back.profile.end_ns == 20 * SECOND
+    for same in (
+        replace(left, spawn_rate=None),
+        replace(left, model=Model.RATE),
+        replace(left, profile=Profile((Segment(0, 5, 9, 1),), 5)),
+    ):
+        assert come_back(same) == same
+
+
+def test_a_load_that_is_over_ends_as_it_begins_with_nobody() -> None:
+    left = LoadProfile(Model.USERS, Profile((Segment(0, 20 * SECOND, 10, 10),), 20 * SECOND), None)
+
+    assert (over(left).profile.peak, over(left).profile.end_ns) == (0, 1)

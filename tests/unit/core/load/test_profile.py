@@ -252,3 +252,12 @@ def test_an_open_model_has_the_users_that_were_asked_for():
         made = profile_of(replace(load, preallocated_users=3, max_users=9))
         assert (made.model, made.preallocated_users, made.max_users) == (Model.RATE, 3, 9)
         assert made.profile == profile_of(load).profile
+
+
+def test_a_shape_begins_with_nobody_and_may_have_as_many_users_as_it_is_allowed():
+    shaped = profile_of(replace(NOTHING, duration_ns=30 * SECOND, shape_users=9))
+
+    assert (shaped.model, shaped.is_shaped, shaped.most_users) == (Model.USERS, True, 9)
+    assert (shaped.profile.peak, shaped.profile.end_ns, shaped.planned()) == (0, 30 * SECOND, 0)
+    assert profile_of(replace(NOTHING, shape_users=9)).profile.end_ns is None
+    assert profile_of(replace(NOTHING, duration_ns=SECOND, users=4)).most_users == 4

@@ -136,3 +136,17 @@ def test_scenarios_have_engines_for_all_of_them_together():
 
     assert made.engines_per_worker == 3
     assert made.graceful_stop_ns == 20 * SECOND
+
+
+def test_a_plan_has_what_the_script_gets_and_room_for_its_shape():
+    shaped = replace(LOAD, users=None, spawn_rate=None, shape_users=6)
+    results = replace(SPEC.results, dropped=("dns",))
+    scenarios = (replace(alone(shaped)[0], tags=("a",), exclude_tags=("b",)),)
+    spec = replace(SPEC, load=shaped, scenarios=scenarios, config={"size": "3"}, results=results)
+    made = plan_run(spec, IDENTITY, spec_digest="x", script=SCRIPT, engines_per_worker=100)
+
+    assert (made.is_shaped, made.config, made.dropped) == (True, {"size": "3"}, ("dns",))
+    assert made.engines_per_worker == share(6, 0, made.workers)
+    assert (made.scenarios[0].tags, made.scenarios[0].exclude_tags) == (("a",), ("b",))
+    assert RunPlan.from_json(made.to_json()) == made
+    assert not plan(LOAD, 1, 1).is_shaped

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadstone_core.spec.digest import files_digest, spec_digest
+from loadstone_core.spec.digest import edited, files_digest, part_digests, spec_digest
 from loadstone_core.spec.fields import SPEC
 from loadstone_core.spec.inspection import inspect
 
@@ -101,3 +101,50 @@ def test_scenarios_without_a_load_beside_them_have_a_digest() -> None:
     scenarios = {"source": MINIMAL["source"], "scenarios": [{"name": "a", "users": 1, "duration": "1s"}]}
 
     assert spec_digest(scenarios) == spec_digest(scenarios | {"load": {"paused": True}})
+
+
+def parts_after(**changes: Any) -> tuple[str, ...]:
+    """Return what differs from a spec once it is edited."""
+    before = {**MINIMAL, "config": {"a": "1"}, "workers": {"replicas": 2}}
+    return edited(part_digests(before), part_digests(before | changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"config": {"a": "2"}},
+        {"suspend": True, "stopRun": 3, "trigger": "x"},
+        {"load": {"users": 9, "spawnRate": 3, "duration": "10s", "paused": True}},
+        {"engine": "native"},
+    ],
+)
+def test_what_takes_effect_in_a_run_waits_for_no_other(changes: dict[str, Any]) -> None:
+    assert parts_after(**changes) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "paths"),
+    [
+        ({"source": {"inline": {"content": "y"}}}, ("source",)),
+        ({"load": {"users": 1, "duration": "20s", "target": "http://x"}}, ("load.duration", "load.target")),
+        ({"load": {"rate": 1, "duration": "10s"}}, ("load.rate", "load.users")),
+        ({"workers": {"replicas": 3}}, ("workers.replicas",)),
+        ({"thresholds": [{"name": "a", "expr": "dns:p95 < 1s"}]}, ("thresholds",)),
+        (
+            {"load": {}, "scenarios": [{"name": "a", "users": 1, "duration": "1s"}]},
+            ("load.duration", "load.users", "scenarios.a"),
+        ),
+    ],
+)
+def test_what_waits_for_the_next_run_is_named_by_its_path(changes: dict[str, Any], paths: tuple[str, ...]) -> None:
+    assert parts_after(**changes) == paths
+
+
+def test_loads_of_scenarios_are_told_apart_by_what_is_not_aimed_at() -> None:
+    def of(**fields: Any) -> dict[str, str]:
+        return part_digests({**MINIMAL, "load": {}, "scenarios": [{"name": "a", "duration": "1s", **fields}]})
+
+    assert edited(of(users=1), of(users=5, spawnRate=2)) == ()
+    assert edited(of(users=1), of(rate=1)) == ("scenarios.a",)
+    assert edited(of(users=1), of(users=1, startTime="1s", tags=["x"])) == ("scenarios.a",)

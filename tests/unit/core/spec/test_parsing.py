@@ -142,6 +142,22 @@ def test_a_full_spec_keeps_all_that_was_written() -> None:
     assert spec.results.percentiles == ("50", "99.9", "99.999")
 
 
+def test_what_the_script_gets_and_what_is_done_of_it_is_read() -> None:
+    spec = parse_spec(
+        {
+            "source": {"inline": {"content": "x"}},
+            "load": {"shape": {"maxUsers": 9}, "duration": "1m", "tags": ["a", "b"], "excludeTags": ["c"]},
+            "config": {"basket-size": "3"},
+            "results": {"metrics": {"drop": ["dns", "checks{tier}"]}},
+        }
+    )
+
+    [scenario] = spec.scenarios
+    assert (scenario.tags, scenario.exclude_tags, scenario.load.shape_users) == (("a", "b"), ("c",), 9)
+    assert spec.config == {"basket-size": "3"}
+    assert spec.results.dropped == ("dns", "checks{tier}")
+
+
 def test_stages_and_a_config_map_are_read_in_order() -> None:
     spec = parse_spec(next(one["spec"] for one in DOCUMENTS if one["metadata"]["name"] == "stages"))
 

@@ -44,6 +44,11 @@ def nodes(node: Node) -> list[Node]:
         ({"rate": 1, "duration": "1s", "spawnRate": 1}, "spawnRate says how fast users start"),
         ({"iterations": 1, "spawnRate": 1}, "spawnRate says how fast users start"),
         ({"users": 1}, "the load has no end"),
+        ({"shape": {"maxUsers": 9}, "users": 1, "duration": "1s"}, "shape says how many users there are"),
+        ({"shape": {"maxUsers": 9}}, "shape needs duration"),
+        ({"shape": {}, "duration": "1s"}, "spec.load.shape.maxUsers: is required"),
+        ({"users": 1, "duration": "1s", "tags": []}, "spec.load.tags: must not be empty"),
+        ({"users": 1, "duration": "1s", "excludeTags": ["a", "a"]}, "is there twice"),
         ({"rate": 1}, "the load has no end"),
         ({"duration": "1s"}, "there is no load"),
         ({"users": 1, "iterationsPerUser": 1, "iterations": 1}, "iterationsPerUser is what each of users does"),
@@ -129,6 +134,26 @@ def test_scenarios_that_make_no_sense_are_refused_with_one_sentence(scenarios: A
     (told,) = sentences(load={}, scenarios=scenarios, workers={"replicas": 2})
 
     assert told.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"a b": "1"}, "names are letters, digits, dots, dashes and underscores"),
+        ({"n" * 129: "1"}, "at most 128 of them"),
+        ({"a": 5}, "spec.config.a: must be text; put it in quotes"),
+        ({"a": "x" * 4_097}, "must be at most 4096 characters long"),
+        ({f"name-{number}": "\u00e9" * 2_048 for number in range(4)}, "together must be at most 16 KiB"),
+        ({f"name-{number}": "x" for number in range(65)}, "must have at most 64 entries"),
+    ],
+)
+def test_values_of_a_script_that_are_too_many_or_too_large_are_refused(config: Any, message: str) -> None:
+    assert [told for told in sentences(config=config) if message in told]
+
+
+@pytest.mark.parametrize("written", ["Dns", "dns{", "dns{}", "dns{a}{b}", "", "a b"])
+def test_what_is_no_metric_cannot_be_left_out(written: str) -> None:
+    assert sentences(results={"metrics": {"drop": [written]}})
 
 
 def test_scenarios_leave_nothing_to_the_load_but_what_they_share() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -171,7 +172,18 @@ def test_planned_and_achieved_follow_the_history_of_what_was_asked() -> None:
 
     assert account.planned() == 3 * 4 + 7 * 9
     assert account.achieved(15 * SECOND) == 3 * 4 + 7 * 9
-    assert counted.planned(9 * SECOND) == 3 * 4 + 9
+
+
+def test_a_load_that_changes_each_second_is_planned_exactly_after_its_parts_are_forgotten() -> None:
+    account = Account(scenario_of(constant(1, 600)), place=0, warm_up_ns=5 * SECOND // 2)
+    counted = account.user_seconds
+    for second in range(600):
+        if second:
+            counted.follow(scenario_of(constant(second % 7, 600 - second), start_ns=second * SECOND))
+        see(counted, ONE, second, 9)
+
+    live = [1, *(second % 7 for second in range(1, 600))]
+    assert account.planned() == sum(live[3:]) + Fraction(live[2], 2) == account.achieved(600 * SECOND)
 
 
 def test_users_of_a_stream_that_is_gone_are_gone_until_it_is_heard_again() -> None:

@@ -124,7 +124,49 @@ def test_an_aim_counts_once_and_from_then_on() -> None:
     assert (first.start_ns, first.end_ns, first.load.profile.value_at(0)) == (4 * SECOND, 10 * SECOND, 7)
     assert (second.start_ns, second.end_ns, second.load.profile.value_at(SECOND)) == (20 * SECOND, 30 * SECOND, 1)
     advance(course, 10 * SECOND)
-    assert not steer(course, 11, Aim("a", 9), Aim("b", 3))
+    assert not steer(course, 11, Aim("a", 9), Aim("b", 3, 1))
+
+
+def test_another_spawn_rate_counts_at_once_while_users_come() -> None:
+    course = Course((timed("a", 100),))
+    steer(course, 1, Aim("a", 21, 2))
+
+    assert steer(course, 6, Aim("a", 21, 5))
+    assert not steer(course, 7, Aim("a", 21, 5))
+    [scenario] = course.scenarios
+    assert scenario.start_ns == 6 * SECOND
+    assert [scenario.load.profile.value_at(second * SECOND) for second in range(4)] == [11, 16, 21, 21]
+
+
+def test_after_a_pause_users_come_back_as_fast_as_they_are_to_come() -> None:
+    course = Course((timed("a", 100), timed("b", 100)))
+    steer(course, 1, Aim("a", 11, 5))
+    steer(course, 50, Aim("a", 11, 5), is_paused=True)
+
+    steer(course, 60, Aim("a", 11, 5))
+    first, second = course.scenarios
+    assert [first.load.profile.value_at(seconds * SECOND) for seconds in range(4)] == [0, 5, 10, 11]
+    assert second.load.profile.value_at(0) == 1
+    assert first.end_ns == second.end_ns == 110 * SECOND
+
+
+def test_a_value_of_another_kind_is_not_for_this_run() -> None:
+    course = Course((timed("a", 10),))
+
+    assert not steer(course, 1, Aim("a", 500, is_rate=True))
+
+
+def test_a_load_that_a_shape_leads_ends_when_it_says_so_and_nothing_is_planned_after_it() -> None:
+    course = Course((replace(timed("a", 100), load=replace(timed("a", 100).load, is_shaped=True)), timed("b", 30)))
+    steer(course, 1, Aim("a", 7, 7))
+
+    assert course.conclude(20 * SECOND)
+    assert not course.conclude(21 * SECOND)
+    assert course.scenarios[0].end_ns == 20 * SECOND + 1
+    assert course.scenarios[0].planned() == 0
+    assert course.scenarios[1] == timed("b", 30)
+    advance(course, 30 * SECOND)
+    assert course.is_over
 
 
 def test_an_aim_that_comes_in_a_pause_counts_after_it() -> None:
@@ -142,13 +184,13 @@ def test_the_iterations_of_a_rate_are_numbered_on_whatever_changes() -> None:
     rate = Scenario(name="a", load=LoadProfile(Model.RATE, profile, None), graceful_stop_ns=0)
     course = Course((rate,))
 
-    steer(course, 2, Aim("a", 20))
+    steer(course, 2, Aim("a", 20, is_rate=True))
     assert course.scenarios[0].first_iteration == 20
-    steer(course, 3, Aim("a", 20), is_paused=True)
+    steer(course, 3, Aim("a", 20, is_rate=True), is_paused=True)
     assert course.scenarios[0].first_iteration == 40
-    steer(course, 9, Aim("a", 20))
+    steer(course, 9, Aim("a", 20, is_rate=True))
     assert course.scenarios[0].first_iteration == 40
-    steer(course, 10, Aim("a", 1))
+    steer(course, 10, Aim("a", 1, is_rate=True))
     assert course.scenarios[0].first_iteration == 60
 
 

@@ -1,3 +1,5 @@
+import json
+
 from loadstone import Summary
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
@@ -52,6 +54,19 @@ def test_users_of_each_closed_scenario_are_waited_for() -> None:
 
 def test_arrivals_have_no_users_to_wait_for() -> None:
     assert incidents(News((account(model=Model.RATE),)), 0) == [Incident(Happened.SPAWNING_COMPLETE)]
+
+
+def test_users_of_a_shape_are_there_once_it_has_asked_for_some_and_not_in_a_pause() -> None:
+    nobody = LoadProfile(Model.USERS, Profile((Segment(0, 9, 0, 0),), 9), None, max_users=9, is_shaped=True)
+    counted = Account(Scenario(name="default", load=nobody, graceful_stop_ns=0), 0)
+    told = News((counted,))
+    assert incidents(told, 0) == []
+    live(counted, 10, 1)
+
+    paused = told.each_second(ProgressView(elapsed_ns=SECOND), idle_ns=SECOND // 2, is_paused=True)
+    [summary] = [json.loads(each.json) for each in paused if isinstance(each, news.Summary)]
+    assert (summary["paused"], summary["loadSeconds"]) == (True, 0.5)
+    assert incidents(told, 2) == [Incident(Happened.SPAWNING_COMPLETE)]
 
 
 def test_each_second_is_told_once() -> None:

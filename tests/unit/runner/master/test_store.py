@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def test_a_register_is_read_back_and_another_file_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path / "state")
     assert store.read_register() is None
-    register = Register(epoch=1, revision=2, digest="aa", start_at_ns=5)
+    register = Register(epoch=1, revision=2, start_at_ns=5)
     store.write_register(register)
     assert store.read_register() == register
     (tmp_path / "state" / "register").write_text('{"epoch": 1}')

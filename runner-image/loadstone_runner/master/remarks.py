@@ -1,0 +1,66 @@
+"""Say in sentences what people have to know to read the figures of a run. Pure; nothing of it decides the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from loadstone_core.load.profile import Model
+from loadstone_core.verdict.reasons import Cause, Reason
+from loadstone_runner.flavour import PURE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from loadstone_core.plan.model import RunPlan
+    from loadstone_core.stats.stream import ErrorCount
+    from loadstone_runner.master.roster import Member
+
+LISTENER: Final = "listener"  # the kind of errors of listeners
+CLOSED: Final = (
+    "users wait while the target stalls, so latency is that of the requests they sent, without those they would have "
+    "sent meanwhile (closed model); use rate to have the waiting in it"
+)
+UNUSED_SHAPE: Final = "the script has a shape, and the load is that of spec.load; set load.shape to let the shape lead"
+
+
+def remarks_on(plan: RunPlan, *, has_shape: bool, shape_asked: int) -> tuple[str, ...]:
+    """Return what is to be said of the load.
+
+    Args:
+        plan: of the run.
+        has_shape: the script has a shape.
+        shape_asked: the most users that it has asked for, if it leads the load.
+    """
+    remarks = []
+    closed = [each.name for each in plan.scenarios if each.load.model is not Model.RATE]
+    if len(closed) == len(plan.scenarios):
+        remarks.append(CLOSED)
+    elif closed:
+        remarks.append(f"in {', '.join(closed)} {CLOSED}")
+    if has_shape and not plan.is_shaped:
+        remarks.append(UNUSED_SHAPE)
+    most = max((each.load.most_users for each in plan.scenarios if each.load.is_shaped), default=shape_asked)
+    if shape_asked > most:
+        remarks.append(f"the script's shape asked for {shape_asked} users, and load.shape.maxUsers allows {most}")
+    return tuple(remarks)
+
+
+def listener_errors(errors: Iterable[ErrorCount]) -> tuple[Cause, ...]:
+    """Return a finding if listeners of engines raised, were too slow or did not come back; `errors` of all kinds."""
+    found = sorted((each for each in errors if each.kind == LISTENER), key=lambda each: -each.count)
+    if not found:
+        return ()
+    text = f"{sum(each.count for each in found)} errors of listeners in engines, mostly {found[0].name}: "
+    return (Cause(Reason.HANDLER_ERRORS, f"{text}{found[0].message}"),)
+
+
+def slow_workers(members: Iterable[Member]) -> tuple[Cause, ...]:
+    """Return a finding if engines had to do without the compiled request path."""
+    slow = [str(each.worker) for each in members if any(engine.flavour == PURE for engine in each.engines)]
+    if not slow:
+        return ()
+    text = (
+        f"the request path of workers {', '.join(slow)} is pure Python, several times slower than the compiled one; "
+        "install Loadstone where a C compiler is, or unset LOADSTONE_PURE_PYTHON"
+    )
+    return (Cause(Reason.WORKER_DEGRADED, text),)
