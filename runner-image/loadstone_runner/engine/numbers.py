@@ -118,9 +118,14 @@ class Allotment:
 
     def of(self, name: str) -> Numbers:
         """Return the numbers of a name."""
-        if name not in self._names:
-            self._names[name] = Numbers(self._ask)
-        return self._names[name]
+        if name in self._names:
+            return self._names[name]
+        if name.startswith(of_feeder("")):
+            numbers: Numbers = self._feeders[name] = Rows(self._ask)
+        else:
+            numbers = Numbers(self._ask)
+        self._names[name] = numbers
+        return numbers
 
     def next_row(self, feeder: str, count: int = 0) -> int | None:
         """Return a row number that no other user of the run gets, waiting for it; None once the load is over.
@@ -134,7 +139,7 @@ class Allotment:
         if name not in self._feeders:
             if len(self._names) >= _NAMES_MAX or len(name) > _NAME_MAX:
                 raise ValueError(f"{name[:60]}: rows of {_NAMES_MAX} names of {_NAME_MAX} characters can be granted")
-            self._names[name] = self._feeders[name] = Rows(self._ask)
+            self.of(name)
         return self._feeders[name].next(count, lambda: not self._is_closed)
 
     def extend(self, granted: Iterable[Grant]) -> list[str]:

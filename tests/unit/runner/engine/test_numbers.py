@@ -1,20 +1,16 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from gevent import spawn
 from gevent.hub import get_hub
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadstone_core.load.grant import Grant
 from loadstone_protocol.coordination import GRANT_NAME_MAX, GRANTS_MAX
 from loadstone_protocol.messages import GrantNews
 from loadstone_runner.engine.numbers import Allotment
 from loadstone_runner.master.grants import Grants, Place
-
-if TYPE_CHECKING:
-    from loadstone_core.load.grant import Grant
 
 SECOND = 1_000_000_000
 
@@ -97,6 +93,13 @@ def test_near_the_end_of_the_rows_none_are_held_ahead() -> None:
 
     assert sorted(engine.rows) == list(range(200))
     assert engine.news()[0].left == 0
+
+
+def test_rows_that_were_granted_before_anybody_asked_are_there() -> None:
+    allotment = Allotment(lambda: None)
+    allotment.extend([Grant("feeder/accounts", 0, (range(5, 7),), 0)])
+
+    assert [allotment.next_row("accounts"), allotment.next_row("accounts")] == [5, 6]
 
 
 def test_who_waits_is_let_go_when_the_load_is_over() -> None:
