@@ -121,11 +121,10 @@ class Allotment:
         if name in self._names:
             return self._names[name]
         if name.startswith(of_feeder("")):
-            numbers: Numbers = self._feeders[name] = Rows(self._ask)
+            self._names[name] = self._feeders[name] = Rows(self._ask)
         else:
-            numbers = Numbers(self._ask)
-        self._names[name] = numbers
-        return numbers
+            self._names[name] = Numbers(self._ask)
+        return self._names[name]
 
     def next_row(self, feeder: str, count: int = 0) -> int | None:
         """Return a row number that no other user of the run gets, waiting for it; None once the load is over.
