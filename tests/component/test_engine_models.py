@@ -335,3 +335,13 @@ def test_a_user_that_swallows_its_end_does_not_keep_the_others() -> None:
         gevent.sleep(0.05)
 
     assert bench.model.population.is_empty.wait(1)
+
+
+@pytest.mark.parametrize("model", [Model.USERS, Model.RATE])
+def test_the_first_iteration_is_late_by_what_it_came_after_its_due_and_not_after_the_start(model: Model) -> None:
+    bench = Bench(sleeper(0.01), model, (0.4, 0), (5, 10))
+    assert bench.model.first_late_ns == -1
+    bench.run(0.8)
+
+    assert 0 <= bench.model.first_late_ns < SECOND // 3
+    bench.end()

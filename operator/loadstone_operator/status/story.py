@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _LONGEST_NOTE: Final = 1000
+# What is said of a run that goes from one of these phases to another.
+_UNDER_WAY: Final[Mapping[str, tuple[str, str]]] = {
+    Phase.RUNNING: ("Resumed", "The load goes on."),
+    Phase.PAUSED: ("Paused", "The load is paused; set spec.load.paused to false to go on."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ def _tales(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Tale]:
     if run.get("loadStartedAt") and not known.get("loadStartedAt"):
         skew = f" within {run['startSkewMicros'] / 1000:.1f} ms" if run.get("startSkewMicros") else ""
         yield Tale(number, "LoadStarted", f"All workers began the load{skew}.")
+    if not is_new and old.get("phase") in _UNDER_WAY and old.get("phase") != new.get("phase") in _UNDER_WAY:
+        yield Tale(number, *_UNDER_WAY[new["phase"]])
     yield from _problems(old, new, number)
     if new.get("finished") and (is_new or not old.get("finished") or old.get("verdict") != new.get("verdict")):
         is_warning = new.get("verdict") != Verdict.PASSED

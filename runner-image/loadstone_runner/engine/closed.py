@@ -36,7 +36,8 @@ class ClosedModel:
         self, scene: Scene, cast: Cast, *, load: LoadProfile, portion: Portion, numbers: Numbers | None
     ) -> None:
         self.population = Population(scene, cast, turns=self, portion=portion)
-        self.first_start_ns = 0
+        self.first_late_ns = -1
+        self._first_due_ns = 0
         self.is_free = numbers is None and load.iterations_per_user is None
         self._profile = load.profile
         self._iterations_each = load.iterations_per_user
@@ -99,9 +100,9 @@ class ClosedModel:
         """Do nothing: nothing is due by the end."""
 
     def started(self, begin_ns: int, due_ns: int) -> None:  # noqa: ARG002 in a closed model nothing is due
-        """Remember when the first iteration began."""
-        if not self.first_start_ns:
-            self.first_start_ns = begin_ns
+        """Remember how long after its user was due the first iteration began."""
+        if self.first_late_ns < 0:
+            self.first_late_ns = max(0, begin_ns - self._first_due_ns)
 
     def abandoned(self) -> None:
         """Do nothing: nothing is handed out before it is begun."""
@@ -127,4 +128,6 @@ class ClosedModel:
                 gevent.sleep(left_ns / _SECOND_NS)
             if self._is_over or present != self._present:
                 return
+            if users and not self._first_due_ns:
+                self._first_due_ns = start_at_ns + after_ns
             self.population.resize(users)

@@ -314,7 +314,8 @@ class Engine:
             self._closed_second = max(self._closed_second, seconds if is_final else seconds - 1)
         users = [len(part.model.population) for part in self._parts]
         state = reports.next_state(self._closed_second, users=users, is_full=is_full, is_final=is_final)
-        first_start_ns = min((first for part in self._parts if (first := part.model.first_start_ns)), default=0)
+        late_ns = min((late for part in self._parts if (late := part.model.first_late_ns) >= 0), default=None)
+        first_start_ns = 0 if late_ns is None else self._start_at_ns + late_ns
         message = stream_state_to_message(state, first_start_ns=first_start_ns)
         self._link.send(engine_pb2.EngineMessage(state=message))
 

@@ -35,11 +35,11 @@ class LoadModel(Protocol):
 
     Attributes:
         population: that it drives.
-        first_start_ns: when the first iteration began, on the monotonic clock; 0: none has.
+        first_late_ns: how long after it was due the first iteration began; -1: none has.
     """
 
     population: Population
-    first_start_ns: int
+    first_late_ns: int
 
     def start(self, start_at_ns: int) -> None:
         """Follow the profile, whose start is that moment of the monotonic clock."""

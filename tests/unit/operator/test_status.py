@@ -350,6 +350,15 @@ def test_the_story_is_told_once_station_by_station() -> None:
     assert tales(ended, ended) == ()
 
 
+def test_a_pause_and_its_end_are_told_and_a_stop_is_neither() -> None:
+    running = status_after(BEGIN, Progress(Phase.RUNNING))
+    paused, stopping = running | {"phase": "Paused"}, running | {"phase": "Stopping"}
+
+    assert [each.reason for each in tales(running, paused)] == ["Paused"]
+    assert [each.reason for each in tales(paused, running)] == ["Resumed"]
+    assert (tales(running, running), tales(paused, stopping)) == ((), ())
+
+
 def test_a_problem_and_a_failure_are_warnings() -> None:
     began = status_after(BEGIN)
     problem = PodProblem(Reason.IMAGE_PULL, "no image", 10.0)

@@ -6,12 +6,13 @@ cdef class Usher:
 
     cdef list _free, _given
     cdef readonly int64_t unbegun
-    cdef readonly int64_t first_start_ns
+    cdef readonly int64_t first_late_ns
     cdef Trend _slips, _recent_slips
     cdef object _hub
 
     def __init__(self, slips):
         self._free, self._given = [], []
+        self.first_late_ns = -1
         self._slips, self._recent_slips = slips, Trend()
         self._hub = get_hub()
 
@@ -86,8 +87,8 @@ cdef class Usher:
     cdef int begun(self, int64_t begin_ns, int64_t due_ns) except -1:
         """Record how late an iteration began."""
         cdef int64_t slip_ns = max(begin_ns - due_ns, 0)
-        if self.first_start_ns == 0:
-            self.first_start_ns = begin_ns
+        if self.first_late_ns < 0:
+            self.first_late_ns = slip_ns
         self._slips.add(slip_ns)
         self._recent_slips.add(slip_ns)
         return 0

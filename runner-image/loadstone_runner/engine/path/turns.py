@@ -19,13 +19,13 @@ class Usher:
 
     Attributes:
         unbegun: iterations that users were given and have not begun.
-        first_start_ns: when the first iteration began, on the monotonic clock; 0: none has.
+        first_late_ns: how late the first iteration began; -1: none has.
     """
 
     def __init__(self, slips: Histogram) -> None:
         """Record in `slips` by how many nanoseconds iterations began late."""
         self.unbegun = 0
-        self.first_start_ns = 0
+        self.first_late_ns = -1
         self._free: list[Runner] = []
         self._given: list[Runner] = []
         self._slips = slips
@@ -93,7 +93,7 @@ class Usher:
     def started(self, begin_ns: int, due_ns: int) -> None:
         """Record how late an iteration began."""
         slip_ns = max(begin_ns - due_ns, 0)
-        if not self.first_start_ns:
-            self.first_start_ns = begin_ns
+        if self.first_late_ns < 0:
+            self.first_late_ns = slip_ns
         self._slips.record(slip_ns)
         self._recent_slips.record(slip_ns)
