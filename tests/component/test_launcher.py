@@ -17,7 +17,9 @@ LAUNCHER = """
 import os, sys
 if group := os.environ.get("ENGINE_CGROUP"):
     open(group + "/cgroup.procs", "w").write(str(os.getpid()))
+from loadstone_runner.launcher import service
 from loadstone_runner.launcher.service import supervise
+service.ORDER_AWAITED_NS = int(os.environ.get("ORDER_AWAITED_NS", service.ORDER_AWAITED_NS))
 from loadstone_runner.settings import read_launcher
 def program(environment):
     exec(environment["ENGINE_CODE"], {})
@@ -82,13 +84,14 @@ class Agent:
 class Launcher:
     """A launcher process and what it prints."""
 
-    def __init__(self, folder: Path, code: str, *, engines: int = 1, cgroup: str = "") -> None:
+    def __init__(self, folder: Path, code: str, *, engines: int = 1, cgroup: str = "", **variables: str) -> None:
         environment = {
             **os.environ,
             "LOADSTONE_SOCKET_DIR": str(folder),
             "LOADSTONE_ENGINES": str(engines),
             "ENGINE_CODE": code,
             "ENGINE_CGROUP": cgroup,
+            **variables,
         }
         self.process = subprocess.Popen(
             [sys.executable, "-c", LAUNCHER], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -152,6 +155,25 @@ def test_launcher_tells_of_each_engine_and_how_it_ended_and_exits_as_ordered(age
         }
     assert launcher.wait() == 42
     assert sorted(launcher.process.stdout.read().splitlines()) == [b"engine 0 start 1", b"engine 1 start 1"]
+
+
+def test_a_launcher_whose_engines_have_ended_does_not_wait_for_an_order_for_ever(agent, launch):
+    launcher = launch("", ORDER_AWAITED_NS="100000000")
+    agent.accept()
+
+    assert launcher.wait() == 1
+    assert b"did not say in time" in launcher.process.stderr.read()
+
+
+def test_the_container_of_a_director_stays_as_long_as_its_master_does(agent, launch):
+    launcher = launch("", ORDER_AWAITED_NS="100000000", LOADSTONE_ENGINE_ROLE="director")
+    agent.accept()
+    agent.wait_for("exited")
+    with pytest.raises(subprocess.TimeoutExpired):
+        launcher.process.wait(1.5)
+    agent.order(do="exit", code=0)
+
+    assert launcher.wait() == 0
 
 
 @pytest.mark.parametrize("code", [SLEEPER, GIL_HOLDER, STUBBORN], ids=["sleeping", "holding the GIL", "stubborn"])
