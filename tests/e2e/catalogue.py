@@ -128,6 +128,25 @@ def _stages(run: Outcome) -> None:
     assert max(most) == 100
 
 
+def _shape(run: Outcome) -> None:
+    users = run.report["timeline"]["fields"].index("users")
+    most = [row[users] for row in run.report["timeline"]["rows"]]
+    # A wave of four seconds: up, and down again before the end.
+    crest = most.index(max(most))
+    assert most[0] < 20 < most[crest] <= 40, most
+    assert min(most[crest:-1]) < 20, most
+    assert run.counted["by_path"] == {"/": run.results["requests"]}
+
+
+def _tags(run: Outcome) -> None:
+    assert run.counted["by_path"] == {"/basket": run.requests("/basket"), "/orders": run.requests("/orders")}
+    assert min(run.counted["by_path"].values()) > 0
+
+
+def _values(run: Outcome) -> None:
+    assert run.counted["by_path"] == {"/products": run.results["requests"]}
+
+
 def _iterations(run: Outcome) -> None:
     assert run.results["iterations"] == 1000
     assert run.counted["by_path"] == {"/orders": 1000}
@@ -286,6 +305,9 @@ CATALOGUE = (
         ),
         verify=_stages,
     ),
+    Example("shape", (*_SHORT, "load.duration=5s"), verify=_shape),
+    Example("tags", verify=_tags),
+    Example("live-values", (*_SHORT, "config.page=/products"), verify=_values),
     Example(
         "iterations",
         ("load.target=<target>", "load.iterations=1000", "thresholds[0].expr=iterations:count == 1000"),
