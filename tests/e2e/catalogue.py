@@ -123,7 +123,7 @@ def _rate(run: Outcome) -> None:
 def _stages(run: Outcome) -> None:
     users = run.report["timeline"]["fields"].index("users")
     most = [row[users] for row in run.report["timeline"]["rows"]]
-    # Up to 50 within the first second, 50 in the second one, then 100 at once.
+    # Up to 50 within the first second, 50 for two, so that one row is not of their edges, then 100 at once.
     assert most.index(50) < most.index(100), most
     assert max(most) == 100
 
@@ -300,7 +300,7 @@ CATALOGUE = (
         "stages",
         (
             "load.target=<target>",
-            *(f"load.stages[{number}].duration=1s" for number in range(4)),
+            *(f"load.stages[{number}].duration={seconds}s" for number, seconds in enumerate((1, 2, 1, 1))),
             "thresholds[0].expr=latency:p99 < 500ms over 2s",
         ),
         verify=_stages,
