@@ -22,6 +22,7 @@ from weakref import WeakSet
 from loadstone import seat
 from loadstone.flow import StopUser
 from loadstone.records import Records
+from loadstone_core.stats.metrics import FEEDER_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -114,7 +115,7 @@ class Feeder(Generic[_T]):
             self._is_used_up = True
             sentence = f"all {self.count} rows are used up"
             if seat.taken is not None:
-                seat.taken.count_error("feeder", sentence, self.name)
+                seat.taken.count_error(FEEDER_ERROR, sentence, self.name)
             raise StopUser(f"{self.name}: {sentence}")
         return number % self.count
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.lacking import lacks
 
 CLUSTER = Path(__file__).parents[1] / "e2e" / "cluster"
 PARTS = CLUSTER / "parts"
@@ -121,12 +122,12 @@ def kernel_box() -> Iterator[tuple[Path, str]]:
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if line.split()[2] == "cgroup2"]
     controllers = Path(mounts[0], "cgroup.controllers").read_text().split() if mounts else []
     if os.geteuid() or not controllers:
-        pytest.skip("needs root, and a mounted cgroup v2 with a controller that version 1 has not taken")
+        lacks("needs root, and a mounted cgroup v2 with a controller that version 1 has not taken")
     root, box = Path(mounts[0]), Path(mounts[0], f"loadstone-{uuid.uuid4().hex[:8]}")
     try:
         (root / "cgroup.subtree_control").write_text(f"+{controllers[0]}")
     except OSError as error:
-        pytest.skip(f"{root} does not hand its controllers down: {error}")
+        lacks(f"{root} does not hand its controllers down: {error}")
     box.mkdir()
     with subprocess.Popen(["sleep", "60"]) as sleeper:
         try:

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 from tests.component import engine_process, own_network
 from tests.component.engine_process import SECOND, Make, series, users
+from tests.lacking import lacks
 
 engines = engine_process.engines
 target = engine_process.target
 promise = pytest.mark.promise
 # More than half of the usual 28,232 ports, so that ports of both parities are used.
 MANY = 16_000
-needs_network = pytest.mark.skipif(not own_network.is_allowed(), reason="making a network needs root")
+needs_network = pytest.mark.usefixtures("own_networks")
 
 VISITOR = """
 from loadstone import User, constant, task
@@ -210,10 +211,16 @@ def test_more_users_than_the_memory_of_a_container_holds_are_refused(engines: Ma
 
 
 @pytest.fixture
+def own_networks() -> None:
+    if not own_network.is_allowed():
+        lacks("making a network needs root")
+
+
+@pytest.fixture
 def many_files() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < MANY + 500:
-        pytest.skip(f"{MANY} connections need a hard limit of open files above {hard}")
+        lacks(f"{MANY} connections need a hard limit of open files above {hard}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -109,6 +109,13 @@ class Example:
         (promised,) = ENDS.findall(self.file.read_text())
         return promised
 
+    def check(self, run: Outcome) -> None:
+        """Assert that it ended as its header says, exactly, and showed what it is there for."""
+        said = (run.status["verdict"], run.status["exitCode"])
+        assert said == (self.verdict, EXIT_CODES[self.verdict]), run.status
+        run.check()
+        self.verify(run)
+
 
 def _two_endpoints(run: Outcome) -> None:
     assert run.counted["by_path"] == {"/": run.requests("front page"), "/orders": run.requests("/orders")}

@@ -36,6 +36,13 @@ MESSAGES_RECEIVED = "messages_received"
 CHECKS = "checks"
 USERS = "users"
 
+# Kinds of errors that are no failures of requests.
+EXCEPTION_ERROR: Final = "exception"  # a task raised
+FEEDER_ERROR: Final = "feeder"  # a user asked for a row when all were used
+GREENLETS_ERROR: Final = "greenlets"  # the script leaves too many behind
+LISTENER_ERROR: Final = "listener"  # a listener raised, was too slow or did not come back
+METRIC_ERROR: Final = "metric"  # a sample cannot be recorded
+
 
 class Phase(StrEnum):
     """The parts of an exchange that are timed apart from its latency.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone import InterruptTaskSet, StopUser, seat
 from loadstone.hooks import setup_function, teardown_function
+from loadstone_core.stats.metrics import FEEDER_ERROR, METRIC_ERROR
 from loadstone_runner.engine.counters import CounterFile
 from loadstone_runner.engine.director import DirectedRun
 from loadstone_runner.engine.http.outfit import Outfit
@@ -76,7 +77,7 @@ class Watched(Services):
 
     def show_errors(self) -> None:
         """Print errors that were counted and not yet shown; those of requests were shown with them."""
-        errors = [each for each in self._instruments.recorder.errors() if each.kind in {"metric", "feeder"}]
+        errors = [each for each in self._instruments.recorder.errors() if each.kind in {METRIC_ERROR, FEEDER_ERROR}]
         counted = sum(each.count for each in errors)
         if counted > self._seen:
             self._seen = counted

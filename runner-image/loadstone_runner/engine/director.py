@@ -17,11 +17,12 @@ from gevent.event import Event
 from loadstone import Summary, seat
 from loadstone.listening import watches
 from loadstone.options import DEFAULT
+from loadstone_core.stats.metrics import LISTENER_ERROR
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 from loadstone_runner.engine import path
 from loadstone_runner.engine.backstage import Backstage
 from loadstone_runner.engine.counters import COMPLETED, CounterFile
-from loadstone_runner.engine.events import LISTENER_ERROR, Watching, summary_of
+from loadstone_runner.engine.events import Watching, summary_of
 from loadstone_runner.engine.http.outfit import Outfit
 from loadstone_runner.engine.http.resolution import Resolver
 from loadstone_runner.engine.introduction import hello

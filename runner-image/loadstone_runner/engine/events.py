@@ -16,6 +16,7 @@ import gevent
 from gevent.event import Event as Signal
 
 from loadstone.listening import Summary, events
+from loadstone_core.stats.metrics import LISTENER_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("loadstone.engine")
 
-LISTENER_ERROR: Final = "listener"
 QUEUE_MAX: Final = 10_000
 BLOCKED_NS: Final = 5_000_000_000
 DRAIN_SECONDS: Final = 2.0

@@ -11,6 +11,7 @@ import logging
 import traceback
 from typing import TYPE_CHECKING, Final
 
+from loadstone_core.stats.metrics import EXCEPTION_ERROR
 from loadstone_core.stats.recorder import SCENARIO, Recorder
 from loadstone_runner.engine.counters import (
     AMBIGUOUS,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("loadstone.engine")
 
-EXCEPTION: Final = "exception"
 _LABELS_MAX: Final = 32
 _TEXT_MAX: Final = 256
 _TRACEBACKS_MAX: Final = 100
@@ -144,7 +144,7 @@ class Instruments:
         """Count an exception of user code in `name`; the first of each kind is logged with its traceback."""
         # Also of an exception whose own text cannot be had.
         text = traceback.format_exception_only(type(error), error)[-1].strip()
-        self.recorder.error(EXCEPTION, text, name)
+        self.recorder.error(EXCEPTION_ERROR, text, name)
         frames = traceback.extract_tb(error.__traceback__, limit=-1)
         place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
         kind = (type(error).__name__, place)

@@ -12,6 +12,7 @@ from gevent import getcurrent
 
 from loadstone.metrics import MetricKind
 from loadstone_core.errors import UserError
+from loadstone_core.stats.metrics import METRIC_ERROR
 from loadstone_core.stats.recorder import LARGEST_SUM
 from loadstone_runner.engine.counters import MEASURED
 from loadstone_runner.engine.instruments import label_pairs
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("loadstone.engine")
 
-METRIC_ERROR: Final = "metric"
 _PROTOCOL_MAX: Final = 64
 _SHOWN_MAX: Final = 100
 

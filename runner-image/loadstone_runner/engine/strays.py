@@ -8,12 +8,13 @@ from weakref import WeakSet
 import gevent
 from gevent import getcurrent
 
+from loadstone_core.stats.metrics import GREENLETS_ERROR
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     CountError = Callable[[str, str, str], None]
 
-LEAK_ERROR: Final = "greenlets"
 FIRST_TOLD: Final = 1_000
 LIVING_MAX: Final = 50_000
 END_SECONDS: Final = 0.5
@@ -69,10 +70,10 @@ class Strays:
         self._living = WeakSet(living)
         if len(living) >= LIVING_MAX:
             gevent.killall(living[: LIVING_MAX // 2], block=False)
-            self._count(LEAK_ERROR, f"{LIVING_MAX} greenlets of the script lived: half of them were ended", "")
+            self._count(GREENLETS_ERROR, f"{LIVING_MAX} greenlets of the script lived: half of them were ended", "")
             self._tell_at = LIVING_MAX
         elif len(living) >= self._tell_at:
-            self._count(LEAK_ERROR, f"more than {self._tell_at} greenlets of the script live", "")
+            self._count(GREENLETS_ERROR, f"more than {self._tell_at} greenlets of the script live", "")
             self._tell_at = min(2 * self._tell_at, LIVING_MAX)
         # Else many had ended: look again when as many have come.
         elif len(self._living) * 2 > self._tell_at:

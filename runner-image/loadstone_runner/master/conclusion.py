@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.load.profile import Model
 from loadstone_core.spec.defaults import SCENARIO
-from loadstone_core.stats.metrics import DROPPED_ITERATIONS, LATENCY, SCHEDULE_SLIP
+from loadstone_core.stats.metrics import DROPPED_ITERATIONS, EXCEPTION_ERROR, FEEDER_ERROR, LATENCY, SCHEDULE_SLIP
 from loadstone_core.stats.metrics import Outcome as StatOutcome
 from loadstone_core.stats.summary import summarize
 from loadstone_core.units import MILLISECOND, SECOND, format_duration, format_latency, format_rate, format_share
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from loadstone_runner.master.run import RunState
 
 OUT_OF_MEMORY: Final = "OOMKilled"
-EXCEPTION: Final = "exception"  # a task raised
-FEEDER_ERROR: Final = "feeder"  # a user asked for a row when all were used
 MIXED: Final = "mixed"  # the model of scenarios with several models
 LATE_NS: Final = 10 * MILLISECOND  # an iteration that starts so much after it was due counts as late
 UNITS: Final = {Model.USERS: "user-seconds", Model.RATE: "iterations", Model.ITERATIONS: "iterations"}
@@ -179,7 +177,9 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         unaccounted_at_least=totals.unaccounted_at_least,
         iterations=totals.iterations,
         iterations_raised=results.iteration_errors,
-        raised_most=next((f"{each.message} in {each.name}" for each in totals.errors if each.kind == EXCEPTION), ""),
+        raised_most=next(
+            (f"{each.message} in {each.name}" for each in totals.errors if each.kind == EXCEPTION_ERROR), ""
+        ),
         seconds=-(-max(0, (load_ns or 0) - plan.warm_up_ns) // SECOND),
         saturated_seconds=measurement.saturation.seconds,
         exhausted_seconds=measurement.saturation.exhausted_seconds,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from loadstone_core.load.profile import Model
+from loadstone_core.stats.metrics import LISTENER_ERROR
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_runner.flavour import PURE
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from loadstone_core.stats.stream import ErrorCount
     from loadstone_runner.master.roster import Member
 
-LISTENER: Final = "listener"  # the kind of errors of listeners
 CLOSED: Final = (
     "users wait while the target stalls, so latency is that of the requests they sent, without those they would have "
     "sent meanwhile (closed model); use rate to have the waiting in it"
@@ -47,7 +47,7 @@ def remarks_on(plan: RunPlan, *, has_shape: bool, shape_asked: int) -> tuple[str
 
 def listener_errors(errors: Iterable[ErrorCount]) -> tuple[Cause, ...]:
     """Return a finding if listeners of engines raised, were too slow or did not come back; `errors` of all kinds."""
-    found = sorted((each for each in errors if each.kind == LISTENER), key=lambda each: -each.count)
+    found = sorted((each for each in errors if each.kind == LISTENER_ERROR), key=lambda each: -each.count)
     if not found:
         return ()
     text = f"{sum(each.count for each in found)} errors of listeners in engines, mostly {found[0].name}: "
