@@ -120,7 +120,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _pip_install(python: Path, *arguments: str | Path) -> None:
-    quiet = ("--quiet", "--disable-pip-version-check", "--no-input", "--require-hashes")
+    quiet = ("--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--require-hashes")
     subprocess.run([python, "-m", "pip", "install", *quiet, *arguments], check=True)
 
 

@@ -75,6 +75,24 @@ def test_the_locks_cover_what_the_project_asks_for() -> None:
     assert requirement_names(project["build-system"]["requires"]) <= locked("build")
 
 
+@promise("locks-current")
+def test_what_is_locked_is_installed_as_it_stands_and_nothing_is_looked_up_beside_it() -> None:
+    # A lock is whole. Left to look for dependencies, an old pip takes the newest release of what is asked for with an
+    # extra, and refuses it then.
+    found = run("git", "grep", "--untracked", "-h", "-e", "--require-hashes", "--", ":!tests/contract").stdout
+    calls = [line.strip() for line in found.splitlines()]
+
+    assert len(calls) >= 8
+    assert [call for call in calls if "--no-deps" not in call] == []
+
+
+@promise("locks-current")
+def test_what_is_installed_here_fits_together() -> None:
+    done = run(sys.executable, "-m", "pip", "check")
+
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.timeout(600)  # it compiles, behind what needs the processors more
 @promise("wheel-complete")
 @pytest.mark.parametrize(
