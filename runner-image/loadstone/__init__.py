@@ -23,6 +23,7 @@ from loadstone.http import HttpClient
 from loadstone.listening import Environment, Summary, events, every
 from loadstone.live import config
 from loadstone.measuring import measure
+from loadstone.messages import Message, Place, Receipt, on_message, send_message
 from loadstone.metrics import Counter, Gauge, Rate, Trend
 from loadstone.options import HttpOptions
 from loadstone.reply import Reply
@@ -40,7 +41,10 @@ __all__ = [
     "HttpClient",
     "HttpOptions",
     "InterruptTaskSet",
+    "Message",
+    "Place",
     "Rate",
+    "Receipt",
     "Reply",
     "Run",
     "SequentialTaskSet",
@@ -66,6 +70,8 @@ __all__ = [
     "every",
     "jsonl_feeder",
     "measure",
+    "on_message",
+    "send_message",
     "setup",
     "stop_run",
     "tag",

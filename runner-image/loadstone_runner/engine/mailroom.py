@@ -1,0 +1,418 @@
+"""Send a script's messages, take in those for it, and answer both ways. Handlers run in `lanes`; frames are `link`'s.
+
+A message is kept until everybody that it went to has said what became of it, so that a new master can be told again;
+whoever gets it twice handles it once.
+"""
+
+from __future__ import annotations
+
+import bisect
+import logging
+from collections import OrderedDict, deque
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Final
+
+import gevent
+from gevent import get_hub
+from gevent.event import Event
+
+from loadstone.messages import NAME_MAX, Answer, Message, Place, Receipt, Status
+from loadstone_protocol.codec import WireError
+from loadstone_protocol.legs import Leg
+from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.engine.lanes import RUN_OVER, Busy, Lanes, Outcome, Parcel
+from loadstone_runner.engine.payloads import Payload, decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from loadstone.messages import Handling, Sender, To
+    from loadstone_runner.engine.lanes import CountError, Work
+
+log = logging.getLogger("loadstone.engine")
+
+PENDING_MAX: Final = 10_000
+PENDING_BYTES_MAX: Final = 16 * 1024 * 1024
+ANSWERED_MAX: Final = 10_000
+REASON_MAX: Final = 1_024
+DRAIN_SECONDS: Final = 2.0
+_FULL: Final = f"{PENDING_MAX} messages, or {PENDING_BYTES_MAX >> 20} MiB of them, wait here for their answers"
+_STATUSES: Final = {
+    Status.PROCESSED: engine_pb2.MessageAnswer.PROCESSED,
+    Status.REJECTED: engine_pb2.MessageAnswer.REJECTED,
+    Status.FAILED: engine_pb2.MessageAnswer.FAILED,
+}
+_WORDS: Final = {number: status for status, number in _STATUSES.items()}
+_AUDIENCE = engine_pb2.CustomMessage
+
+Origin = tuple[bool, int, int, int, int]  # of one process: director, worker, attempt, engine, start
+
+
+class Sent:
+    """A message on its way; a `loadstone.messages.Delivery`."""
+
+    __slots__ = ("_answers", "_event", "_expected", "_receipt", "message", "size")
+
+    def __init__(self, message: engine_pb2.CustomMessage, size: int) -> None:
+        self.message = message
+        self.size = size
+        self._expected = -1
+        self._answers: dict[Origin, Answer] = {}
+        self._receipt: Receipt | None = None
+        self._event: Event | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is known what became of the message."""
+        return self._receipt is not None
+
+    def wait(self, timeout: float | None = None) -> Receipt:
+        """Return what became of the message; raise TimeoutError if that is not known in time."""
+        if self._receipt is None:
+            self._event = self._event or Event()
+            self._event.wait(timeout)
+        if self._receipt is None:
+            raise TimeoutError(f"what became of a message {self.message.name!r} is not known within {timeout} s")
+        return self._receipt
+
+    def expect(self, count: int) -> None:
+        """Hear how many processes it went to."""
+        self._expected = count
+        self._look()
+
+    def take(self, origin: Origin, answer: Answer) -> None:
+        """Hear what became of it in one of them."""
+        self._answers[origin] = answer
+        self._look()
+
+    def end(self, reason: str) -> None:
+        """Know that nothing more will be heard of it."""
+        self._done(Answer(None, Status.REJECTED, reason))
+
+    def _look(self) -> None:
+        if 0 <= self._expected <= len(self._answers):
+            self._done()
+
+    def _done(self, *more: Answer) -> None:
+        if self._receipt is not None:
+            return
+        answers = (*self._answers.values(), *more)
+        others = sorted((each for each in answers if each.status is not Status.PROCESSED), key=_by_weight)
+        status = others[0].status if others else Status.PROCESSED
+        self._receipt = Receipt(status, others[0].reason if others else "", answers)
+        if self._event is not None:
+            self._event.set()
+
+
+class Mailroom:
+    """The messages of one process: of its script to others, and of others to its script."""
+
+    def __init__(
+        self,
+        handlings: Iterable[Handling],
+        *,
+        is_director: bool,
+        send: Callable[[engine_pb2.EngineMessage], None],
+        work_of: Callable[[Handling], Work],
+        count: CountError,
+    ) -> None:
+        """Serve a script that is loaded; `send` passes a frame on, `count` counts an error by kind, message, name."""
+        self.lanes = Lanes(handlings, work_of=work_of, count=count, on_room=self._tell_room)
+        self._is_director = is_director
+        self._send = send
+        self._leg = Leg("")
+        self._is_closed = False
+        self._last_id = 0
+        self._pending: dict[int, Sent] = {}
+        self._pending_bytes = 0
+        # Those that a full lane sent back, by who has it and its name, and whoever waits for room there.
+        self._kept: dict[tuple[Origin, str], list[int]] = {}
+        self._room: dict[str, Event] = {}
+        self._is_flush_due = False
+        self._unsaid: deque[engine_pb2.MessageAnswer] = deque()
+        # Messages of others: those in lanes, and what became of the newest of the rest.
+        self._handled: set[tuple[Origin, int]] = set()
+        self._answered: OrderedDict[tuple[Origin, int], engine_pb2.MessageAnswer] = OrderedDict()
+        # Those that a full lane has sent away, by its name and their sender, in order.
+        self._sent_away: dict[str, dict[Origin, list[int]]] = {}
+
+    # What the script wants.
+
+    def send_message(self, name: str, data: Any, to: To | None) -> Sent:
+        """Send a message; see `loadstone.send_message`."""
+        if not isinstance(name, str) or not 0 < len(name) <= NAME_MAX or not name.isprintable():
+            raise ValueError(f"send_message({name!r}): a name has 1 to {NAME_MAX} printable characters")
+        payload = encode(data)
+        message = engine_pb2.CustomMessage(name=name, data=payload.data, is_bytes=payload.is_bytes)
+        self._address(message, to)
+        while (room := self._room.get(name)) is not None and not self._is_closed:
+            room.wait()
+        sent = Sent(message, len(payload.data))
+        if self._is_closed:
+            sent.end(RUN_OVER)
+            return sent
+        if len(self._pending) >= PENDING_MAX or self._pending_bytes + sent.size > PENDING_BYTES_MAX:
+            sent.end(_FULL)
+            return sent
+        self._last_id += 1
+        message.id = self._last_id
+        if not self._put(engine_pb2.MessageEntry(message=message)):
+            sent.end(_FULL)
+            return sent
+        self._pending[message.id] = sent
+        self._pending_bytes += sent.size
+        self._flush_soon()
+        return sent
+
+    # The way to the hub.
+
+    def introduce(self) -> None:
+        """Let the hub know of this process, over a connection that is new."""
+        self._leg.rewind()
+        self._flush()
+
+    def hear(self, frame: engine_pb2.MessageFrame) -> None:
+        """Take in a frame of the hub."""
+        try:
+            if frame.hub and frame.hub != self._leg.hub:
+                self._begin_anew(frame.hub)
+            entries = self._leg.hear(frame, monotonic_ns())
+        except WireError as error:
+            log.warning("Left out a frame of messages: %s", error)
+            return
+        for content in entries:
+            self._take(content)
+        self._flush()
+
+    def look(self) -> None:
+        """Send again what seems to be lost; called each second."""
+        self._leg.look(monotonic_ns())
+        self._flush()
+
+    def states(self) -> list[engine_pb2.LaneState]:
+        """Return how the lanes are, for a status."""
+        return [engine_pb2.LaneState(**each._asdict()) for each in self.lanes.figures()]
+
+    def close(self, seconds: float = DRAIN_SECONDS) -> None:
+        """End: handlers get so long, then nothing more is handled or sent, and the hub gets so long to hear of it."""
+        self.lanes.close(seconds)
+        self._is_closed = True
+        self._free(tuple(self._room))
+        end_ns = monotonic_ns() + round(seconds * 1_000_000_000)
+        while not self._leg.is_delivered and monotonic_ns() < end_ns:
+            self._flush()
+            gevent.sleep(0.01)
+        for sent in self._pending.values():
+            sent.end(RUN_OVER)
+
+    def _begin_anew(self, hub: str) -> None:
+        """Tell a new hub everything that is open: it knows of nothing."""
+        self._leg = Leg(hub)
+        self._leg.rewind()
+        for sent in self._pending.values():
+            self._put(engine_pb2.MessageEntry(message=sent.message))
+        self._kept.clear()
+        self._free(tuple(self._room))
+
+    def _say(self, answer: engine_pb2.MessageAnswer) -> None:
+        """Send an answer; without its result, and later, if too much waits to be sent."""
+        if self._unsaid or not self._put(engine_pb2.MessageEntry(answer=answer)):
+            late = engine_pb2.MessageAnswer()
+            late.CopyFrom(answer)
+            late.ClearField("result")
+            self._unsaid.append(late)
+
+    def _put(self, entry: engine_pb2.MessageEntry) -> bool:
+        return self._leg.put(entry.SerializeToString())
+
+    def _flush_soon(self) -> None:
+        """Send what is said in this turn of the loop in as few frames as it needs."""
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            get_hub().loop.run_callback(self._flush)
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        while self._unsaid and self._put(engine_pb2.MessageEntry(answer=self._unsaid[0])):
+            self._unsaid.popleft()
+        while (frame := self._leg.next_frame(monotonic_ns())) is not None:
+            self._send(engine_pb2.EngineMessage(messages=frame))
+
+    def _address(self, message: engine_pb2.CustomMessage, to: To | None) -> None:
+        match ("workers" if self._is_director else "director") if to is None else to:
+            case "director":
+                message.to = _AUDIENCE.DIRECTOR
+            case "workers":
+                message.to = _AUDIENCE.WORKERS
+            case Place(worker, engine) if worker >= 0 and engine >= 0:
+                message.to, message.worker, message.engine = _AUDIENCE.ENGINE, worker, engine
+            case int(worker) if worker >= 0 and not isinstance(to, bool):
+                message.to, message.worker = _AUDIENCE.WORKER, worker
+            case _:
+                raise ValueError(f"to={to!r}: give 'director', 'workers', the number of a worker, or a Place")
+
+    # What comes in.
+
+    def _take(self, content: bytes) -> None:
+        try:
+            entry = engine_pb2.MessageEntry.FromString(content)
+        except Exception:  # noqa: BLE001 the parser's own error is no part of its interface
+            log.warning("Left out an entry that holds no message")
+            return
+        match entry.WhichOneof("kind"):
+            case "message":
+                self._receive(entry.message)
+            case "answer":
+                self._hear_answer(entry.answer)
+
+    def _receive(self, message: engine_pb2.CustomMessage) -> None:
+        """Put a message into its lane, once."""
+        origin = _origin(message.sender)
+        key = (origin, message.id)
+        if key in self._handled:
+            return
+        if (answer := self._answered.get(key)) is not None:
+            self._say(answer)
+            return
+        lane = self.lanes.find(message.name)
+        if lane is None:
+            reason = f"nothing handles messages of the name {message.name!r} there: see @on_message"
+            self._answer(message, Outcome(Status.REJECTED, reason))
+            return
+        away = self._sent_away.setdefault(message.name, {}).setdefault(origin, [])
+        if away and message.id != away[0]:
+            # What was sent away before comes first, so that the order of a sender stays.
+            self._send_away(message, away)
+            if lane.has_room:
+                self._resume(origin, message.id)
+            return
+        self._handled.add(key)
+        parcel = Parcel(_message(message), origin, lambda outcome: self._answer(message, outcome))
+        if isinstance(lane.put(parcel), Busy):
+            self._handled.discard(key)
+            self._send_away(message, away)
+        elif away:
+            del away[0]
+
+    def _answer(self, message: engine_pb2.CustomMessage, outcome: Outcome) -> None:
+        answer = engine_pb2.MessageAnswer(
+            id=message.id,
+            sender=message.sender,
+            status=_STATUSES[outcome.status],
+            reason=outcome.reason[:REASON_MAX],
+            result=outcome.result.data,
+            is_bytes=outcome.result.is_bytes,
+        )
+        self._say(answer)
+        # What was returned may be large, so it is told once.
+        answer.ClearField("result")
+        key = (_origin(message.sender), message.id)
+        self._handled.discard(key)
+        self._answered[key] = answer
+        if len(self._answered) > ANSWERED_MAX:
+            self._answered.popitem(last=False)
+        self._flush_soon()
+
+    def _send_away(self, message: engine_pb2.CustomMessage, away: list[int]) -> None:
+        """Let a sender keep a message until there is room, and what follows of that name."""
+        if message.id not in away:
+            bisect.insort(away, message.id)
+        status = engine_pb2.MessageAnswer.BUSY
+        answer = engine_pb2.MessageAnswer(id=message.id, sender=message.sender, status=status)
+        self._say(answer)
+
+    def _tell_room(self, name: str) -> None:
+        """Let the senders that a full lane has sent away come again."""
+        for origin, away in self._sent_away.get(name, {}).items():
+            if away:
+                self._resume(origin, away[0])
+        self._flush_soon()
+
+    def _resume(self, origin: Origin, number: int) -> None:
+        status = engine_pb2.MessageAnswer.RESUME
+        answer = engine_pb2.MessageAnswer(id=number, sender=_peer(origin), status=status)
+        self._say(answer)
+
+    # What becomes of what was sent.
+
+    def _hear_answer(self, answer: engine_pb2.MessageAnswer) -> None:
+        sent = self._pending.get(answer.id)
+        if sent is None:
+            return
+        by = _origin(answer.by)
+        match answer.status:
+            case engine_pb2.MessageAnswer.ROUTED:
+                sent.expect(answer.expected)
+            case engine_pb2.MessageAnswer.BUSY:
+                self._kept.setdefault((by, sent.message.name), []).append(answer.id)
+                self._room.setdefault(sent.message.name, Event())
+            case engine_pb2.MessageAnswer.RESUME:
+                self._send_kept(by, sent.message.name)
+            case status if status in _WORDS:
+                word, payload = _WORDS[status], Payload(answer.result, answer.is_bytes)
+                sent.take(by, Answer(_sender(answer.by), word, answer.reason, _decoded(payload)))
+                self._keep_no_more(by, sent.message.name, answer.id)
+        if sent.is_done:
+            del self._pending[answer.id]
+            self._pending_bytes -= sent.size
+
+    def _send_kept(self, by: Origin, name: str) -> None:
+        """Send again, to the one that sent them back and in order, what it had no room for."""
+        kept = self._kept.pop((by, name), [])
+        for number in sorted(set(kept)):
+            if (sent := self._pending.get(number)) is not None:
+                again = engine_pb2.CustomMessage()
+                again.CopyFrom(sent.message)
+                _direct(again, by)
+                self._put(engine_pb2.MessageEntry(message=again))
+        if not any(other == name for _, other in self._kept):
+            self._free((name,))
+
+    def _keep_no_more(self, by: Origin, name: str, number: int) -> None:
+        """Forget a message that was sent back, as its receiver will not take it any more."""
+        kept = self._kept.get((by, name))
+        if kept is not None and number in kept:
+            kept.remove(number)
+            if not kept:
+                self._send_kept(by, name)
+
+    def _free(self, names: tuple[str, ...]) -> None:
+        """Let those go on who wait to send messages of these names."""
+        for name in names:
+            if (room := self._room.pop(name, None)) is not None:
+                room.set()
+
+
+def _direct(message: engine_pb2.CustomMessage, by: Origin) -> None:
+    """Let a message go to one process only."""
+    is_director, worker, _, engine, _ = by
+    message.to = _AUDIENCE.DIRECTOR if is_director else _AUDIENCE.ENGINE
+    message.worker, message.engine = worker, engine
+
+
+def _by_weight(answer: Answer) -> bool:
+    return answer.status is not Status.FAILED
+
+
+def _decoded(payload: Payload) -> Any:
+    try:
+        return decode(payload)
+    except ValueError:
+        return None
+
+
+def _message(message: engine_pb2.CustomMessage) -> Message:
+    return Message(message.name, _decoded(Payload(message.data, message.is_bytes)), _sender(message.sender))
+
+
+def _sender(peer: engine_pb2.MessagePeer) -> Sender:
+    return "director" if peer.director else Place(peer.worker, peer.engine)
+
+
+def _origin(peer: engine_pb2.MessagePeer) -> Origin:
+    return (peer.director, peer.worker, peer.attempt, peer.engine, peer.start)
+
+
+def _peer(origin: Origin) -> engine_pb2.MessagePeer:
+    director, worker, attempt, engine, start = origin
+    return engine_pb2.MessagePeer(director=director, worker=worker, attempt=attempt, engine=engine, start=start)
