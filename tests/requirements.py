@@ -31,6 +31,7 @@ PROMISES: dict[str, str] = {
     "metrics-match": "Prometheus returns the request total of the status.",
     "verdict-table": "The verdict table of docs/verdicts.md is a table in the code.",
     # what breaks
+    "nothing-lost-silently": "What leaves a process is applied once, in order, or is a gap with an exact count.",
     "worker-lost": "A lost worker is named in the status and never hidden by the verdict.",
     "master-lost": "A lost master ends in Error/MasterLost, and the load ends.",
     "operator-restart": "A restart of the operator changes nothing about a run.",

@@ -1,4 +1,4 @@
-"""Hand numbered entries over so that none is lost silently: an outbox keeps them until durable, an inbox applies in order.
+"""Hand entries over so that none is lost silently: an outbox keeps them until durable, an inbox applies in order.
 
 What entries mean and how batches travel is known elsewhere. Both ends survive loss, duplication and reordering of what
 is between them, and the end of either process: an outbox is as durable as whoever fills it, an inbox as what it kept.

@@ -291,3 +291,47 @@ class StatisticsAck(_message.Message):
     durable: int
     want_full: bool
     def __init__(self, stream: _Optional[_Union[_statistics_pb2.StreamId, _Mapping]] = ..., received: _Optional[int] = ..., durable: _Optional[int] = ..., want_full: _Optional[bool] = ...) -> None: ...
+
+class BulkFrame(_message.Message):
+    __slots__ = ("peer", "batch", "receipt")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    peer: Peer
+    batch: OutboxBatch
+    receipt: OutboxReceipt
+    def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., batch: _Optional[_Union[OutboxBatch, _Mapping]] = ..., receipt: _Optional[_Union[OutboxReceipt, _Mapping]] = ...) -> None: ...
+
+class OutboxBatch(_message.Message):
+    __slots__ = ("channel", "first", "oldest", "entries")
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    channel: str
+    first: int
+    oldest: int
+    entries: _containers.RepeatedCompositeFieldContainer[OutboxEntry]
+    def __init__(self, channel: _Optional[str] = ..., first: _Optional[int] = ..., oldest: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[OutboxEntry, _Mapping]]] = ...) -> None: ...
+
+class OutboxEntry(_message.Message):
+    __slots__ = ("payload", "lost", "lost_bytes")
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    LOST_BYTES_FIELD_NUMBER: _ClassVar[int]
+    payload: bytes
+    lost: int
+    lost_bytes: int
+    def __init__(self, payload: _Optional[bytes] = ..., lost: _Optional[int] = ..., lost_bytes: _Optional[int] = ...) -> None: ...
+
+class OutboxReceipt(_message.Message):
+    __slots__ = ("channel", "received", "durable", "resend")
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_FIELD_NUMBER: _ClassVar[int]
+    RESEND_FIELD_NUMBER: _ClassVar[int]
+    channel: str
+    received: int
+    durable: int
+    resend: bool
+    def __init__(self, channel: _Optional[str] = ..., received: _Optional[int] = ..., durable: _Optional[int] = ..., resend: _Optional[bool] = ...) -> None: ...

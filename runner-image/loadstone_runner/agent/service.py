@@ -176,7 +176,7 @@ class Agent:
             case do.Pings(times):
                 self._uplink.ask_for_time(times)
             case do.Act.RETELL_STATES:
-                self._uplink.open_statistics()
+                self._uplink.open_streams()
             case do.Conclude(engine, start):
                 counters = self._relay.counters(engine, start)
                 self._session.conclude(engine, start, counters, now_ns=_boottime_ns())

@@ -20,6 +20,7 @@ from loadstone_runner.master.board import Board
 from loadstone_runner.master.commander import Commander
 from loadstone_runner.master.conclusion import OUT_OF_MEMORY, End, conclude_run, not_concluded, to_json
 from loadstone_runner.master.crew import Crew
+from loadstone_runner.master.exchange import Exchange
 from loadstone_runner.master.farewell import Farewells
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.keeper import Keeper
@@ -52,6 +53,10 @@ log = logging.getLogger(__name__)
 class Conductor:
     """One run. Everything happens on the event loop; `tick` is called a few times a second, nothing else by time."""
 
+    outcome: OutcomeView | None = None
+    findings: tuple[str, ...] = ()
+    report: tuple[bytes, bytes] = (b"", b"")
+
     def __init__(self, plan: RunPlan, *, clock: Clock, store: Store, director: Director) -> None:
         self.run_uid = plan.run.uid
         self.epoch = plan.run.epoch
@@ -60,13 +65,12 @@ class Conductor:
         self.measurement = Measurement(plan.scenarios, plan.warm_up_ns)
         self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
-        self.outcome: OutcomeView | None = None
-        self.findings: tuple[str, ...] = ()
         self.finished = asyncio.Event()
         self.stored_by_follower = asyncio.Event()
         self.all_left = asyncio.Event()
         self._clock = clock
         self._director = director
+        self.exchange = Exchange()
         self.state = run.RunState()
         self.workload = Workload(plan, self.roster, self.measurement)
         self.crew = Crew(self.epoch, plan.workers, self.workload.grants)
@@ -80,7 +84,6 @@ class Conductor:
         self._load_ns: int | None = None
         self.outside: dict[str, int] = {}
         self.notes: list[Cause] = []
-        self.report = (b"", b"")
         self._config_revision = 0
         self._newest_row: Row | None = None
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Steering
     from loadstone_protocol.views import RunView
     from loadstone_runner.master.conductor import Conductor
+    from loadstone_runner.transport.grpc.bulk import BulkEnd
     from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,10 @@ class Desk:
     def part_statistics(self, link: StatisticsLink) -> None:
         """Note that a statistics connection has ended."""
         self._crew.detach_statistics(link)
+
+    def join_bulk(self, peer: Peer) -> BulkEnd | None:
+        """Return the channels of the agent that was taken in last."""
+        return self._run.exchange.end_of(peer.worker, peer.attempt) if self._roster.knows(peer) else None
 
     def blame(self, peer: Peer, error: WireError) -> None:
         """Say who sent what cannot be meant."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from loadstone_core.outbox import Batch, Entry, Inbox, Outbox, OutboxError, Phase, Receipt
 
 ROOMY = {"entries_max": 1_000, "bytes_max": 1_000_000}

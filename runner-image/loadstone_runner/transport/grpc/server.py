@@ -23,11 +23,12 @@ from loadstone_protocol.views import differ_in_figures
 from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
     from loadstone_core.stats.stream import StreamState
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Refusal, Steering
     from loadstone_protocol.views import RunView
+    from loadstone_runner.transport.grpc.bulk import BulkEnd
 
 BAD_FRAMES_MAX: Final = 10
 HELLO_SECONDS: Final = 10.0
@@ -65,6 +66,10 @@ class MasterPort(Protocol):
 
     def part_statistics(self, link: StatisticsLink) -> None:
         """Note that a statistics connection has ended."""
+        ...
+
+    def join_bulk(self, peer: Peer) -> BulkEnd | None:
+        """Return this side's channels of a peer that is known from its control stream; None if it is not."""
         ...
 
     def blame(self, peer: Peer, error: WireError) -> None:
@@ -110,6 +115,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
 
     def __init__(self, port: MasterPort) -> None:
         self._port = port
+        self._bulk: dict[int, asyncio.Task[Any]] = {}  # by worker
 
     async def Control(  # noqa: N802 the name in the proto
         self, requests: AsyncIterator[coordination_pb2.AgentMessage], context: aio.ServicerContext[Any, Any]
@@ -128,7 +134,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
     async def Statistics(  # noqa: N802 the name in the proto
         self, requests: AsyncIterator[coordination_pb2.StatisticsFrame], context: aio.ServicerContext[Any, Any]
     ) -> None:
-        peer = await _statistics_peer(requests, context)
+        peer = await _peer_of_stream(requests, context)
         if not self._port.may_report(peer):
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "say Hello on the control stream first")
         link = StatisticsLink(peer)
@@ -136,6 +142,50 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
             await _both_ways(link.pump(context), self._collect(requests, context, link))
         finally:
             self._port.part_statistics(link)
+
+    async def Bulk(  # noqa: N802 the name in the proto
+        self, requests: AsyncIterator[coordination_pb2.BulkFrame], context: aio.ServicerContext[Any, Any]
+    ) -> None:
+        peer = await _peer_of_stream(requests, context)
+        end = self._port.join_bulk(peer)
+        if end is None:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "say Hello on the control stream first")
+            return
+        with self._only(peer):
+            end.begin()
+            await _both_ways(end.pump(context.write), self._exchange(requests, context, peer, end=end))
+
+    @contextlib.contextmanager
+    def _only(self, peer: Peer) -> Iterator[None]:
+        """Let a Bulk connection be the only one of its worker: it ends the one before."""
+        task = _this_task()
+        before = self._bulk.get(peer.worker)
+        if before is not None:
+            before.cancel()
+        self._bulk[peer.worker] = task
+        try:
+            yield
+        finally:
+            if self._bulk.get(peer.worker) is task:
+                del self._bulk[peer.worker]
+
+    async def _exchange(
+        self,
+        requests: AsyncIterator[coordination_pb2.BulkFrame],
+        context: aio.ServicerContext[Any, Any],
+        peer: Peer,
+        *,
+        end: BulkEnd,
+    ) -> None:
+        bad_frames = 0
+        async for frame in requests:
+            if not self._port.may_report(peer):
+                await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another agent has taken this one's place")
+            try:
+                end.hear(frame)
+            except WireError as error:
+                bad_frames += 1
+                await self._refuse_frame(context, peer, error=error, is_last=bad_frames > BAD_FRAMES_MAX)
 
     async def _listen(
         self,
@@ -248,10 +298,11 @@ async def _hello(
         raise
 
 
-async def _statistics_peer(
-    requests: AsyncIterator[coordination_pb2.StatisticsFrame], context: aio.ServicerContext[Any, Any]
+async def _peer_of_stream(
+    requests: AsyncIterator[coordination_pb2.StatisticsFrame] | AsyncIterator[coordination_pb2.BulkFrame],
+    context: aio.ServicerContext[Any, Any],
 ) -> Peer:
-    """Return the peer that the first frame of a statistics stream names, or abort the call."""
+    """Return the peer that the first frame of a stream names, or abort the call."""
     try:
         return coordination.peer_from_message((await _first(requests)).peer)
     except WireError as error:
