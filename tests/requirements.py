@@ -62,6 +62,7 @@ PROMISES: dict[str, str] = {
     "script-measure": "Measured calls of any library are requests, told apart from those that our clients have sent.",
     "script-feeders": "A unique row goes to one user of the whole run, whatever worker it is on.",
     "script-config": "Scripts see the live values of config.",
+    "messages": "A custom message is processed once, or rejected or failed to its sender with the reason.",
     "script-events": "Listeners hear everything beside the load, and their errors are counted.",
     "script-stop-run": "stop_run ends the whole run gracefully, with its sentence in the verdict.",
     "script-raises": "Whatever a script raises ends one iteration and nothing else.",

@@ -90,11 +90,12 @@ class Leg:
 
     def next_frame(self, now_ns: int) -> engine_pb2.MessageFrame | None:
         """Return what is to be sent now; None: nothing."""
-        was_delivered = self._outbox.unsent == self._outbox.last - self._outbox.durable
-        batch = self._outbox.take(bytes_max=FRAME_BYTES, in_flight_max=IN_FLIGHT_BYTES)
+        was_quiet = self._outbox.unsent == self._outbox.last - self._outbox.durable
+        # Nobody is there yet who could take entries; a hub says who it is when it hears of this end.
+        batch = self._outbox.take(bytes_max=FRAME_BYTES, in_flight_max=IN_FLIGHT_BYTES) if self.hub else None
         if batch is None and not self._owes_receipt:
             return None
-        if batch is not None and was_delivered:
+        if batch is not None and was_quiet:
             # Only what is on its way can be late.
             self._moved_ns = now_ns
         receipt = self._inbox.receipt()

@@ -193,8 +193,8 @@ def on_message(  # noqa: PLR0913 all but the name are options with defaults
 def send_message(name: str, data: Any = None, *, to: To | None = None) -> Delivery:
     """Send a message and return at once; `.wait()` on what is returned waits for what became of it.
 
-    It arrives once, in the order of its sender. A receiver that is too slow, or lost, makes it rejected with the reason;
-    only a handler with `overflow="block_sender"` lets this function wait until it has room.
+    It arrives once, in the order of its sender. A receiver that is too slow, or lost, rejects it with the reason; only
+    a handler with `overflow="block_sender"` lets this function wait until it has room.
 
     Args:
         name: says who handles it: `@on_message(name)`.
@@ -212,6 +212,11 @@ def send_message(name: str, data: Any = None, *, to: To | None = None) -> Delive
     return taken.send_message(name, data, to)
 
 
+def is_name(name: object) -> bool:
+    """Say whether messages may have a name."""
+    return isinstance(name, str) and 0 < len(name) <= NAME_MAX and name.isprintable()
+
+
 def handlings() -> tuple[Handling, ...]:
     """Return how the script handles messages."""
     return tuple(_HANDLINGS.values())
@@ -223,7 +228,7 @@ def forget() -> None:
 
 
 def _check(name: str, pool: int, queue: int, *, timeout: float | None, overflow: str, where: str) -> None:
-    if not isinstance(name, str) or not 0 < len(name) <= NAME_MAX or not name.isprintable():
+    if not is_name(name):
         raise ValueError(f"on_message({name!r}): a name has 1 to {NAME_MAX} printable characters")
     what = f"on_message({name!r}): "
     if not 1 <= pool <= POOL_MAX:

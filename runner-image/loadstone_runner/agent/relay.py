@@ -30,10 +30,11 @@ Stream = tuple[int, int]  # (engine, start)
 
 
 class Relay:
-    """The engines' side of an agent, an EngineListener.
+    """The engines' side of an agent, an EngineListener, and the Passage of its messages.
 
     Attributes:
         bad_messages: how many messages of engines were refused.
+        pass_on: sends a frame of custom messages up.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Relay:
         self._attempt = attempt
         self._socket_dir = Path(socket_dir)
         self._report = report
+        self.pass_on: Callable[[engine_pb2.MessageFrame], None] = _drop
         self._react = react
         self._links: dict[Stream, EngineLink] = {}
         self._ledgers: dict[Stream, Ledger] = {}
@@ -79,6 +81,11 @@ class Relay:
             case "status":
                 self._keep(_stream(link), message.status)
                 self._session.report(link.engine, link.start, messages.status_from_message(message.status))
+            case "messages":
+                # Whose it is is what the connection says; what is in it is known at its ends only.
+                message.messages.engine, message.messages.start = link.engine, link.start
+                self.pass_on(message.messages)
+                return
             case "script":
                 self._scripts[_stream(link)] = message.script
                 self._session.hear_script()
@@ -98,6 +105,17 @@ class Relay:
         link = self._links.get((told.engine, told.start))
         if link is not None:
             link.send(messages.config_message(told, worker=self._worker, attempt=self._attempt))
+
+    def on_frame(self, frame: engine_pb2.MessageFrame) -> None:
+        """Pass custom messages on to the engine that they are for."""
+        link = self._links.get((frame.engine, frame.start))
+        if link is not None:
+            link.send(engine_pb2.ToEngine(messages=frame))
+
+    def on_begin(self) -> None:
+        """Let engines send again what may be lost: the connection to the master is a new one."""
+        for link in self._links.values():
+            link.send(engine_pb2.ToEngine(messages=engine_pb2.MessageFrame(rewind=True)))
 
     def whole_states(self, engine: int | None = None) -> list[coordination_pb2.StatisticsFrame]:
         """Return the whole state of every stream, or of one engine's."""
@@ -181,6 +199,10 @@ class Relay:
 
 def _stream(link: EngineLink) -> Stream:
     return link.engine, link.start
+
+
+def _drop(_frame: engine_pb2.MessageFrame) -> None:
+    """Lose a frame, as there is no way up yet; its engine says it again."""
 
 
 def _boottime_ns() -> int:

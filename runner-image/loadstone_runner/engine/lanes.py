@@ -113,7 +113,7 @@ class Lane:
         count: CountError,
         on_room: Callable[[str], None],
     ) -> None:
-        """Handle messages by `work`, which takes one of `slots` each time; `on_room` hears that a full lane has room."""
+        """Handle messages by `work`, which takes one of `slots` each time; `on_room` hears that there is room again."""
         self.name = handling.name
         self._handling = handling
         self._work = work

@@ -16,7 +16,7 @@ import gevent
 from gevent import get_hub
 from gevent.event import Event
 
-from loadstone.messages import NAME_MAX, Answer, Message, Place, Receipt, Status
+from loadstone.messages import NAME_MAX, Answer, Message, Place, Receipt, Status, is_name
 from loadstone_protocol.codec import WireError
 from loadstone_protocol.legs import Leg
 from loadstone_protocol.v1 import engine_pb2
@@ -76,8 +76,9 @@ class Sent:
         return self._receipt
 
     def expect(self, count: int) -> None:
-        """Hear how many processes it went to."""
-        self._expected = count
+        """Hear how many processes it went to; once more is about a part of it."""
+        if self._expected < 0:
+            self._expected = count
         self._look()
 
     def take(self, origin: Origin, answer: Answer) -> None:
@@ -140,7 +141,7 @@ class Mailroom:
 
     def send_message(self, name: str, data: Any, to: To | None) -> Sent:
         """Send a message; see `loadstone.send_message`."""
-        if not isinstance(name, str) or not 0 < len(name) <= NAME_MAX or not name.isprintable():
+        if not is_name(name):
             raise ValueError(f"send_message({name!r}): a name has 1 to {NAME_MAX} printable characters")
         payload = encode(data)
         message = engine_pb2.CustomMessage(name=name, data=payload.data, is_bytes=payload.is_bytes)
@@ -174,7 +175,11 @@ class Mailroom:
     def hear(self, frame: engine_pb2.MessageFrame) -> None:
         """Take in a frame of the hub."""
         try:
-            if frame.hub and frame.hub != self._leg.hub:
+            if not frame.hub:
+                # An agent that has found its master again: of what was on its way nothing is known.
+                self.introduce()
+                return
+            if frame.hub != self._leg.hub:
                 self._begin_anew(frame.hub)
             entries = self._leg.hear(frame, monotonic_ns())
         except WireError as error:
@@ -350,7 +355,8 @@ class Mailroom:
                 self._send_kept(by, sent.message.name)
             case status if status in _WORDS:
                 word, payload = _WORDS[status], Payload(answer.result, answer.is_bytes)
-                sent.take(by, Answer(_sender(answer.by), word, answer.reason, _decoded(payload)))
+                who = _sender(answer.by) if answer.HasField("by") else None
+                sent.take(by, Answer(who, word, answer.reason, _decoded(payload)))
                 self._keep_no_more(by, sent.message.name, answer.id)
         if sent.is_done:
             del self._pending[answer.id]

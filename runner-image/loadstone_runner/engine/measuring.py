@@ -171,4 +171,6 @@ def _ignore(_why: str) -> None:
 
 
 def _no_way(name: str, _data: Any, _to: To | None) -> NoReturn:
-    raise RuntimeError(f"send_message({name!r}): the script is not loaded yet; send from a function that is called later")
+    raise RuntimeError(
+        f"send_message({name!r}): the script is not loaded yet; send from a function that is called later"
+    )

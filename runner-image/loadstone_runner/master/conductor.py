@@ -24,6 +24,7 @@ from loadstone_runner.master.exchange import Exchange
 from loadstone_runner.master.farewell import Farewells
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.keeper import Keeper
+from loadstone_runner.master.mail import Mail
 from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.news import Happened, Incident, News
 from loadstone_runner.master.remarks import remarks_on, slow_workers
@@ -71,6 +72,7 @@ class Conductor:
         self._clock = clock
         self._director = director
         self.exchange = Exchange()
+        self.mail = Mail(plan, clock=clock, roster=self.roster, exchange=self.exchange, director=director)
         self.state = run.RunState()
         self.workload = Workload(plan, self.roster, self.measurement)
         self.crew = Crew(self.epoch, plan.workers, self.workload.grants)
@@ -118,6 +120,7 @@ class Conductor:
 
     def tick(self) -> None:
         """Look at everything that time alone changes."""
+        self.mail.look()
         for member in self.roster.tick(self._clock.boottime_ns()):
             self._after_loss(member)
         self._close_seconds()
@@ -150,6 +153,7 @@ class Conductor:
         departure = member.departure or Departure("Lost", "")
         log.warning("Lost a worker: worker=%d reason=%s: %s", member.worker, departure.reason, departure.message)
         self._director.inform(Incident(Happened.WORKER_LOST, member.worker, departure.message or departure.reason))
+        self.mail.lose(member.worker)
         if not member.awaits_bye:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
         self.judge.skip()

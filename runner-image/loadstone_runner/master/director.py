@@ -55,6 +55,10 @@ class DirectorListener(Protocol):
         """Take note that the script wants the run to end."""
         ...
 
+    def on_messages(self, start: int, frame: engine_pb2.MessageFrame) -> None:
+        """Take a frame of custom messages; `start` says of which start of the director's process."""
+        ...
+
     def on_director_gone(self, message: str) -> None:
         """Take note that the director's process has ended."""
         ...
@@ -125,6 +129,11 @@ class Director:
         kind, message = _EVENTS[news.happened], news.message[:MESSAGE_MAX]
         self._link.send(engine_pb2.ToEngine(event=engine_pb2.RunEvent(kind=kind, worker=news.worker, message=message)))
 
+    def pass_on(self, frame: engine_pb2.MessageFrame) -> None:
+        """Send a frame of custom messages; what is lost is sent again by the hub."""
+        if self._link is not None:
+            self._link.send(engine_pb2.ToEngine(messages=frame))
+
     def renew_lease(self) -> None:
         """Let the launcher keep the director alive; without this it ends with its master."""
         self._order({"do": "lease", "seconds": LEASE_SECONDS})
@@ -159,6 +168,8 @@ class Director:
                 self._take_answer(message.setup)
             case "status":
                 self._hear_status(message.status)
+            case "messages":
+                self._listener.on_messages(link.start, message.messages)
             case _:
                 pass
 
