@@ -63,6 +63,8 @@ PROMISES: dict[str, str] = {
     "script-feeders": "A unique row goes to one user of the whole run, whatever worker it is on.",
     "script-config": "Scripts see the live values of config.",
     "messages": "A custom message is processed once, or rejected or failed to its sender with the reason.",
+    "handlers-beside": "A handler of messages that takes long delays neither heartbeats nor statistics, nor a stop.",
+    "handler-errors": "Failed handlers are counted and listed; with onHandlerError: Fail they make the run an Error.",
     "script-events": "Listeners hear everything beside the load, and their errors are counted.",
     "script-stop-run": "stop_run ends the whole run gracefully, with its sentence in the verdict.",
     "script-raises": "Whatever a script raises ends one iteration and nothing else.",

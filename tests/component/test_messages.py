@@ -128,7 +128,192 @@ def test_messages_go_both_ways_and_their_senders_hear_what_became_of_them(tmp_pa
     assert ran.noted("place") == [["processed", ["worker 0 engine 1"]]]
     assert ran.noted("other") == [
         ["nobody", "rejected", "nothing handles messages of the name 'nobody' there: see @on_message"],
-        ["greet", "rejected", "there is no worker 7 engine 0: the run has 2 workers with 2 engines each, counted from 0"],
+        [
+            "greet",
+            "rejected",
+            "there is no worker 7 engine 0: the run has 2 workers with 2 engines each, counted from 0",
+        ],
         ["broken", "failed", "ValueError: no"],
         ["collect", "processed", ""],
     ]
+
+
+@promise("messages", "handlers-beside")
+def test_slow_handlers_in_director_and_engines_delay_nothing_and_a_stop_does_not_wait_for_them(tmp_path) -> None:
+    """The sleep of 70 s is in the soak; the promise is about what happens meanwhile."""
+    ran = run(
+        tmp_path,
+        """
+        @on_message("slow")
+        def slow(message):
+            note(begun=time.monotonic())
+            time.sleep(60)
+            note(ended=True)
+
+        @events.test_start.add_listener
+        def begin(environment):
+            send_message("slow", to="workers" if environment.is_director else "director")
+        """,
+        seconds=8,
+    )
+
+    outcome = ran.result.outcome
+    assert outcome.verdict == "Passed", outcome
+    assert len(ran.noted("begun")) == 3, "both engines, and the first of two in the director's ordered lane"
+    assert not ran.noted("ended")
+    assert {each.state for report in ran.reports for each in report.workers} & {"lost", "suspect"} == set()
+    findings = [each for each in ran.result.report.findings if each.startswith("HandlerErrors: ")]
+    assert findings == [
+        "HandlerErrors: 2 message handlers that were slow in engines, mostly slow: took longer than 5 s",
+        "HandlerErrors: 1 message handlers that were slow in the director, mostly slow: took longer than 5 s",
+    ]
+    rows = json.loads(outcome.load_json)
+    assert rows["achieved"] >= rows["planned"] * 0.95
+
+
+@promise("messages")
+def test_a_flood_runs_in_the_pool_only_and_each_message_is_processed_or_rejected_to_its_sender(tmp_path) -> None:
+    ran = run(
+        tmp_path,
+        """
+        running = most = 0
+
+        @on_message("flood", concurrent=True, pool=32, queue=1000)
+        def flood(message):
+            global running, most
+            running += 1
+            most = max(most, running)
+            time.sleep(0.1)
+            running -= 1
+
+        @on_message("most")
+        def tell(message):
+            return most
+
+        @events.test_start.add_listener
+        def begin(environment):
+            if environment.is_director:
+                return
+            sent = [send_message("flood", number) for number in range(10_000)]
+            receipts = [each.wait(60) for each in sent]
+            counts = {}
+            for each in receipts:
+                why = each.reason.split(":")[0]
+                counts[f"{each.status} {why}"] = counts.get(f"{each.status} {why}", 0) + 1
+            note(counts=counts, most=send_message("most").wait(10).result)
+        """,
+        seconds=10,
+        workers=1,
+    )
+
+    assert ran.noted("most") == [32]
+    [counts] = ran.noted("counts")
+    assert sum(counts.values()) == 10_000
+    assert set(counts) == {"processed ", "rejected the lane is full"}
+    assert counts["processed "] >= 1_000
+    assert ran.result.outcome.verdict == "Passed", ran.result.outcome
+
+
+@promise("messages")
+def test_messages_to_a_worker_that_is_lost_are_rejected_with_the_reason(tmp_path) -> None:
+    ran = run(
+        tmp_path,
+        """
+        @on_message("die")
+        def die(message):
+            os.kill(os.getpid(), 9)
+
+        @events.test_start.add_listener
+        def begin(environment):
+            if environment.is_director:
+                dead = send_message("die", to=1)
+                note(dead=dead.wait(60))
+                note(later=send_message("die", to=1).wait(10))
+        """,
+        seconds=5,
+    )
+
+    [dead], [later] = ran.noted("dead"), ran.noted("later")
+    assert dead[0] == later[0] == "rejected"
+    assert dead[1] == later[1]
+    assert dead[1].startswith("worker 1 was lost: ")
+    assert "signal 9" in dead[1]
+
+
+@promise("handler-errors")
+@pytest.mark.parametrize("is_fatal", [False, True])
+def test_failed_handlers_are_counted_told_and_make_the_run_an_error_by_policy_only(tmp_path, is_fatal) -> None:
+    ran = run(
+        tmp_path,
+        """
+        @on_message("broken", concurrent=True)
+        def broken(message):
+            raise ValueError(f"number {message.data % 2}")
+
+        @on_message("late", timeout=0.2)
+        def late(message):
+            time.sleep(60)
+
+        @events.test_start.add_listener
+        def begin(environment):
+            if environment.is_director:
+                for number in range(1000):
+                    send_message("broken", number, to=0)
+                note(late=send_message("late", to=0).wait(10))
+            else:
+                note(broken=send_message("broken", 3).wait(10))
+        """,
+        workers=1,
+        fails_on_handler_error=is_fatal,
+    )
+
+    outcome = ran.result.outcome
+    assert (outcome.verdict, outcome.reason) == (("Error", "HandlerFailed") if is_fatal else ("Passed", "Passed"))
+    assert ran.noted("late") == [["failed", "took longer than its timeout of 0.2 s", ran.noted("late")[0][2]]]
+    assert ran.noted("broken")[0][:2] == ["failed", "ValueError: number 1"]
+    findings = [each for each in ran.result.report.findings if each.startswith("HandlerErrors: ")]
+    assert findings == [
+        "HandlerErrors: 1001 errors of message handlers in engines, mostly broken: ValueError: number 0",
+        "HandlerErrors: 1 errors of message handlers in the director, mostly broken: ValueError: number 1",
+    ]
+
+
+@promise("messages")
+def test_a_sender_waits_for_a_lane_that_wants_it_to_and_nothing_is_lost_or_disordered(tmp_path) -> None:
+    ran = run(
+        tmp_path,
+        """
+        seen = {}
+
+        @on_message("step", queue=5, overflow="block_sender")
+        def step(message):
+            seen.setdefault(message.sender, []).append(message.data)
+            time.sleep(0.003)
+
+        @on_message("tell")
+        def tell(message):
+            return [numbers == list(range(len(numbers))) and len(numbers) for numbers in seen.values()]
+
+        @events.test_start.add_listener
+        def begin(environment):
+            if environment.is_director:
+                return
+            begun, sent = time.monotonic(), []
+            for number in range(300):
+                sent.append(send_message("step", number))
+                gevent.sleep(0)
+            took = time.monotonic() - begun
+            note(statuses=[each.wait(30).status for each in sent], took=took)
+
+        @events.test_stop.add_listener
+        def end(environment):
+            if not environment.is_director:
+                note(seen=send_message("tell").wait(10).result)
+        """,
+        seconds=6,
+    )
+
+    assert ran.noted("statuses") == [["processed"] * 300] * 2
+    assert ran.noted("seen")[-1] == [300, 300]
+    # 600 steps of 3 ms, of which the sender has waited for nearly all before it sent the last.
+    assert min(ran.noted("took")) > 0.5

@@ -73,6 +73,7 @@ class RunPlan:
         script: its files.
         config: values for the script, as they are until somebody changes them.
         dropped: metrics and labels that are not recorded.
+        fails_on_handler_error: a failed handler of custom messages makes the run an Error.
     """
 
     run: RunIdentity
@@ -89,6 +90,7 @@ class RunPlan:
     script: ScriptRef
     config: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    fails_on_handler_error: bool = False
 
     @property
     def graceful_stop_ns(self) -> int:

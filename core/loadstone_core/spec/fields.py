@@ -12,7 +12,7 @@ from loadstone_core.spec import defaults, validation
 from loadstone_core.spec.environment import ENV, ENV_FROM
 from loadstone_core.spec.load_rules import LOADS
 from loadstone_core.spec.loads import LOAD, SCENARIOS, duration
-from loadstone_core.spec.model import Engine, OnNoData, Severity
+from loadstone_core.spec.model import Engine, OnHandlerError, OnNoData, Severity
 from loadstone_core.spec.shape import Flag, Listing, Record, Table, Text, Whole
 from loadstone_core.spec.source import SOURCE
 from loadstone_core.spec.template import TEMPLATE
@@ -111,6 +111,15 @@ SPEC: Final = Record(
             items=_THRESHOLD,
             most=defaults.THRESHOLDS_MOST,
             key="name",
+        ),
+        "onHandlerError": Text(
+            about=(
+                "What it means if a handler of the script's custom messages raises or takes longer than its timeout: "
+                "Continue lists it in the findings, Fail makes the run an Error with HandlerFailed as well. "
+                "Default: Continue."
+            ),
+            choices=tuple(answer.value for answer in OnHandlerError),
+            default=OnHandlerError.CONTINUE.value,
         ),
         "stopRun": Whole(
             about=(

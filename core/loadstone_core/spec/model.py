@@ -31,6 +31,13 @@ class OnNoData(StrEnum):
     PASS = "Pass"  # noqa: S105 (the word of the resource, no password)
 
 
+class OnHandlerError(StrEnum):
+    """What it does to the verdict when a handler of custom messages fails."""
+
+    CONTINUE = "Continue"
+    FAIL = "Fail"
+
+
 class Ramp(StrEnum):
     """How a stage gets from the previous value to its own."""
 
@@ -192,6 +199,7 @@ class LoadTestSpec:
     startup_timeout_ns: int
     results: Results
     config: Mapping[str, str] = field(default_factory=dict)
+    on_handler_error: OnHandlerError = OnHandlerError.CONTINUE
 
 
 @dataclass(frozen=True, slots=True)

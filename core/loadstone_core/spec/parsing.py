@@ -23,6 +23,7 @@ from loadstone_core.spec.model import (
     Load,
     LoadTest,
     LoadTestSpec,
+    OnHandlerError,
     OnNoData,
     Ramp,
     Results,
@@ -153,6 +154,7 @@ def _spec(value: Mapping[str, Any]) -> LoadTestSpec:
             tuple(value["results"]["percentiles"]), tuple(value["results"].get("metrics", {}).get("drop", ()))
         ),
         config=value.get("config", {}),
+        on_handler_error=OnHandlerError(value["onHandlerError"]),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from loadstone_core.errors import WorldError
 from loadstone_core.stats.stream import Counters, read_counters
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from loadstone_runner.transport.local.engines import EngineLink
 
 Stream = tuple[int, int]  # (engine, start)
+
+STATUS_EVERY_NS: Final = 1_200_000_000  # and a little, as who reports each second may be a little late
+_WITH_LOOP: Final = frozenset(
+    {engine_pb2.EngineStatus.READY, engine_pb2.EngineStatus.RUNNING, engine_pb2.EngineStatus.STOPPING}
+)
 
 
 class Relay:
@@ -59,6 +64,7 @@ class Relay:
         self._links: dict[Stream, EngineLink] = {}
         self._ledgers: dict[Stream, Ledger] = {}
         self._statuses: dict[Stream, engine_pb2.EngineStatus] = {}
+        self._heard_ns: dict[Stream, int] = {}
         self._scripts: dict[Stream, engine_pb2.ScriptReport] = {}
         self._untold: set[Stream] = set()  # whose status no heartbeat has had yet
 
@@ -134,7 +140,7 @@ class Relay:
             yield coordination_pb2.EngineSummary(
                 engine=stream[0],
                 start=stream[1],
-                status=status,
+                status=None if status is None else self._aged(stream, status),
                 script=self._scripts.get(stream) if is_loading else None,
                 started_at_ns=summary.started_at_ns.get(stream, 0),
             )
@@ -164,7 +170,23 @@ class Relay:
 
     def largest_lag_ns(self) -> int:
         """Return the largest loop lag of the engines' last second."""
-        return max((status.loop_lag_ns for status in self._statuses.values()), default=0)
+        return max((self._aged(*each).loop_lag_ns for each in self._statuses.items()), default=0)
+
+    def lanes(self) -> Iterator[tuple[int, engine_pb2.LaneState]]:
+        """Yield each engine with each of its lanes."""
+        for (engine, _), status in sorted(self._statuses.items()):
+            for lane in status.lanes:
+                yield engine, lane
+
+    def _aged(self, stream: Stream, status: engine_pb2.EngineStatus) -> engine_pb2.EngineStatus:
+        """Return a status with the lag of an engine that does not come to say anything: its code holds the loop."""
+        late_ns = time.monotonic_ns() - self._heard_ns[stream] - STATUS_EVERY_NS
+        if late_ns <= status.loop_lag_ns or status.stage not in _WITH_LOOP or stream not in self._links:
+            return status
+        aged = engine_pb2.EngineStatus()
+        aged.CopyFrom(status)
+        aged.loop_lag_ns = late_ns
+        return aged
 
     def _keep(self, stream: Stream, status: engine_pb2.EngineStatus) -> None:
         """Keep the newest status; what was late or lacking is kept until a heartbeat has said it."""
@@ -174,6 +196,7 @@ class Relay:
             status.schedule_slip_ns = max(status.schedule_slip_ns, untold.schedule_slip_ns)
             status.exhausted += untold.exhausted
         self._statuses[stream] = status
+        self._heard_ns[stream] = time.monotonic_ns()
         self._untold.add(stream)
 
     def _hold(self, link: EngineLink, state: statistics_pb2.StreamState) -> None:

@@ -12,6 +12,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import gevent
+from gevent import get_hub
 from gevent.lock import Semaphore
 
 from loadstone.messages import Status
@@ -19,7 +20,7 @@ from loadstone_core.stats.metrics import HANDLER_ERROR, HANDLER_SLOW
 from loadstone_runner.engine.payloads import NOTHING, Payload, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Iterable
 
     from loadstone import Message
     from loadstone.messages import Handling
@@ -61,14 +62,13 @@ class Parcel:
 
     Attributes:
         came_ns: when it was put into its lane.
-        origin: its sender, which waits when a lane wants it to.
+        settle: hears what became of it.
     """
 
-    __slots__ = ("came_ns", "is_dropped", "key", "message", "origin", "settle")
+    __slots__ = ("came_ns", "is_dropped", "key", "message", "settle")
 
-    def __init__(self, message: Message, origin: Hashable, settle: Callable[[Outcome], None]) -> None:
+    def __init__(self, message: Message, settle: Callable[[Outcome], None]) -> None:
         self.message = message
-        self.origin = origin
         self.settle = settle
         self.came_ns = monotonic_ns()
         self.is_dropped = False
@@ -111,9 +111,9 @@ class Lane:
         *,
         slots: Semaphore,
         count: CountError,
-        on_room: Callable[[str], None],
+        on_room: Callable[[str, int], None],
     ) -> None:
-        """Handle messages by `work`, which takes one of `slots` each time; `on_room` hears that there is room again."""
+        """Handle messages by `work`, which takes one of `slots` each time; `on_room` hears how much room there is."""
         self.name = handling.name
         self._handling = handling
         self._work = work
@@ -137,17 +137,13 @@ class Lane:
         """Whether nothing waits and nothing runs."""
         return not self._depth and not self._running
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one more message may wait."""
-        return self._depth < self._handling.queue
-
     def put(self, parcel: Parcel) -> Busy | None:
         """Take a message, or settle that it is rejected; Busy: nothing was done, its sender is to wait."""
         if self._is_over:
             self._reject(parcel, RUN_OVER)
             return None
-        if not self.has_room and self._handling.overflow == "block_sender":
+        is_full = self._depth >= self._handling.queue
+        if is_full and self._handling.overflow == "block_sender":
             self._was_full = True
             return Busy()
         try:
@@ -155,13 +151,18 @@ class Lane:
         except BaseException as error:  # noqa: BLE001 user code
             self._fail(parcel, error, "its key= raised ")
             return None
-        if not self.has_room:
+        if is_full:
             if self._handling.overflow == "reject":
                 self._reject(parcel, f"the lane is full: {self._depth} messages wait")
                 return None
             self._drop_oldest()
         self._enqueue(parcel)
         return None
+
+    def ask_for_room(self) -> None:
+        """Have it said when there is room, maybe at once: somebody waits for it."""
+        self._was_full = True
+        get_hub().loop.run_callback(self._tell_room)
 
     def figures(self, now_ns: int) -> LaneFigures:
         """Return how the lane is, and count handlers that have become slow."""
@@ -183,10 +184,6 @@ class Lane:
             duration_ns=self._duration_ns,
             longest_ns=max([self._longest_ns, *(now_ns - since for _, since in self._running.values())]),
         )
-
-    def refuse(self, parcel: Parcel, why: str) -> None:
-        """Settle that a message of this lane is not taken."""
-        self._reject(parcel, why)
 
     def end(self) -> None:
         """Take nothing more: what waits is rejected, what runs is ended."""
@@ -293,7 +290,7 @@ class Lane:
         # At half, so that senders do not come for one message each time.
         if self._was_full and self._depth <= self._handling.queue // 2:
             self._was_full = False
-            self._on_room(self.name)
+            self._on_room(self.name, self._handling.queue - self._depth)
 
     def _reject(self, parcel: Parcel, why: str) -> None:
         self._rejected += 1
@@ -318,7 +315,7 @@ class Lanes:
         *,
         work_of: Callable[[Handling], Work],
         count: CountError,
-        on_room: Callable[[str], None],
+        on_room: Callable[[str, int], None],
     ) -> None:
         slots = Semaphore(RUNNING_MAX)
         self._lanes = {

@@ -105,6 +105,16 @@ class Sent:
             self._event.set()
 
 
+class _Queue:
+    """Messages of one sender that a full lane has sent away, in order, and how many of them may come again now."""
+
+    __slots__ = ("credit", "ids")
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.credit = 0
+
+
 class Mailroom:
     """The messages of one process: of its script to others, and of others to its script."""
 
@@ -134,8 +144,8 @@ class Mailroom:
         # Messages of others: those in lanes, and what became of the newest of the rest.
         self._handled: set[tuple[Origin, int]] = set()
         self._answered: OrderedDict[tuple[Origin, int], engine_pb2.MessageAnswer] = OrderedDict()
-        # Those that a full lane has sent away, by its name and their sender, in order.
-        self._sent_away: dict[str, dict[Origin, list[int]]] = {}
+        # Those that full lanes have sent away, by lane and sender.
+        self._queues: dict[tuple[str, Origin], _Queue] = {}
 
     # What the script wants.
 
@@ -284,20 +294,26 @@ class Mailroom:
             reason = f"nothing handles messages of the name {message.name!r} there: see @on_message"
             self._answer(message, Outcome(Status.REJECTED, reason))
             return
-        away = self._sent_away.setdefault(message.name, {}).setdefault(origin, [])
-        if away and message.id != away[0]:
-            # What was sent away before comes first, so that the order of a sender stays.
-            self._send_away(message, away)
-            if lane.has_room:
-                self._resume(origin, message.id)
+        queue = self._queues.setdefault((message.name, origin), _Queue())
+        is_next = not queue.ids or (message.id == queue.ids[0] and queue.credit > 0)
+        if not is_next:
+            # Those that were sent away before it come first, so that the order of a sender stays.
+            self._send_away(message, queue)
             return
         self._handled.add(key)
-        parcel = Parcel(_message(message), origin, lambda outcome: self._answer(message, outcome))
+        parcel = Parcel(_message(message), lambda outcome: self._answer(message, outcome))
         if isinstance(lane.put(parcel), Busy):
             self._handled.discard(key)
-            self._send_away(message, away)
-        elif away:
-            del away[0]
+            self._send_away(message, queue)
+            queue.credit = 0
+            return
+        if queue.ids:
+            del queue.ids[0]
+            queue.credit -= 1
+        if not queue.ids:
+            del self._queues[message.name, origin]
+        elif not queue.credit:
+            lane.ask_for_room()
 
     def _answer(self, message: engine_pb2.CustomMessage, outcome: Outcome) -> None:
         answer = engine_pb2.MessageAnswer(
@@ -318,25 +334,22 @@ class Mailroom:
             self._answered.popitem(last=False)
         self._flush_soon()
 
-    def _send_away(self, message: engine_pb2.CustomMessage, away: list[int]) -> None:
+    def _send_away(self, message: engine_pb2.CustomMessage, queue: _Queue) -> None:
         """Let a sender keep a message until there is room, and what follows of that name."""
-        if message.id not in away:
-            bisect.insort(away, message.id)
+        if message.id not in queue.ids:
+            bisect.insort(queue.ids, message.id)
         status = engine_pb2.MessageAnswer.BUSY
-        answer = engine_pb2.MessageAnswer(id=message.id, sender=message.sender, status=status)
-        self._say(answer)
+        self._say(engine_pb2.MessageAnswer(id=message.id, sender=message.sender, status=status))
 
-    def _tell_room(self, name: str) -> None:
-        """Let the senders that a full lane has sent away come again."""
-        for origin, away in self._sent_away.get(name, {}).items():
-            if away:
-                self._resume(origin, away[0])
+    def _tell_room(self, name: str, room: int) -> None:
+        """Let the senders that a full lane has sent away come again, each with its share of the room."""
+        waiting = [(origin, queue) for (lane, origin), queue in self._queues.items() if lane == name and queue.ids]
+        for origin, queue in waiting:
+            queue.credit = min(len(queue.ids), max(1, room // len(waiting)))
+            answer = engine_pb2.MessageAnswer(id=queue.ids[0], sender=_peer(origin), expected=queue.credit)
+            answer.status = engine_pb2.MessageAnswer.RESUME
+            self._say(answer)
         self._flush_soon()
-
-    def _resume(self, origin: Origin, number: int) -> None:
-        status = engine_pb2.MessageAnswer.RESUME
-        answer = engine_pb2.MessageAnswer(id=number, sender=_peer(origin), status=status)
-        self._say(answer)
 
     # What becomes of what was sent.
 
@@ -352,7 +365,7 @@ class Mailroom:
                 self._kept.setdefault((by, sent.message.name), []).append(answer.id)
                 self._room.setdefault(sent.message.name, Event())
             case engine_pb2.MessageAnswer.RESUME:
-                self._send_kept(by, sent.message.name)
+                self._send_kept(by, sent.message.name, answer.expected)
             case status if status in _WORDS:
                 word, payload = _WORDS[status], Payload(answer.result, answer.is_bytes)
                 who = _sender(answer.by) if answer.HasField("by") else None
@@ -362,16 +375,18 @@ class Mailroom:
             del self._pending[answer.id]
             self._pending_bytes -= sent.size
 
-    def _send_kept(self, by: Origin, name: str) -> None:
-        """Send again, to the one that sent them back and in order, what it had no room for."""
-        kept = self._kept.pop((by, name), [])
-        for number in sorted(set(kept)):
+    def _send_kept(self, by: Origin, name: str, count: int) -> None:
+        """Send again, to the one that sent them back and in order, the first of those it had no room for."""
+        kept = sorted(set(self._kept.pop((by, name), ())))
+        for number in kept[:count]:
             if (sent := self._pending.get(number)) is not None:
                 again = engine_pb2.CustomMessage()
                 again.CopyFrom(sent.message)
                 _direct(again, by)
                 self._put(engine_pb2.MessageEntry(message=again))
-        if not any(other == name for _, other in self._kept):
+        if kept[count:]:
+            self._kept[by, name] = kept[count:]
+        elif not any(other == name for _, other in self._kept):
             self._free((name,))
 
     def _keep_no_more(self, by: Origin, name: str, number: int) -> None:
@@ -380,7 +395,7 @@ class Mailroom:
         if kept is not None and number in kept:
             kept.remove(number)
             if not kept:
-                self._send_kept(by, name)
+                self._send_kept(by, name, 0)
 
     def _free(self, names: tuple[str, ...]) -> None:
         """Let those go on who wait to send messages of these names."""

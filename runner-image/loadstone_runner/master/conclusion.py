@@ -19,13 +19,14 @@ from loadstone_core.verdict.ending import Effort, Ending
 from loadstone_core.verdict.outcome import Verdict, conclude
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.views import OutcomeView
-from loadstone_runner.master.remarks import listener_errors
+from loadstone_runner.master.remarks import failed_handlers, handler_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from loadstone_core.plan.model import RunPlan
     from loadstone_core.stats.histogram import Histogram
+    from loadstone_core.stats.stream import ErrorCount
     from loadstone_core.stats.summary import Results
     from loadstone_core.stats.totals import Totals
     from loadstone_core.verdict.ending import ThresholdFinding
@@ -59,6 +60,7 @@ class End:
         load_ns: how long the load ran until it was told to stop; None if it never began.
         idle_ns: how long of it the load was paused.
         load_started_ns: the wall clock's, 0 if it never began.
+        director_errors: of the script's listeners and handlers in the director.
     """
 
     plan: RunPlan
@@ -73,6 +75,7 @@ class End:
     load_started_ns: int
     idle_ns: int = 0
     remarks: tuple[str, ...] = ()
+    director_errors: tuple[ErrorCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,11 +162,16 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
     return Ending(
         stopped=None if state.stop is None else Reason(state.stop),
         stop_message=state.stop_message,
-        errors=(*(Cause(Reason(each.reason), each.message) for each in state.broke), *_out_of_memory(lost)),
+        errors=(
+            *(Cause(Reason(each.reason), each.message) for each in state.broke),
+            *_out_of_memory(lost),
+            *(failed_handlers((*totals.errors, *end.director_errors)) if plan.fails_on_handler_error else ()),
+        ),
         thresholds=findings,
         notes=(
             *end.notes,
-            *listener_errors(totals.errors),
+            *handler_errors(totals.errors, "engines"),
+            *handler_errors(end.director_errors, "the director"),
             *_limited(totals),
             *_stalled(measurement),
             *_unused(end.unused),

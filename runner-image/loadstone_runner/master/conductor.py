@@ -27,7 +27,7 @@ from loadstone_runner.master.keeper import Keeper
 from loadstone_runner.master.mail import Mail
 from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.news import Happened, Incident, News
-from loadstone_runner.master.remarks import remarks_on, slow_workers
+from loadstone_runner.master.remarks import blocked_workers, remarks_on, slow_workers
 from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Departure, Member, Roster
 from loadstone_runner.master.run import Stage
@@ -317,8 +317,6 @@ class Conductor:
         for member in (each for each in self.roster.members if not each.has_said_bye):
             self.farewells.lose(member.worker, member.attempt, has_begun=self._load_ns is not None)
         self._close_seconds()
-        if complaint := self._director.complaint():
-            self.notes.append(Cause(Reason.HANDLER_ERRORS, complaint))
         self.times.finish(self._clock.wall_ns(), has_loaded=self._load_ns is not None)
         end = End(
             plan=self.plan,
@@ -328,7 +326,8 @@ class Conductor:
             unused=self.workload.unused_rows(),
             judge=self.judge,
             outside=self.outside,
-            notes=(*self.notes, *slow_workers(self.roster.members)),
+            notes=(*self.notes, *slow_workers(self.roster.members), *blocked_workers(self.roster.members)),
+            director_errors=self._director.errors,
             remarks=remarks_on(self.plan, has_shape=self._director.has_shape, shape_asked=self.workload.shape_asked),
             load_ns=self._load_ns,
             idle_ns=self.workload.course.idle_ns(self._load_ns or 0),
@@ -347,7 +346,12 @@ class Conductor:
         """Return what Prometheus is shown."""
         verdict = self.outcome.verdict if self.outcome else ""
         return figures_of(
-            self.plan.run, self.state.stage.value, verdict, roster=self.roster, merge=self.measurement.merge
+            self.plan.run,
+            self.state.stage.value,
+            verdict,
+            roster=self.roster,
+            merge=self.measurement.merge,
+            director_lanes=self._director.lanes,
         )
 
     def _progress(self) -> ProgressView:
