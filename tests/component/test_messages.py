@@ -317,3 +317,119 @@ def test_a_sender_waits_for_a_lane_that_wants_it_to_and_nothing_is_lost_or_disor
     assert ran.noted("seen")[-1] == [300, 300]
     # 600 steps of 3 ms, of which the sender has waited for nearly all before it sent the last.
     assert min(ran.noted("took")) > 0.5
+
+
+@promise("messages-process", "handlers-beside")
+def test_a_handler_that_computes_in_its_own_process_leaves_the_loop_of_its_engine_alone(tmp_path) -> None:
+    """Thirty seconds of it are in the soak."""
+    ran = run(
+        tmp_path,
+        """
+        def compute(seconds):
+            begun = time.monotonic()
+            while time.monotonic() < begun + seconds:
+                pass
+            return [begun, time.monotonic()]
+
+        @on_message("compute", where="process")
+        def computing(message):
+            assert isinstance(message.data, bytes)
+            return [os.getpid(), *compute(2)]
+
+        @on_message("for ever", where="process", timeout=1)
+        def computing_for_ever(message):
+            import signal
+            if message.data == "deaf":
+                signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            compute(3600 if message.data != "short" else 0.01)
+
+        @on_message("raise", where="process")
+        def raising(message):
+            raise KeyError("in there")
+
+        @on_message("exit", where="process")
+        def exiting(message):
+            os._exit(3)
+
+        turns = []
+
+        def watch():
+            while True:
+                gevent.sleep(0.02)
+                turns.append(time.monotonic())
+
+        @events.test_start.add_listener
+        def begin(environment):
+            if environment.is_director:
+                receipts = [send_message("compute", b"bytes", to=0) for _ in range(2)]
+                others = [("for ever", None), ("for ever", "deaf"), ("for ever", "short"), ("raise", None)]
+                others += [("exit", None), ("exit", None)]
+                sent = [(name, send_message(name, data, to=0)) for name, data in others]
+                note(others=[[name, *each.wait(30)[:2]] for name, each in sent])
+                computed = [each.wait(30) for each in receipts]
+                note(reasons=[each.reason for each in computed], computed=[each.result for each in computed])
+            else:
+                note(engine=os.getpid())
+                gevent.spawn(watch)
+
+        @events.test_stop.add_listener
+        def end(environment):
+            if turns:
+                note(turns=turns)
+        """,
+        seconds=12,
+        workers=1,
+    )
+
+    assert ran.result.outcome.verdict == "Passed", ran.result.outcome
+    assert ran.noted("reasons") == [["", ""]]
+    [computed], [pid], [turns] = ran.noted("computed"), ran.noted("engine"), ran.noted("turns")
+    assert computed[0][0] == computed[1][0] != pid
+    for _, begun, ended in computed:
+        # In the engine the handler would stand in the way of every single one.
+        assert sum(begun < turn < ended for turn in turns) >= 20
+    assert ran.noted("others") == [
+        [
+            ["for ever", "failed", "took longer than its timeout of 1 s"],
+            ["for ever", "failed", "took longer than its timeout of 1 s"],
+            ["for ever", "processed", ""],
+            ["raise", "failed", "KeyError: 'in there'"],
+            ["exit", "failed", "the process of its handler ended; the log of the container says why"],
+            ["exit", "failed", "the process of its handler ended; the log of the container says why"],
+        ]
+    ]
+
+
+@promise("handlers-beside")
+def test_a_handler_that_holds_the_interpreter_degrades_its_worker_and_loses_nothing(tmp_path) -> None:
+    ran = run(
+        tmp_path,
+        """
+        import re
+
+        @on_message("hold")
+        def hold(message):
+            re.match(r"(a+)+$", "a" * 27 + "b")
+
+        @on_message("compute")
+        def compute(message):
+            end = time.monotonic() + 8
+            while time.monotonic() < end:
+                pass
+
+        @events.test_start.add_listener
+        def begin(environment):
+            if environment.is_director:
+                send_message("compute", to=0)
+                send_message("hold", to=1)
+        """,
+        seconds=14,
+    )
+
+    states = {each.state for report in ran.reports for each in report.workers}
+    assert not states & {"lost", "suspect"}, states
+    said = [each.message for report in ran.reports for each in report.workers if each.reason == "Degraded"]
+    assert said, "the lag is told while it lasts"
+    longest = max(float(each.split()[-2]) for each in said)
+    assert 4.0 < longest < 60.0
+    assert any(each.startswith("WorkerDegraded: worker ") for each in ran.result.report.findings)

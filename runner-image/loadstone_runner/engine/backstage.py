@@ -52,6 +52,7 @@ class Backstage:
         self._is_director = is_director
         self._on_stop = on_stop
         self._send = send
+        self._launcher_fd = 0
         self._is_loaded = False
         self._mailroom: Mailroom | None = None
         self._strays = Strays(self.services.count_error)
@@ -59,6 +60,7 @@ class Backstage:
 
     def load(self, settings: EngineSettings) -> tuple[Script | None, engine_pb2.ScriptReport]:
         """Import the script; return it, or None, and what to tell of it."""
+        self._launcher_fd = settings.launcher_fd
         seat.take(self.services)
         self._strays.watch()
         script, report = load_and_report(settings)
@@ -136,14 +138,14 @@ class Backstage:
     def _mail(self) -> Mailroom:
         """Return the mailroom, which is there from the first message on, or for a script that handles any."""
         if self._mailroom is None:
-            from loadstone_runner.engine.lanes import in_engine
             from loadstone_runner.engine.mailroom import Mailroom
+            from loadstone_runner.engine.offloading import work_by
 
             self._mailroom = Mailroom(
                 handlings(),
                 is_director=self._is_director,
                 send=self._send,
-                work_of=in_engine,
+                work_of=work_by(self._launcher_fd),
                 count=self.services.count_error,
             )
         return self._mailroom

@@ -97,7 +97,7 @@ class Sent:
     def _done(self, *more: Answer) -> None:
         if self._receipt is not None:
             return
-        answers = (*self._answers.values(), *more)
+        answers = (*(self._answers[by] for by in sorted(self._answers)), *more)
         others = sorted((each for each in answers if each.status is not Status.PROCESSED), key=_by_weight)
         status = others[0].status if others else Status.PROCESSED
         self._receipt = Receipt(status, others[0].reason if others else "", answers)

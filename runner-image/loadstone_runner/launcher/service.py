@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_memory
+from loadstone_runner.launcher.lanes import LaneStarter
 from loadstone_runner.launcher.lease import LeaseFile
 from loadstone_runner.launcher.link import AgentLink
 from loadstone_runner.launcher.processes import Engine, raise_open_files, start_engine
@@ -60,6 +61,7 @@ class Launcher:
         "_engines",
         "_exit_code",
         "_kills_seen",
+        "_lanes",
         "_lease",
         "_link",
         "_memory",
@@ -81,6 +83,7 @@ class Launcher:
         self._memory = this_memory()
         self._kills_seen = self._memory.out_of_memory_kills()
         self._wakeup = _wake_on_signals()
+        self._lanes: LaneStarter
         self._link: AgentLink
         self._exit_code: int | None = None
         self._terminated = False
@@ -91,11 +94,13 @@ class Launcher:
         """Start every engine."""
         raise_open_files()
         limit = self._memory.limit_bytes()
+        self._lanes = LaneStarter(program, os.environ)
         for number in range(self._settings.engines):
             engine = start_engine(
                 number, program=program, environment=os.environ, outputs=self._outputs, memory_limit_bytes=limit
             )
             self._engines[engine.pid] = engine
+            self._lanes.hear(engine.asking, engine.pid)
         self._link = AgentLink(f"{self._settings.socket_dir}/launcher.sock", _now_ns())
 
     def run(self) -> int:
@@ -112,6 +117,7 @@ class Launcher:
         self._read_signals()
         self._read_engines(ready)
         self._reap(now_ns)
+        self._lanes.start_some(ready)
         if self._link.fd in ready:
             self._link.write_some(now_ns)
             for order in self._link.read_orders(now_ns):
@@ -130,6 +136,8 @@ class Launcher:
         for engine in self._engines.values():
             for descriptor in engine.sources:
                 poll.register(descriptor, select.POLLIN)
+        for descriptor in self._lanes.descriptors:
+            poll.register(descriptor, select.POLLIN)
         for descriptor, output in self._by_descriptor():
             if output.is_waiting:
                 poll.register(descriptor, select.POLLOUT)
@@ -162,6 +170,7 @@ class Launcher:
         """Take note of processes that have ended. As the first process of a container it inherits others' orphans."""
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                self._lanes.reaped(ended[0])
                 engine = self._engines.get(ended[0])
                 if engine is not None and engine.status is None:
                     engine.ended(ended[1])
@@ -253,11 +262,11 @@ class Launcher:
         self._usage_ns = now_ns
         if self._link.fd is None:
             return
-        living = self._living()
+        living = [*(engine.pid for engine in self._living()), *self._lanes.processes]
         usage = {
             "event": "usage",
-            "cpu_ns": sum(processor_ns(engine.pid) for engine in living),
-            "memory_bytes": sum(resident_bytes(engine.pid) for engine in living),
+            "cpu_ns": sum(map(processor_ns, living)),
+            "memory_bytes": sum(map(resident_bytes, living)),
             "memory_limit_bytes": self._memory.limit_bytes(),
         }
         self._link.send(usage, now_ns)

@@ -1,4 +1,4 @@
-"""Mailrooms of one director and two engines around a real hub: once, in order, and everybody hears what became of it."""
+"""Mailrooms of a director and two engines around a real hub: once, in order, and senders hear what became of it."""
 
 from __future__ import annotations
 
