@@ -16,17 +16,19 @@ import gevent
 from gevent import get_hub
 from gevent.event import Event
 
-from loadstone.messages import NAME_MAX, Answer, Message, Place, Receipt, Status, is_name
+from loadstone.messages import NAME_MAX, Answer, Place, Status, is_name
 from loadstone_protocol.codec import WireError
 from loadstone_protocol.legs import Leg
 from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.engine.deliveries import Sent, decoded, direct, message_of, origin_of, peer_of, sender_of
 from loadstone_runner.engine.lanes import RUN_OVER, Busy, Lanes, Outcome, Parcel
-from loadstone_runner.engine.payloads import Payload, decode, encode
+from loadstone_runner.engine.payloads import Payload, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from loadstone.messages import Handling, Sender, To
+    from loadstone.messages import Handling, To
+    from loadstone_runner.engine.deliveries import Origin
     from loadstone_runner.engine.lanes import CountError, Work
 
 log = logging.getLogger("loadstone.engine")
@@ -44,65 +46,6 @@ _STATUSES: Final = {
 }
 _WORDS: Final = {number: status for status, number in _STATUSES.items()}
 _AUDIENCE = engine_pb2.CustomMessage
-
-Origin = tuple[bool, int, int, int, int]  # of one process: director, worker, attempt, engine, start
-
-
-class Sent:
-    """A message on its way; a `loadstone.messages.Delivery`."""
-
-    __slots__ = ("_answers", "_event", "_expected", "_receipt", "message", "size")
-
-    def __init__(self, message: engine_pb2.CustomMessage, size: int) -> None:
-        self.message = message
-        self.size = size
-        self._expected = -1
-        self._answers: dict[Origin, Answer] = {}
-        self._receipt: Receipt | None = None
-        self._event: Event | None = None
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it is known what became of the message."""
-        return self._receipt is not None
-
-    def wait(self, timeout: float | None = None) -> Receipt:
-        """Return what became of the message; raise TimeoutError if that is not known in time."""
-        if self._receipt is None:
-            self._event = self._event or Event()
-            self._event.wait(timeout)
-        if self._receipt is None:
-            raise TimeoutError(f"what became of a message {self.message.name!r} is not known within {timeout} s")
-        return self._receipt
-
-    def expect(self, count: int) -> None:
-        """Hear how many processes it went to; once more is about a part of it."""
-        if self._expected < 0:
-            self._expected = count
-        self._look()
-
-    def take(self, origin: Origin, answer: Answer) -> None:
-        """Hear what became of it in one of them."""
-        self._answers[origin] = answer
-        self._look()
-
-    def end(self, reason: str) -> None:
-        """Know that nothing more will be heard of it."""
-        self._done(Answer(None, Status.REJECTED, reason))
-
-    def _look(self) -> None:
-        if 0 <= self._expected <= len(self._answers):
-            self._done()
-
-    def _done(self, *more: Answer) -> None:
-        if self._receipt is not None:
-            return
-        answers = (*(self._answers[by] for by in sorted(self._answers)), *more)
-        others = sorted((each for each in answers if each.status is not Status.PROCESSED), key=_by_weight)
-        status = others[0].status if others else Status.PROCESSED
-        self._receipt = Receipt(status, others[0].reason if others else "", answers)
-        if self._event is not None:
-            self._event.set()
 
 
 class _Queue:
@@ -282,7 +225,7 @@ class Mailroom:
 
     def _receive(self, message: engine_pb2.CustomMessage) -> None:
         """Put a message into its lane, once."""
-        origin = _origin(message.sender)
+        origin = origin_of(message.sender)
         key = (origin, message.id)
         if key in self._handled:
             return
@@ -301,7 +244,7 @@ class Mailroom:
             self._send_away(message, queue)
             return
         self._handled.add(key)
-        parcel = Parcel(_message(message), lambda outcome: self._answer(message, outcome))
+        parcel = Parcel(message_of(message), lambda outcome: self._answer(message, outcome))
         if isinstance(lane.put(parcel), Busy):
             self._handled.discard(key)
             self._send_away(message, queue)
@@ -327,7 +270,7 @@ class Mailroom:
         self._say(answer)
         # What was returned may be large, so it is told once.
         answer.ClearField("result")
-        key = (_origin(message.sender), message.id)
+        key = (origin_of(message.sender), message.id)
         self._handled.discard(key)
         self._answered[key] = answer
         if len(self._answered) > ANSWERED_MAX:
@@ -346,7 +289,7 @@ class Mailroom:
         waiting = [(origin, queue) for (lane, origin), queue in self._queues.items() if lane == name and queue.ids]
         for origin, queue in waiting:
             queue.credit = min(len(queue.ids), max(1, room // len(waiting)))
-            answer = engine_pb2.MessageAnswer(id=queue.ids[0], sender=_peer(origin), expected=queue.credit)
+            answer = engine_pb2.MessageAnswer(id=queue.ids[0], sender=peer_of(origin), expected=queue.credit)
             answer.status = engine_pb2.MessageAnswer.RESUME
             self._say(answer)
         self._flush_soon()
@@ -357,7 +300,7 @@ class Mailroom:
         sent = self._pending.get(answer.id)
         if sent is None:
             return
-        by = _origin(answer.by)
+        by = origin_of(answer.by)
         match answer.status:
             case engine_pb2.MessageAnswer.ROUTED:
                 sent.expect(answer.expected)
@@ -368,8 +311,8 @@ class Mailroom:
                 self._send_kept(by, sent.message.name, answer.expected)
             case status if status in _WORDS:
                 word, payload = _WORDS[status], Payload(answer.result, answer.is_bytes)
-                who = _sender(answer.by) if answer.HasField("by") else None
-                sent.take(by, Answer(who, word, answer.reason, _decoded(payload)))
+                who = sender_of(answer.by) if answer.HasField("by") else None
+                sent.take(by, Answer(who, word, answer.reason, decoded(payload)))
                 self._keep_no_more(by, sent.message.name, answer.id)
         if sent.is_done:
             del self._pending[answer.id]
@@ -382,7 +325,7 @@ class Mailroom:
             if (sent := self._pending.get(number)) is not None:
                 again = engine_pb2.CustomMessage()
                 again.CopyFrom(sent.message)
-                _direct(again, by)
+                direct(again, by)
                 self._put(engine_pb2.MessageEntry(message=again))
         if kept[count:]:
             self._kept[by, name] = kept[count:]
@@ -402,38 +345,3 @@ class Mailroom:
         for name in names:
             if (room := self._room.pop(name, None)) is not None:
                 room.set()
-
-
-def _direct(message: engine_pb2.CustomMessage, by: Origin) -> None:
-    """Let a message go to one process only."""
-    is_director, worker, _, engine, _ = by
-    message.to = _AUDIENCE.DIRECTOR if is_director else _AUDIENCE.ENGINE
-    message.worker, message.engine = worker, engine
-
-
-def _by_weight(answer: Answer) -> bool:
-    return answer.status is not Status.FAILED
-
-
-def _decoded(payload: Payload) -> Any:
-    try:
-        return decode(payload)
-    except ValueError:
-        return None
-
-
-def _message(message: engine_pb2.CustomMessage) -> Message:
-    return Message(message.name, _decoded(Payload(message.data, message.is_bytes)), _sender(message.sender))
-
-
-def _sender(peer: engine_pb2.MessagePeer) -> Sender:
-    return "director" if peer.director else Place(peer.worker, peer.engine)
-
-
-def _origin(peer: engine_pb2.MessagePeer) -> Origin:
-    return (peer.director, peer.worker, peer.attempt, peer.engine, peer.start)
-
-
-def _peer(origin: Origin) -> engine_pb2.MessagePeer:
-    director, worker, attempt, engine, start = origin
-    return engine_pb2.MessagePeer(director=director, worker=worker, attempt=attempt, engine=engine, start=start)
