@@ -395,6 +395,8 @@ def test_a_handler_that_computes_in_its_own_process_leaves_the_loop_of_its_engin
     assert ran.noted("reasons") == [["", ""]]
     [computed], [pid], [turns] = ran.noted("computed"), ran.noted("engine"), ran.noted("turns")
     assert computed[0][0] == computed[1][0] != pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(computed[0][0], 0)
     for _, begun, ended in computed:
         # In the engine the handler would stand in the way of every single one.
         assert sum(begun < turn < ended for turn in turns) >= 10 * COMPUTE_SECONDS
