@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 Stream = tuple[int, int]  # (engine, start)
 
-STATUS_EVERY_NS: Final = 1_200_000_000  # and a little, as who reports each second may be a little late
+STATUS_EVERY_NS: Final = 1_000_000_000
+STATUS_MISSED_NS: Final = 2_000_000_000  # who reports each second may be a little late
 _WITH_LOOP: Final = frozenset(
     {engine_pb2.EngineStatus.READY, engine_pb2.EngineStatus.RUNNING, engine_pb2.EngineStatus.STOPPING}
 )
@@ -180,8 +181,14 @@ class Relay:
 
     def _aged(self, stream: Stream, status: engine_pb2.EngineStatus) -> engine_pb2.EngineStatus:
         """Return a status with the lag of an engine that does not come to say anything: its code holds the loop."""
-        late_ns = time.monotonic_ns() - self._heard_ns[stream] - STATUS_EVERY_NS
-        if late_ns <= status.loop_lag_ns or status.stage not in _WITH_LOOP or stream not in self._links:
+        silent_ns = time.monotonic_ns() - self._heard_ns[stream]
+        late_ns = silent_ns - STATUS_EVERY_NS
+        if (
+            silent_ns < STATUS_MISSED_NS
+            or late_ns <= status.loop_lag_ns
+            or status.stage not in _WITH_LOOP
+            or stream not in self._links
+        ):
             return status
         aged = engine_pb2.EngineStatus()
         aged.CopyFrom(status)
