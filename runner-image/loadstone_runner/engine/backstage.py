@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import gevent
+
 from loadstone import Environment, seat
 from loadstone.messages import handlings
 from loadstone_protocol.v1 import engine_pb2
@@ -86,6 +88,8 @@ class Backstage:
         """Take in a frame of custom messages."""
         if self._is_loaded:
             self._mail().hear(frame)
+            # Whoever reads on as long as something is there would keep users and reports from their turn.
+            gevent.sleep(0)
 
     def lane_states(self) -> list[engine_pb2.LaneState]:
         """Return how the lanes of the script's messages are."""

@@ -23,6 +23,7 @@ REASON_MAX: Final = 1_024
 DATA_MAX_BYTES: Final = 256 * 1024
 # Of one sender: answers that are still to come, and how many messages a second.
 AWAITED_MAX: Final = 100_000
+UNSAID_MAX: Final = 2 * AWAITED_MAX
 RATE_PER_SECOND: Final = 5_000
 BURST: Final = 10_000
 NUMBER_MAX: Final = 2**53
@@ -296,6 +297,9 @@ class Hub:
 
     def _say(self, post: Post, member: _Member, answer: engine_pb2.MessageAnswer) -> None:
         """Tell a sender something; later, if its leg is full."""
+        if len(member.unsaid) >= UNSAID_MAX:
+            # More than it can have asked for: it sends and never reads.
+            return
         content = engine_pb2.MessageEntry(answer=answer).SerializeToString()
         if member.unsaid or not member.leg.put(content):
             member.unsaid.append(content)

@@ -25,12 +25,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_NS: Final = SECOND
+BAD_FRAMES_LOGGED: Final = 20
 
 
 class Mail:
-    """The custom messages of one run."""
+    """The custom messages of one run.
+
+    Attributes:
+        bad_frames: how many could not be meant.
+    """
 
     def __init__(self, plan: RunPlan, *, clock: Clock, roster: Roster, exchange: Exchange, director: Director) -> None:
+        self.bad_frames = 0
         self._clock = clock
         self._roster = roster
         self._director = director
@@ -64,15 +70,11 @@ class Mail:
 
     def hear_director(self, start: int, frame: engine_pb2.MessageFrame) -> None:
         """Take in a frame of the director."""
-        try:
-            self._hub.hear(DIRECTOR, Start(1, start), frame, self._clock.monotonic_ns())
-        except WireError as error:
-            log.warning("Left out a frame of the director: %s", error)
+        self._hear(DIRECTOR, Start(1, start), frame)
 
     def hear(self, worker: int, attempt: int, frame: engine_pb2.MessageFrame) -> None:
-        """Take in a frame of an engine; raise WireError if it cannot be meant."""
-        start = Start(attempt, frame.start)
-        self._hub.hear(Post(worker, frame.engine), start, frame, self._clock.monotonic_ns())
+        """Take in a frame of an engine."""
+        self._hear(Post(worker, frame.engine), Start(attempt, frame.start), frame)
 
     def rewind(self, worker: int) -> None:
         """Send a worker again what may have been lost with its connection."""
@@ -82,6 +84,15 @@ class Mail:
     def _equip(self, end: BulkEnd, worker: int, attempt: int) -> None:
         end.passage = _Passage(self, worker, attempt)
         self._ends[worker] = end
+
+    def _hear(self, post: Post, start: Start, frame: engine_pb2.MessageFrame) -> None:
+        try:
+            self._hub.hear(post, start, frame, self._clock.monotonic_ns())
+        except WireError as error:
+            # It harms neither the logs on the same connection nor other engines of the same worker.
+            self.bad_frames += 1
+            if self.bad_frames <= BAD_FRAMES_LOGGED:
+                log.warning("Left out a frame of messages: from=%s reason=%s", post, error)
 
     def _send(self, post: Post, frame: engine_pb2.MessageFrame) -> None:
         if post == DIRECTOR:
