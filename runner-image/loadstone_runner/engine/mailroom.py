@@ -79,8 +79,9 @@ class Mailroom:
         self._last_id = 0
         self._pending: dict[int, Sent] = {}
         self._pending_bytes = 0
-        # Those that a full lane sent back, by who has it and its name, and whoever waits for room there.
-        self._kept: dict[tuple[Origin, str], list[int]] = {}
+        # Those that a full lane has sent back, by who that was and name: whether they are kept here, or on their way
+        # again; and whoever waits for room.
+        self._blocked: dict[tuple[Origin, str], dict[int, bool]] = {}
         self._room: dict[str, Event] = {}
         self._is_flush_due = False
         self._unsaid: deque[engine_pb2.MessageAnswer] = deque()
@@ -169,7 +170,7 @@ class Mailroom:
         self._leg.rewind()
         for sent in self._pending.values():
             self._put(engine_pb2.MessageEntry(message=sent.message))
-        self._kept.clear()
+        self._blocked.clear()
         self._free(tuple(self._room))
 
     def _say(self, answer: engine_pb2.MessageAnswer) -> None:
@@ -238,10 +239,13 @@ class Mailroom:
             self._answer(message, Outcome(Status.REJECTED, reason))
             return
         queue = self._queues.setdefault((message.name, origin), _Queue())
-        is_next = not queue.ids or (message.id == queue.ids[0] and queue.credit > 0)
-        if not is_next:
+        may_come = queue.credit > 0
+        queue.credit -= may_come
+        if queue.ids and (message.id != queue.ids[0] or not may_come):
             # Those that were sent away before it come first, so that the order of a sender stays.
             self._send_away(message, queue)
+            if may_come and not queue.credit:
+                lane.ask_for_room()
             return
         self._handled.add(key)
         parcel = Parcel(message_of(message), lambda outcome: self._answer(message, outcome))
@@ -252,7 +256,6 @@ class Mailroom:
             return
         if queue.ids:
             del queue.ids[0]
-            queue.credit -= 1
         if not queue.ids:
             del self._queues[message.name, origin]
         elif not queue.credit:
@@ -305,40 +308,46 @@ class Mailroom:
             case engine_pb2.MessageAnswer.ROUTED:
                 sent.expect(answer.expected)
             case engine_pb2.MessageAnswer.BUSY:
-                self._kept.setdefault((by, sent.message.name), []).append(answer.id)
+                self._blocked.setdefault((by, sent.message.name), {})[answer.id] = True
                 self._room.setdefault(sent.message.name, Event())
             case engine_pb2.MessageAnswer.RESUME:
-                self._send_kept(by, sent.message.name, answer.expected)
+                self._send_kept(by, sent.message.name, first=answer.id, count=answer.expected)
             case status if status in _WORDS:
                 word, payload = _WORDS[status], Payload(answer.result, answer.is_bytes)
                 who = sender_of(answer.by) if answer.HasField("by") else None
                 sent.take(by, Answer(who, word, answer.reason, decoded(payload)))
-                self._keep_no_more(by, sent.message.name, answer.id)
+                self._settle(by, sent.message.name, answer.id)
         if sent.is_done:
             del self._pending[answer.id]
             self._pending_bytes -= sent.size
 
-    def _send_kept(self, by: Origin, name: str, count: int) -> None:
-        """Send again, to the one that sent them back and in order, the first of those it had no room for."""
-        kept = sorted(set(self._kept.pop((by, name), ())))
-        for number in kept[:count]:
-            if (sent := self._pending.get(number)) is not None:
+    def _send_kept(self, by: Origin, name: str, *, first: int, count: int) -> None:
+        """Send again, to the one that sent them back and in order, those that it has room for.
+
+        It has room for `count` from `first` on; of these some may be on their way already.
+        """
+        blocked = self._blocked.get((by, name), {})
+        for number in sorted(number for number in blocked if number >= first)[:count]:
+            sent = self._pending.get(number)
+            if blocked[number] and sent is not None:
+                blocked[number] = False
                 again = engine_pb2.CustomMessage()
                 again.CopyFrom(sent.message)
                 direct(again, by)
                 self._put(engine_pb2.MessageEntry(message=again))
-        if kept[count:]:
-            self._kept[by, name] = kept[count:]
-        elif not any(other == name for _, other in self._kept):
-            self._free((name,))
+        self._look_for_room(name)
 
-    def _keep_no_more(self, by: Origin, name: str, number: int) -> None:
-        """Forget a message that was sent back, as its receiver will not take it any more."""
-        kept = self._kept.get((by, name))
-        if kept is not None and number in kept:
-            kept.remove(number)
-            if not kept:
-                self._send_kept(by, name, 0)
+    def _settle(self, by: Origin, name: str, number: int) -> None:
+        """Forget a message that was sent back, as it is known what became of it there."""
+        blocked = self._blocked.get((by, name))
+        if blocked is not None and blocked.pop(number, None) is not None:
+            if not blocked:
+                del self._blocked[by, name]
+            self._look_for_room(name)
+
+    def _look_for_room(self, name: str) -> None:
+        if not any(any(blocked.values()) for (_, other), blocked in self._blocked.items() if other == name):
+            self._free((name,))
 
     def _free(self, names: tuple[str, ...]) -> None:
         """Let those go on who wait to send messages of these names."""

@@ -32,11 +32,12 @@ def fresh() -> Iterator[None]:
 
 
 class World:
-    """A hub and whoever is at its posts; frames between them may be lost or doubled."""
+    """A hub and whoever is at its posts; frames between them may be lost, doubled or late."""
 
-    def __init__(self, *, loss: float = 0.0, seed: int = 0) -> None:
+    def __init__(self, *, loss: float = 0.0, seed: int = 0, delay: float = 0.0) -> None:
         self.chance = random.Random(seed)  # noqa: S311 no secret
         self.loss = loss
+        self.delay = delay
         self.gone: dict[int, str] = {}
         self.rooms: dict[Post, Mailroom] = {}
         self.starts: dict[Post, int] = {}
@@ -74,9 +75,9 @@ class World:
     def carry(self, deliver: Callable[[], None]) -> None:
         if self.chance.random() < self.loss:
             return
-        gevent.spawn(deliver)
+        gevent.spawn_later(self.delay, deliver)
         if self.chance.random() < self.loss:
-            gevent.spawn(deliver)
+            gevent.spawn_later(self.delay, deliver)
 
     def heal(self) -> None:
         """Let all find out at once what was lost."""
@@ -88,20 +89,22 @@ def keep(seen: list[Any], **options: Any) -> None:
     on_message("step", **options)(lambda message: seen.append(message.data))
 
 
-def test_a_sender_waits_for_room_and_the_order_stays() -> None:
-    world, seen = World(), []
+@pytest.mark.parametrize("delay", [0.0, 0.001, 0.004])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sender_waits_for_room_and_the_order_stays(seed: int, delay: float) -> None:
+    world, seen = World(seed=seed, delay=delay), []
 
     @on_message("step", queue=5, overflow="block_sender")
     def step(message):
         seen.append((message.sender, message.data))
-        gevent.sleep(0.0005)
+        gevent.sleep(world.chance.choice([0, 0.0005, 0.002]))
 
     world.enter(DIRECTOR)
     engines = [world.enter(ENGINE), world.enter(OTHER)]
 
     def send_all(engine: Mailroom) -> list[str]:
         sent = []
-        for number in range(200):
+        for number in range(60):
             sent.append(engine.send_message("step", number, "director"))
             gevent.sleep(0)
         return [each.wait(10).status for each in sent]
@@ -109,9 +112,9 @@ def test_a_sender_waits_for_room_and_the_order_stays() -> None:
     sending = [gevent.spawn(send_all, each) for each in engines]
     gevent.joinall(sending, timeout=20)
 
-    assert [each.value for each in sending] == [["processed"] * 200] * 2
+    assert [each.value for each in sending] == [["processed"] * 60] * 2
     for worker in (0, 1):
-        assert [number for sender, number in seen if sender == Place(worker)] == list(range(200))
+        assert [number for sender, number in seen if sender == Place(worker)] == list(range(60))
 
 
 @pytest.mark.parametrize("seed", range(20))
