@@ -43,6 +43,7 @@ class MasterSettings(NamedTuple):
     termination_file: str
     linger_seconds: float
     hold_seconds: float
+    log_dir: str  # of its director
 
 
 class AgentSettings(NamedTuple):
@@ -60,6 +61,7 @@ class AgentSettings(NamedTuple):
     socket_dir: str
     termination_file: str
     engines: int
+    log_dir: str
 
 
 class LauncherSettings(NamedTuple):
@@ -71,6 +73,7 @@ class LauncherSettings(NamedTuple):
     script_dir: str
     entrypoint: str
     target: str  # "" = none
+    log_dir: str  # where what engines print waits until the master has it
 
 
 class EngineSettings(NamedTuple):
@@ -100,6 +103,7 @@ def read_master(environment: Mapping[str, str]) -> MasterSettings:
         termination_file=_text(environment, "TERMINATION_FILE", "/dev/termination-log"),
         linger_seconds=_seconds(environment, "LINGER_SECONDS", "30"),
         hold_seconds=_seconds(environment, "HOLD_SECONDS", "900"),
+        log_dir=_log_dir(environment),
     )
 
 
@@ -118,6 +122,7 @@ def read_agent(environment: Mapping[str, str]) -> AgentSettings:
         socket_dir=_text(environment, "SOCKET_DIR", "/run/loadstone"),
         termination_file=_text(environment, "TERMINATION_FILE", "/dev/termination-log"),
         engines=_number(environment, "ENGINES", "1", at_least=1),
+        log_dir=_log_dir(environment),
     )
 
 
@@ -130,6 +135,7 @@ def read_launcher(environment: Mapping[str, str]) -> LauncherSettings:
         script_dir=_text(environment, "SCRIPT_DIR", "/scripts"),
         entrypoint=_text(environment, "ENTRYPOINT", "test.py"),
         target=environment.get(f"{PREFIX}TARGET", ""),
+        log_dir=_log_dir(environment),
     )
 
 
@@ -147,6 +153,10 @@ def read_engine(environment: Mapping[str, str]) -> EngineSettings:
         is_one_machine=_number(environment, "ONE_MACHINE", "0", at_least=0) > 0,
         memory_limit_bytes=_number(environment, "MEMORY_LIMIT", "0", at_least=0, at_most=_BYTES_MAX),
     )
+
+
+def _log_dir(environment: Mapping[str, str]) -> str:
+    return environment.get(f"{PREFIX}LOG_DIR", "") or _text(environment, "SOCKET_DIR", "/run/loadstone") + "/log"
 
 
 def _text(environment: Mapping[str, str], name: str, default: str = "") -> str:
