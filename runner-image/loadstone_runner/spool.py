@@ -17,6 +17,7 @@ DIGEST_BYTES: Final = 32
 
 _HEADER: Final = struct.Struct(">IQBIIBI")
 _COUNTS: Final = struct.Struct(">QQQQ")
+_GAP_BYTES: Final = 8
 _NAME_DIGITS: Final = 20
 
 
@@ -73,9 +74,7 @@ class Record(NamedTuple):
 
     @property
     def tally(self) -> Tally:
-        """What an END says; raise SpoolError if it says nothing."""
-        if len(self.payload) != _COUNTS.size + DIGEST_BYTES:
-            raise SpoolError("the end of a stream lacks its counts")
+        """What an END says."""
         lines, size, lost_lines, lost_size = _COUNTS.unpack_from(self.payload)
         return Tally(lines, size, lost_lines, lost_size, self.payload[_COUNTS.size :])
 
@@ -87,7 +86,7 @@ class Record(NamedTuple):
 
 def gap_payload(size: int) -> bytes:
     """Return the payload of a GAP of so many bytes."""
-    return size.to_bytes(8, "big")
+    return size.to_bytes(_GAP_BYTES, "big")
 
 
 def end_payload(tally: Tally) -> bytes:
@@ -120,8 +119,23 @@ def decode(encoded: bytes, at: int = 0) -> tuple[Record, int] | None:
     end = at + _HEADER.size + length
     if len(encoded) < end:
         return None
-    payload = encoded[at + _HEADER.size : end]
-    return Record(number, Kind(kind), LogStream(engine, start, fd), lines, payload), end
+    record = Record(number, Kind(kind), LogStream(engine, start, fd), lines, encoded[at + _HEADER.size : end])
+    if not _is_sound(record):
+        raise SpoolError(f"record {number} of the log's spool is not whole")
+    return record, end
+
+
+def _is_sound(record: Record) -> bool:
+    payload = record.payload
+    match record.kind:
+        case Kind.LINES:
+            return payload.endswith(b"\n") and payload.count(b"\n") == record.lines
+        case Kind.GAP:
+            return len(payload) == _GAP_BYTES
+        case Kind.END:
+            return len(payload) == _COUNTS.size + DIGEST_BYTES
+        case Kind.MARK:
+            return payload[:1] in {b"+", b"-"} and payload[1:].isdigit()
 
 
 def segment_name(boot: str, number: int) -> str:

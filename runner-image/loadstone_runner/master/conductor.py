@@ -313,8 +313,15 @@ class Conductor:
         for member in (each for each in self.roster.members if not each.has_said_bye):
             self.farewells.lose(member.worker, member.attempt, has_begun=self._load_ns is not None)
         self._close_seconds()
-        if complaint := self._director.complaint():
-            self.notes.append(Cause(Reason.HANDLER_ERRORS, complaint))
+        logs = self.farewells.logs.summary(is_silent=not all(each.has_said_bye for each in self.roster.members))
+        self.notes += [
+            Cause(reason, complaint)
+            for reason, complaint in (
+                (Reason.HANDLER_ERRORS, self._director.complaint()),
+                (Reason.LOGS_INCOMPLETE, logs.complaint()),
+            )
+            if complaint
+        ]
         self.times.finish(self._clock.wall_ns(), has_loaded=self._load_ns is not None)
         end = End(
             plan=self.plan,
@@ -327,6 +334,7 @@ class Conductor:
             notes=(*self.notes, *slow_workers(self.roster.members)),
             remarks=remarks_on(self.plan, has_shape=self._director.has_shape, shape_asked=self.workload.shape_asked),
             load_ns=self._load_ns,
+            logs=logs.to_status(),
             idle_ns=self.workload.course.idle_ns(self._load_ns or 0),
             load_started_ns=self.times.load_started_ns,
         )

@@ -15,7 +15,7 @@ from grpc import aio
 
 from loadstone_core.errors import WorldError
 from loadstone_protocol import coordination
-from loadstone_protocol.channel import SERVER_OPTIONS, concurrent_calls
+from loadstone_protocol.channel import MESSAGE_MAX_BYTES, SERVER_OPTIONS, concurrent_calls
 from loadstone_protocol.codec import WireError, stream_state_from_message
 from loadstone_protocol.control import run_report
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc, coordination_pb2, coordination_pb2_grpc
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 BAD_FRAMES_MAX: Final = 10
 HELLO_SECONDS: Final = 10.0
+LOG_LINES: Final = 10_000
+LOG_BYTES: Final = 256 * 1024
 
 
 class ListenError(WorldError):
@@ -86,6 +88,10 @@ class MasterPort(Protocol):
 
     def report_file(self) -> tuple[bytes, bytes]:
         """Return the gzip JSON of the report and its sha256; empty before the run is finished."""
+        ...
+
+    def log_tail(self, *, lines: int, size: int) -> tuple[bytes, int]:
+        """Return the last lines of the log as gzip text of at most `size` bytes, and how many they are."""
         ...
 
     def stored(self, sha256: bytes) -> bool:
@@ -267,6 +273,14 @@ class _Run(control_pb2_grpc.RunServicer):
         await self._check(request.run_uid, context)
         gzip_json, sha256 = self._port.report_file()
         return control_pb2.Report(gzip_json=gzip_json, sha256=sha256)
+
+    async def FetchLogs(  # noqa: N802 the name in the proto
+        self, request: control_pb2.LogsRequest, context: aio.ServicerContext[Any, Any]
+    ) -> control_pb2.Logs:
+        await self._check(request.run_uid, context)
+        lines, size = request.lines or LOG_LINES, min(request.bytes or LOG_BYTES, MESSAGE_MAX_BYTES // 2)
+        gzip_text, count = self._port.log_tail(lines=lines, size=size)
+        return control_pb2.Logs(gzip_text=gzip_text, lines=count)
 
     async def Stored(  # noqa: N802 the name in the proto
         self, request: control_pb2.StoredNotice, context: aio.ServicerContext[Any, Any]

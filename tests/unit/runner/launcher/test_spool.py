@@ -158,7 +158,12 @@ def test_a_record_that_is_still_being_written_is_not_read_by_halves(tmp_path):
     [
         b"\xff" * 40,
         Record(2, Kind.LINES, OUT, 1, b"x\n").encode(),
-        Record(1, Kind.LINES, LogStream(0, 1, 1)._replace(fd=7), 1, b"x\n").encode(),
+        Record(1, Kind.LINES, OUT._replace(fd=7), 1, b"x\n").encode(),
+        Record(1, Kind.LINES, OUT, 2, b"x\n").encode(),
+        Record(1, Kind.LINES, OUT, 0, b"x").encode(),
+        Record(1, Kind.GAP, OUT, 1, b"x").encode(),
+        Record(1, Kind.END, OUT, 0, b"short").encode(),
+        Record(1, Kind.MARK, OUT, 0, b"+x").encode(),
     ],
 )
 def test_what_no_launcher_wrote_is_refused(tmp_path, content):
@@ -174,8 +179,3 @@ def test_missing_records_are_noticed(tmp_path):
 
     with pytest.raises(SpoolError, match="2 to 4"):
         read(tmp_path)
-
-
-def test_an_end_without_its_counts_is_refused():
-    with pytest.raises(SpoolError):
-        _ = Record(1, Kind.END, OUT, 0, b"short").tally
