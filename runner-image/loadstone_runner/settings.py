@@ -76,6 +76,14 @@ class LauncherSettings(NamedTuple):
     log_dir: str  # where what engines print waits until the master has it
 
 
+class LogSettings(NamedTuple):
+    """What of a master's log is shown."""
+
+    state_dir: str  # of the master
+    tail: int  # lines; -1 = all that is kept
+    follow: bool
+
+
 class EngineSettings(NamedTuple):
     """What one engine or director is told by its launcher."""
 
@@ -152,6 +160,15 @@ def read_engine(environment: Mapping[str, str]) -> EngineSettings:
         engines=_number(environment, "ENGINES", "1", at_least=1),
         is_one_machine=_number(environment, "ONE_MACHINE", "0", at_least=0) > 0,
         memory_limit_bytes=_number(environment, "MEMORY_LIMIT", "0", at_least=0, at_most=_BYTES_MAX),
+    )
+
+
+def read_logs(environment: Mapping[str, str]) -> LogSettings:
+    """Return what of a master's log is shown; raise SettingsError for the first variable that is wrong."""
+    return LogSettings(
+        state_dir=_text(environment, "STATE_DIR", "/var/lib/loadstone"),
+        tail=_number(environment, "TAIL", at_least=0) if environment.get(f"{PREFIX}TAIL") else -1,
+        follow=_number(environment, "FOLLOW", "0", at_least=0) > 0,
     )
 
 

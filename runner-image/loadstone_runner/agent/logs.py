@@ -77,7 +77,9 @@ class LogShipper:
         self._on_settled()
 
     def ends(self) -> list[LogEnd]:
-        """Return every stream that is known, and how it ended."""
+        """Return every stream that is known, and how it ended, also of what has not been sent."""
+        for boot in self._boots.values():
+            boot.look_ahead()
         return [
             LogEnd(name, stream, tally) for name, boot in self._boots.items() for stream, tally in boot.streams.items()
         ]
@@ -94,15 +96,16 @@ class _Boot:
         self._held: deque[Record] = deque()  # read, and without room
         self._marks: deque[Record] = deque()
         self._is_damaged = False
+        self._has_skipped = False
 
     @property
     def owes(self) -> bool:
-        return bool(self._held) or self.outbox.durable < self.outbox.last
+        return self._has_skipped or bool(self._held) or self.outbox.durable < self.outbox.last
 
     def fill(self) -> bool:
         """Fill the outbox; return whether there is something new in it."""
         last = self.outbox.last
-        while not self._is_damaged:
+        while not (self._is_damaged or self._has_skipped):
             if not self._held:
                 self._read()
             if not self._held:
@@ -113,6 +116,16 @@ class _Boot:
             self._note(self._held.popleft())
             self.outbox.put(encoded)
         return self.outbox.last > last
+
+    def look_ahead(self) -> None:
+        """Note how streams ended whose records have to stay here; nothing is sent any more after that."""
+        while not self._is_damaged:
+            if not self._held:
+                self._read()
+            if not self._held:
+                return
+            self._note(self._held.popleft())
+            self._has_skipped = True
 
     def settle(self, durable: int) -> None:
         """Note up to which record the master holds everything; there is room for more then."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import resource
 import signal
@@ -157,7 +158,7 @@ def secrets_of(environment: Mapping[str, str]) -> list[str]:
 
 
 def _listed(environment: Mapping[str, str], name: str) -> list[str]:
-    return [each for each in environment.get(name, "").split(",") if each]
+    return [str(each) for each in json.loads(environment.get(name) or "[]")]
 
 
 def _become_engine(environment: Mapping[str, str], *, parent: int, writers: Sequence[int]) -> None:

@@ -318,7 +318,8 @@ class Conductor:
             Cause(reason, complaint)
             for reason, complaint in (
                 (Reason.HANDLER_ERRORS, self._director.complaint()),
-                (Reason.LOGS_INCOMPLETE, logs.complaint()),
+                # A run that ends before its load does not wait for the last lines of its workers.
+                (Reason.LOGS_INCOMPLETE, logs.complaint() if self._load_ns is not None else ""),
             )
             if complaint
         ]
