@@ -7,6 +7,7 @@ means beyond this, and where it goes, is not known here.
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -199,10 +200,13 @@ class SpoolReader:
         if not self._path:
             return b""
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            # What engines run may write here, too: it must not lead a reader elsewhere, nor let one wait.
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
             raise SpoolError(f"a segment of the log's spool cannot be read: {error.strerror}") from error
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise SpoolError("a segment of the log's spool is no file")
             part = os.pread(descriptor, size, self._at)
         finally:
             os.close(descriptor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 import random
 import time
 from collections import Counter
@@ -24,6 +25,10 @@ from loadstone_runner.master.logbook import LogSummary
 
 promise = pytest.mark.promise
 SECOND = 1_000_000_000
+# How many small engines start and stop, of these so many under one launcher; runs of real ones. More in `make soak`.
+CYCLES = int(os.environ.get("LOG_CYCLES", "500"))
+AT_ONCE = 125
+RUNS = int(os.environ.get("LOG_RUNS", "1"))
 
 # As an engine's last moments: lines of both outputs and of logging, from hooks that run ever later, then atexit.
 CYCLE = """
@@ -69,9 +74,9 @@ async def cycles(folder: Path, engines: int, *, seed: int) -> None:
 
 
 @promise("logs-complete")
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(CYCLES // AT_ONCE))
 def test_no_line_of_an_engines_last_moments_is_missing_or_there_twice(tmp_path, seed) -> None:
-    asyncio.run(cycles(tmp_path, 125, seed=seed))
+    asyncio.run(cycles(tmp_path, AT_ONCE, seed=seed))
 
 
 LONG = """
@@ -226,7 +231,8 @@ def local_run(folder: Path, *, workers: int, engines: int, users: int, **environ
 
 
 @promise("logs-complete", "log-durable", "log-secrets")
-def test_all_that_a_script_prints_is_in_the_log_with_durable_lines_and_without_secrets(tmp_path) -> None:
+@pytest.mark.parametrize("_run", range(RUNS))
+def test_all_that_a_script_prints_is_in_the_log_with_durable_lines_and_without_secrets(tmp_path, _run) -> None:
     users = 12
     result, lines = local_run(
         tmp_path,

@@ -95,14 +95,14 @@ def test_the_trusted_process_is_a_native_sidecar_with_a_user_of_its_own(role: st
 
 
 @pytest.mark.parametrize("role", PODS)
-def test_every_mount_has_its_volume_and_no_volume_is_shared_but_the_sockets_and_the_script(role: str) -> None:
+def test_every_mount_has_its_volume_and_no_volume_is_shared_but_sockets_log_and_script(role: str) -> None:
     pod = PODS[role]()
     volumes = [volume["name"] for volume in pod["spec"]["volumes"]]
     mounts = [[mount["name"] for mount in container["volumeMounts"]] for container in containers(pod)]
 
     assert len(set(volumes)) == len(volumes)
     assert set(mounts[0]) | set(mounts[1]) == set(volumes)
-    assert set(mounts[0]) & set(mounts[1]) == {"loadstone-run", "loadstone-script"}
+    assert set(mounts[0]) & set(mounts[1]) == {"loadstone-run", "loadstone-log", "loadstone-script"}
 
 
 @pytest.mark.parametrize("role", PODS)

@@ -173,6 +173,17 @@ def test_what_no_launcher_wrote_is_refused(tmp_path, content):
         read(tmp_path)
 
 
+def test_a_reader_is_neither_led_elsewhere_nor_made_to_wait(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(Record(1, Kind.LINES, OUT, 1, b"x\n").encode())
+    for number, make in enumerate((lambda path: path.symlink_to(secret), os.mkfifo, os.mkdir)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        make(folder / form.segment_name("a", 1))
+        with pytest.raises(SpoolError):
+            read(folder)
+
+
 def test_missing_records_are_noticed(tmp_path):
     (tmp_path / form.segment_name("a", 1)).write_bytes(Record(1, Kind.LINES, OUT, 1, b"x\n").encode())
     (tmp_path / form.segment_name("a", 5)).write_bytes(Record(5, Kind.LINES, OUT, 1, b"x\n").encode())
