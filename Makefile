@@ -21,8 +21,8 @@ quickstart: .venv/runner.stamp ## run examples/quickstart.yaml on this machine, 
 
 .PHONY: test
 test: .venv/compiled.stamp ## everything that CI runs
-	@$(BIN)/python tools/steps.py "lint types walls" beside prepare \
-	  then e2e behind "unit contract long other-python-unit" then "component other-python-component"
+	@$(BIN)/python tools/steps.py "lint types walls" beside prepare then "unit contract" beside "long other-python-unit" \
+	  then e2e then "component other-python-component"
 
 .PHONY: lint
 lint: .venv/dev.stamp ## style and format
