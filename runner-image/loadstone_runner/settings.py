@@ -43,6 +43,7 @@ class MasterSettings(NamedTuple):
     termination_file: str
     linger_seconds: float
     hold_seconds: float
+    log_dir: str  # of its director
 
 
 class AgentSettings(NamedTuple):
@@ -60,6 +61,7 @@ class AgentSettings(NamedTuple):
     socket_dir: str
     termination_file: str
     engines: int
+    log_dir: str
 
 
 class LauncherSettings(NamedTuple):
@@ -71,6 +73,15 @@ class LauncherSettings(NamedTuple):
     script_dir: str
     entrypoint: str
     target: str  # "" = none
+    log_dir: str  # where what engines print waits until the master has it
+
+
+class LogSettings(NamedTuple):
+    """What of a master's log is shown."""
+
+    state_dir: str  # of the master
+    tail: int  # lines; -1 = all that is kept
+    follow: bool
 
 
 class EngineSettings(NamedTuple):
@@ -110,6 +121,7 @@ def read_master(environment: Mapping[str, str]) -> MasterSettings:
         termination_file=_text(environment, "TERMINATION_FILE", "/dev/termination-log"),
         linger_seconds=_seconds(environment, "LINGER_SECONDS", "30"),
         hold_seconds=_seconds(environment, "HOLD_SECONDS", "900"),
+        log_dir=_log_dir(environment),
     )
 
 
@@ -128,6 +140,7 @@ def read_agent(environment: Mapping[str, str]) -> AgentSettings:
         socket_dir=_text(environment, "SOCKET_DIR", "/run/loadstone"),
         termination_file=_text(environment, "TERMINATION_FILE", "/dev/termination-log"),
         engines=_number(environment, "ENGINES", "1", at_least=1),
+        log_dir=_log_dir(environment),
     )
 
 
@@ -140,6 +153,7 @@ def read_launcher(environment: Mapping[str, str]) -> LauncherSettings:
         script_dir=_text(environment, "SCRIPT_DIR", "/scripts"),
         entrypoint=_text(environment, "ENTRYPOINT", "test.py"),
         target=environment.get(f"{PREFIX}TARGET", ""),
+        log_dir=_log_dir(environment),
     )
 
 
@@ -168,6 +182,19 @@ def read_lane(environment: Mapping[str, str]) -> LaneSettings:
         entrypoint=_text(environment, "ENTRYPOINT", "test.py"),
         engine_fd=_number(environment, "LAUNCHER_FD", at_least=3),
     )
+
+
+def read_logs(environment: Mapping[str, str]) -> LogSettings:
+    """Return what of a master's log is shown; raise SettingsError for the first variable that is wrong."""
+    return LogSettings(
+        state_dir=_text(environment, "STATE_DIR", "/var/lib/loadstone"),
+        tail=_number(environment, "TAIL", at_least=0) if environment.get(f"{PREFIX}TAIL") else -1,
+        follow=_number(environment, "FOLLOW", "0", at_least=0) > 0,
+    )
+
+
+def _log_dir(environment: Mapping[str, str]) -> str:
+    return environment.get(f"{PREFIX}LOG_DIR", "") or _text(environment, "SOCKET_DIR", "/run/loadstone") + "/log"
 
 
 def _text(environment: Mapping[str, str], name: str, default: str = "") -> str:

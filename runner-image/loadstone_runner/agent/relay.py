@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from loadstone_protocol.v1 import statistics_pb2
     from loadstone_runner.agent.effects import Configure, Summary
     from loadstone_runner.agent.session import Session
+    from loadstone_runner.spool import LogStream
     from loadstone_runner.transport.local.engines import EngineLink
 
 Stream = tuple[int, int]  # (engine, start)
@@ -123,6 +124,12 @@ class Relay:
         """Let engines send again what may be lost: the connection to the master is a new one."""
         for link in self._links.values():
             link.send(engine_pb2.ToEngine(messages=engine_pb2.MessageFrame(rewind=True)))
+
+    def tell_kept(self, stream: LogStream, number: int, is_lost: bool) -> None:  # noqa: FBT001 called by position
+        """Tell an engine what became of the lines before a mark of its own."""
+        link = self._links.get((stream.engine, stream.start))
+        if link is not None:
+            link.send(messages.kept_message(number, is_lost=is_lost))
 
     def whole_states(self, engine: int | None = None) -> list[coordination_pb2.StatisticsFrame]:
         """Return the whole state of every stream, or of one engine's."""

@@ -22,11 +22,12 @@ from loadstone_runner.transport.grpc.bulk_client import BulkClient
 from loadstone_runner.transport.grpc.client import MasterClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from loadstone_protocol.messages import EngineEnd
     from loadstone_runner.agent.effects import SayBye
     from loadstone_runner.agent.health import Health
+    from loadstone_runner.agent.logs import LogEnd
     from loadstone_runner.agent.relay import Relay
     from loadstone_runner.agent.session import Session
     from loadstone_runner.settings import AgentSettings
@@ -150,9 +151,9 @@ class Uplink:
         """Say that an engine's process has ended."""
         self._client.say(coordination_pb2.AgentMessage(engine_end=messages.end_message(end)))
 
-    def say_bye(self, bye: SayBye) -> None:
-        """Say that nothing more will come."""
-        self._client.say(messages.bye_message(bye.ends, bye.reason))
+    def say_bye(self, bye: SayBye, logs: Iterable[LogEnd]) -> None:
+        """Say that nothing more will come, and how much was written to the log."""
+        self._client.say(messages.bye_message(bye.ends, bye.reason, logs))
 
     def ask_for_time(self, times: int) -> None:
         """Ask for the master's clock; each question follows an answer, so that no two share a round trip."""

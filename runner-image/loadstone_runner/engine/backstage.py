@@ -15,6 +15,7 @@ from loadstone.messages import handlings
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.events import DRAIN_SECONDS, Audience
 from loadstone_runner.engine.introduction import load_and_report
+from loadstone_runner.engine.marks import LogMarks
 from loadstone_runner.engine.measuring import Services
 from loadstone_runner.engine.strays import Strays
 
@@ -36,6 +37,7 @@ class Backstage:
     Attributes:
         services: that its plain functions find.
         stop_asked: why it wants the run to end; empty: it does not.
+        marks: of its durable lines.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Backstage:
         """Serve a script; `on_stop` is called when it first wants the run to end, `send` takes messages of it."""
         self.services = Services(instruments)
         self.services.on_stop = self._note_stop
+        self.services.marks = self.marks = LogMarks()
         self.stop_asked = ""
         self._instruments = instruments
         self._is_director = is_director

@@ -31,6 +31,7 @@ from loadstone_runner.master.remarks import blocked_workers, remarks_on, slow_wo
 from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Departure, Member, Roster
 from loadstone_runner.master.run import Stage
+from loadstone_runner.master.shelf import new_merge
 from loadstone_runner.master.views import Times, figures_of, waiting_for, worker_view
 from loadstone_runner.master.workload import Workload
 
@@ -63,7 +64,7 @@ class Conductor:
         self.epoch = plan.run.epoch
         self.plan = plan
         self.roster = Roster(run_uid=plan.run.uid, epoch=plan.run.epoch, expected=plan.workers)
-        self.measurement = Measurement(plan.scenarios, plan.warm_up_ns)
+        self.measurement = Measurement(plan.scenarios, plan.warm_up_ns, merge=new_merge())
         self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
         self.finished = asyncio.Event()
@@ -317,6 +318,10 @@ class Conductor:
         for member in (each for each in self.roster.members if not each.has_said_bye):
             self.farewells.lose(member.worker, member.attempt, has_begun=self._load_ns is not None)
         self._close_seconds()
+        logs = self.farewells.logs.summary(is_silent=not all(each.has_said_bye for each in self.roster.members))
+        # A run that ends before its load does not wait for the last lines of its workers.
+        if self._load_ns is not None and (complaint := logs.complaint()):
+            self.notes.append(Cause(Reason.LOGS_INCOMPLETE, complaint))
         self.times.finish(self._clock.wall_ns(), has_loaded=self._load_ns is not None)
         end = End(
             plan=self.plan,
@@ -330,6 +335,7 @@ class Conductor:
             director_errors=self._director.errors,
             remarks=remarks_on(self.plan, has_shape=self._director.has_shape, shape_asked=self.workload.shape_asked),
             load_ns=self._load_ns,
+            logs=logs.to_status(),
             idle_ns=self.workload.course.idle_ns(self._load_ns or 0),
             load_started_ns=self.times.load_started_ns,
         )
