@@ -18,14 +18,17 @@ from loadstone_protocol import coordination
 from loadstone_protocol.channel import SERVER_OPTIONS, concurrent_calls
 from loadstone_protocol.codec import WireError, stream_state_from_message
 from loadstone_protocol.control import run_report
+from loadstone_protocol.credentials import add_port
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc, coordination_pb2, coordination_pb2_grpc
 from loadstone_protocol.views import differ_in_figures
+from loadstone_runner.transport.grpc.gate import Gate
 from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from loadstone_core.stats.stream import StreamState
+    from loadstone_protocol.identity import Pems
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Refusal, Steering
     from loadstone_protocol.views import RunView
 
@@ -88,17 +91,18 @@ class MasterPort(Protocol):
         ...
 
 
-async def serve(listen: str, port: MasterPort, *, workers: int) -> tuple[aio.Server, int]:
-    """Listen on `host:port` (0: any) and return the server and the port that it got.
+async def serve(listen: str, port: MasterPort, *, workers: int, pems: Pems | None) -> tuple[aio.Server, int]:
+    """Listen on `host:port` (0: any) and return the server and the port that it got; without `pems` TLS is off.
 
     Raises:
         ListenError: the address is taken or not of this machine.
     """
+    gate = Gate(port.run_uid, is_open=pems is None)
     server = aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=concurrent_calls(workers))
-    coordination_pb2_grpc.add_CoordinationServicer_to_server(_Coordination(port), server)  # type: ignore[no-untyped-call]  # generated
-    control_pb2_grpc.add_RunServicer_to_server(_Run(port), server)  # type: ignore[no-untyped-call]  # generated
+    coordination_pb2_grpc.add_CoordinationServicer_to_server(_Coordination(port, gate), server)  # type: ignore[no-untyped-call]  # generated
+    control_pb2_grpc.add_RunServicer_to_server(_Run(port, gate), server)  # type: ignore[no-untyped-call]  # generated
     try:
-        bound = server.add_insecure_port(listen)
+        bound = add_port(server, listen, pems)
     except RuntimeError as error:
         raise ListenError(f"cannot listen on {listen}; is the port taken?") from error
     await server.start()
@@ -108,13 +112,15 @@ async def serve(listen: str, port: MasterPort, *, workers: int) -> tuple[aio.Ser
 class _Coordination(coordination_pb2_grpc.CoordinationServicer):
     """What agents call."""
 
-    def __init__(self, port: MasterPort) -> None:
+    def __init__(self, port: MasterPort, gate: Gate) -> None:
         self._port = port
+        self._gate = gate
 
     async def Control(  # noqa: N802 the name in the proto
         self, requests: AsyncIterator[coordination_pb2.AgentMessage], context: aio.ServicerContext[Any, Any]
     ) -> None:
         hello = await _hello(requests, context)
+        await self._gate.admit_worker(context, hello.peer.worker)
         link = AgentLink(hello.peer, _this_task())
         refusal = self._port.join(hello, link)
         if refusal is not None:
@@ -129,6 +135,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
         self, requests: AsyncIterator[coordination_pb2.StatisticsFrame], context: aio.ServicerContext[Any, Any]
     ) -> None:
         peer = await _statistics_peer(requests, context)
+        await self._gate.admit_worker(context, peer.worker)
         if not self._port.may_report(peer):
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "say Hello on the control stream first")
         link = StatisticsLink(peer)
@@ -182,8 +189,9 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
 class _Run(control_pb2_grpc.RunServicer):
     """What followers call."""
 
-    def __init__(self, port: MasterPort) -> None:
+    def __init__(self, port: MasterPort, gate: Gate) -> None:
         self._port = port
+        self._gate = gate
 
     async def Watch(  # noqa: N802 the name in the proto
         self, request: control_pb2.WatchRequest, context: aio.ServicerContext[Any, Any]
@@ -227,6 +235,7 @@ class _Run(control_pb2_grpc.RunServicer):
         return control_pb2.StoredAck()
 
     async def _check(self, run_uid: str, context: aio.ServicerContext[Any, Any], epoch: int | None = None) -> None:
+        await self._gate.admit_operator(context)
         if run_uid != self._port.run_uid or epoch not in {None, self._port.epoch}:
             ours = f"run {self._port.run_uid}, epoch {self._port.epoch}"
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"this master serves {ours}")
