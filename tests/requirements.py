@@ -31,6 +31,11 @@ PROMISES: dict[str, str] = {
     "metrics-match": "Prometheus returns the request total of the status.",
     "verdict-table": "The verdict table of docs/verdicts.md is a table in the code.",
     # what breaks
+    "nothing-lost-silently": "What leaves a process is applied once, in order, or is a gap with an exact count.",
+    "logs-complete": "Log lines reach the master whole and once; what is missing is a number in status.logs.",
+    "log-secrets": "Values that come from Secrets are in no log, tail or status.",
+    "log-command": "loadstone logs shows what all engines have printed, while a run goes on and after it.",
+    "log-durable": "loadstone.log(..., durable=True) returns True only when the master has the line on its disk.",
     "worker-lost": "A lost worker is named in the status and never hidden by the verdict.",
     "master-lost": "A lost master ends in Error/MasterLost, and the load ends.",
     "operator-restart": "A restart of the operator changes nothing about a run.",

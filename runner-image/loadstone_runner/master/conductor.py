@@ -20,6 +20,7 @@ from loadstone_runner.master.board import Board
 from loadstone_runner.master.commander import Commander
 from loadstone_runner.master.conclusion import OUT_OF_MEMORY, End, conclude_run, not_concluded, to_json
 from loadstone_runner.master.crew import Crew
+from loadstone_runner.master.exchange import Exchange
 from loadstone_runner.master.farewell import Farewells
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.keeper import Keeper
@@ -53,6 +54,10 @@ log = logging.getLogger(__name__)
 class Conductor:
     """One run. Everything happens on the event loop; `tick` is called a few times a second, nothing else by time."""
 
+    outcome: OutcomeView | None = None
+    findings: tuple[str, ...] = ()
+    report: tuple[bytes, bytes] = (b"", b"")
+
     def __init__(self, plan: RunPlan, *, clock: Clock, store: Store, director: Director) -> None:
         self.run_uid = plan.run.uid
         self.epoch = plan.run.epoch
@@ -61,13 +66,12 @@ class Conductor:
         self.measurement = Measurement(plan.scenarios, plan.warm_up_ns, merge=new_merge())
         self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
-        self.outcome: OutcomeView | None = None
-        self.findings: tuple[str, ...] = ()
         self.finished = asyncio.Event()
         self.stored_by_follower = asyncio.Event()
         self.all_left = asyncio.Event()
         self._clock = clock
         self._director = director
+        self.exchange = Exchange()
         self.state = run.RunState()
         self.workload = Workload(plan, self.roster, self.measurement)
         self.crew = Crew(self.epoch, plan.workers, self.workload.grants)
@@ -81,7 +85,6 @@ class Conductor:
         self._load_ns: int | None = None
         self.outside: dict[str, int] = {}
         self.notes: list[Cause] = []
-        self.report = (b"", b"")
         self._config_revision = 0
         self._newest_row: Row | None = None
 
@@ -311,8 +314,16 @@ class Conductor:
         for member in (each for each in self.roster.members if not each.has_said_bye):
             self.farewells.lose(member.worker, member.attempt, has_begun=self._load_ns is not None)
         self._close_seconds()
-        if complaint := self._director.complaint():
-            self.notes.append(Cause(Reason.HANDLER_ERRORS, complaint))
+        logs = self.farewells.logs.summary(is_silent=not all(each.has_said_bye for each in self.roster.members))
+        self.notes += [
+            Cause(reason, complaint)
+            for reason, complaint in (
+                (Reason.HANDLER_ERRORS, self._director.complaint()),
+                # A run that ends before its load does not wait for the last lines of its workers.
+                (Reason.LOGS_INCOMPLETE, logs.complaint() if self._load_ns is not None else ""),
+            )
+            if complaint
+        ]
         self.times.finish(self._clock.wall_ns(), has_loaded=self._load_ns is not None)
         end = End(
             plan=self.plan,
@@ -325,6 +336,7 @@ class Conductor:
             notes=(*self.notes, *slow_workers(self.roster.members)),
             remarks=remarks_on(self.plan, has_shape=self._director.has_shape, shape_asked=self.workload.shape_asked),
             load_ns=self._load_ns,
+            logs=logs.to_status(),
             idle_ns=self.workload.course.idle_ns(self._load_ns or 0),
             load_started_ns=self.times.load_started_ns,
         )
