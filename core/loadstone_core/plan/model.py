@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from loadstone_core.errors import InternalError
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
-from loadstone_core.spec.model import OnNoData, Severity, ThresholdSpec
+from loadstone_core.spec.model import OnNoData, Severity, ThresholdSpec, Tls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,7 @@ class RunPlan:
         script: its files.
         config: values for the script, as they are until somebody changes them.
         dropped: metrics and labels that are not recorded.
+        tls: whether the master takes in only those who show a certificate of this run.
     """
 
     run: RunIdentity
@@ -89,6 +90,7 @@ class RunPlan:
     script: ScriptRef
     config: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    tls: Tls = Tls.MUTUAL
 
     @property
     def graceful_stop_ns(self) -> int:
@@ -135,6 +137,7 @@ def _plan(document: Mapping[str, Any]) -> RunPlan:
         thresholds=tuple(_threshold(each) for each in fields.pop("thresholds")),
         script=ScriptRef(**fields.pop("script")),
         dropped=tuple(fields.pop("dropped")),
+        tls=Tls(fields.pop("tls")),
         **fields,
     )
 

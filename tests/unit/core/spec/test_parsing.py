@@ -26,6 +26,8 @@ from loadstone_core.spec.model import (
     Source,
     Stage,
     ThresholdSpec,
+    Tls,
+    Transport,
     Workers,
 )
 from loadstone_core.spec.parsing import parse_loadtest, parse_spec, read_loadtest
@@ -88,6 +90,7 @@ def test_a_minimal_spec_gets_every_default() -> None:
         trigger=None,
         startup_timeout_ns=10 * MINUTE,
         results=Results(("50", "90", "95", "99", "99.9")),
+        transport=Transport(tls=Tls.MUTUAL),
     )
 
 
