@@ -62,6 +62,8 @@ def be(role: str, environment: Mapping[str, str]) -> int:
 def _load_master() -> Callable[[Any], int]:
     # gRPC's fork handlers cost a lock at every fork, and nothing here forks.
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+    # gRPC prints a line of its own for every handshake that fails, and anybody can let one fail.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with _Without(OPENSSL):
         import asyncio
 

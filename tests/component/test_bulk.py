@@ -82,7 +82,7 @@ class Master:
 
 
 def connect(end: BulkEnd, master: Master) -> BulkClient:
-    client = BulkClient(end, on_bad_frame=lambda error: pytest.fail(str(error)))
+    client = BulkClient(end, run_uid="uid-1/1", pems=None, on_bad_frame=lambda error: pytest.fail(str(error)))
     client.open(f"ipv4:127.0.0.1:{master.port}", PEER)
     return client
 

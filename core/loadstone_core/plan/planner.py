@@ -49,6 +49,7 @@ def plan_run(
         config=spec.config,
         dropped=spec.results.dropped,
         fails_on_handler_error=spec.on_handler_error is OnHandlerError.FAIL,
+        tls=spec.transport.tls,
     )
 
 

@@ -32,6 +32,8 @@ from loadstone_core.spec.model import (
     Source,
     Stage,
     ThresholdSpec,
+    Tls,
+    Transport,
     Workers,
 )
 from loadstone_core.spec.shape import Free, Record, Text
@@ -153,6 +155,7 @@ def _spec(value: Mapping[str, Any]) -> LoadTestSpec:
         results=Results(
             tuple(value["results"]["percentiles"]), tuple(value["results"].get("metrics", {}).get("drop", ()))
         ),
+        transport=Transport(tls=Tls(value["transport"]["tls"])),
         config=value.get("config", {}),
         on_handler_error=OnHandlerError(value["onHandlerError"]),
     )

@@ -39,7 +39,7 @@ class Desk:
     def __init__(self, conductor: Conductor, clock: Clock, logs: LogDesk) -> None:
         self.run_uid = conductor.plan.run.uid
         self.epoch = conductor.plan.run.epoch
-        self.workers = conductor.plan.workers
+        self.plan = conductor.plan
         self._run = conductor
         self._logs = logs
         self._clock = clock

@@ -15,6 +15,7 @@ from loadstone_runner.transport.grpc.dialing import open_channel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from loadstone_protocol.identity import Pems
     from loadstone_runner.transport.grpc.bulk import BulkEnd
 
 BACKOFF_FIRST_SECONDS: Final = 0.2
@@ -24,8 +25,13 @@ BACKOFF_MAX_SECONDS: Final = 5.0
 class BulkClient:
     """The connection of one BulkEnd. It is made when the master has welcomed this agent, as that one knows it then."""
 
-    def __init__(self, end: BulkEnd, *, on_bad_frame: Callable[[WireError], None]) -> None:
+    def __init__(
+        self, end: BulkEnd, *, run_uid: str, pems: Pems | None, on_bad_frame: Callable[[WireError], None]
+    ) -> None:
+        """Begin without a connection; with `pems` nobody is a master but this run's, without them TLS is off."""
         self._end = end
+        self._run_uid = run_uid
+        self._pems = pems
         self._on_bad_frame = on_bad_frame
         self._task: asyncio.Task[None] | None = None
 
@@ -47,7 +53,7 @@ class BulkClient:
 
     async def _keep(self, target: str, hello: coordination_pb2.BulkFrame) -> None:
         pause = BACKOFF_FIRST_SECONDS
-        async with open_channel(target) as channel:
+        async with open_channel(target, run_uid=self._run_uid, pems=self._pems) as channel:
             stub = coordination_pb2_grpc.CoordinationStub(channel)  # type: ignore[no-untyped-call]  # generated
             while True:
                 was_heard = await self._connection(stub.Bulk(), hello)

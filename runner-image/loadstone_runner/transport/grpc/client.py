@@ -18,6 +18,7 @@ from loadstone_protocol.v1 import coordination_pb2, coordination_pb2_grpc
 from loadstone_runner.transport.grpc.dialing import open_channel
 
 if TYPE_CHECKING:
+    from loadstone_protocol.identity import Pems
     from loadstone_runner.settings import Address
 
 LOOKUP_EVERY_SECONDS: Final = 0.2
@@ -55,8 +56,11 @@ class ClientListener(Protocol):
 class MasterClient:
     """The way to the master, there or not. What is said while there is no connection is lost."""
 
-    def __init__(self, master: Address, listener: ClientListener) -> None:
+    def __init__(self, master: Address, listener: ClientListener, *, run_uid: str, pems: Pems | None) -> None:
+        """Begin without a connection; with `pems` nobody is a master but this run's, without them TLS is off."""
         self._master = master
+        self._run_uid = run_uid
+        self._pems = pems
         self._listener = listener
         self._words: deque[coordination_pb2.AgentMessage] = deque()
         self._frames: deque[coordination_pb2.StatisticsFrame] = deque()
@@ -140,7 +144,7 @@ class MasterClient:
     async def _connection(self, target: str) -> str:
         """Hold one connection as long as it lasts; return why it ended."""
         self._target = target
-        async with open_channel(target) as channel:
+        async with open_channel(target, run_uid=self._run_uid, pems=self._pems) as channel:
             self._stub = coordination_pb2_grpc.CoordinationStub(channel)  # type: ignore[no-untyped-call]  # generated
             self._control = self._stub.Control()
             self._words.clear()

@@ -18,14 +18,17 @@ from loadstone_protocol import coordination
 from loadstone_protocol.channel import MESSAGE_MAX_BYTES, SERVER_OPTIONS, concurrent_calls
 from loadstone_protocol.codec import WireError, stream_state_from_message
 from loadstone_protocol.control import run_report
+from loadstone_protocol.credentials import add_port
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc, coordination_pb2, coordination_pb2_grpc
 from loadstone_protocol.views import differ_in_figures
+from loadstone_runner.transport.grpc.gate import Gate
 from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from loadstone_core.stats.stream import SeriesState, StreamState
+    from loadstone_protocol.identity import Pems
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Refusal, Steering
     from loadstone_protocol.views import RunView
     from loadstone_runner.transport.grpc.bulk import BulkEnd
@@ -103,17 +106,18 @@ class MasterPort(Protocol):
         ...
 
 
-async def serve(listen: str, port: MasterPort, *, workers: int) -> tuple[aio.Server, int]:
-    """Listen on `host:port` (0: any) and return the server and the port that it got.
+async def serve(listen: str, port: MasterPort, *, workers: int, pems: Pems | None) -> tuple[aio.Server, int]:
+    """Listen on `host:port` (0: any) and return the server and the port that it got; without `pems` TLS is off.
 
     Raises:
         ListenError: the address is taken or not of this machine.
     """
+    gate = Gate(port.run_uid, is_open=pems is None)
     server = aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=concurrent_calls(workers))
-    server.add_generic_rpc_handlers((_coordination_of(_Coordination(port)),))
-    control_pb2_grpc.add_RunServicer_to_server(_Run(port), server)  # type: ignore[no-untyped-call]  # generated
+    server.add_generic_rpc_handlers((_coordination_of(_Coordination(port, gate)),))
+    control_pb2_grpc.add_RunServicer_to_server(_Run(port, gate), server)  # type: ignore[no-untyped-call]  # generated
     try:
-        bound = server.add_insecure_port(listen)
+        bound = add_port(server, listen, pems)
     except RuntimeError as error:
         raise ListenError(f"cannot listen on {listen}; is the port taken?") from error
     await server.start()
@@ -145,14 +149,16 @@ def _coordination_of(servicer: _Coordination) -> grpc.GenericRpcHandler:
 class _Coordination(coordination_pb2_grpc.CoordinationServicer):
     """What agents call."""
 
-    def __init__(self, port: MasterPort) -> None:
+    def __init__(self, port: MasterPort, gate: Gate) -> None:
         self._port = port
+        self._gate = gate
         self._bulk: dict[int, asyncio.Task[Any]] = {}  # by worker
 
     async def Control(  # noqa: N802 the name in the proto
         self, requests: AsyncIterator[coordination_pb2.AgentMessage], context: aio.ServicerContext[Any, Any]
     ) -> None:
         hello = await _hello(requests, context)
+        await self._gate.admit_worker(context, hello.peer.worker)
         link = AgentLink(hello.peer, _this_task())
         refusal = self._port.join(hello, link)
         if refusal is not None:
@@ -167,6 +173,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
         self, requests: AsyncIterator[coordination_pb2.PackedStatisticsFrame], context: aio.ServicerContext[Any, Any]
     ) -> None:
         peer = await _peer_of_stream(requests, context)
+        await self._gate.admit_worker(context, peer.worker)
         if not self._port.may_report(peer):
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "say Hello on the control stream first")
         link = StatisticsLink(peer)
@@ -179,6 +186,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
         self, requests: AsyncIterator[coordination_pb2.BulkFrame], context: aio.ServicerContext[Any, Any]
     ) -> None:
         peer = await _peer_of_stream(requests, context)
+        await self._gate.admit_worker(context, peer.worker)
         end = self._port.join_bulk(peer)
         if end is None:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "say Hello on the control stream first")
@@ -264,8 +272,9 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
 class _Run(control_pb2_grpc.RunServicer):
     """What followers call."""
 
-    def __init__(self, port: MasterPort) -> None:
+    def __init__(self, port: MasterPort, gate: Gate) -> None:
         self._port = port
+        self._gate = gate
 
     async def Watch(  # noqa: N802 the name in the proto
         self, request: control_pb2.WatchRequest, context: aio.ServicerContext[Any, Any]
@@ -317,6 +326,7 @@ class _Run(control_pb2_grpc.RunServicer):
         return control_pb2.StoredAck()
 
     async def _check(self, run_uid: str, context: aio.ServicerContext[Any, Any], epoch: int | None = None) -> None:
+        await self._gate.admit_operator(context)
         if run_uid != self._port.run_uid or epoch not in {None, self._port.epoch}:
             ours = f"run {self._port.run_uid}, epoch {self._port.epoch}"
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"this master serves {ours}")

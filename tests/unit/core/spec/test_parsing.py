@@ -27,6 +27,8 @@ from loadstone_core.spec.model import (
     Source,
     Stage,
     ThresholdSpec,
+    Tls,
+    Transport,
     Workers,
 )
 from loadstone_core.spec.parsing import parse_loadtest, parse_spec, read_loadtest
@@ -89,6 +91,7 @@ def test_a_minimal_spec_gets_every_default() -> None:
         trigger=None,
         startup_timeout_ns=10 * MINUTE,
         results=Results(("50", "90", "95", "99", "99.9")),
+        transport=Transport(tls=Tls.MUTUAL),
     )
 
 
