@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from loadstone_core.spec.defaults import MAX_LOST_PERCENT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -29,6 +31,15 @@ class OnNoData(StrEnum):
     FAIL = "Fail"
     INCONCLUSIVE = "Inconclusive"
     PASS = "Pass"  # noqa: S105 (the word of the resource, no password)
+
+
+class OnLoss(StrEnum):
+    """What happens to the load of a worker that is lost in mid-run."""
+
+    REDISTRIBUTE = "Redistribute"
+    REPLACE = "Replace"
+    CONTINUE = "Continue"
+    ABORT = "Abort"
 
 
 class Ramp(StrEnum):
@@ -143,10 +154,19 @@ class ScenarioSpec:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """How many worker pods, and the allowed part of their pod template as it was written ({} if unset)."""
+    """How many worker pods, and the allowed part of their pod template as it was written ({} if unset).
+
+    Attributes:
+        on_loss: what happens to the load of one that is lost.
+        max_lost_percent: how many may be lost at a time, in percent, rounded up to whole workers.
+        min_available: with so many the load begins when the start has timed out; None: with all or not at all.
+    """
 
     replicas: int
     template: Mapping[str, Any]
+    on_loss: OnLoss = OnLoss.REPLACE
+    max_lost_percent: int = MAX_LOST_PERCENT
+    min_available: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +193,8 @@ class Results:
 class LoadTestSpec:
     """Everything under `spec`, checked and with defaults filled in; `env` and `env_from` stay Kubernetes dicts.
 
-    `scenarios` has at least one: without any in the document, `load` is the scenario `default`.
+    `scenarios` has at least one: without any in the document, `load` is the scenario `default`. For `lease_ns` a worker
+    makes load without a word of the master.
     """
 
     engine: Engine
@@ -192,6 +213,7 @@ class LoadTestSpec:
     startup_timeout_ns: int
     results: Results
     config: Mapping[str, str] = field(default_factory=dict)
+    lease_ns: int = 30_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from loadstone_core.spec.model import (
     Load,
     LoadTest,
     LoadTestSpec,
+    OnLoss,
     OnNoData,
     Ramp,
     Results,
@@ -140,7 +141,13 @@ def _spec(value: Mapping[str, Any]) -> LoadTestSpec:
         scenarios=tuple(
             _scenario(each, load) for each in value.get("scenarios") or [{"name": defaults.SCENARIO, **load}]
         ),
-        workers=Workers(workers["replicas"], workers.get("template", {})),
+        workers=Workers(
+            workers["replicas"],
+            workers.get("template", {}),
+            on_loss=OnLoss(workers["onLoss"]),
+            max_lost_percent=workers["maxLostPercent"],
+            min_available=workers.get("minAvailable"),
+        ),
         env=tuple(value.get("env", ())),
         env_from=tuple(value.get("envFrom", ())),
         thresholds=tuple(_threshold(threshold) for threshold in value.get("thresholds", ())),
@@ -153,6 +160,7 @@ def _spec(value: Mapping[str, Any]) -> LoadTestSpec:
             tuple(value["results"]["percentiles"]), tuple(value["results"].get("metrics", {}).get("drop", ()))
         ),
         config=value.get("config", {}),
+        lease_ns=parse_duration(value["transport"]["lease"]),
     )
 
 
