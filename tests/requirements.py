@@ -31,7 +31,8 @@ PROMISES: dict[str, str] = {
     "metrics-match": "Prometheus returns the request total of the status.",
     "verdict-table": "The verdict table of docs/verdicts.md is a table in the code.",
     # what breaks
-    "load-moves": "The load of a lost worker moves to the others, and back to its replacement: exact, and never too much.",
+    "load-moves": "A lost worker's load moves to the others, and back to its replacement: exact, and never too much.",
+    "worker-replaced": "A lost worker gets a new pod, which takes its share back; events and status say so.",
     "quorum": "With workers.minAvailable the load begins without those that did not come in time; they may come later.",
     "worker-lost": "A lost worker is named in the status and never hidden by the verdict.",
     "master-lost": "A lost master ends in Error/MasterLost, and the load ends.",

@@ -12,8 +12,8 @@ from loadstone_protocol.codec import (
     WireError,
     counters_from_message,
     grants_to_messages,
-    shares_to_messages,
     scenario_to_message,
+    shares_to_messages,
     stream_id_from_message,
 )
 from loadstone_protocol.messages import (

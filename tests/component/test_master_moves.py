@@ -36,6 +36,24 @@ async def finish_all(master: Master, *agents: Agent) -> control_pb2.RunReport:
     return report
 
 
+async def come_again(master: Master, worker: int, others: list[Agent], before: list[set[int]]) -> Agent:
+    """Let the next attempt of a worker come, and have its share again once the users that others gave up have ended."""
+    # Users that still finish keep the newcomer waiting for its share.
+    for each in others:
+        each.leaving = 7
+    newcomer = await master.join(worker, attempt=2)
+    await until(lambda: all(set(users_of(each)) == held for held, each in zip(before, others, strict=True)))
+    await newcomer.heartbeat()
+    await asyncio.sleep(0.5)
+    assert users_of(newcomer) == []
+    others[0].leaving = 0
+    await until(lambda: len(users_of(newcomer)) == WHOLE // 6)
+    others[1].leaving = 0
+    await until(lambda: users_of(newcomer, *others) == list(range(WHOLE)))
+
+    return newcomer
+
+
 @pytest.mark.promise("load-moves")
 def test_a_lost_workers_load_moves_to_the_others_and_back_to_its_next_attempt(tmp_path: Path) -> None:
     async def run() -> None:
@@ -53,19 +71,7 @@ def test_a_lost_workers_load_moves_to_the_others_and_back_to_its_next_attempt(tm
             assert all(held <= set(users_of(each)) for held, each in zip(before, others, strict=True))
             assert len(users_of(others[0])) == len(users_of(others[1])) == WHOLE // 2
 
-            # Users that still finish keep the newcomer waiting for its share.
-            for each in others:
-                each.leaving = 7
-            newcomer = await master.join(0, attempt=2)
-            await until(lambda: all(set(users_of(each)) == held for held, each in zip(before, others, strict=True)))
-            await newcomer.heartbeat()
-            await asyncio.sleep(0.5)
-            assert users_of(newcomer) == []
-            others[0].leaving = 0
-            await until(lambda: len(users_of(newcomer)) == WHOLE // 6)
-            others[1].leaving = 0
-            await until(lambda: users_of(newcomer, *others) == list(range(WHOLE)))
-
+            newcomer = await come_again(master, 0, others, before)
             await asyncio.gather(*(each.load(seconds=1, users=WHOLE // 3, requests=5) for each in (newcomer, *others)))
             await follower.steer(steering(2, stop_reason="Stopped", ended=[end_of(0)]))
             report = await finish_all(master, newcomer, *others)

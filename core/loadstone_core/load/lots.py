@@ -1,7 +1,7 @@
 """Cut a load into lots and deal them to whoever is there, so that the lots of all always make the whole. Pure.
 
-A lot is every `parts`-th number of a load, from `first` on: users of a closed one, iterations of a rate. One that has to
-be divided is cut into lots of the same kind, so a rate stays interleaved and nobody else's numbers move. When a lot may
+A lot is every `parts`-th number of a load, from `first` on: users of a closed one, iterations of a rate. What has to be
+divided is cut into lots of the same kind, so a rate stays interleaved and nobody else's numbers move. When a lot may
 change hands belongs to the master.
 """
 

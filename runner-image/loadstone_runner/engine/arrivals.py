@@ -14,6 +14,7 @@ import gevent
 from loadstone_core.load.lots import Lot
 from loadstone_core.load.profile import FOREVER_NS, dues, next_number, planned_iterations
 from loadstone_core.stats.histogram import Histogram
+from loadstone_runner.engine.moments import sleep_until
 from loadstone_runner.engine.path import Usher
 from loadstone_runner.engine.population import Population
 
@@ -189,8 +190,7 @@ class ArrivalModel(Usher):
 
     def _take_over(self, older: gevent.Greenlet[..., None] | None, scenario: Scenario, start_at_ns: int) -> None:
         try:
-            while (left_ns := start_at_ns - monotonic_ns()) > 0:
-                gevent.sleep(left_ns / _SECOND_NS)
+            sleep_until(start_at_ns)
         finally:
             if older is not None:
                 older.kill(block=False)

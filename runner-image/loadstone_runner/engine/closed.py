@@ -14,7 +14,7 @@ import gevent
 from loadstone_core.load.lots import Lot
 from loadstone_core.load.pacing import targets
 from loadstone_core.stats.histogram import Histogram
-from loadstone_runner.engine.part import sleep_until
+from loadstone_runner.engine.moments import sleep_until
 from loadstone_runner.engine.population import Population
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from loadstone_runner.engine.native import Scene, Seat
     from loadstone_runner.engine.numbers import Numbers
     from loadstone_runner.engine.population import Portion
+
 
 class ClosedModel:
     """Follow a users profile; with `numbers`, each iteration has a granted one, and users without one wait for it."""

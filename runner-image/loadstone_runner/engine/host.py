@@ -34,8 +34,9 @@ from loadstone_runner.engine.introduction import hello
 from loadstone_runner.engine.lease import Lease
 from loadstone_runner.engine.link import AgentLink
 from loadstone_runner.engine.load import make_model
+from loadstone_runner.engine.moments import sleep_until
 from loadstone_runner.engine.numbers import Allotment
-from loadstone_runner.engine.part import Part, PartStage, sleep_until
+from loadstone_runner.engine.part import Part, PartStage
 from loadstone_runner.engine.path import FLAVOUR, Instruments
 from loadstone_runner.engine.population import Portion
 from loadstone_runner.engine.preflight import PreflightError, check
@@ -198,13 +199,14 @@ class Engine:
             self._start_at_ns = config.start_at_ns
             if config.warm_up_ns:
                 self._spawn(lambda: self._warm_up(config.start_at_ns + config.warm_up_ns))
-        if config.holding:
-            self._hold(config)
+        self._hold(config)
         for part, scenario in zip(self._parts, scenarios, strict=True):
             part.follow(scenario, self._start_at_ns)
 
     def _hold(self, config: engine_pb2.EngineConfig) -> None:
-        """Do these lots of the load and no others."""
+        """Do the lots of the load that this engine is told, and no others."""
+        if not config.holding:
+            return
         self._holding = config.holding
         lots = {each.lot: self._start_at_ns + each.from_ns for each in shares_from_messages(config.shares)}
         for part in self._parts:

@@ -14,6 +14,7 @@ import gevent
 
 from loadstone_core.load.pacing import spawned
 from loadstone_core.load.profile import Model
+from loadstone_runner.engine.moments import sleep_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,10 +154,3 @@ class Part:
     def _become(self, stage: PartStage) -> None:
         self.stage = stage
         self._on_change()
-
-
-def sleep_until(at_ns: int) -> None:
-    """Return at a moment of the monotonic clock, not before."""
-    # The loop counts from when it last looked at the clock, so one sleep may be a little short.
-    while (left_ns := at_ns - monotonic_ns()) > 0:
-        gevent.sleep(left_ns / _SECOND_NS)

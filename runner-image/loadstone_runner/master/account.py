@@ -162,9 +162,7 @@ class Iterations:
     def completed_by(self, worker: int, attempt: int) -> int:
         """Return how many iterations the streams of an attempt of a worker have completed."""
         return sum(
-            done
-            for stream, done in self._completed.items()
-            if (stream.worker, stream.attempt) == (worker, attempt)
+            done for stream, done in self._completed.items() if (stream.worker, stream.attempt) == (worker, attempt)
         )
 
 

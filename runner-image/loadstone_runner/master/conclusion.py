@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from loadstone_core.verdict.outcome import Outcome
     from loadstone_runner.master.account import Account
     from loadstone_runner.master.judge import Judge
-    from loadstone_runner.master.measurement import Measurement
     from loadstone_runner.master.losses import Loss, Losses
+    from loadstone_runner.master.measurement import Measurement
     from loadstone_runner.master.roster import Roster
     from loadstone_runner.master.run import RunState
 

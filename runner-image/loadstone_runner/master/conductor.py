@@ -54,12 +54,9 @@ class Conductor:
     """One run. Everything happens on the event loop; `tick` is called a few times a second, nothing else by time."""
 
     def __init__(self, plan: RunPlan, *, clock: Clock, store: Store, director: Director) -> None:
-        self.run_uid = plan.run.uid
         self.epoch = plan.run.epoch
         self.plan = plan
-        self.roster = Roster(
-            run_uid=plan.run.uid, epoch=plan.run.epoch, expected=plan.workers, lease_ns=plan.lease_ns
-        )
+        self.roster = Roster(run_uid=plan.run.uid, epoch=self.epoch, expected=plan.workers, lease_ns=plan.lease_ns)
         self.measurement = Measurement(plan.scenarios, plan.warm_up_ns)
         self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
@@ -76,7 +73,9 @@ class Conductor:
         self.commander = Commander(plan, self.workload.course, clock=clock, store=store, crew=self.crew)
         self.farewells = Farewells(self.measurement)
         self.keeper = Keeper(store, self._durable)
-        self.relief = Relief(self, clock.boottime_ns)
+        self.relief = Relief(
+            self.workload, self.roster, crew=self.crew, farewells=self.farewells, commander=self.commander, clock=clock
+        )
         self._store = store
         self.board = Board(self._view)
         self._news = News(self.measurement.accounts)
@@ -145,7 +144,7 @@ class Conductor:
     # --- Losses into events.
 
     def lose(self, worker: int, attempt: int, departure: Departure, *, awaits_bye: bool = False) -> None:
-        """Note that a worker is gone before its time; see `Roster.lose`. If nothing awaits its Bye, it has ended."""
+        """Note that a worker is gone before its time; see `Roster.lose`. Without a Bye to await it has ended."""
         if self.roster.lose(worker, attempt, departure, awaits_bye=awaits_bye):
             self._after_loss(self.roster.members[worker])
         if not awaits_bye:
@@ -159,7 +158,7 @@ class Conductor:
         if not member.awaits_bye:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
         self.judge.skip()
-        self.relief.note(member)
+        self.relief.note(member, departure)
         lost, why = len(self.roster.lost()), departure.message or departure.reason
         if self.state.stage is Stage.GATHERING and departure.reason != OUT_OF_MEMORY:
             message = f"worker {member.worker} was lost before the load began: {why}"
@@ -214,10 +213,7 @@ class Conductor:
     def _miss_deadline(self) -> None:
         self._deadline_ns = None
         if self.state.stage is Stage.GATHERING and self._has_quorum():
-            absent = self.roster.missing()
-            self.relief.start_without(absent)
-            text = f"the load began without {len(absent)} of {self.plan.workers} workers, which had not come in time"
-            self.notes.append(Cause(Reason.WORKER_DEGRADED, text))
+            self.notes.append(self.relief.start_without(self.roster.missing()))
             self.handle(run.Applied())
         elif self.state.stage is Stage.GATHERING:
             message = f"the load could not begin in time: waited for {self._waiting_for()}; or raise startupTimeout"
@@ -379,7 +375,7 @@ class Conductor:
         if self.commander.config and self.roster.applied_revision() >= self.commander.config_revision:
             self._config_revision = self.commander.config_revision
         return RunView(
-            run_uid=self.run_uid,
+            run_uid=self.plan.run.uid,
             epoch=self.epoch,
             sequence=sequence,
             stage=self.state.stage.value,

@@ -56,7 +56,7 @@ class Desk:
             log.warning("Refused an agent: worker=%d reason=%s", hello.peer.worker, member.detail)
             return member
         if former is not None and former.attempt < member.attempt:
-            self._run.relief.welcome(hello.peer, former)
+            self._run.relief.welcome(member, former)
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)
         link.welcome(self.epoch, self._run.plan.lease_ns)

@@ -129,10 +129,12 @@ class Grants:
 
     def unused_by_former(self) -> dict[str, int]:
         """Return how many numbers of each name attempts had left that were replaced."""
-        return {name: sum(left for _, left in book.former.values()) for name, book in self._books.items() if book.former}
+        return {
+            name: sum(left for _, left in book.former.values()) for name, book in self._books.items() if book.former
+        }
 
     def replace(self, worker: int, attempt: int) -> None:
-        """Begin anew with a worker: what this attempt of it was given is not given again, and its successor has none."""
+        """Begin anew with a worker: what this attempt was given is not given again, and its successor has none."""
         for book in self._books.values():
             ledgers = [book.ledgers.pop(place) for place in [each for each in book.ledgers if each.worker == worker]]
             if ledgers:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_runner.master.losses import Losses
 from loadstone_runner.master.roster import SILENT, Departure
-from loadstone_runner.master.run import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from loadstone_protocol.messages import Heartbeat, Peer
-    from loadstone_runner.master.conductor import Conductor
-    from loadstone_runner.master.roster import Member
+    from loadstone_core.clock import Clock
+    from loadstone_protocol.messages import Heartbeat
+    from loadstone_runner.master.commander import Commander
+    from loadstone_runner.master.crew import Crew
+    from loadstone_runner.master.farewell import Farewells
+    from loadstone_runner.master.roster import Member, Roster
+    from loadstone_runner.master.workload import Workload
 
 log = logging.getLogger(__name__)
 
@@ -29,21 +31,30 @@ class Relief:
         losses: that have happened.
     """
 
-    def __init__(self, conductor: Conductor, boottime_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        roster: Roster,
+        *,
+        crew: Crew,
+        farewells: Farewells,
+        commander: Commander,
+        clock: Clock,
+    ) -> None:
+        """Begin with everybody at their own part; nothing moves while no load is asked for."""
         self.losses = Losses()
-        self._run = conductor
-        self._roster = conductor.roster
-        self._workload = conductor.workload
-        self._boottime_ns = boottime_ns
+        self._workload = workload
+        self._roster = roster
+        self._crew = crew
+        self._farewells = farewells
+        self._commander = commander
+        self._clock = clock
 
-    def note(self, member: Member) -> None:
+    def note(self, member: Member, departure: Departure) -> None:
         """Remember a loss; its load is given away by `release`, once it is known to have ended."""
-        departure = member.departure
-        if departure is None:
-            return
+        now_ns = self._clock.boottime_ns()
         is_silent = departure.reason == SILENT and member.heard_ns is not None
-        since_ns = member.heard_ns if is_silent and member.heard_ns is not None else self._boottime_ns()
-        self.losses.note(member, departure, since_ns)
+        self.losses.note(member, departure, member.heard_ns or now_ns if is_silent else now_ns)
 
     def release(self, worker: int, attempt: int, engine: int | None = None) -> None:
         """Let others have what an attempt of a worker, or one of its engines, did: it is known to have ended."""
@@ -56,26 +67,29 @@ class Relief:
             self._workload.shares.hear(member.worker, member.attempt, engine)
         self.look()
 
-    def welcome(self, peer: Peer, former: Member) -> None:
+    def welcome(self, member: Member, former: Member) -> None:
         """Begin with a newer attempt of a worker; `former` is what was known of the one before."""
         if former.heard_ns is None:
             # It was never here, so nothing that was meant for it is on the way.
             return
-        log.info("Took in a new attempt: worker=%d attempt=%d", peer.worker, peer.attempt)
         if former.departure is None:
-            text = f"attempt {peer.attempt} of worker {peer.worker} has taken the place of attempt {former.attempt}"
-            self.losses.note(former, Departure("Replaced", text), self._boottime_ns())
+            text = f"attempt {member.attempt} of worker {member.worker} has taken the place of attempt {former.attempt}"
+            self.note(former, Departure("Replaced", text))
         if not former.has_said_bye:
-            self._run.farewells.lose(former.worker, former.attempt, has_begun=self._run.commander.since_start_ns() > 0)
+            has_begun = self._commander.since_start_ns() > 0
+            self._farewells.lose(former.worker, former.attempt, has_begun=has_begun)
         self._workload.grants.replace(former.worker, former.attempt)
-        self.losses.replace(peer.worker)
+        self.losses.replace(member.worker)
 
-    def start_without(self, absent: tuple[int, ...]) -> None:
+    def start_without(self, absent: tuple[int, ...]) -> Cause:
         """Let the load begin although some workers have never come: the others share what these were to do."""
         for worker in absent:
             self._roster.excuse(worker)
             self._workload.grants.take_back(worker)
             self._workload.shares.release(worker, 1)
+        all_of_them = len(self._roster.members)
+        text = f"the load began without {len(absent)} of {all_of_them} workers, which had not come in time"
+        return Cause(Reason.WORKER_DEGRADED, text)
 
     def tick(self, now_ns: int) -> None:
         """Look at what time alone changes."""
@@ -85,12 +99,9 @@ class Relief:
 
     def look(self) -> None:
         """Let everything be done by somebody who is there, as far as that is possible."""
-        if self._run.state.stage not in {Stage.ARMED, Stage.RUNNING_LOAD}:
+        if not self._commander.is_running:
             return
-        commander = self._run.commander
-        from_ns = commander.since_start_ns() + commander.lead_ns(self._roster.round_trip_ns())
-        changed = self._workload.move(from_ns)
-        self._run.crew.assign(changed)
-        if self._workload.shares.are_settled and self.losses.settle(self._boottime_ns()):
+        lead_ns = self._commander.lead_ns(self._roster.round_trip_ns())
+        self._crew.assign(self._workload.move(self._commander.since_start_ns() + lead_ns))
+        if self._workload.shares.are_settled and self.losses.settle(self._clock.boottime_ns()):
             log.info("The load is whole again: %s", self.losses.describe())
-            self._run.board.touch()

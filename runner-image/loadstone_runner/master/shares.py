@@ -1,8 +1,8 @@
 """Know who does which lot of the load, and let lots change hands. Pure.
 
 A lot is asked back first, then given up, which its holder has to acknowledge, and only then somebody else's: so no two
-ever do it, and the load is short for a moment and never too much. Who is there, and who is known to have ended, is known
-to `roster`; how a lot is divided to `loadstone_core.load.lots`.
+ever do it, and the load is short for a moment and never too much. Who is there, and who has ended, knows `roster`; how
+a lot is divided, `loadstone_core.load.lots`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class Shares:
         first = epoch * VERSIONS_OF_AN_EPOCH + 1
         self._versions = [first] * workers
         places = [Place(worker, engine) for worker in range(workers) for engine in range(engines)]
-        self._tenures = [_Tenure(Lot(slot_of(*place, workers), self._slots), place, place, told=first) for place in places]
+        self._tenures = [
+            _Tenure(Lot(slot_of(*place, workers), self._slots), place, place, told=first) for place in places
+        ]
 
     def of(self, worker: int, attempt: int) -> tuple[int, tuple[Share, ...]]:
         """Return what an attempt of a worker is to know now: the version of its shares, and what its engines do."""
@@ -76,7 +78,8 @@ class Shares:
     def holds(self, worker: int, attempt: int) -> bool:
         """Say whether an attempt of a worker may still do anything of the load."""
         return any(
-            each.holder is not None and (each.holder.worker, each.attempt) == (worker, attempt) for each in self._tenures
+            each.holder is not None and (each.holder.worker, each.attempt) == (worker, attempt)
+            for each in self._tenures
         )
 
     def release(self, worker: int, attempt: int, engine: int | None = None) -> bool:
@@ -97,7 +100,7 @@ class Shares:
         return found
 
     def hear(self, worker: int, attempt: int, news: EngineNews) -> bool:
-        """Take in what an engine follows, and whether users of what it gave up are left; return whether that is news."""
+        """Take in what an engine follows, and whether users are left of what it gave up; return whether it is news."""
         before = tuple(self._tenures)
         for place, each in enumerate(self._tenures):
             if each.holder != (worker, news.engine) or each.attempt != attempt:
@@ -141,14 +144,17 @@ class Shares:
 
     def _send_home(self, able: Mapping[Place, int], from_ns: int) -> set[int]:
         free = [place for place, each in enumerate(self._tenures) if each.holder is None and each.home in able]
-        return self._give([(place, self._tenures[place].lot, self._tenures[place].home) for place in free], able, from_ns)
+        return self._give(
+            [(place, self._tenures[place].lot, self._tenures[place].home) for place in free], able, from_ns
+        )
 
     def _deal(self, able: Mapping[Place, int], from_ns: int) -> set[int]:
         free = {each.lot: place for place, each in enumerate(self._tenures) if each.holder is None}
         if not free:
             return set()
         held = {
-            one: [each.lot for each in self._tenures if each.holder == one and each.attempt == able[one]] for one in able
+            one: [each.lot for each in self._tenures if each.holder == one and each.attempt == able[one]]
+            for one in able
         }
         homes = {lot: self._tenures[place].home for lot, place in free.items()}
         dealt = deal(free, held, whole=self._whole, slots=self._slots)

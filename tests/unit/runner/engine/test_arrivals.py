@@ -19,9 +19,7 @@ def test_an_engine_may_make_users_for_ten_seconds_of_its_rate(peak, slots, limit
 
 @pytest.mark.parametrize(("most", "slots"), [(1, 1), (7, 3), (1_000, 7)])
 def test_the_most_users_that_are_asked_for_are_divided_exactly(most, slots) -> None:
-    limits = [
-        users_limit(load(10, max_users=most, preallocated_users=1), [Lot(slot, slots)]) for slot in range(slots)
-    ]
+    limits = [users_limit(load(10, max_users=most, preallocated_users=1), [Lot(slot, slots)]) for slot in range(slots)]
 
     assert sum(limits) == most
 

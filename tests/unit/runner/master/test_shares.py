@@ -75,10 +75,10 @@ def numbers(lots: set[Lot]) -> set[int]:
 
 
 class World:
-    """A master's table and the engines it speaks of; the network keeps the order of one connection and loses nothing."""
+    """A master's table and the engines it speaks of; the network keeps the order of a connection and loses nothing."""
 
     def __init__(self, seed: int, workers: int, engines: int) -> None:
-        self.dice = random.Random(seed)
+        self.dice = random.Random(seed)  # noqa: S311 a game
         self.shares = Shares(workers, engines, whole=WHOLE, epoch=1)
         self.workers, self.each = workers, engines
         self.attempts = [1] * workers
