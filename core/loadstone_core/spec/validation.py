@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from loadstone_core.spec import defaults
 from loadstone_core.spec.shape import Rule, exactly_one, matching
-from loadstone_core.units import DURATION_PATTERN, parse_duration
+from loadstone_core.units import DURATION_PATTERN, SHARE_PATTERN, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,6 +95,9 @@ LEASE: Final = (
         holds=lambda text: LEASE_LEAST_NS <= parse_duration(text) <= LEASE_MOST_NS,
         cel="duration(self) >= duration('10s') && duration(self) <= duration('5m')",
     ),
+)
+SHARE: Final = (
+    matching(SHARE_PATTERN.removeprefix("^").removesuffix("$"), "must be a share such as 1% or 0.5%, at most 100%"),
 )
 TARGET: Final = (
     matching(

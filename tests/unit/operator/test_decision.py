@@ -552,9 +552,7 @@ class World:
                 for index in range(workers):
                     self._pod(PodView(f"w-{run}-{index}", f"w-{run}-{index}", "worker", run, index, phase="Running"))
             case CreateWorkers(run=run, workers=workers):
-                for index, attempt in workers:
-                    name = f"w-{run}-{index}-{attempt}"
-                    self._pod(PodView(name, name, "worker", run, index, attempt=attempt, phase="Running"))
+                self._replace(run, workers)
             case DeletePods(pods=pods):
                 for name, _ in pods:
                     self.pods.pop(name, None)
@@ -567,6 +565,11 @@ class World:
                 self.master = replace(self.master, stored=True)
             case MarkRun(value=value):
                 self.test = replace(self.test, last_run=value)
+
+    def _replace(self, run: int, workers: tuple[tuple[int, int], ...]) -> None:
+        for index, attempt in workers:
+            name = f"w-{run}-{index}-{attempt}"
+            self._pod(PodView(name, name, "worker", run, index, attempt=attempt, phase="Running"))
 
     def _pod(self, pod: PodView) -> None:
         self.pods.setdefault(pod.name, pod)
