@@ -7,7 +7,7 @@ a lot is divided, `loadstone_core.load.lots`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from loadstone_core.load.lots import Lot, Share, deal
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 VERSIONS_OF_AN_EPOCH: Final = 1 << 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Tenure:
     """One lot, and in whose hands it is.
 
@@ -36,7 +36,6 @@ class _Tenure:
         asked_back: version from which on it does not have it any more; 0: it may keep it.
     """
 
-    lot: Lot
     home: Place
     holder: Place | None
     attempt: int = 1
@@ -47,7 +46,10 @@ class _Tenure:
 
 
 class Shares:
-    """The lots of one run. In the beginning each engine holds the one of its slot."""
+    """The lots of one run. In the beginning each engine holds the one of its slot.
+
+    Heartbeats come by the thousand, so nothing here looks at all lots when nothing is to be done.
+    """
 
     def __init__(self, workers: int, engines: int, *, whole: int, epoch: int) -> None:
         """Deal the slots out; `whole` is the most users, or iterations a second, that the load has."""
@@ -55,62 +57,68 @@ class Shares:
         self._slots = workers * engines
         first = epoch * VERSIONS_OF_AN_EPOCH + 1
         self._versions = [first] * workers
-        places = [Place(worker, engine) for worker in range(workers) for engine in range(engines)]
-        self._tenures = [
-            _Tenure(Lot(slot_of(*place, workers), self._slots), place, place, told=first) for place in places
-        ]
+        self._tenures: dict[Lot, _Tenure] = {}
+        self._held: dict[int, set[Lot]] = {worker: set() for worker in range(workers)}
+        for worker in range(workers):
+            for engine in range(engines):
+                place, lot = Place(worker, engine), Lot(slot_of(worker, engine, workers), self._slots)
+                self._tenures[lot] = _Tenure(place, place, told=first)
+                self._held[worker].add(lot)
+        self._free: set[Lot] = set()
+        self._away: set[Lot] = set()  # held by somebody else than their homes
+        self._unsettled = set(self._tenures)  # free, asked back, or not known to be followed
 
     def of(self, worker: int, attempt: int) -> tuple[int, tuple[Share, ...]]:
         """Return what an attempt of a worker is to know now: the version of its shares, and what its engines do."""
+        tenures = [(lot, self._tenures[lot]) for lot in sorted(self._held[worker])]
         return self._versions[worker], tuple(
-            Share(each.holder.engine, each.lot, each.from_ns)
-            for each in self._tenures
-            if each.holder is not None
-            and (each.holder.worker, each.attempt) == (worker, attempt)
-            and not each.asked_back
+            Share(each.holder.engine, lot, each.from_ns)
+            for lot, each in tenures
+            if each.holder is not None and each.attempt == attempt and not each.asked_back
         )
 
     @property
     def are_settled(self) -> bool:
         """Whether every lot is done by somebody who has said so."""
-        return all(each.holder is not None and each.follows and not each.asked_back for each in self._tenures)
+        return not self._unsettled
 
-    def holds(self, worker: int, attempt: int) -> bool:
-        """Say whether an attempt of a worker may still do anything of the load."""
-        return any(
-            each.holder is not None and (each.holder.worker, each.attempt) == (worker, attempt)
-            for each in self._tenures
-        )
+    @property
+    def may_move(self) -> bool:
+        """Whether there is a lot that nobody does, or that somebody does for another."""
+        return bool(self._free or self._away)
 
     def release(self, worker: int, attempt: int, engine: int | None = None) -> bool:
         """Take what an attempt of a worker held, or one engine of it: it is known to have ended.
 
         Return whether it held anything.
         """
-        found = False
-        for place, each in enumerate(self._tenures):
-            holder = each.holder
-            if holder is None or (holder.worker, each.attempt) != (worker, attempt):
-                continue
-            if engine in {None, holder.engine}:
-                self._tenures[place] = replace(each, holder=None, follows=False, asked_back=0)
-                found = True
+        found = [
+            lot
+            for lot in self._held[worker]
+            if self._tenures[lot].attempt == attempt and engine in {None, _engine_of(self._tenures[lot])}
+        ]
+        for lot in found:
+            self._take(lot)
         if found:
             self._versions[worker] += 1
-        return found
+        return bool(found)
 
     def hear(self, worker: int, attempt: int, news: EngineNews) -> bool:
         """Take in what an engine follows, and whether users are left of what it gave up; return whether it is news."""
-        before = tuple(self._tenures)
-        for place, each in enumerate(self._tenures):
-            if each.holder != (worker, news.engine) or each.attempt != attempt:
+        if not self._unsettled:
+            return False
+        heard = False
+        for lot in self._held[worker] & self._unsettled:
+            tenure = self._tenures[lot]
+            if _engine_of(tenure) != news.engine or tenure.attempt != attempt:
                 continue
-            if each.asked_back:
-                if news.holding >= each.asked_back and not news.leaving:
-                    self._tenures[place] = replace(each, holder=None, follows=False, asked_back=0)
-            elif not each.follows and news.holding >= each.told:
-                self._tenures[place] = replace(each, follows=True)
-        return tuple(self._tenures) != before
+            if tenure.asked_back and news.holding >= tenure.asked_back and not news.leaving:
+                self._take(lot)
+                heard = True
+            elif not tenure.asked_back and news.holding >= tenure.told:
+                tenure.follows = heard = True
+                self._unsettled.discard(lot)
+        return heard
 
     def settle(self, able: Mapping[Place, int], *, from_ns: int, moves: bool) -> set[int]:
         """Give what nobody does to whoever is there, and ask back what belongs to somebody who has come again.
@@ -123,61 +131,71 @@ class Shares:
         Returns:
             The workers whose shares have changed.
         """
-        changed = self._ask_back(able) | self._send_home(able, from_ns)
-        if moves:
-            changed |= self._deal(able, from_ns)
+        changed = self._ask_back(able)
+        home = [lot for lot in self._free if self._tenures[lot].home in able]
+        changed |= self._give([(lot, self._tenures[lot].home) for lot in home], able, from_ns)
+        if moves and self._free:
+            changed |= self._give(self._deal(able), able, from_ns)
         return changed
 
     def _ask_back(self, able: Collection[Place]) -> set[int]:
-        away = [
-            place
-            for place, each in enumerate(self._tenures)
-            if each.holder not in {None, each.home} and each.home in able and not each.asked_back
-        ]
-        asked = {holder.worker for place in away if (holder := self._tenures[place].holder)}
+        away = [self._tenures[lot] for lot in self._away]
+        wanted = [each for each in away if each.home in able and each.holder is not None and not each.asked_back]
+        asked = {each.holder.worker for each in wanted if each.holder is not None}
         self._revise(asked)
-        for place in away:
-            holder = self._tenures[place].holder
-            if holder is not None:
-                self._tenures[place] = replace(self._tenures[place], asked_back=self._versions[holder.worker])
+        for each in wanted:
+            if each.holder is not None:
+                each.asked_back = self._versions[each.holder.worker]
+        self._unsettled |= {lot for lot in self._away if self._tenures[lot].asked_back}
         return asked
 
-    def _send_home(self, able: Mapping[Place, int], from_ns: int) -> set[int]:
-        free = [place for place, each in enumerate(self._tenures) if each.holder is None and each.home in able]
-        return self._give(
-            [(place, self._tenures[place].lot, self._tenures[place].home) for place in free], able, from_ns
-        )
-
-    def _deal(self, able: Mapping[Place, int], from_ns: int) -> set[int]:
-        free = {each.lot: place for place, each in enumerate(self._tenures) if each.holder is None}
-        if not free:
-            return set()
-        held = {
-            one: [each.lot for each in self._tenures if each.holder == one and each.attempt == able[one]]
-            for one in able
-        }
-        homes = {lot: self._tenures[place].home for lot, place in free.items()}
-        dealt = deal(free, held, whole=self._whole, slots=self._slots)
-        if not dealt:
-            return set()
-        self._tenures = [each for each in self._tenures if each.holder is not None]
-        first = len(self._tenures)
+    def _deal(self, able: Mapping[Place, int]) -> list[tuple[Lot, Place]]:
+        """Cut what is free for those who are there; return who gets which piece."""
+        held: dict[Place, list[Lot]] = {place: [] for place in able}
+        for lot, each in self._tenures.items():
+            if each.holder is not None and able.get(each.holder) == each.attempt:
+                held[each.holder].append(lot)
+        dealt = deal(self._free, held, whole=self._whole, slots=self._slots)
+        homes = {lot: self._tenures[lot].home for lot in self._free}
         for lot, _ in dealt:
-            self._tenures.append(_Tenure(lot, next(home for of, home in homes.items() if _is_piece(lot, of)), None))
-        return self._give([(first + turn, lot, place) for turn, (lot, place) in enumerate(dealt)], able, from_ns)
+            if lot not in homes:
+                self._tenures[lot] = _Tenure(next(home for of, home in homes.items() if _is_piece(lot, of)), None)
+                self._free.add(lot)
+        for lot in homes.keys() - {lot for lot, _ in dealt} if dealt else ():
+            del self._tenures[lot]
+            self._free.discard(lot)
+            self._unsettled.discard(lot)
+        return dealt
 
-    def _give(self, given: list[tuple[int, Lot, Place]], able: Mapping[Place, int], from_ns: int) -> set[int]:
-        changed = {place.worker for _, _, place in given}
+    def _give(self, given: list[tuple[Lot, Place]], able: Mapping[Place, int], from_ns: int) -> set[int]:
+        changed = {place.worker for _, place in given}
         self._revise(changed)
-        for at, lot, place in given:
-            told = self._versions[place.worker]
-            home = self._tenures[at].home
-            self._tenures[at] = _Tenure(lot, home, place, attempt=able[place], from_ns=from_ns, told=told)
+        for lot, place in given:
+            home, told = self._tenures[lot].home, self._versions[place.worker]
+            self._tenures[lot] = _Tenure(home, place, attempt=able[place], from_ns=from_ns, told=told)
+            self._held[place.worker].add(lot)
+            self._free.discard(lot)
+            self._unsettled.add(lot)
+            if place != home:
+                self._away.add(lot)
         return changed
+
+    def _take(self, lot: Lot) -> None:
+        tenure = self._tenures[lot]
+        if tenure.holder is not None:
+            self._held[tenure.holder.worker].discard(lot)
+        tenure.holder, tenure.follows, tenure.asked_back = None, False, 0
+        self._away.discard(lot)
+        self._free.add(lot)
+        self._unsettled.add(lot)
 
     def _revise(self, workers: Collection[int]) -> None:
         for worker in workers:
             self._versions[worker] += 1
+
+
+def _engine_of(tenure: _Tenure) -> int | None:
+    return None if tenure.holder is None else tenure.holder.engine
 
 
 def _is_piece(piece: Lot, whole: Lot) -> bool:

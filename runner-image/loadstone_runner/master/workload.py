@@ -100,6 +100,8 @@ class Workload:
 
     def move(self, from_ns: int) -> set[int]:
         """Let what nobody does be done by whoever is there, from a moment of the load on; return whose part changed."""
+        if not self.shares.may_move:
+            return set()
         able = {Place(*place): attempt for place, attempt in self._roster.able().items()}
         return self.shares.settle(able, from_ns=max(0, from_ns), moves=self._moves)
 
