@@ -101,8 +101,8 @@ class RunPlan:
 
     @property
     def most_lost(self) -> int:
-        """How many workers may be lost at a time; a share of them that is no whole number is rounded up."""
-        return -(-self.workers * self.max_lost_percent // 100)
+        """How many workers may be lost at a time, in whole ones, rounded up; never all of them."""
+        return min(-(-self.workers * self.max_lost_percent // 100), self.workers - 1)
 
     @property
     def moves_load(self) -> bool:

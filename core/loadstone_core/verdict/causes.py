@@ -177,7 +177,7 @@ def _without_data(ending: Ending, on_no_data: OnNoData) -> tuple[Cause, ...]:
 
 
 def _are_too_many_lost(ending: Ending) -> bool:
-    return ending.most_lost > min(ending.most_lost_allowed, ending.workers - 1)
+    return ending.most_lost > ending.most_lost_allowed
 
 
 def _unaccounted(ending: Ending) -> str:

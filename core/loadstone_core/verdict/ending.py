@@ -85,7 +85,7 @@ class Ending:
         workers: expected.
         workers_lost: how often one of them was lost.
         most_lost: how many were lost, and not replaced, at a time.
-        most_lost_allowed: how many may be; all of them may not, whatever this says.
+        most_lost_allowed: how many may be.
         relief: what became of the load of those that were lost, and of them; empty if nothing did.
         used_up: names of feeders whose rows were used up, which ended users.
         first_loss: what became of the first of them, if anybody knows.

@@ -112,10 +112,6 @@ class Conductor:
         while self.state.stage is not Stage.FINISHED:
             self.handle(run.Overdue())
 
-    def show(self) -> None:
-        """Show the run to its followers for the first time."""
-        self.board.show()
-
     def tick(self) -> None:
         """Look at everything that time alone changes."""
         now_ns = self._clock.boottime_ns()
@@ -159,14 +155,16 @@ class Conductor:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
         self.judge.skip()
         self.relief.note(member, departure)
-        lost, why = len(self.roster.lost()), departure.message or departure.reason
+        why = departure.message or departure.reason
+        # What was too much memory for one is no less for whoever takes it over, and an error whatever comes.
+        is_hopeless = departure.reason == OUT_OF_MEMORY and self.plan.moves_load
         if self.state.stage is Stage.GATHERING and departure.reason != OUT_OF_MEMORY:
             message = f"worker {member.worker} was lost before the load began: {why}"
             self.handle(run.Broke(Reason.WORKERS_LOST, message))
         elif self.plan.on_loss is OnLoss.ABORT and self.state.order is not RunOrder.STOPPED:
             message = f"worker {member.worker} was lost, and workers.onLoss is Abort: {why}"
             self.handle(run.Broke(Reason.WORKERS_LOST, message))
-        elif self.state.stage is Stage.GATHERING or lost > self.plan.most_lost or lost == self.plan.workers:
+        elif self.state.stage is Stage.GATHERING or is_hopeless or len(self.roster.lost()) > self.plan.most_lost:
             self.handle(run.TooManyLost())
         self.board.touch()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Reason
-from loadstone_protocol.messages import Bye, EngineEnd, Heartbeat, Ping, Refusal, RefusalCode, RunOrder
+from loadstone_protocol.messages import Bye, EngineEnd, EngineStage, Heartbeat, Ping, Refusal, RefusalCode, RunOrder
 from loadstone_runner.master import run
 from loadstone_runner.master.farewell import TERMINATED
 from loadstone_runner.master.roster import Departure, Member, WorkerState
@@ -153,8 +153,11 @@ class Desk:
     # --- Words into events.
 
     def _hear_beat(self, member: Member, beat: Heartbeat) -> None:
+        # What an engine was late while it imported the script, in mid-run perhaps, is no load that was late.
+        running = {each.engine for each in member.engines if each.stage is EngineStage.RUNNING}
         has_changed = self._roster.hear(member, beat, self._clock.boottime_ns())
-        self._run.measurement.hear(beat, since_start_ns=self._run.commander.since_start_ns())
+        at_work = [each for each in beat.engines if each.engine in running]
+        self._run.measurement.hear(at_work, since_start_ns=self._run.commander.since_start_ns())
         if self._run.state.order is RunOrder.RUNNING and not member.state.is_over:
             living = self._roster.places()
             for engine in beat.engines:

@@ -102,9 +102,9 @@ def test_a_plan_holds_what_the_spec_asks_for():
 
 
 @pytest.mark.parametrize(
-    ("workers", "percent", "allowed"), [(1, 20, 1), (3, 20, 1), (10, 20, 2), (11, 20, 3), (9, 0, 0)]
+    ("workers", "percent", "allowed"), [(1, 20, 0), (2, 100, 1), (3, 20, 1), (10, 20, 2), (11, 20, 3), (9, 0, 0)]
 )
-def test_a_share_of_the_workers_that_is_no_whole_number_is_rounded_up(workers, percent, allowed):
+def test_a_share_of_the_workers_is_rounded_up_and_all_may_never_be_lost(workers, percent, allowed):
     assert replace(plan(LOAD, workers, 1), max_lost_percent=percent).most_lost == allowed
 
 
