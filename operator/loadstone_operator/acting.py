@@ -113,6 +113,9 @@ class Actor:
             files=files,
             runner=self._runner,
         )
+        authority = look.seen.authority()
+        if authority is not None:
+            order = order.signed_by(authority)
         try:
             pods = await self._cluster.make_children(order, action.workers)
         except CreationFailed as failed:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from loadstone_operator.observation import CreationProblem, LoadTestView, MasterView
     from loadstone_operator.status.story import Tale
     from loadstone_operator.wishes import Steer
+    from loadstone_protocol.identity import Pems
 
 Body: TypeAlias = "dict[str, Any]"
 
@@ -26,12 +27,13 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class MasterRef:
-    """Which master: the LoadTest's UID, its run and epoch, and where it listens."""
+    """Which master: the LoadTest's UID, its run and epoch, where it listens, and who signed for it (empty: no TLS)."""
 
     uid: str
     run: int
     epoch: int
     address: str
+    authority: str = ""
 
 
 class CreationFailed(Exception):  # noqa: N818 (an answer of the cluster, not a fault of ours)
@@ -92,6 +94,14 @@ class Cluster(Protocol):
 
     async def tell(self, body: Body, tale: Tale) -> None:
         """Post an Event about a LoadTest, at most once."""
+        ...
+
+
+class Trust(Protocol):
+    """What the operator shows masters."""
+
+    async def sign_operator(self, run_uid: str, *, authority: str) -> Pems:
+        """Return a certificate for a run that this authority has signed for; raise WorldError if it cannot now."""
         ...
 
 

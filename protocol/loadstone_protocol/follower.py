@@ -9,17 +9,22 @@ from grpc import aio
 
 from loadstone_core.errors import WorldError
 from loadstone_protocol.channel import FOLLOWER_OPTIONS
+from loadstone_protocol.credentials import open_channel
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable
     from typing import TypeVar
 
+    from loadstone_protocol.identity import Pems
+
     _Answer = TypeVar("_Answer")
 
 CALL_SECONDS: Final = 10.0
 
-_REFUSALS: Final = frozenset({grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT})
+_REFUSALS: Final = frozenset(
+    {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED}
+)
 
 
 class MasterUnreachable(WorldError):  # noqa: N818 a state of the world that passes, named as such in the status
@@ -33,11 +38,12 @@ class MasterRefused(WorldError):  # noqa: N818 the sibling of MasterUnreachable
 class Follower:
     """One connection to one master. It reconnects by itself; each call says whether it went through."""
 
-    def __init__(self, address: str, run_uid: str, epoch: int) -> None:
+    def __init__(self, address: str, run_uid: str, epoch: int, *, pems: Pems | None = None) -> None:
+        """Connect to a master; with `pems` it must show that it is this run's, without them TLS is off."""
         self._address = address
         self._run_uid = run_uid
         self._epoch = epoch
-        self._channel = aio.insecure_channel(address, options=FOLLOWER_OPTIONS)
+        self._channel = open_channel(address, FOLLOWER_OPTIONS, run_uid=run_uid, pems=pems)
         self._run = control_pb2_grpc.RunStub(self._channel)  # type: ignore[no-untyped-call]  # generated
 
     async def watch(self, *, figures_every_seconds: float = 0) -> AsyncGenerator[control_pb2.RunReport, None]:

@@ -43,6 +43,7 @@ class MasterSettings(NamedTuple):
     termination_file: str
     linger_seconds: float
     hold_seconds: float
+    tls_dir: str  # with certificate, key and authority; "" = TLS is off
 
 
 class AgentSettings(NamedTuple):
@@ -60,6 +61,7 @@ class AgentSettings(NamedTuple):
     socket_dir: str
     termination_file: str
     engines: int
+    tls_dir: str  # as in MasterSettings
 
 
 class LauncherSettings(NamedTuple):
@@ -100,6 +102,7 @@ def read_master(environment: Mapping[str, str]) -> MasterSettings:
         termination_file=_text(environment, "TERMINATION_FILE", "/dev/termination-log"),
         linger_seconds=_seconds(environment, "LINGER_SECONDS", "30"),
         hold_seconds=_seconds(environment, "HOLD_SECONDS", "900"),
+        tls_dir=environment.get(f"{PREFIX}TLS_DIR", ""),
     )
 
 
@@ -118,6 +121,7 @@ def read_agent(environment: Mapping[str, str]) -> AgentSettings:
         socket_dir=_text(environment, "SOCKET_DIR", "/run/loadstone"),
         termination_file=_text(environment, "TERMINATION_FILE", "/dev/termination-log"),
         engines=_number(environment, "ENGINES", "1", at_least=1),
+        tls_dir=environment.get(f"{PREFIX}TLS_DIR", ""),
     )
 
 

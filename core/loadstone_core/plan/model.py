@@ -13,12 +13,12 @@ from loadstone_core.errors import InternalError
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.spec.defaults import MAX_LOST_PERCENT
-from loadstone_core.spec.model import OnLoss, OnNoData, Severity, ThresholdSpec
+from loadstone_core.spec.model import OnLoss, OnNoData, Severity, ThresholdSpec, Tls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,7 @@ class RunPlan:
         max_lost_percent: how many workers may be lost at a time, in percent, rounded up to whole workers.
         min_available: with so many workers the load begins once the start has timed out.
         lease_ns: how long a worker makes load without a word of the master.
+        tls: whether the master takes in only those who show a certificate of this run.
     """
 
     run: RunIdentity
@@ -98,6 +99,7 @@ class RunPlan:
     max_lost_percent: int = MAX_LOST_PERCENT
     min_available: int | None = None
     lease_ns: int = 30_000_000_000
+    tls: Tls = Tls.MUTUAL
 
     @property
     def most_lost(self) -> int:
@@ -155,6 +157,7 @@ def _plan(document: Mapping[str, Any]) -> RunPlan:
         script=ScriptRef(**fields.pop("script")),
         dropped=tuple(fields.pop("dropped")),
         on_loss=OnLoss(fields.pop("on_loss")),
+        tls=Tls(fields.pop("tls")),
         **fields,
     )
 

@@ -50,7 +50,8 @@ def plan_run(
         on_loss=spec.workers.on_loss,
         max_lost_percent=spec.workers.max_lost_percent,
         min_available=spec.workers.min_available,
-        lease_ns=spec.lease_ns,
+        lease_ns=spec.transport.lease_ns,
+        tls=spec.transport.tls,
     )
 
 

@@ -12,7 +12,7 @@ from loadstone_core.spec import defaults, validation
 from loadstone_core.spec.environment import ENV, ENV_FROM
 from loadstone_core.spec.load_rules import LOADS, WORKERS
 from loadstone_core.spec.loads import LOAD, SCENARIOS, duration
-from loadstone_core.spec.model import Engine, OnLoss, OnNoData, Severity
+from loadstone_core.spec.model import Engine, OnLoss, OnNoData, Severity, Tls
 from loadstone_core.spec.shape import Flag, Listing, Record, Table, Text, Whole
 from loadstone_core.spec.source import SOURCE
 from loadstone_core.spec.template import TEMPLATE
@@ -132,18 +132,6 @@ SPEC: Final = Record(
             default={},
             rules=WORKERS,
         ),
-        "transport": Record(
-            about="How master and workers talk.",
-            fields={
-                "lease": duration(
-                    "For how long a worker makes load without a word of the master, from 10s to 5m. The master gives "
-                    "its load away 5 s later, or at once when its container is known to have ended. Default: 30s.",
-                    rules=validation.LEASE,
-                    default=defaults.LEASE,
-                ),
-            },
-            default={},
-        ),
         "thresholds": Listing(
             about=(
                 "Conditions on the merged results that decide between Passed and Failed. "
@@ -175,6 +163,26 @@ SPEC: Final = Record(
         "startupTimeout": duration(
             "How long it may take until load starts; then the run ends as Error with StartupTimeout. Default: 10m.",
             default=defaults.STARTUP_TIMEOUT,
+        ),
+        "transport": Record(
+            about="How operator, master and workers of a run talk to each other.",
+            fields={
+                "tls": Text(
+                    about=(
+                        "Mutual: each shows a certificate that the operator has made for this run, and refuses "
+                        "everybody else. Disabled: nobody is asked who he is, for debugging only. Default: Mutual."
+                    ),
+                    choices=tuple(tls.value for tls in Tls),
+                    default=Tls.MUTUAL.value,
+                ),
+                "lease": duration(
+                    "For how long a worker makes load without a word of the master, from 10s to 5m. The master gives "
+                    "its load away 5 s later, or at once when its container is known to have ended. Default: 30s.",
+                    rules=validation.LEASE,
+                    default=defaults.LEASE,
+                ),
+            },
+            default={},
         ),
         "results": Record(
             about="What is reported.",

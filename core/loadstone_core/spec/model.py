@@ -25,6 +25,13 @@ class Severity(StrEnum):
     WARN = "Warn"
 
 
+class Tls(StrEnum):
+    """Whether operator, master and workers show each other who they are."""
+
+    MUTUAL = "Mutual"
+    DISABLED = "Disabled"
+
+
 class OnNoData(StrEnum):
     """What a threshold does to the verdict when nothing was measured for it."""
 
@@ -190,11 +197,22 @@ class Results:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Transport:
+    """How operator, master and workers of a run talk to each other.
+
+    Attributes:
+        lease_ns: how long a worker makes load without a word of the master.
+    """
+
+    tls: Tls = Tls.MUTUAL
+    lease_ns: int = 30_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadTestSpec:
     """Everything under `spec`, checked and with defaults filled in; `env` and `env_from` stay Kubernetes dicts.
 
-    `scenarios` has at least one: without any in the document, `load` is the scenario `default`. For `lease_ns` a worker
-    makes load without a word of the master.
+    `scenarios` has at least one: without any in the document, `load` is the scenario `default`.
     """
 
     engine: Engine
@@ -212,8 +230,8 @@ class LoadTestSpec:
     trigger: str | None
     startup_timeout_ns: int
     results: Results
+    transport: Transport = Transport()
     config: Mapping[str, str] = field(default_factory=dict)
-    lease_ns: int = 30_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ from loadstone_core.spec.model import (
     Source,
     Stage,
     ThresholdSpec,
+    Tls,
+    Transport,
     Workers,
 )
 from loadstone_core.spec.shape import Free, Record, Text
@@ -159,8 +161,8 @@ def _spec(value: Mapping[str, Any]) -> LoadTestSpec:
         results=Results(
             tuple(value["results"]["percentiles"]), tuple(value["results"].get("metrics", {}).get("drop", ()))
         ),
+        transport=Transport(tls=Tls(value["transport"]["tls"]), lease_ns=parse_duration(value["transport"]["lease"])),
         config=value.get("config", {}),
-        lease_ns=parse_duration(value["transport"]["lease"]),
     )
 
 

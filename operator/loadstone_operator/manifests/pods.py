@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_operator import naming
 from loadstone_operator.manifests import resources
-from loadstone_operator.manifests.objects import SCRIPT_KEY, owner_reference
+from loadstone_operator.manifests.objects import AUTHORITY_KEY, SCRIPT_KEY, owner_reference, tls_secret_name
+from loadstone_protocol.identity import AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ GROUP: Final = 10001
 SOCKET_DIRECTORY: Final = "/run/loadstone"
 STATE_DIRECTORY: Final = "/var/lib/loadstone"
 PLAN_DIRECTORY: Final = "/etc/loadstone"
+TLS_DIRECTORY: Final = "/etc/loadstone-tls"
 
 # What an engine needs to finish, and an agent to hand over its last numbers; both share one grace period.
 WORKER_GRACE_SECONDS: Final = 25
@@ -73,6 +75,7 @@ def master_pod(order: RunOrder) -> dict[str, Any]:
         },
         {"name": "loadstone-state", "emptyDir": {"sizeLimit": "1Gi"}},
     ]
+    _identify(order, pod, naming.ROLE_MASTER, worker=0)
     return pod
 
 
@@ -104,6 +107,7 @@ def worker_pod(order: RunOrder, index: int, *, attempt: int) -> dict[str, Any]:
     pod = _pod(order, naming.ROLE_WORKER, labels, containers=(trusted, user_code))
     pod["metadata"]["name"] = name
     pod["spec"]["terminationGracePeriodSeconds"] = WORKER_GRACE_SECONDS
+    _identify(order, pod, f"{naming.ROLE_WORKER}-{index}", worker=index)
     template = order.loadtest.spec.workers.template.get("spec") or {}
     if "affinity" in template:
         pod["spec"]["affinity"] = template["affinity"]
@@ -153,6 +157,27 @@ def _pod(
         },
         "spec": pod_spec,
     }
+
+
+def _identify(order: RunOrder, pod: dict[str, Any], owner: str, *, worker: int) -> None:
+    """Give the trusted container, and no other, what it shows its peers. Only its group may read it (the fsGroup)."""
+    if not order.authority:
+        return
+    pod["metadata"]["labels"][naming.LABEL_AUTHORITY] = order.authority
+    (trusted,) = pod["spec"]["initContainers"]
+    trusted["env"].append({"name": "LOADSTONE_TLS_DIR", "value": TLS_DIRECTORY})
+    trusted["volumeMounts"].append({"name": "loadstone-tls", "mountPath": TLS_DIRECTORY, "readOnly": True})
+    files = {AUTHORITY_KEY: AUTHORITY_FILE, f"{owner}.crt": CERTIFICATE_FILE, f"{owner}.key": KEY_FILE}
+    pod["spec"]["volumes"].append(
+        {
+            "name": "loadstone-tls",
+            "secret": {
+                "secretName": tls_secret_name(order, worker=worker),
+                "defaultMode": 0o400,
+                "items": [{"key": key, "path": path} for key, path in files.items()],
+            },
+        }
+    )
 
 
 def _trusted(

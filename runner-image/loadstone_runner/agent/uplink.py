@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from loadstone_core import __version__
 from loadstone_protocol.codec import WireError
+from loadstone_protocol.credentials import read_pems
 from loadstone_protocol.messages import Peer
 from loadstone_protocol.v1 import coordination_pb2
 from loadstone_runner.agent import messages
@@ -42,14 +43,18 @@ class Uplink:
         script_digest: str,
         react: Callable[[], None],
     ) -> None:
-        """Begin without a connection; `react` carries out what the session wants done."""
+        """Begin without a connection; `react` carries out what the session wants done.
+
+        Raises:
+            OSError: certificate, key or authority cannot be read.
+        """
         self._session = session
         self._health = health
         self._react = react
         self._peer = Peer(settings.run_uid, settings.worker, settings.attempt, os.urandom(8).hex(), settings.pod)
         self._script_digest = script_digest
         self._engines = settings.engines
-        self._client = MasterClient(settings.master, self)
+        self._client = MasterClient(settings.master, self, run_uid=settings.run_uid, pems=read_pems(settings.tls_dir))
         self._relay: Relay
         self._connection: asyncio.Task[None] | None = None
         self._pings_left = 0

@@ -13,9 +13,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from loadstone_core.errors import LoadstoneError
+from loadstone_core.errors import InternalError, LoadstoneError
 from loadstone_core.plan.model import RunPlan
+from loadstone_core.spec.model import Tls
 from loadstone_protocol.codec import WireError, stream_state_from_bytes
+from loadstone_protocol.credentials import read_pems
 from loadstone_runner.export.prometheus import render
 from loadstone_runner.export.scraping import serve_metrics
 from loadstone_runner.master.conductor import Conductor
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loadstone_core.stats.stream import StreamState
+    from loadstone_protocol.identity import Pems
     from loadstone_runner.settings import MasterSettings
 
 TICK_SECONDS: Final = 0.25
@@ -192,13 +195,29 @@ async def _listen(
     """Listen for agents and followers, for the director and for its launcher; return the address of the former."""
     sockets = Path(settings.socket_dir)
     desk = Desk(conductor, SystemClock())
-    server, port = await serve_grpc(str(settings.listen), desk, workers=conductor.plan.workers)
+    plan = conductor.plan
+    server, port = await serve_grpc(str(settings.listen), desk, workers=plan.workers, pems=_pems(plan, settings))
     stack.push_async_callback(server.stop, 0.5)
     engines = await serve_engines(sockets / "agent.sock", director)
     stack.callback(engines.close)
     launchers = await serve_launcher(sockets / "launcher.sock", director)
     stack.callback(launchers.close)
     return str(Address(settings.listen.host, port))
+
+
+def _pems(plan: RunPlan, settings: MasterSettings) -> Pems | None:
+    """Return what the master shows and asks for; None where the plan wants no TLS.
+
+    Raises:
+        InternalError: the plan wants TLS and there is nothing to show.
+        OSError: certificate, key or authority cannot be read.
+    """
+    if plan.tls is Tls.DISABLED:
+        return None
+    pems = read_pems(settings.tls_dir)
+    if pems is None:
+        raise InternalError("the plan asks for TLS, but LOADSTONE_TLS_DIR names no folder with a certificate")
+    return pems
 
 
 def _ended(store: Store) -> Iterator[StreamState]:

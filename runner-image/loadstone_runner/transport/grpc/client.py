@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from grpc import aio
 
 from loadstone_protocol.channel import CLIENT_OPTIONS
+from loadstone_protocol.credentials import open_channel
 from loadstone_protocol.v1 import coordination_pb2, coordination_pb2_grpc
 
 if TYPE_CHECKING:
+    from loadstone_protocol.identity import Pems
     from loadstone_runner.settings import Address
 
 LOOKUP_EVERY_SECONDS: Final = 0.2
@@ -58,8 +60,11 @@ class ClientListener(Protocol):
 class MasterClient:
     """The way to the master, there or not. What is said while there is no connection is lost."""
 
-    def __init__(self, master: Address, listener: ClientListener) -> None:
+    def __init__(self, master: Address, listener: ClientListener, *, run_uid: str, pems: Pems | None) -> None:
+        """Begin without a connection; with `pems` nobody is a master but this run's, without them TLS is off."""
         self._master = master
+        self._run_uid = run_uid
+        self._pems = pems
         self._listener = listener
         self._words: deque[coordination_pb2.AgentMessage] = deque()
         self._frames: deque[coordination_pb2.StatisticsFrame] = deque()
@@ -136,7 +141,7 @@ class MasterClient:
 
     async def _connection(self, target: str) -> str:
         """Hold one connection as long as it lasts; return why it ended."""
-        async with aio.insecure_channel(target, options=_OPTIONS) as channel:
+        async with open_channel(target, _OPTIONS, run_uid=self._run_uid, pems=self._pems) as channel:
             self._stub = coordination_pb2_grpc.CoordinationStub(channel)  # type: ignore[no-untyped-call]  # generated
             self._control = self._stub.Control()
             self._words.clear()

@@ -23,6 +23,7 @@ from loadstone_core.spec.model import (
     Severity,
     Source,
     ThresholdSpec,
+    Transport,
     Workers,
 )
 
@@ -63,7 +64,7 @@ SPEC = LoadTestSpec(
     load=LOAD,
     scenarios=alone(LOAD),
     workers=Workers(2, {}, on_loss=OnLoss.CONTINUE, max_lost_percent=30, min_available=1),
-    lease_ns=60 * SECOND,
+    transport=Transport(lease_ns=60 * SECOND),
     env=(),
     env_from=(),
     thresholds=(FAST,),

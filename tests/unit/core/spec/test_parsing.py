@@ -27,6 +27,8 @@ from loadstone_core.spec.model import (
     Source,
     Stage,
     ThresholdSpec,
+    Tls,
+    Transport,
     Workers,
 )
 from loadstone_core.spec.parsing import parse_loadtest, parse_spec, read_loadtest
@@ -89,6 +91,7 @@ def test_a_minimal_spec_gets_every_default() -> None:
         trigger=None,
         startup_timeout_ns=10 * MINUTE,
         results=Results(("50", "90", "95", "99", "99.9")),
+        transport=Transport(tls=Tls.MUTUAL),
     )
 
 
@@ -132,7 +135,7 @@ def test_a_full_spec_keeps_all_that_was_written() -> None:
     assert spec.workers == Workers(
         4, raw["workers"]["template"], on_loss=OnLoss.ABORT, max_lost_percent=0, min_available=3
     )
-    assert spec.lease_ns == 45 * 10**9
+    assert spec.transport.lease_ns == 45 * 10**9
     assert spec.thresholds[1] == ThresholdSpec(
         name="reliable",
         expr="failures:rate < 1%",
