@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from loadstone_core.errors import LoadstoneError, WorldError
 from loadstone_core.spec.digest import files_digest
 from loadstone_core.spec.model import ConfigMapSource
 from loadstone_operator.actions import (
     CreateChildren,
+    CreateWorkers,
     DeletePods,
     FetchSource,
     MarkRun,
@@ -24,7 +25,7 @@ from loadstone_operator.ports import CreationFailed
 from loadstone_operator.wishes import Steer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from loadstone_core.clock import Clock
     from loadstone_core.spec.model import LoadTest
@@ -66,6 +67,8 @@ class Actor:
                 return False
             case CreateChildren():
                 return await self._create(look, action)
+            case CreateWorkers():
+                await self._replace(look, action)
             case DeletePods():
                 await self._delete(look, action)
             case Steer():
@@ -84,10 +87,7 @@ class Actor:
     async def _fetch_source(self, look: Look) -> None:
         loadtest, memory = _accepted(look), look.memory
         now = self._clock.monotonic_ns()
-        kind = loadtest.spec.source.kind
-        held = None
-        if isinstance(kind, ConfigMapSource):
-            held = await self._cluster.fetch_config_map(loadtest.namespace, kind.name)
+        held = await self._fetch_config_map(loadtest)
         memory.source_asked_ns = now
         try:
             memory.files = script_files(loadtest, held)
@@ -96,6 +96,12 @@ class Actor:
             memory.source_missing_ns = memory.source_missing_ns or now
         else:
             memory.source = SourceState.FOUND
+
+    async def _fetch_config_map(self, loadtest: LoadTest) -> Mapping[str, Any] | None:
+        kind = loadtest.spec.source.kind
+        if not isinstance(kind, ConfigMapSource):
+            return None
+        return await self._cluster.fetch_config_map(loadtest.namespace, kind.name)
 
     async def _create(self, look: Look, action: CreateChildren) -> bool:
         loadtest, memory = _accepted(look), look.memory
@@ -124,6 +130,33 @@ class Actor:
         for pod in pods:
             self._store.see_pod(pod)
         return memory.creation is None
+
+    async def _replace(self, look: Look, action: CreateWorkers) -> None:
+        """Make the pods that take the places of lost ones; what fails is tried again at the next look."""
+        loadtest, memory = _accepted(look), look.memory
+        try:
+            if memory.files is None:
+                # Only their names matter here: what is in them, the run's Secret holds.
+                memory.files = script_files(loadtest, await self._fetch_config_map(loadtest))
+            order = make_order(
+                loadtest,
+                uid=look.seen.test.uid,
+                run=action.run,
+                epoch=action.epoch,
+                files=memory.files,
+                runner=self._runner,
+            )
+            pods = await self._cluster.make_workers(order, action.workers)
+        except CreationFailed as failed:
+            pods = failed.pods
+            _log.warning("Could not replace workers", extra={"test": look.seen.test.name, "error": str(failed)})
+        except SourceMissing as missing:
+            pods = []
+            _log.warning("Could not replace workers", extra={"test": look.seen.test.name, "error": str(missing)})
+        else:
+            _log.info("Replaced workers", extra={"test": look.seen.test.name, "pods": len(pods)})
+        for pod in pods:
+            self._store.see_pod(pod)
 
     async def _delete(self, look: Look, action: DeletePods) -> None:
         namespace = look.seen.test.namespace

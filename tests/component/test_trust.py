@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ METHODS = [
     for service in services.values()
     for method in service.methods
 ]
+KINDS = {(True, True): "stream_stream", (False, True): "unary_stream", (False, False): "unary_unary"}
 AGENTS_METHODS = {method[0] for method in METHODS if ".Coordination/" in method[0]}
 OPERATORS_METHODS = {method[0] for method in METHODS if ".Run/" in method[0]}
 
@@ -87,8 +89,9 @@ async def call(address: str, channel: aio.Channel, method: tuple[str, bool, bool
         "ReportRequest": control_pb2.ReportRequest(run_uid=RUN_UID),
         "StoredNotice": control_pb2.StoredNotice(run_uid=RUN_UID),
     }
-    name = {(True, True): "stream_stream", (False, True): "unary_stream", (False, False): "unary_unary"}
-    ask = getattr(channel, name[sends_many, hears_many])(path, request_serializer=lambda said: said.SerializeToString())
+    ask = getattr(channel, KINDS[sends_many, hears_many])(
+        path, request_serializer=lambda said: said.SerializeToString()
+    )
     request = told[kind]
     try:
         if hears_many:
@@ -103,6 +106,18 @@ async def call(address: str, channel: aio.Channel, method: tuple[str, bool, bool
     except TimeoutError:
         raise AssertionError(f"{path} at {address} neither answers nor refuses") from None
     return grpc.StatusCode.OK
+
+
+async def say_all(channel: aio.Channel, method: tuple[str, bool, bool, str], messages: list[bytes]) -> None:
+    """Call a method with these bytes, or with the last of them where it takes one message, and hear what it says."""
+    path, sends_many, hears_many, _ = method
+    ask = getattr(channel, KINDS[sends_many, hears_many])(path)
+    async with asyncio.timeout(20):
+        if not hears_many:
+            await ask(messages[-1])
+            return
+        async for _ in ask(iter(messages) if sends_many else messages[-1]):
+            pass
 
 
 @promise("mutual-tls")
@@ -280,6 +295,28 @@ def test_garbage_on_the_port_disturbs_nobody(tmp_path: Path) -> None:
             await assault(host, int(port), connections=200, seed=100)
             assert resident_bytes(master.process.pid) - before < 16 * 2**20
             assert all(agent.acknowledged > beat for agent, beat in zip(agents, beats, strict=True))
+            assert await end(master, signer, agents) == "Passed"
+
+    scenario(run())
+
+
+@promise("hostile-port")
+def test_a_worker_that_sends_garbage_ends_its_own_calls_and_nobody_elses(tmp_path: Path) -> None:
+    signer = credentials.authority()
+    chance = random.Random(20_261_128)  # noqa: S311 (bytes of nothing)
+
+    async def sends(address: str, method: tuple[str, bool, bool, str]) -> None:
+        own = credentials.worker(signer, RUN_UID, 1)
+        messages = [chance.randbytes(chance.choice((0, 1, 40, 5_000))) for _ in range(30)]
+        async with open_channel(address, CLIENT_OPTIONS, run_uid=RUN_UID, pems=own) as channel:
+            with pytest.raises(aio.AioRpcError):
+                await say_all(channel, method, messages)
+
+    async def run() -> None:
+        async with trusting(tmp_path, signer) as master:
+            await master.direct()
+            agents = await crew(master, signer, 2)
+            await asyncio.gather(*(sends(master.address, method) for method in METHODS for _ in range(5)))
             assert await end(master, signer, agents) == "Passed"
 
     scenario(run())
