@@ -84,9 +84,11 @@ async def call(address: str, channel: aio.Channel, method: tuple[str, bool, bool
             hello=coordination_pb2.Hello(peer=peer, protocol_major=1, script_digest="x", engines=1)
         ),
         "StatisticsFrame": coordination_pb2.StatisticsFrame(peer=peer),
+        "BulkFrame": coordination_pb2.BulkFrame(peer=peer),
         "WatchRequest": control_pb2.WatchRequest(run_uid=RUN_UID, epoch=1),
         "Steering": control_pb2.Steering(run_uid=RUN_UID, epoch=1, revision=2**40, stop=True, stop_reason="Stopped"),
         "ReportRequest": control_pb2.ReportRequest(run_uid=RUN_UID),
+        "LogsRequest": control_pb2.LogsRequest(run_uid=RUN_UID),
         "StoredNotice": control_pb2.StoredNotice(run_uid=RUN_UID),
     }
     ask = getattr(channel, KINDS[sends_many, hears_many])(
