@@ -227,6 +227,7 @@ class Outcome:
     load: Mapping[str, Any] | None = None
     thresholds: tuple[Mapping[str, Any], ...] | None = None
     summary: Mapping[str, Any] | None = None
+    logs: Mapping[str, Any] | None = None
     has_report: bool = False
 
 

@@ -80,8 +80,8 @@ class Cluster(Protocol):
         """Delete a pod; one that is gone already is deleted."""
         ...
 
-    async def save_report(self, test: LoadTestView, run: int, gzip_json: bytes) -> None:
-        """Keep a run's report."""
+    async def save_report(self, test: LoadTestView, run: int, gzip_json: bytes, *, gzip_log: bytes) -> None:
+        """Keep a run's report, and the end of its log."""
         ...
 
     async def write_status(self, body: Body, status: Mapping[str, Any]) -> Body:
@@ -130,6 +130,10 @@ class Masters(Protocol):
 
     async def fetch_report(self, uid: str) -> bytes:
         """Return the report of a finished run."""
+        ...
+
+    async def fetch_log(self, uid: str, size: int) -> bytes:
+        """Return the end of a run's log as gzip text of at most `size` bytes."""
         ...
 
     async def tell_stored(self, uid: str) -> None:

@@ -78,6 +78,12 @@ class Follower:
         report = await self._ask(self._run.FetchReport(request, timeout=CALL_SECONDS))
         return bytes(report.gzip_json)
 
+    async def fetch_logs(self, *, lines: int = 0, size: int = 0) -> bytes:
+        """Return the newest lines of the run's log as gzip text; see LogsRequest for the bounds."""
+        request = control_pb2.LogsRequest(run_uid=self._run_uid, lines=lines, bytes=size)
+        logs = await self._ask(self._run.FetchLogs(request, timeout=CALL_SECONDS))
+        return bytes(logs.gzip_text)
+
     async def stored(self, sha256: bytes) -> None:
         """Tell the master that outcome and report are safe: it may leave."""
         notice = control_pb2.StoredNotice(run_uid=self._run_uid, sha256=sha256)

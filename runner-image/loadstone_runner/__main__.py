@@ -117,6 +117,12 @@ def _load_check() -> Callable[[Any], int]:
     return serve
 
 
+def _load_logs() -> Callable[[Any], int]:
+    from loadstone_runner.master.log_reading import serve
+
+    return serve
+
+
 class _Without:
     """A context in which some modules cannot be imported; who is made to live without them does not load them."""
 
@@ -142,6 +148,7 @@ ROLES: Final = {
     "launcher": Role(settings.read_launcher, _load_launcher),
     "engine": Role(settings.read_engine, _load_engine),
     "director": Role(settings.read_engine, _load_director),
+    "logs": Role(settings.read_logs, _load_logs),
     "check": Role(settings.read_engine, _load_check),
 }
 

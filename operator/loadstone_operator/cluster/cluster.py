@@ -136,9 +136,9 @@ class KubernetesCluster:
         except (NotFound, Conflict):
             return
 
-    async def save_report(self, test: LoadTestView, run: int, gzip_json: bytes) -> None:
+    async def save_report(self, test: LoadTestView, run: int, gzip_json: bytes, *, gzip_log: bytes) -> None:
         """Keep a run's report in the LoadTest's ConfigMap."""
-        await self._api.apply(CONFIG_MAPS, test.namespace, objects.report(test, run, gzip_json))
+        await self._api.apply(CONFIG_MAPS, test.namespace, objects.report(test, run, gzip_json, gzip_log=gzip_log))
 
     async def write_status(self, body: Body, status: Mapping[str, Any]) -> Body:
         """Write a whole status over the one in the body; return the body as it is then.

@@ -113,6 +113,10 @@ class Followers:
             raise MasterUnreachable(f"the report of {link.ref.address} does not match its digest")
         return report
 
+    async def fetch_log(self, uid: str, size: int) -> bytes:
+        """Return the end of a run's log as gzip text of at most `size` bytes."""
+        return await _connected(self._link(uid)).fetch_logs(size=size)
+
     async def tell_stored(self, uid: str) -> None:
         """Tell the master that it may leave."""
         link = self._link(uid)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 SCRIPT_KEY: Final = "s"
 AUTHORITY_KEY: Final = "ca.crt"
 REPORT_KEY: Final = "report.json.gz"
+LOG_KEY: Final = "log.txt.gz"
+# Together with the report, in base64, well below what etcd takes.
+LOG_MOST_BYTES: Final = 256 * 1024
 REPORT_MOST_BYTES: Final = 512 * 1024
 
 
@@ -104,8 +107,9 @@ def network_policy(order: RunOrder, access: Access) -> dict[str, Any]:
     }
 
 
-def report(test: LoadTestView, run: int, gzip_json: bytes) -> dict[str, Any]:
-    """Return the ConfigMap with the latest run's report."""
+def report(test: LoadTestView, run: int, gzip_json: bytes, *, gzip_log: bytes) -> dict[str, Any]:
+    """Return the ConfigMap with the latest run's report, and the end of its log unless that is empty."""
+    data = {REPORT_KEY: gzip_json} | ({LOG_KEY: gzip_log} if gzip_log else {})
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -115,7 +119,7 @@ def report(test: LoadTestView, run: int, gzip_json: bytes) -> dict[str, Any]:
             "labels": naming.child_labels(test.name, test.uid, run=run, component="report"),
             "ownerReferences": [owner_reference(test.name, test.uid)],
         },
-        "binaryData": {REPORT_KEY: b64encode(gzip_json).decode()},
+        "binaryData": {key: b64encode(content).decode() for key, content in data.items()},
     }
 
 

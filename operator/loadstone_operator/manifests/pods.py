@@ -6,6 +6,7 @@ pod passes the restricted pod security level.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_operator import naming
@@ -14,15 +15,17 @@ from loadstone_operator.manifests.objects import AUTHORITY_KEY, SCRIPT_KEY, owne
 from loadstone_protocol.identity import AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from loadstone_operator.manifests.order import RunOrder
 
 USER_TRUSTED: Final = 10001
 USER_ENGINE: Final = 10002
 GROUP: Final = 10001
+ANY_NAME: Final = "*"
 
 SOCKET_DIRECTORY: Final = "/run/loadstone"
+LOG_DIRECTORY: Final = "/var/log/loadstone"
 STATE_DIRECTORY: Final = "/var/lib/loadstone"
 PLAN_DIRECTORY: Final = "/etc/loadstone"
 TLS_DIRECTORY: Final = "/etc/loadstone-tls"
@@ -207,6 +210,7 @@ def _user_code(order: RunOrder, role: str, *, engines: int, limits: Mapping[str,
     }
     container = _container(order, role, user=USER_ENGINE, environment=told, limits=limits)
     container["command"] = ["python", "-m", "loadstone_runner", "launcher"]
+    container["env"] += _secrets(spec.env, spec.env_from)
     container["env"] = [*spec.env, {"name": "HOME", "value": "/tmp"}, *container["env"]]  # noqa: S108 (an emptyDir)
     if spec.env_from:
         container["envFrom"] = list(spec.env_from)
@@ -214,11 +218,24 @@ def _user_code(order: RunOrder, role: str, *, engines: int, limits: Mapping[str,
     return container
 
 
+def _secrets(env: Sequence[Mapping[str, Any]], env_from: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return how the launcher knows what it must keep out of logs: the names of variables that come from Secrets.
+
+    Of a whole Secret only the prefix is known here; without one, whatever is not known to be something else.
+    """
+    names = [each["name"] for each in env if "secretKeyRef" in (each.get("valueFrom") or {})]
+    prefixes = [each.get("prefix") or ANY_NAME for each in env_from if "secretRef" in each]
+    others = [each["name"] for each in env if each["name"] not in names] if prefixes else []
+    told = {"SECRETS": names, "SECRET_PREFIXES": prefixes, "NO_SECRETS": others}
+    return [{"name": f"LOADSTONE_{key}", "value": json.dumps(value)} for key, value in told.items() if value]
+
+
 def _container(
     order: RunOrder, name: str, *, user: int, environment: Mapping[str, str], limits: Mapping[str, Any]
 ) -> dict[str, Any]:
     mounts: list[dict[str, Any]] = [
         {"name": "loadstone-run", "mountPath": SOCKET_DIRECTORY},
+        {"name": "loadstone-log", "mountPath": LOG_DIRECTORY},
         {"name": f"loadstone-tmp-{name}", "mountPath": "/tmp"},  # noqa: S108 (an emptyDir)
     ]
     if order.files:
@@ -227,7 +244,10 @@ def _container(
         "name": name,
         "image": order.image,
         "imagePullPolicy": order.pull_policy,
-        "env": [{"name": f"LOADSTONE_{key}", "value": value} for key, value in environment.items()],
+        "env": [
+            {"name": f"LOADSTONE_{key}", "value": value}
+            for key, value in {**environment, "LOG_DIR": LOG_DIRECTORY}.items()
+        ],
         "resources": {kind: dict(amounts) for kind, amounts in limits.items()},
         "securityContext": {
             "runAsUser": user,
@@ -244,6 +264,8 @@ def _container(
 def _volumes(order: RunOrder, *containers: str) -> list[dict[str, Any]]:
     volumes: list[dict[str, Any]] = [
         {"name": "loadstone-run", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+        # On disk and twice of what a launcher holds, as an evicted pod would lose more than lines.
+        {"name": "loadstone-log", "emptyDir": {"sizeLimit": "128Mi"}},
         # One each, so that a script cannot reach into the files of the process that watches it.
         *({"name": f"loadstone-tmp-{name}", "emptyDir": {"sizeLimit": "1Gi"}} for name in containers),
     ]

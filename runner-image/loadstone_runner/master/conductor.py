@@ -10,7 +10,6 @@ import logging
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, assert_never
 
-from loadstone_core.spec.model import OnLoss
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.messages import RunOrder
@@ -18,11 +17,13 @@ from loadstone_protocol.views import RunView
 from loadstone_runner.master import run
 from loadstone_runner.master.board import Board
 from loadstone_runner.master.commander import Commander
-from loadstone_runner.master.conclusion import OUT_OF_MEMORY, End, conclude_run, not_concluded, to_json
+from loadstone_runner.master.conclusion import End, conclude_run, not_concluded, to_json
 from loadstone_runner.master.crew import Crew
+from loadstone_runner.master.exchange import Exchange
 from loadstone_runner.master.farewell import Farewells
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.keeper import Keeper
+from loadstone_runner.master.losses import event_of_loss
 from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.news import Happened, Incident, News
 from loadstone_runner.master.relief import Relief
@@ -54,6 +55,10 @@ log = logging.getLogger(__name__)
 class Conductor:
     """One run. Everything happens on the event loop; `tick` is called a few times a second, nothing else by time."""
 
+    outcome: OutcomeView | None = None
+    findings: tuple[str, ...] = ()
+    report: tuple[bytes, bytes] = (b"", b"")
+
     def __init__(self, plan: RunPlan, *, clock: Clock, store: Store, director: Director) -> None:
         self.epoch = plan.run.epoch
         self.plan = plan
@@ -61,13 +66,12 @@ class Conductor:
         self.measurement = Measurement(plan.scenarios, plan.warm_up_ns, merge=new_merge())
         self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
-        self.outcome: OutcomeView | None = None
-        self.findings: tuple[str, ...] = ()
         self.finished = asyncio.Event()
         self.stored_by_follower = asyncio.Event()
         self.all_left = asyncio.Event()
         self._clock = clock
         self._director = director
+        self.exchange = Exchange()
         self.state = run.RunState()
         self.workload = Workload(plan, self.roster, self.measurement)
         self.crew = Crew(self.epoch, plan.workers, self.workload.grants, self.workload.shares)
@@ -84,7 +88,6 @@ class Conductor:
         self._load_ns: int | None = None
         self.outside: dict[str, int] = {}
         self.notes: list[Cause] = []
-        self.report = (b"", b"")
         self._config_revision = 0
         self._newest_row: Row | None = None
 
@@ -156,17 +159,9 @@ class Conductor:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
         self.judge.skip()
         self.relief.note(member, departure)
-        why = departure.message or departure.reason
-        # What was too much memory for one is no less for whoever takes it over, and an error whatever comes.
-        is_hopeless = departure.reason == OUT_OF_MEMORY and self.plan.moves_load
-        if self.state.stage is Stage.GATHERING and departure.reason != OUT_OF_MEMORY:
-            message = f"worker {member.worker} was lost before the load began: {why}"
-            self.handle(run.Broke(Reason.WORKERS_LOST, message))
-        elif self.plan.on_loss is OnLoss.ABORT and self.state.order is not RunOrder.STOPPED:
-            message = f"worker {member.worker} was lost, and workers.onLoss is Abort: {why}"
-            self.handle(run.Broke(Reason.WORKERS_LOST, message))
-        elif self.state.stage is Stage.GATHERING or is_hopeless or len(self.roster.lost()) > self.plan.most_lost:
-            self.handle(run.TooManyLost())
+        event = event_of_loss(member.worker, departure, self.plan, self.state, lost=len(self.roster.lost()))
+        if event is not None:
+            self.handle(event)
         self.board.touch()
 
     # --- Time into events.
@@ -329,8 +324,16 @@ class Conductor:
         for member in (each for each in self.roster.members if not (each.has_said_bye or each.is_excused)):
             self.farewells.lose(member.worker, member.attempt, has_begun=self._load_ns is not None)
         self._close_seconds()
-        if complaint := self._director.complaint():
-            self.notes.append(Cause(Reason.HANDLER_ERRORS, complaint))
+        logs = self.farewells.logs.summary(is_silent=not all(each.has_said_bye for each in self.roster.members))
+        self.notes += [
+            Cause(reason, complaint)
+            for reason, complaint in (
+                (Reason.HANDLER_ERRORS, self._director.complaint()),
+                # A run that ends before its load does not wait for the last lines of its workers.
+                (Reason.LOGS_INCOMPLETE, logs.complaint() if self._load_ns is not None else ""),
+            )
+            if complaint
+        ]
         self.times.finish(self._clock.wall_ns(), has_loaded=self._load_ns is not None)
         end = End(
             plan=self.plan,
@@ -344,6 +347,7 @@ class Conductor:
             notes=(*self.notes, *slow_workers(self.roster.members)),
             remarks=remarks_on(self.plan, has_shape=self._director.has_shape, shape_asked=self.workload.shape_asked),
             load_ns=self._load_ns,
+            logs=logs.to_status(),
             idle_ns=self.workload.course.idle_ns(self._load_ns or 0),
             load_started_ns=self.times.load_started_ns,
         )

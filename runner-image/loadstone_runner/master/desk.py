@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Steering
     from loadstone_protocol.views import RunView
     from loadstone_runner.master.conductor import Conductor
+    from loadstone_runner.master.log_desk import LogDesk
+    from loadstone_runner.transport.grpc.bulk import BulkEnd
     from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 log = logging.getLogger(__name__)
@@ -35,10 +37,12 @@ class Desk:
 
     read_series = staticmethod(read_series)
 
-    def __init__(self, conductor: Conductor, clock: Clock) -> None:
+    def __init__(self, conductor: Conductor, clock: Clock, logs: LogDesk) -> None:
         self.run_uid = conductor.plan.run.uid
         self.epoch = conductor.plan.run.epoch
+        self.plan = conductor.plan
         self._run = conductor
+        self._logs = logs
         self._clock = clock
         self._roster = conductor.roster
         self._crew = conductor.crew
@@ -118,6 +122,10 @@ class Desk:
         """Note that a statistics connection has ended."""
         self._crew.detach_statistics(link)
 
+    def join_bulk(self, peer: Peer) -> BulkEnd | None:
+        """Return the channels of the agent that was taken in last."""
+        return self._run.exchange.end_of(peer.worker, peer.attempt) if self._roster.knows(peer) else None
+
     def blame(self, peer: Peer, error: WireError) -> None:
         """Say who sent what cannot be meant."""
         log.warning("Refused a message: worker=%d pod=%s reason=%s", peer.worker, peer.pod, error)
@@ -145,6 +153,10 @@ class Desk:
     def report_file(self) -> tuple[bytes, bytes]:
         """Return the report and its digest; empty before the run is finished."""
         return self._run.report
+
+    def log_tail(self, *, lines: int, size: int) -> tuple[bytes, int]:
+        """Return the last lines of the log."""
+        return self._logs.tail_gzip(lines, size)
 
     def stored(self, digest: bytes) -> bool:
         """Note that a follower holds the report."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loadstone_core.stats.stream import StreamId
-from loadstone_runner.master.conclusion import OUT_OF_MEMORY
-from loadstone_runner.master.roster import Departure
+from loadstone_runner.master.logbook import LogBook
+from loadstone_runner.master.roster import OUT_OF_MEMORY, Departure
 
 if TYPE_CHECKING:
     from loadstone_core.stats.stream import StreamState
@@ -20,9 +20,14 @@ TERMINATED = Departure("Terminated", "the worker was told to end before the load
 
 
 class Farewells:
-    """The streams of a run by worker and attempt, their last states, and the Byes that wait for one."""
+    """The streams of a run by worker and attempt, their last states, and the Byes that wait for one.
+
+    Attributes:
+        logs: what was written, and what of it has come.
+    """
 
     def __init__(self, measurement: Measurement) -> None:
+        self.logs = LogBook()
         self._measurement = measurement
         self._streams: dict[tuple[int, int], set[StreamId]] = {}
         self._finals: dict[StreamId, int] = {}
@@ -45,6 +50,8 @@ class Farewells:
     def hear_bye(self, worker: int, attempt: int, bye: Bye) -> None:
         """Take in a Bye; `take_complete` says when it holds."""
         self._byes[(worker, attempt)] = bye
+        for end in bye.logs:
+            self.logs.hear_end(worker, attempt, end)
 
     def take_complete(self, worker: int, attempt: int) -> frozenset[StreamId] | None:
         """Close all streams of a worker if its Bye and every last state have come; return them, else None."""

@@ -24,6 +24,8 @@ from loadstone_runner.master.conductor import Conductor
 from loadstone_runner.master.desk import Desk
 from loadstone_runner.master.director import Director
 from loadstone_runner.master.director_desk import DirectorDesk
+from loadstone_runner.master.log_desk import LogDesk, recall
+from loadstone_runner.master.log_store import LogStore
 from loadstone_runner.master.store import Store
 from loadstone_runner.settings import Address
 from loadstone_runner.transport.grpc.server import serve as serve_grpc
@@ -79,11 +81,13 @@ async def serve(settings: MasterSettings) -> int:
         director = Director()
         conductor = Conductor(plan, clock=SystemClock(), store=store, director=director)
         DirectorDesk(conductor, director)
+        logs = _open_logs(settings, conductor, director)
         async with contextlib.AsyncExitStack() as stack:
-            store.write_address(await _listen(settings, conductor, director, stack=stack))
+            desk = Desk(conductor, SystemClock(), logs)
+            store.write_address(await _listen(settings, desk, director, stack=stack))
             if register is not None:
                 conductor.resume(register, list(_ended(store)))
-            await _Life(settings, conductor, director).run(stack)
+            await _Life(settings, conductor, director, logs).run(stack)
     except (LoadstoneError, OSError) as error:
         log.error("The master cannot go on: %s", error)  # noqa: TRY400 one sentence is what people need here
         _write(last_word, {"verdict": "Error", "reason": "MasterLost", "message": str(error), "exitCode": 1})
@@ -98,8 +102,9 @@ async def serve(settings: MasterSettings) -> int:
 class _Life:
     """The time of one master from the first tick to its leave."""
 
-    def __init__(self, settings: MasterSettings, conductor: Conductor, director: Director) -> None:
+    def __init__(self, settings: MasterSettings, conductor: Conductor, director: Director, logs: LogDesk) -> None:
         self._settings = settings
+        self._logs = logs
         self._conductor = conductor
         self._director = director
         self._terminated = asyncio.Event()
@@ -125,6 +130,7 @@ class _Life:
             await asyncio.sleep(TICK_SECONDS)
             if number % LEASE_TICKS == 0:
                 self._director.renew_lease()
+            self._logs.take_in(self._settings.log_dir)
             if self._conductor.finished.is_set():
                 continue
             try:
@@ -151,6 +157,8 @@ class _Life:
             await _within(self._settings.linger_seconds, self._scraped, self._terminated)
         self._director.dismiss()
         await _within(LAUNCHER_LEAVES_SECONDS, self._director.launcher_gone)
+        self._logs.take_in(self._settings.log_dir)
+        await self._logs.finish()
         await _within(min(KUBELET_SECONDS, self._settings.linger_seconds), self._terminated)
 
     def _say_last_word(self) -> None:
@@ -189,14 +197,23 @@ def _prepare(settings: MasterSettings) -> tuple[RunPlan, Store]:
     return RunPlan.from_json(Path(settings.run_file).read_text()), Store(Path(settings.state_dir))
 
 
-async def _listen(
-    settings: MasterSettings, conductor: Conductor, director: Director, *, stack: contextlib.AsyncExitStack
-) -> str:
+def _open_logs(settings: MasterSettings, conductor: Conductor, director: Director) -> LogDesk:
+    """Return where logs come in, with what a former start of this master has kept of them."""
+    folder = Path(settings.state_dir) / "log"
+    recall(conductor.farewells.logs, folder)
+    return LogDesk(
+        conductor.farewells.logs,
+        LogStore(folder),
+        exchange=conductor.exchange,
+        on_director_kept=director.tell_kept,
+    )
+
+
+async def _listen(settings: MasterSettings, desk: Desk, director: Director, *, stack: contextlib.AsyncExitStack) -> str:
     """Listen for agents and followers, for the director and for its launcher; return the address of the former."""
     sockets = Path(settings.socket_dir)
-    desk = Desk(conductor, SystemClock())
-    plan = conductor.plan
-    server, port = await serve_grpc(str(settings.listen), desk, workers=plan.workers, pems=_pems(plan, settings))
+    pems = _pems(desk.plan, settings)
+    server, port = await serve_grpc(str(settings.listen), desk, workers=desk.plan.workers, pems=pems)
     stack.push_async_callback(server.stop, 0.5)
     engines = await serve_engines(sockets / "agent.sock", director)
     stack.callback(engines.close)

@@ -101,14 +101,14 @@ def test_the_trusted_process_is_a_native_sidecar_with_a_user_of_its_own(role: st
 
 
 @pytest.mark.parametrize("role", PODS)
-def test_every_mount_has_its_volume_and_no_volume_is_shared_but_the_sockets_and_the_script(role: str) -> None:
+def test_every_mount_has_its_volume_and_no_volume_is_shared_but_sockets_log_and_script(role: str) -> None:
     pod = PODS[role]()
     volumes = [volume["name"] for volume in pod["spec"]["volumes"]]
     mounts = [[mount["name"] for mount in container["volumeMounts"]] for container in containers(pod)]
 
     assert len(set(volumes)) == len(volumes)
     assert set(mounts[0]) | set(mounts[1]) == set(volumes)
-    assert set(mounts[0]) & set(mounts[1]) == {"loadstone-run", "loadstone-script"}
+    assert set(mounts[0]) & set(mounts[1]) == {"loadstone-run", "loadstone-log", "loadstone-script"}
 
 
 @pytest.mark.parametrize("role", PODS)
@@ -157,6 +157,33 @@ def test_a_users_environment_reaches_the_script_and_not_the_trusted_process() ->
         assert user_code["envFrom"] == [{"secretRef": {"name": "shop"}}]
         assert "TOKEN" not in env(trusted)
         assert "envFrom" not in trusted
+
+
+@pytest.mark.promise("log-secrets")
+def test_the_launcher_is_told_which_variables_come_from_secrets() -> None:
+    spec = {
+        "env": [
+            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "shop", "key": "token"}}},
+            {"name": "PAGE", "value": "front"},
+        ],
+        "envFrom": [{"secretRef": {"name": "shop"}}, {"prefix": "P_", "secretRef": {"name": "shop"}}],
+    }
+    told = env(PODS["worker"](**spec)["spec"]["containers"][0])
+    plain = env(PODS["worker"](env=[{"name": "PAGE", "value": "front"}])["spec"]["containers"][0])
+
+    assert json.loads(told["LOADSTONE_SECRETS"]) == ["TOKEN"]
+    assert json.loads(told["LOADSTONE_SECRET_PREFIXES"]) == ["*", "P_"]
+    assert json.loads(told["LOADSTONE_NO_SECRETS"]) == ["PAGE"]
+    assert not [name for name in plain if "SECRET" in name]
+
+
+def test_the_log_waits_on_a_disk_that_both_containers_share() -> None:
+    for make in PODS.values():
+        pod = make()
+        for container in containers(pod):
+            assert {"name": "loadstone-log", "mountPath": "/var/log/loadstone"} in container["volumeMounts"]
+            assert env(container)["LOADSTONE_LOG_DIR"] == "/var/log/loadstone"
+        assert {"name": "loadstone-log", "emptyDir": {"sizeLimit": "128Mi"}} in pod["spec"]["volumes"]
 
 
 TEMPLATE = {
@@ -232,10 +259,13 @@ def test_what_is_missing_of_a_config_map_is_named(
 
 
 def test_a_report_belongs_to_its_loadtest() -> None:
-    made = objects.report(LoadTestView("shop", "checkout", "uid-1", 1), 4, b"gzip")
+    made = objects.report(LoadTestView("shop", "checkout", "uid-1", 1), 4, b"gzip", gzip_log=b"log")
 
     assert owner_of(made) == "uid-1"
-    assert base64.b64decode(made["binaryData"]["report.json.gz"]) == b"gzip"
+    held = {key: base64.b64decode(content) for key, content in made["binaryData"].items()}
+    assert held == {"report.json.gz": b"gzip", "log.txt.gz": b"log"}
+    silent = objects.report(LoadTestView("shop", "checkout", "uid-1", 1), 4, b"gzip", gzip_log=b"")
+    assert list(silent["binaryData"]) == ["report.json.gz"]
     assert json.dumps(made)
 
 

@@ -15,7 +15,7 @@ from grpc import aio
 
 from loadstone_core.errors import WorldError
 from loadstone_protocol import coordination
-from loadstone_protocol.channel import SERVER_OPTIONS, concurrent_calls
+from loadstone_protocol.channel import MESSAGE_MAX_BYTES, SERVER_OPTIONS, concurrent_calls
 from loadstone_protocol.codec import WireError, stream_state_from_message
 from loadstone_protocol.control import run_report
 from loadstone_protocol.credentials import add_port
@@ -25,15 +25,18 @@ from loadstone_runner.transport.grpc.gate import Gate
 from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from loadstone_core.stats.stream import SeriesState, StreamState
     from loadstone_protocol.identity import Pems
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Refusal, Steering
     from loadstone_protocol.views import RunView
+    from loadstone_runner.transport.grpc.bulk import BulkEnd
 
 BAD_FRAMES_MAX: Final = 10
 HELLO_SECONDS: Final = 10.0
+LOG_LINES: Final = 10_000
+LOG_BYTES: Final = 256 * 1024
 
 
 class ListenError(WorldError):
@@ -74,6 +77,10 @@ class MasterPort(Protocol):
         """Note that a statistics connection has ended."""
         ...
 
+    def join_bulk(self, peer: Peer) -> BulkEnd | None:
+        """Return this side's channels of a peer that is known from its control stream; None if it is not."""
+        ...
+
     def blame(self, peer: Peer, error: WireError) -> None:
         """Count a message that could not be meant."""
         ...
@@ -88,6 +95,10 @@ class MasterPort(Protocol):
 
     def report_file(self) -> tuple[bytes, bytes]:
         """Return the gzip JSON of the report and its sha256; empty before the run is finished."""
+        ...
+
+    def log_tail(self, *, lines: int, size: int) -> tuple[bytes, int]:
+        """Return the last lines of the log as gzip text of at most `size` bytes, and how many they are."""
         ...
 
     def stored(self, sha256: bytes) -> bool:
@@ -126,6 +137,11 @@ def _coordination_of(servicer: _Coordination) -> grpc.GenericRpcHandler:
             request_deserializer=coordination_pb2.PackedStatisticsFrame.FromString,
             response_serializer=coordination_pb2.StatisticsAck.SerializeToString,
         ),
+        "Bulk": grpc.stream_stream_rpc_method_handler(
+            servicer.Bulk,
+            request_deserializer=coordination_pb2.BulkFrame.FromString,
+            response_serializer=coordination_pb2.BulkFrame.SerializeToString,
+        ),
     }
     return grpc.method_handlers_generic_handler("loadstone_protocol.v1.Coordination", handlers)
 
@@ -136,6 +152,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
     def __init__(self, port: MasterPort, gate: Gate) -> None:
         self._port = port
         self._gate = gate
+        self._bulk: dict[int, asyncio.Task[Any]] = {}  # by worker
 
     async def Control(  # noqa: N802 the name in the proto
         self, requests: AsyncIterator[coordination_pb2.AgentMessage], context: aio.ServicerContext[Any, Any]
@@ -155,7 +172,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
     async def Statistics(  # noqa: N802 the name in the proto
         self, requests: AsyncIterator[coordination_pb2.PackedStatisticsFrame], context: aio.ServicerContext[Any, Any]
     ) -> None:
-        peer = await _statistics_peer(requests, context)
+        peer = await _peer_of_stream(requests, context)
         await self._gate.admit_worker(context, peer.worker)
         if not self._port.may_report(peer):
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "say Hello on the control stream first")
@@ -164,6 +181,51 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
             await _both_ways(link.pump(context), self._collect(requests, context, link))
         finally:
             self._port.part_statistics(link)
+
+    async def Bulk(  # noqa: N802 the name in the proto
+        self, requests: AsyncIterator[coordination_pb2.BulkFrame], context: aio.ServicerContext[Any, Any]
+    ) -> None:
+        peer = await _peer_of_stream(requests, context)
+        await self._gate.admit_worker(context, peer.worker)
+        end = self._port.join_bulk(peer)
+        if end is None:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "say Hello on the control stream first")
+            return
+        with self._only(peer):
+            end.begin()
+            await _both_ways(end.pump(context.write), self._exchange(requests, context, peer, end=end))
+
+    @contextlib.contextmanager
+    def _only(self, peer: Peer) -> Iterator[None]:
+        """Let a Bulk connection be the only one of its worker: it ends the one before."""
+        task = _this_task()
+        before = self._bulk.get(peer.worker)
+        if before is not None:
+            before.cancel()
+        self._bulk[peer.worker] = task
+        try:
+            yield
+        finally:
+            if self._bulk.get(peer.worker) is task:
+                del self._bulk[peer.worker]
+
+    async def _exchange(
+        self,
+        requests: AsyncIterator[coordination_pb2.BulkFrame],
+        context: aio.ServicerContext[Any, Any],
+        peer: Peer,
+        *,
+        end: BulkEnd,
+    ) -> None:
+        bad_frames = 0
+        async for frame in requests:
+            if not self._port.may_report(peer):
+                await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another agent has taken this one's place")
+            try:
+                end.hear(frame)
+            except WireError as error:
+                bad_frames += 1
+                await self._refuse_frame(context, peer, error=error, is_last=bad_frames > BAD_FRAMES_MAX)
 
     async def _listen(
         self,
@@ -247,6 +309,14 @@ class _Run(control_pb2_grpc.RunServicer):
         gzip_json, sha256 = self._port.report_file()
         return control_pb2.Report(gzip_json=gzip_json, sha256=sha256)
 
+    async def FetchLogs(  # noqa: N802 the name in the proto
+        self, request: control_pb2.LogsRequest, context: aio.ServicerContext[Any, Any]
+    ) -> control_pb2.Logs:
+        await self._check(request.run_uid, context)
+        lines, size = request.lines or LOG_LINES, min(request.bytes or LOG_BYTES, MESSAGE_MAX_BYTES // 2)
+        gzip_text, count = self._port.log_tail(lines=lines, size=size)
+        return control_pb2.Logs(gzip_text=gzip_text, lines=count)
+
     async def Stored(  # noqa: N802 the name in the proto
         self, request: control_pb2.StoredNotice, context: aio.ServicerContext[Any, Any]
     ) -> control_pb2.StoredAck:
@@ -278,10 +348,11 @@ async def _hello(
         raise
 
 
-async def _statistics_peer(
-    requests: AsyncIterator[coordination_pb2.PackedStatisticsFrame], context: aio.ServicerContext[Any, Any]
+async def _peer_of_stream(
+    requests: AsyncIterator[coordination_pb2.PackedStatisticsFrame] | AsyncIterator[coordination_pb2.BulkFrame],
+    context: aio.ServicerContext[Any, Any],
 ) -> Peer:
-    """Return the peer that the first frame of a statistics stream names, or abort the call."""
+    """Return the peer that the first frame of a stream names, or abort the call."""
     try:
         return coordination.peer_from_message((await _first(requests)).peer)
     except WireError as error:
