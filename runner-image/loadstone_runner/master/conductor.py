@@ -159,8 +159,7 @@ class Conductor:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
         self.judge.skip()
         self.relief.note(member, departure)
-        event = event_of_loss(member.worker, departure, self.plan, self.state, lost=len(self.roster.lost()))
-        if event is not None:
+        if event := event_of_loss(member.worker, departure, self.plan, self.state, lost=len(self.roster.lost())):
             self.handle(event)
         self.board.touch()
 
@@ -220,8 +219,7 @@ class Conductor:
 
     def _has_quorum(self) -> bool:
         """Say whether enough workers are ready for a load that begins without the others."""
-        least = self.plan.min_available
-        return least is not None and len(self.roster.applied) >= least and self.state.order is RunOrder.READY
+        return self.state.order is RunOrder.READY and 0 < (self.plan.min_available or 0) <= len(self.roster.applied)
 
     # --- Events into effects.
 
