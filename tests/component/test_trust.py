@@ -82,7 +82,6 @@ def opening(kind: Descriptor) -> bytes:
     """Return a message of this type that says what worker 0, or a follower, of this run would say."""
     message = GetMessageClass(kind)()
     peer = coordination_pb2.Peer(run_uid=RUN_UID, worker=0, attempt=1, boot="b", pod="p")
-<<<<<<< HEAD
     hello = coordination_pb2.Hello(peer=peer, protocol_major=1, script_digest="x", engines=1)
     for name, said in (("peer", peer), ("hello", hello)):
         if name in kind.fields_by_name:
@@ -98,24 +97,6 @@ async def call(address: str, channel: aio.Channel, method: Method) -> grpc.Statu
     path, sends_many, hears_many, kind = method
     ask = getattr(channel, KINDS[sends_many, hears_many])(path)
     request = opening(kind)
-=======
-    told: dict[str, Any] = {
-        "AgentMessage": coordination_pb2.AgentMessage(
-            hello=coordination_pb2.Hello(peer=peer, protocol_major=1, script_digest="x", engines=1)
-        ),
-        "StatisticsFrame": coordination_pb2.StatisticsFrame(peer=peer),
-        "BulkFrame": coordination_pb2.BulkFrame(peer=peer),
-        "WatchRequest": control_pb2.WatchRequest(run_uid=RUN_UID, epoch=1),
-        "Steering": control_pb2.Steering(run_uid=RUN_UID, epoch=1, revision=2**40, stop=True, stop_reason="Stopped"),
-        "ReportRequest": control_pb2.ReportRequest(run_uid=RUN_UID),
-        "LogsRequest": control_pb2.LogsRequest(run_uid=RUN_UID),
-        "StoredNotice": control_pb2.StoredNotice(run_uid=RUN_UID),
-    }
-    ask = getattr(channel, KINDS[sends_many, hears_many])(
-        path, request_serializer=lambda said: said.SerializeToString()
-    )
-    request = told[kind]
->>>>>>> logs
     try:
         if hears_many:
             async with asyncio.timeout(20):
