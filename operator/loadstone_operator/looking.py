@@ -226,6 +226,8 @@ def _accepted(loadtest: LoadTest) -> Accepted:
         aims=aims_of(loadtest.spec.scenarios),
         config=loadtest.spec.config,
         parts=part_digests(loadtest.raw_spec),
+        on_loss=loadtest.spec.workers.on_loss,
+        min_available=loadtest.spec.workers.min_available,
     )
 
 

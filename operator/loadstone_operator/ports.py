@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from loadstone_operator.manifests.order import RunOrder
     from loadstone_operator.observation import CreationProblem, LoadTestView, MasterView
@@ -70,6 +70,10 @@ class Cluster(Protocol):
 
     async def make_children(self, order: RunOrder, workers: int) -> list[Body]:
         """Make the objects of a run and return its pods; raise CreationFailed when one is refused."""
+        ...
+
+    async def make_workers(self, order: RunOrder, workers: Sequence[tuple[int, int]]) -> list[Body]:
+        """Make pods of workers, by (worker, attempt), and return them; raise CreationFailed when one is refused."""
         ...
 
     async def delete_pod(self, namespace: str, name: str, uid: str) -> None:

@@ -13,6 +13,7 @@ from loadstone_protocol.codec import (
     counters_from_message,
     grants_to_messages,
     scenario_to_message,
+    shares_to_messages,
     stream_id_from_message,
 )
 from loadstone_protocol.messages import (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from loadstone_core.load.grant import Grant
+    from loadstone_core.load.lots import Share
     from loadstone_core.load.scenario import Scenario
 
 TEXT_MAX: Final = 8_192
@@ -233,8 +235,15 @@ def config_message(version: Version, body: bytes) -> coordination_pb2.MasterMess
     )
 
 
-def assignment_message(
-    epoch: int, *, version: int, slot: int, slots: int, grants: Iterable[Grant]
+def assignment_message(  # noqa: PLR0913 each is a field of one message
+    epoch: int,
+    *,
+    version: int,
+    slot: int,
+    slots: int,
+    grants: Iterable[Grant],
+    holding: int = 0,
+    shares: Iterable[Share] = (),
 ) -> coordination_pb2.MasterMessage:
     """Return one worker's assignment as it travels."""
     return coordination_pb2.MasterMessage(
@@ -244,6 +253,8 @@ def assignment_message(
             slot=slot,
             slots=slots,
             grants=grants_to_messages(grants),
+            holding=holding,
+            shares=shares_to_messages(shares),
         )
     )
 
@@ -370,4 +381,6 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
         stop_asked=status.stop_asked[:TEXT_MAX],
         flavour=status.flavour[:FLAVOUR_MAX],
         lanes=lane_news(status),
+        holding=status.holding,
+        leaving=status.leaving,
     )

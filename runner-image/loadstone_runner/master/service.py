@@ -116,7 +116,7 @@ class _Life:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._terminated.set)
         await self._show_metrics(stack)
-        self._conductor.show()
+        self._conductor.board.show()
         ticking = asyncio.create_task(self._tick())
         try:
             await self._until_finished()
