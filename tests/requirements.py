@@ -75,6 +75,7 @@ PROMISES: dict[str, str] = {
     "script-feeders": "A unique row goes to one user of the whole run, whatever worker it is on.",
     "script-config": "Scripts see the live values of config.",
     "messages": "A custom message is processed once, or rejected or failed to its sender with the reason.",
+    "director-lost": "A run whose script handles messages ends as Error/DirectorLost when its director is lost.",
     "messages-process": "A handler with where=process computes in a process of its own and is killed at its timeout.",
     "handlers-beside": "A handler of messages that takes long delays neither heartbeats nor statistics, nor a stop.",
     "handler-errors": "Failed handlers are counted and listed; with onHandlerError: Fail they make the run an Error.",

@@ -274,6 +274,32 @@ def test_messages_to_a_worker_that_is_lost_are_rejected_with_the_reason(tmp_path
     assert "signal 9" in dead[1]
 
 
+@promise("director-lost")
+def test_a_run_whose_script_handles_messages_needs_its_director_to_the_end(tmp_path) -> None:
+    ran = run(
+        tmp_path,
+        """
+        @on_message("die")
+        def die(message):
+            os.kill(os.getpid(), 9)
+
+        @events.test_start.add_listener
+        def begin(environment):
+            if not environment.is_director:
+                note(became=send_message("die").wait(60))
+        """,
+        seconds=60,
+        workers=1,
+    )
+
+    outcome = ran.result.outcome
+    assert (outcome.verdict, outcome.reason) == ("Error", "DirectorLost"), outcome
+    assert "signal 9, and with it what handlers of custom messages knew" in outcome.message
+    [became] = ran.noted("became")
+    assert became[0] == "rejected"
+    assert "the director ended with signal 9" in became[1]
+
+
 @promise("handler-errors")
 @pytest.mark.parametrize("is_fatal", [False, True])
 def test_failed_handlers_are_counted_told_and_make_the_run_an_error_by_policy_only(tmp_path, is_fatal) -> None:

@@ -105,6 +105,7 @@ class Director:
         self._look_for_shape()
         self._is_loaded.set()
         self._link.send(engine_pb2.EngineMessage(script=self._script_report))
+        self._say_status()
         gevent.spawn(self._tick)
         is_over.wait()
         self._backstage.close("quitting")
