@@ -70,22 +70,21 @@ class LaneStarter:
                 continue
             except OSError:
                 request, given = b"", []
-            try:
-                if not request:
-                    del self._sockets[descriptor]
-                    asking.close()
-                elif len(given) == _DESCRIPTORS:
-                    self._start(request, given, engine)
-            finally:
-                for each in given:
-                    os.close(each)
+            if not request:
+                del self._sockets[descriptor]
+                asking.close()
+            elif len(given) == _DESCRIPTORS:
+                self._start(request, given, engine)
+            # Not in the child, which has left all of them behind when it ends.
+            for each in given:
+                os.close(each)
 
     def _start(self, request: bytes, given: list[int], engine: int) -> None:
         self._starts[engine] = self._starts.get(engine, 0) + 1
         if self._starts[engine] > STARTS_MAX:
             return
         told = {**self._environment, "LOADSTONE_LAUNCHER_FD": str(KEPT)}
-        with contextlib.suppress(ValueError, TypeError):
+        with contextlib.suppress(ValueError, TypeError, KeyError):
             asked = json.loads(request)
             told["LOADSTONE_LANE"] = str(asked["lane"])
         if "LOADSTONE_LANE" not in told:
