@@ -323,10 +323,11 @@ class Conductor:
         self.note_who_left()
 
     def _conclude(self) -> None:
-        for member in (each for each in self.roster.members if not (each.has_said_bye or each.is_excused)):
+        silent = [each for each in self.roster.members if not (each.has_said_bye or each.is_excused)]
+        for member in silent:
             self.farewells.lose(member.worker, member.attempt, has_begun=self._load_ns is not None)
         self._close_seconds()
-        logs = self.farewells.logs.summary(is_silent=not all(each.has_said_bye for each in self.roster.members))
+        logs = self.farewells.logs.summary(is_silent=bool(silent))
         # A run that ends before its load does not wait for the last lines of its workers.
         if self._load_ns is not None and (complaint := logs.complaint()):
             self.notes.append(Cause(Reason.LOGS_INCOMPLETE, complaint))
