@@ -75,6 +75,12 @@ PROMISES: dict[str, str] = {
     "local-same": "The same file gives the same verdict without a cluster, exact against its own target.",
     "examples": "Every example ends as its header says, exact, on a laptop and in a cluster.",
     "local-interrupt": "Ctrl-C once keeps the results and exits with 130.",
+    "progress-jsonl": "With --progress jsonl standard output is each closed second and last the outcome, nothing else.",
+    "local-control": "loadstone run --control lets its owner alone watch, set the load, pause, resume and stop.",
+    # inside other programs
+    "embedding": "A FastAPI application starts, watches, steers and stops runs; gevent is never in its process.",
+    "rows-in-time": "Rows of the control API come within 1.25 s of the end of their second (p99).",
+    "control-described": "The control API sends what its OpenAPI description says.",
     "validate": "loadstone validate says what is wrong before anything starts.",
     "fast-start": "import loadstone and loadstone --help load nothing that they do not need.",
     # the house

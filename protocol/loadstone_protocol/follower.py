@@ -39,6 +39,7 @@ class Follower:
         self._epoch = epoch
         self._channel = aio.insecure_channel(address, options=FOLLOWER_OPTIONS)
         self._run = control_pb2_grpc.RunStub(self._channel)  # type: ignore[no-untyped-call]  # generated
+        self._control = control_pb2_grpc.ControlStub(self._channel)  # type: ignore[no-untyped-call]  # generated
 
     async def watch(self, *, figures_every_seconds: float = 0) -> AsyncGenerator[control_pb2.RunReport, None]:
         """Yield the run's whole state, at once and at each change, until the master ends the stream.
@@ -56,6 +57,23 @@ class Follower:
         try:
             async for report in call:
                 yield report
+        except aio.AioRpcError as error:
+            raise self._explain(error) from error
+        finally:
+            call.cancel()
+
+    async def watch_rows(self, width: int, from_second: int = 0) -> AsyncGenerator[control_pb2.RowsMessage, None]:
+        """Yield the closed rows of a width (1 or 10 seconds) from a second of the load on, last the outcome.
+
+        Raises:
+            MasterUnreachable: the connection broke; watch again from the second behind the last row.
+            MasterRefused: the master is of another run.
+        """
+        request = control_pb2.RowsRequest(run_uid=self._run_uid, width_seconds=width, from_second=from_second)
+        call = self._control.Watch(request)
+        try:
+            async for message in call:
+                yield message
         except aio.AioRpcError as error:
             raise self._explain(error) from error
         finally:

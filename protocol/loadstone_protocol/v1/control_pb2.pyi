@@ -22,6 +22,58 @@ RUNNING_LOAD: RunStage
 STOPPING_LOAD: RunStage
 FINISHED: RunStage
 
+class GetRequest(_message.Message):
+    __slots__ = ("run_uid",)
+    RUN_UID_FIELD_NUMBER: _ClassVar[int]
+    run_uid: str
+    def __init__(self, run_uid: _Optional[str] = ...) -> None: ...
+
+class RowsRequest(_message.Message):
+    __slots__ = ("run_uid", "width_seconds", "from_second")
+    RUN_UID_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    FROM_SECOND_FIELD_NUMBER: _ClassVar[int]
+    run_uid: str
+    width_seconds: int
+    from_second: int
+    def __init__(self, run_uid: _Optional[str] = ..., width_seconds: _Optional[int] = ..., from_second: _Optional[int] = ...) -> None: ...
+
+class RowsMessage(_message.Message):
+    __slots__ = ("row", "outcome")
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    row: Row
+    outcome: RunOutcome
+    def __init__(self, row: _Optional[_Union[Row, _Mapping]] = ..., outcome: _Optional[_Union[RunOutcome, _Mapping]] = ...) -> None: ...
+
+class Row(_message.Message):
+    __slots__ = ("width_seconds", "second", "ended_ns", "requests", "failures", "iterations", "dropped_iterations", "users", "p50_ns", "p95_ns", "p99_ns", "gaps")
+    WIDTH_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FIELD_NUMBER: _ClassVar[int]
+    ENDED_NS_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    USERS_FIELD_NUMBER: _ClassVar[int]
+    P50_NS_FIELD_NUMBER: _ClassVar[int]
+    P95_NS_FIELD_NUMBER: _ClassVar[int]
+    P99_NS_FIELD_NUMBER: _ClassVar[int]
+    GAPS_FIELD_NUMBER: _ClassVar[int]
+    width_seconds: int
+    second: int
+    ended_ns: int
+    requests: int
+    failures: int
+    iterations: int
+    dropped_iterations: int
+    users: int
+    p50_ns: int
+    p95_ns: int
+    p99_ns: int
+    gaps: int
+    def __init__(self, width_seconds: _Optional[int] = ..., second: _Optional[int] = ..., ended_ns: _Optional[int] = ..., requests: _Optional[int] = ..., failures: _Optional[int] = ..., iterations: _Optional[int] = ..., dropped_iterations: _Optional[int] = ..., users: _Optional[int] = ..., p50_ns: _Optional[int] = ..., p95_ns: _Optional[int] = ..., p99_ns: _Optional[int] = ..., gaps: _Optional[int] = ...) -> None: ...
+
 class WatchRequest(_message.Message):
     __slots__ = ("run_uid", "epoch", "figures_every_ms")
     RUN_UID_FIELD_NUMBER: _ClassVar[int]

@@ -28,6 +28,7 @@ from loadstone_runner.master.news import Happened, Incident, News
 from loadstone_runner.master.remarks import remarks_on, slow_workers
 from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Departure, Member, Roster
+from loadstone_runner.master.rows import Rows
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.views import Times, figures_of, waiting_for, worker_view
 from loadstone_runner.master.workload import Workload
@@ -53,11 +54,11 @@ class Conductor:
     """One run. Everything happens on the event loop; `tick` is called a few times a second, nothing else by time."""
 
     def __init__(self, plan: RunPlan, *, clock: Clock, store: Store, director: Director) -> None:
-        self.run_uid = plan.run.uid
         self.epoch = plan.run.epoch
         self.plan = plan
         self.roster = Roster(run_uid=plan.run.uid, epoch=plan.run.epoch, expected=plan.workers)
         self.measurement = Measurement(plan.scenarios, plan.warm_up_ns)
+        self.rows = Rows(self.measurement.timeline)
         self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
         self.outcome: OutcomeView | None = None
@@ -162,7 +163,10 @@ class Conductor:
 
     def _close_seconds(self) -> None:
         end_ns = self.workload.course.bound_ns if self._load_ns is None else self._load_ns
-        for row in self.measurement.close_seconds():
+        rows = self.measurement.close_seconds()
+        if rows:
+            self.rows.tell()
+        for row in rows:
             self._newest_row = row
             self.judge.idle_ns = self.workload.course.idle_ns((row.second + 1) * SECOND)
             if self.workload.course.is_paused:
@@ -303,6 +307,7 @@ class Conductor:
             log.exception("The run could not be concluded")
             self.outcome = self.outcome or not_concluded(error)
         self.commander.close()
+        self.rows.close()
         self.finished.set()
         self.note_who_left()
 
@@ -354,7 +359,7 @@ class Conductor:
         if self.commander.config and self.roster.applied_revision() >= self.commander.config_revision:
             self._config_revision = self.commander.config_revision
         return RunView(
-            run_uid=self.run_uid,
+            run_uid=self.plan.run.uid,
             epoch=self.epoch,
             sequence=sequence,
             stage=self.state.stage.value,

@@ -19,9 +19,10 @@ from loadstone_runner.master.run import Stage
 if TYPE_CHECKING:
     from loadstone_core.clock import Clock
     from loadstone_core.stats.stream import StreamState
+    from loadstone_core.stats.timeline import Row
     from loadstone_protocol.codec import WireError
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Steering
-    from loadstone_protocol.views import RunView
+    from loadstone_protocol.views import OutcomeView, RunView
     from loadstone_runner.master.conductor import Conductor
     from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
@@ -133,6 +134,20 @@ class Desk:
     async def changed(self, sequence: int) -> RunView:
         """Return the run's state once it is newer than `sequence`."""
         return await self._run.board.changed(sequence)
+
+    async def rows(self, width: int, second: int) -> tuple[Row, ...]:
+        """Return closed rows of a width from a second on; see `Rows.since`."""
+        return await self._run.rows.since(width, second)
+
+    @property
+    def load_started_ns(self) -> int:
+        """The wall clock at the start of load; 0 before it is known."""
+        return self._run.times.load_started_ns
+
+    @property
+    def outcome(self) -> OutcomeView | None:
+        """How the run ended; None before."""
+        return self._run.outcome
 
     def report_file(self) -> tuple[bytes, bytes]:
         """Return the report and its digest; empty before the run is finished."""

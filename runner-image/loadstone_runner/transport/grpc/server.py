@@ -20,6 +20,7 @@ from loadstone_protocol.codec import WireError, stream_state_from_message
 from loadstone_protocol.control import run_report
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc, coordination_pb2, coordination_pb2_grpc
 from loadstone_protocol.views import differ_in_figures
+from loadstone_runner.transport.grpc.control import Control, ControlPort
 from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 if TYPE_CHECKING:
@@ -37,10 +38,9 @@ class ListenError(WorldError):
     """The master cannot listen where it was told to."""
 
 
-class MasterPort(Protocol):
-    """Who decides; all but `changed` are called on the event loop and must not block."""
+class MasterPort(ControlPort, Protocol):
+    """Who decides; all that is not awaited is called on the event loop and must not block."""
 
-    run_uid: str
     epoch: int
 
     def join(self, hello: Hello, link: AgentLink) -> Refusal | None:
@@ -75,14 +75,6 @@ class MasterPort(Protocol):
         """Take in what a follower wants; return the newest revision that is held."""
         ...
 
-    async def changed(self, sequence: int) -> RunView:
-        """Return the run's state once it is newer than `sequence`, at most twice a second within a stage."""
-        ...
-
-    def report_file(self) -> tuple[bytes, bytes]:
-        """Return the gzip JSON of the report and its sha256; empty before the run is finished."""
-        ...
-
     def stored(self, sha256: bytes) -> bool:
         """Note that a follower holds the report with this digest; return whether it is the right one."""
         ...
@@ -97,6 +89,7 @@ async def serve(listen: str, port: MasterPort, *, workers: int) -> tuple[aio.Ser
     server = aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=concurrent_calls(workers))
     coordination_pb2_grpc.add_CoordinationServicer_to_server(_Coordination(port), server)  # type: ignore[no-untyped-call]  # generated
     control_pb2_grpc.add_RunServicer_to_server(_Run(port), server)  # type: ignore[no-untyped-call]  # generated
+    control_pb2_grpc.add_ControlServicer_to_server(Control(port), server)  # type: ignore[no-untyped-call]  # generated
     try:
         bound = server.add_insecure_port(listen)
     except RuntimeError as error:
