@@ -80,6 +80,7 @@ PROMISES: dict[str, str] = {
     # inside other programs
     "embedding": "A FastAPI application starts, watches, steers and stops runs; gevent is never in its process.",
     "rows-in-time": "Rows of the control API come within 1.25 s of the end of their second (p99).",
+    "control-api": "Who says the token of spec.control may watch a run over gRPC and HTTP, and nobody else.",
     "control-described": "The control API sends what its OpenAPI description says.",
     "validate": "loadstone validate says what is wrong before anything starts.",
     "fast-start": "import loadstone and loadstone --help load nothing that they do not need.",

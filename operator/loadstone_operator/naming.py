@@ -35,6 +35,8 @@ FIELD_MANAGER: Final = "loadstone-operator"
 PORT_GRPC: Final = 8650
 PORT_METRICS: Final = 8651
 PORT_PROBES: Final = 8652
+PORT_CONTROL: Final = 8653
+PORT_CONTROL_GRPC: Final = 8654
 
 # A pod's name becomes its host name, and a Service's name a DNS label.
 _LONGEST: Final = 63

@@ -31,6 +31,14 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class ControlSettings(NamedTuple):
+    """Where platforms are let in, and what they have to say for it."""
+
+    rest: Address
+    grpc: Address
+    token: str
+
+
 class MasterSettings(NamedTuple):
     """The master's surroundings; durations are seconds."""
 
@@ -43,6 +51,7 @@ class MasterSettings(NamedTuple):
     termination_file: str
     linger_seconds: float
     hold_seconds: float
+    control: ControlSettings | None
 
 
 class AgentSettings(NamedTuple):
@@ -100,6 +109,7 @@ def read_master(environment: Mapping[str, str]) -> MasterSettings:
         termination_file=_text(environment, "TERMINATION_FILE", "/dev/termination-log"),
         linger_seconds=_seconds(environment, "LINGER_SECONDS", "30"),
         hold_seconds=_seconds(environment, "HOLD_SECONDS", "900"),
+        control=_control(environment),
     )
 
 
@@ -147,6 +157,17 @@ def read_engine(environment: Mapping[str, str]) -> EngineSettings:
         is_one_machine=_number(environment, "ONE_MACHINE", "0", at_least=0) > 0,
         memory_limit_bytes=_number(environment, "MEMORY_LIMIT", "0", at_least=0, at_most=_BYTES_MAX),
     )
+
+
+def _control(environment: Mapping[str, str]) -> ControlSettings | None:
+    """Return how platforms are let in; None where they are not."""
+    rest = _optional_address(environment, "CONTROL", "")
+    if rest is None:
+        return None
+    token = _text(environment, "CONTROL_TOKEN").strip()
+    if not (token and token.isascii() and token.isprintable()):
+        raise SettingsError(f"{PREFIX}CONTROL_TOKEN, the value of spec.control.tokenSecret, must be printable ASCII")
+    return ControlSettings(rest, _address(environment, "CONTROL_GRPC"), token)
 
 
 def _text(environment: Mapping[str, str], name: str, default: str = "") -> str:

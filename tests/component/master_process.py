@@ -81,6 +81,7 @@ class Master:
     plan: RunPlan
     folder: Path
     metrics_port: int = 0
+    more: dict[str, str] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
     director: Director | None = None
     agents: list[Agent] = field(default_factory=list)
@@ -108,6 +109,7 @@ class Master:
             "LOADSTONE_STATE_DIR": str(self.folder / "state"),
             "LOADSTONE_TERMINATION_FILE": str(self.folder / "last-word"),
             "LOADSTONE_LINGER_SECONDS": "5" if metrics else "0",
+            **self.more,
         }
         (self.folder / "state" / "address").unlink(missing_ok=True)
         self.process = await asyncio.create_subprocess_exec(

@@ -31,6 +31,7 @@ from loadstone_core.spec.model import (
     Source,
     Stage,
     ThresholdSpec,
+    TokenSecret,
     Workers,
 )
 from loadstone_core.spec.shape import Free, Record, Text
@@ -153,7 +154,12 @@ def _spec(value: Mapping[str, Any]) -> LoadTestSpec:
             tuple(value["results"]["percentiles"]), tuple(value["results"].get("metrics", {}).get("drop", ()))
         ),
         config=value.get("config", {}),
+        control=_control(value.get("control")),
     )
+
+
+def _control(value: Mapping[str, Any] | None) -> TokenSecret | None:
+    return None if value is None else TokenSecret(value["tokenSecret"]["name"], value["tokenSecret"]["key"])
 
 
 def _source(value: Mapping[str, Any]) -> Source:

@@ -62,11 +62,16 @@ def service(order: RunOrder) -> dict[str, Any]:
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
             "selector": selector,
-            "ports": [
-                {"name": "grpc", "port": naming.PORT_GRPC, "targetPort": naming.PORT_GRPC, "appProtocol": "grpc"}
-            ],
+            "ports": _ports(order),
         },
     }
+
+
+def _ports(order: RunOrder) -> list[dict[str, Any]]:
+    ports = [("grpc", naming.PORT_GRPC, "grpc")]
+    if order.loadtest.spec.control is not None:
+        ports += [("control", naming.PORT_CONTROL, "http"), ("control-grpc", naming.PORT_CONTROL_GRPC, "grpc")]
+    return [{"name": name, "port": port, "targetPort": port, "appProtocol": kind} for name, port, kind in ports]
 
 
 def report(test: LoadTestView, run: int, gzip_json: bytes) -> dict[str, Any]:

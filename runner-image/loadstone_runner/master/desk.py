@@ -35,6 +35,7 @@ class Desk:
     def __init__(self, conductor: Conductor, clock: Clock) -> None:
         self.run_uid = conductor.plan.run.uid
         self.epoch = conductor.plan.run.epoch
+        self.workers = conductor.plan.workers
         self._run = conductor
         self._clock = clock
         self._roster = conductor.roster

@@ -77,7 +77,12 @@ async def serve(settings: MasterSettings) -> int:
         conductor = Conductor(plan, clock=SystemClock(), store=store, director=director)
         DirectorDesk(conductor, director)
         async with contextlib.AsyncExitStack() as stack:
-            store.write_address(await _listen(settings, conductor, director, stack=stack))
+            desk = Desk(conductor, SystemClock())
+            store.write_address(await _listen(settings, desk, director, stack=stack))
+            if settings.control is not None:
+                from loadstone_runner.master.control import open_control
+
+                await open_control(settings.control, desk, stack)
             if register is not None:
                 conductor.resume(register, list(_ended(store)))
             await _Life(settings, conductor, director).run(stack)
@@ -186,13 +191,10 @@ def _prepare(settings: MasterSettings) -> tuple[RunPlan, Store]:
     return RunPlan.from_json(Path(settings.run_file).read_text()), Store(Path(settings.state_dir))
 
 
-async def _listen(
-    settings: MasterSettings, conductor: Conductor, director: Director, *, stack: contextlib.AsyncExitStack
-) -> str:
+async def _listen(settings: MasterSettings, desk: Desk, director: Director, *, stack: contextlib.AsyncExitStack) -> str:
     """Listen for agents and followers, for the director and for its launcher; return the address of the former."""
     sockets = Path(settings.socket_dir)
-    desk = Desk(conductor, SystemClock())
-    server, port = await serve_grpc(str(settings.listen), desk, workers=conductor.plan.workers)
+    server, port = await serve_grpc(str(settings.listen), desk, workers=desk.workers)
     stack.push_async_callback(server.stop, 0.5)
     engines = await serve_engines(sockets / "agent.sock", director)
     stack.callback(engines.close)

@@ -241,3 +241,23 @@ def test_every_child_belongs_to_the_loadtest_and_may_be_evicted() -> None:
         assert owner["blockOwnerDeletion"] is False
         assert child["metadata"]["labels"][naming.MANAGED_BY] == "loadstone"
         assert child["metadata"]["namespace"] == "shop"
+
+
+def test_a_master_lets_platforms_in_only_where_the_spec_names_a_token() -> None:
+    spec = {"control": {"tokenSecret": {"name": "platform"}}}
+    (master, _), (closed, _) = containers(PODS["master"](**spec)), containers(PODS["master"]())
+
+    token = {"secretKeyRef": {"name": "platform", "key": "token"}}
+    assert env(master)["LOADSTONE_CONTROL_TOKEN"] == token
+    assert {each["containerPort"] for each in master["ports"]} - {
+        each["containerPort"] for each in closed["ports"]
+    } == {
+        naming.PORT_CONTROL,
+        naming.PORT_CONTROL_GRPC,
+    }
+    assert [each["port"] for each in objects.service(order(**spec))["spec"]["ports"]] == [8650, 8653, 8654]
+    assert [each["port"] for each in objects.service(order())["spec"]["ports"]] == [8650]
+    # Neither an engine nor a worker sees the token, and the plan that pods mount does not hold it.
+    others = [containers(PODS["master"](**spec))[1], *containers(PODS["worker"](**spec)), closed]
+    assert not any(name.startswith("LOADSTONE_CONTROL") for other in others for name in env(other))
+    assert "platform" not in order(**spec).plan.to_json()

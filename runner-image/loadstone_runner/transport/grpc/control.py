@@ -1,6 +1,6 @@
 """Serve what there is to see of a run over gRPC: service Control, for platforms and for `loadstone run`.
 
-Who may ask is checked in `admission`; nothing here changes a run.
+Who may ask is decided in `admission`; nothing here changes a run.
 """
 
 from __future__ import annotations
@@ -8,19 +8,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
+from grpc import aio
 
+from loadstone_core.errors import WorldError
+from loadstone_protocol.channel import SERVER_OPTIONS
 from loadstone_protocol.control import last_message, row_message, run_report
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from grpc import aio
-
     from loadstone_core.stats.timeline import Row
     from loadstone_protocol.views import OutcomeView, RunView
+    from loadstone_runner.transport.admission import Admission
 
 WIDTHS: Final = (1, 10)
+CALLS_MAX: Final = 64
+
+
+class ListenError(WorldError):
+    """The master cannot listen where it was told to."""
 
 
 class ControlPort(Protocol):
@@ -51,6 +58,18 @@ class ControlPort(Protocol):
         ...
 
 
+async def serve_platforms(listen: str, port: ControlPort, admission: Admission) -> aio.Server:
+    """Listen on `host:port` for platforms alone; raise ListenError if the address is taken or not of this machine."""
+    server = aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX)
+    control_pb2_grpc.add_ControlServicer_to_server(Control(port, admission), server)  # type: ignore[no-untyped-call]  # generated
+    try:
+        server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise ListenError(f"cannot listen on {listen}; is the port taken?") from error
+    await server.start()
+    return server
+
+
 async def watch(port: ControlPort, width: int, second: int) -> AsyncGenerator[control_pb2.RowsMessage, None]:
     """Yield each row of a width from a second on when it is closed, and last the outcome."""
     while rows := await port.rows(width, second):
@@ -64,8 +83,10 @@ async def watch(port: ControlPort, width: int, second: int) -> AsyncGenerator[co
 class Control(control_pb2_grpc.ControlServicer):
     """What platforms call."""
 
-    def __init__(self, port: ControlPort) -> None:
+    def __init__(self, port: ControlPort, admission: Admission | None = None) -> None:
+        """Show a run to whoever is let in; without an admission to everybody who can call."""
         self._port = port
+        self._admission = admission
 
     async def Get(  # noqa: N802 the name in the proto
         self, request: control_pb2.GetRequest, context: aio.ServicerContext[Any, Any]
@@ -96,5 +117,10 @@ class Control(control_pb2_grpc.ControlServicer):
         return control_pb2.Report(gzip_json=gzip_json, sha256=sha256)
 
     async def _check(self, run_uid: str, context: aio.ServicerContext[Any, Any]) -> None:
+        if self._admission is not None:
+            told = dict(context.invocation_metadata() or ()).get("authorization", "")
+            if not self._admission.lets_in(str(told)):
+                sentence = "say the metadata authorization: Bearer and the token of spec.control.tokenSecret"
+                await context.abort(grpc.StatusCode.UNAUTHENTICATED, sentence)
         if run_uid not in {"", self._port.run_uid}:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"this master serves run {self._port.run_uid}")

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import grpc
 from grpc import aio
 
-from loadstone_core.errors import WorldError
 from loadstone_protocol import coordination
 from loadstone_protocol.channel import SERVER_OPTIONS, concurrent_calls
 from loadstone_protocol.codec import WireError, stream_state_from_message
 from loadstone_protocol.control import run_report
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc, coordination_pb2, coordination_pb2_grpc
 from loadstone_protocol.views import differ_in_figures
-from loadstone_runner.transport.grpc.control import Control, ControlPort
+from loadstone_runner.transport.grpc.control import Control, ControlPort, ListenError
 from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 if TYPE_CHECKING:
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
 
 BAD_FRAMES_MAX: Final = 10
 HELLO_SECONDS: Final = 10.0
-
-
-class ListenError(WorldError):
-    """The master cannot listen where it was told to."""
 
 
 class MasterPort(ControlPort, Protocol):
