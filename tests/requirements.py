@@ -40,6 +40,8 @@ PROMISES: dict[str, str] = {
     "image-pull": "An image that cannot be pulled is named.",
     "unschedulable": "Unschedulable workers are told at once and end at the startup timeout.",
     "quota": "An exceeded quota is told.",
+    "saturation-told": "A worker that was late, throttled or stood still for too long is named with its figures.",
+    "memory-high": "At 85 % of the memory limit a finding names what the memory is used for, before the kernel kills.",
     "worker-oom": "A worker that ran out of memory is told.",
     "template-invalid": "An invalid pod template is told.",
     "target-refuses": "A target that refuses connections is counted as failures.",

@@ -267,6 +267,11 @@ def _heartbeat(message: coordination_pb2.Heartbeat) -> Heartbeat:
         round_trip_ns=max(0, message.round_trip_ns),
         conflict=message.conflict_detail[:TEXT_MAX] if message.conflict else None,
         is_draining=message.draining,
+        throttled_permille=min(1_000, message.throttled_permille),
+        cgroup_bytes=message.cgroup_bytes,
+        agent_memory_bytes=message.agent_memory_bytes,
+        agent_lag_ns=max(0, message.agent_lag_ns),
+        spool_bytes=message.spool_bytes,
     )
 
 
@@ -312,4 +317,8 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
         exhausted=status.exhausted,
         stop_asked=status.stop_asked[:TEXT_MAX],
         flavour=status.flavour[:FLAVOUR_MAX],
+        memory_bytes=status.memory_bytes,
+        cpu_permille=message.cpu_permille,
+        series=status.series,
+        queued_bytes=status.queued_bytes,
     )

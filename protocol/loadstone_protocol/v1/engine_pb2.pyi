@@ -84,7 +84,7 @@ class ScriptReport(_message.Message):
     def __init__(self, ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., user_classes: _Optional[_Iterable[str]] = ..., preflight_failed: _Optional[bool] = ..., has_shape: _Optional[bool] = ...) -> None: ...
 
 class EngineStatus(_message.Message):
-    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "memory_bytes", "grants", "over", "stop_asked", "errors", "shape", "flavour", "exhausted")
+    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "memory_bytes", "grants", "over", "stop_asked", "errors", "shape", "flavour", "exhausted", "series", "queued_bytes")
     class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STAGE_UNSPECIFIED: _ClassVar[EngineStatus.Stage]
@@ -112,6 +112,8 @@ class EngineStatus(_message.Message):
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     FLAVOUR_FIELD_NUMBER: _ClassVar[int]
     EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_BYTES_FIELD_NUMBER: _ClassVar[int]
     stage: EngineStatus.Stage
     users: int
     applied_revision: int
@@ -125,7 +127,9 @@ class EngineStatus(_message.Message):
     shape: ShapeState
     flavour: str
     exhausted: int
-    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[GrantState, _Mapping]]] = ..., over: _Optional[_Iterable[int]] = ..., stop_asked: _Optional[str] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ..., shape: _Optional[_Union[ShapeState, _Mapping]] = ..., flavour: _Optional[str] = ..., exhausted: _Optional[int] = ...) -> None: ...
+    series: int
+    queued_bytes: int
+    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[GrantState, _Mapping]]] = ..., over: _Optional[_Iterable[int]] = ..., stop_asked: _Optional[str] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ..., shape: _Optional[_Union[ShapeState, _Mapping]] = ..., flavour: _Optional[str] = ..., exhausted: _Optional[int] = ..., series: _Optional[int] = ..., queued_bytes: _Optional[int] = ...) -> None: ...
 
 class ShapeState(_message.Message):
     __slots__ = ("users", "spawn_rate", "over", "failed")

@@ -53,6 +53,11 @@ class AgentLink:
         self._queued_bytes += len(frame)
         self._has_queued.set()
 
+    @property
+    def queued_bytes(self) -> int:
+        """How much the agent has not taken yet."""
+        return self._queued_bytes
+
     def run(self) -> None:
         """Keep connected, for ever."""
         while True:

@@ -12,7 +12,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_memory
+from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_memory, this_processor
 from loadstone_runner.launcher.lease import LeaseFile
 from loadstone_runner.launcher.link import AgentLink
 from loadstone_runner.launcher.processes import Engine, raise_open_files, start_engine
@@ -65,6 +65,7 @@ class Launcher:
         "_memory",
         "_outputs",
         "_poll",
+        "_processor",
         "_settings",
         "_switch",
         "_terminated",
@@ -79,6 +80,7 @@ class Launcher:
         self._engines: dict[int, Engine] = {}  # by process
         self._outputs = (Output(1), Output(2))
         self._memory = this_memory()
+        self._processor = this_processor()
         self._kills_seen = self._memory.out_of_memory_kills()
         self._wakeup = _wake_on_signals()
         self._link: AgentLink
@@ -253,12 +255,15 @@ class Launcher:
         self._usage_ns = now_ns
         if self._link.fd is None:
             return
-        living = self._living()
+        engines = [(each.number, processor_ns(each.pid), resident_bytes(each.pid)) for each in self._living()]
         usage = {
             "event": "usage",
-            "cpu_ns": sum(processor_ns(engine.pid) for engine in living),
-            "memory_bytes": sum(resident_bytes(engine.pid) for engine in living),
+            "cpu_ns": sum(cpu_ns for _, cpu_ns, _ in engines),
+            "memory_bytes": sum(memory for _, _, memory in engines),
             "memory_limit_bytes": self._memory.limit_bytes(),
+            "cgroup_bytes": self._memory.used_bytes(),
+            "throttled_ns": self._processor.throttled_ns(),
+            "engines": engines,
         }
         self._link.send(usage, now_ns)
 

@@ -366,7 +366,7 @@ class Conductor:
             workers=tuple(map(worker_view, self.roster.members)),
             progress=self._progress(),
             thresholds_json=to_json(self.judge.to_status(is_over=is_over, load_started_ns=self.times.load_started_ns)),
-            findings=self.findings,
+            findings=self.findings if is_over else tuple(map(str, self.measurement.strain.findings())),
             times=self.times.view(self.roster.start_skew_ns()),
             outcome=self.outcome,
             waiting_for=self._waiting_for() if self.state.stage is Stage.GATHERING else "",

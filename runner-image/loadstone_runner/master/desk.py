@@ -165,7 +165,10 @@ class Desk:
 
     def _hear_beat(self, member: Member, beat: Heartbeat) -> None:
         has_changed = self._roster.hear(member, beat, self._clock.boottime_ns())
-        self._run.measurement.hear(beat, since_start_ns=self._run.commander.since_start_ns())
+        since_start_ns = self._run.commander.since_start_ns()
+        self._run.measurement.hear(beat, since_start_ns=since_start_ns)
+        second = since_start_ns // SECOND - 1 if self._run.state.stage is Stage.RUNNING_LOAD else -1
+        self._run.measurement.strain.observe(member.worker, beat, attempt=member.attempt, pod=member.pod, second=second)
         if self._run.state.order is RunOrder.RUNNING and not member.state.is_over:
             living = self._roster.places()
             for engine in beat.engines:
