@@ -103,6 +103,7 @@ soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at ful
 .PHONY: generate
 generate: .venv/dev.stamp ## stubs and CRDs, after a change of proto or model
 	$(BIN)/python tools/generate_stubs.py
+	$(BIN)/python tools/record_wire.py
 	$(BIN)/python tools/render_crd.py
 
 .PHONY: locks

@@ -86,6 +86,8 @@ PROMISES: dict[str, str] = {
     "control-described": "The control API sends what its OpenAPI description says.",
     "validate": "loadstone validate says what is wrong before anything starts.",
     "fast-start": "import loadstone and loadstone --help load nothing that they do not need.",
+    # releases
+    "releases-talk": "Peers of other releases work together, or refuse each other with a sentence that names both.",
     # the house
     "walls": "Rooms import only what their walls allow.",
     "stubs-fresh": "The committed stubs are what the proto files generate.",

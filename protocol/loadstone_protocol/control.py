@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from loadstone_core import __version__
 from loadstone_core.units import SECOND
 from loadstone_protocol.v1 import control_pb2
+from loadstone_protocol.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +48,9 @@ def run_report(view: RunView) -> control_pb2.RunReport:
         waiting_for=view.waiting_for,
         paused=view.is_paused,
         config_revision=view.config_revision,
+        protocol_major=PROTOCOL_MAJOR,
+        protocol_minor=PROTOCOL_MINOR,
+        version=__version__,
     )
     if view.outcome is not None:
         report.outcome.CopyFrom(_outcome(view.outcome))

@@ -34,6 +34,7 @@ from loadstone_protocol.messages import (
     WorkerEnd,
 )
 from loadstone_protocol.v1 import control_pb2, coordination_pb2, engine_pb2
+from loadstone_protocol.version import RELEASE_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -94,6 +95,7 @@ def hello_from_message(message: coordination_pb2.AgentMessage) -> Hello:
         script_digest=hello.script_digest,
         engines=hello.engines,
         highest_epoch=hello.highest_epoch,
+        version=hello.version[:RELEASE_MAX],
     )
 
 

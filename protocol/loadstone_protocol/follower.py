@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 import grpc
 from grpc import aio
 
+from loadstone_core import __version__
 from loadstone_core.errors import WorldError
 from loadstone_protocol.channel import FOLLOWER_OPTIONS
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc
+from loadstone_protocol.version import PROTOCOL_MAJOR, PROTOCOL_MINOR, may_talk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable
@@ -49,13 +51,22 @@ class Follower:
 
         Raises:
             MasterUnreachable: the connection broke; watch again, the next first report holds everything.
-            MasterRefused: the master is of another run or epoch.
+            MasterRefused: the master is of another run, epoch or protocol.
         """
         every_ms = round(figures_every_seconds * 1_000)
-        request = control_pb2.WatchRequest(run_uid=self._run_uid, epoch=self._epoch, figures_every_ms=every_ms)
+        request = control_pb2.WatchRequest(
+            run_uid=self._run_uid,
+            epoch=self._epoch,
+            figures_every_ms=every_ms,
+            protocol_major=PROTOCOL_MAJOR,
+            protocol_minor=PROTOCOL_MINOR,
+            version=__version__,
+        )
         call = self._run.Watch(request)
         try:
             async for report in call:
+                if complaint := may_talk(report.protocol_major, report.protocol_minor, report.version):
+                    raise MasterRefused(f"the master at {self._address} cannot be followed: {complaint}")
                 yield report
         except aio.AioRpcError as error:
             raise self._explain(error) from error

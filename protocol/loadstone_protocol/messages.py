@@ -71,6 +71,7 @@ class Hello:
     script_digest: str
     engines: int
     highest_epoch: int
+    version: str = ""  # of the Loadstone distribution
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX: Final = "LOADSTONE_"
+# Of the lines between a launcher and whoever it answers to. Fields are only added; a change of meaning is a new number.
+LAUNCHER_PROTOCOL: Final = 1
 
 _WORD_MAX: Final = 2**32 - 1
 _BYTES_MAX: Final = 2**63 - 1

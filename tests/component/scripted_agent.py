@@ -60,12 +60,18 @@ class Agent:
             run_uid=RUN_UID, worker=self.worker, attempt=self.attempt, boot="b1", pod=f"pod-{self.worker}"
         )
 
-    async def connect(self, *, major: int = 1) -> None:
+    async def connect(self, *, major: int = 1, minor: int = 0, version: str = "") -> None:
         self.channel = aio.insecure_channel(self.address, options=CLIENT_OPTIONS)
         stub = coordination_pb2_grpc.CoordinationStub(self.channel)  # type: ignore[no-untyped-call]  # generated
         self.control = stub.Control()
         hello = coordination_pb2.Hello(
-            peer=self.peer, protocol_major=major, script_digest=self.digest, engines=1, highest_epoch=1
+            peer=self.peer,
+            protocol_major=major,
+            protocol_minor=minor,
+            version=version,
+            script_digest=self.digest,
+            engines=1,
+            highest_epoch=1,
         )
         await self.say(hello=hello)
         first = await self.control.read()

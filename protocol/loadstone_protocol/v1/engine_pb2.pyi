@@ -54,18 +54,24 @@ class EngineMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[EngineHello, _Mapping]] = ..., script: _Optional[_Union[ScriptReport, _Mapping]] = ..., status: _Optional[_Union[EngineStatus, _Mapping]] = ..., state: _Optional[_Union[_statistics_pb2.StreamState, _Mapping]] = ..., setup: _Optional[_Union[SetupReport, _Mapping]] = ...) -> None: ...
 
 class EngineHello(_message.Message):
-    __slots__ = ("role", "engine", "start", "pid", "counters_path")
+    __slots__ = ("role", "engine", "start", "pid", "counters_path", "protocol_major", "protocol_minor", "version")
     ROLE_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_PATH_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MAJOR_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MINOR_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     role: EngineRole
     engine: int
     start: int
     pid: int
     counters_path: str
-    def __init__(self, role: _Optional[_Union[EngineRole, str]] = ..., engine: _Optional[int] = ..., start: _Optional[int] = ..., pid: _Optional[int] = ..., counters_path: _Optional[str] = ...) -> None: ...
+    protocol_major: int
+    protocol_minor: int
+    version: str
+    def __init__(self, role: _Optional[_Union[EngineRole, str]] = ..., engine: _Optional[int] = ..., start: _Optional[int] = ..., pid: _Optional[int] = ..., counters_path: _Optional[str] = ..., protocol_major: _Optional[int] = ..., protocol_minor: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...
 
 class ScriptReport(_message.Message):
     __slots__ = ("ok", "problem", "traceback", "user_classes", "preflight_failed", "has_shape")
@@ -176,18 +182,26 @@ class SetupReport(_message.Message):
     def __init__(self, teardown: _Optional[bool] = ..., ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., result_json: _Optional[bytes] = ..., requests: _Optional[int] = ...) -> None: ...
 
 class ToEngine(_message.Message):
-    __slots__ = ("config", "ack", "setup", "summary", "event")
+    __slots__ = ("config", "ack", "setup", "summary", "event", "refused")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     SETUP_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
     config: EngineConfig
     ack: StateAck
     setup: SetupRequest
     summary: Summary
     event: RunEvent
-    def __init__(self, config: _Optional[_Union[EngineConfig, _Mapping]] = ..., ack: _Optional[_Union[StateAck, _Mapping]] = ..., setup: _Optional[_Union[SetupRequest, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., event: _Optional[_Union[RunEvent, _Mapping]] = ...) -> None: ...
+    refused: EngineRefused
+    def __init__(self, config: _Optional[_Union[EngineConfig, _Mapping]] = ..., ack: _Optional[_Union[StateAck, _Mapping]] = ..., setup: _Optional[_Union[SetupRequest, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., event: _Optional[_Union[RunEvent, _Mapping]] = ..., refused: _Optional[_Union[EngineRefused, _Mapping]] = ...) -> None: ...
+
+class EngineRefused(_message.Message):
+    __slots__ = ("detail",)
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    detail: str
+    def __init__(self, detail: _Optional[str] = ...) -> None: ...
 
 class EngineConfig(_message.Message):
     __slots__ = ("revision", "run_state", "start_at_ns", "slot", "slots", "stop_reason", "graceful_stop_ns", "setup_json", "worker", "attempt", "scenarios", "grants", "warm_up_ns", "config", "dropped", "shaped")

@@ -18,6 +18,7 @@ from loadstone_runner.launcher.link import AgentLink
 from loadstone_runner.launcher.processes import Engine, raise_open_files, start_engine
 from loadstone_runner.launcher.switch import SECOND_NS, Due, Switch
 from loadstone_runner.launcher.tee import Output
+from loadstone_runner.settings import LAUNCHER_PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,6 +183,8 @@ class Launcher:
             case {"do": "kill"}:
                 self._switch.limit(now_ns, seconds=0)
             case {"do": "exit", "code": int(code)}:
+                if why := order.get("why"):
+                    self._say(str(why))
                 self._exit_code = code
                 self._switch.limit(now_ns, seconds=0)
             case _:
@@ -229,6 +232,7 @@ class Launcher:
             "pid": os.getpid(),
             "engines": self._settings.engines,
             "role": self._settings.engine_role,
+            "protocol": LAUNCHER_PROTOCOL,
         }
         for engine in self._engines.values():
             yield {"event": "started", "engine": engine.number, "start": engine.start, "pid": engine.pid}

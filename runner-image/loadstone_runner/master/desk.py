@@ -53,6 +53,10 @@ class Desk:
         member = self._roster.join(hello, self._clock.boottime_ns())
         if isinstance(member, Refusal):
             log.warning("Refused an agent: worker=%d reason=%s", hello.peer.worker, member.detail)
+            if member.code is RefusalCode.PROTOCOL and is_new:
+                # Nobody else will come for this worker: its pods are made from this image.
+                told = f"worker {hello.peer.worker} ({hello.peer.pod}) was refused: {member.detail}"
+                self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, told))
             return member
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)

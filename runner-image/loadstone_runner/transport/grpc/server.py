@@ -18,6 +18,7 @@ from loadstone_protocol.channel import SERVER_OPTIONS, concurrent_calls
 from loadstone_protocol.codec import WireError, stream_state_from_message
 from loadstone_protocol.control import run_report
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc, coordination_pb2, coordination_pb2_grpc
+from loadstone_protocol.version import may_talk
 from loadstone_protocol.views import differ_in_figures
 from loadstone_runner.transport.grpc.control import Control, ControlPort, ListenError
 from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
@@ -177,6 +178,8 @@ class _Run(control_pb2_grpc.RunServicer):
         self, request: control_pb2.WatchRequest, context: aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[control_pb2.RunReport]:
         await self._check(request.run_uid, context, request.epoch)
+        if complaint := may_talk(request.protocol_major, request.protocol_minor, request.version):
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, complaint)
         loop = asyncio.get_running_loop()
         told: RunView | None = None
         sequence, figures_due = 0, 0.0
