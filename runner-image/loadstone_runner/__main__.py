@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 EXIT_USAGE: Final = 2
+EXIT_TERMINATED: Final = 143
 # gRPC brings its own TLS; asyncio and hashlib would only load OpenSSL, which is a tenth of an agent's start.
 OPENSSL: Final = ("ssl", "_hashlib")
 
@@ -35,6 +37,10 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     role = arguments[0] if len(arguments) == 1 else ""
     if role not in ROLES:
         return _complain(f"usage: python -m loadstone_runner {'|'.join(ROLES)}")
+    if os.getpid() == 1:
+        # The first process of a container ignores a signal that it does not handle: until the role does, who deletes
+        # a pod that has just begun would wait for all of its grace.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_TERMINATED))
     return be(role, environment)
 
 

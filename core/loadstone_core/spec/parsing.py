@@ -36,7 +36,7 @@ from loadstone_core.spec.model import (
 )
 from loadstone_core.spec.shape import Free, Record, Text
 from loadstone_core.spec.validation import DNS_LABEL, NAME
-from loadstone_core.units import parse_duration
+from loadstone_core.units import parse_duration, parse_share
 
 _ENVELOPE: Final = Record(
     about="A LoadTest.",
@@ -190,13 +190,13 @@ def _load(value: Mapping[str, Any]) -> Load:
         graceful_stop_ns=parse_duration(value["gracefulStop"]),
         is_paused=value.get("paused", False),
         warm_up_ns=parse_duration(value.get("warmUp", "0s")),
-        tolerance_ppm=defaults.TOLERANCE_PPM,
+        tolerance_ppm=parse_share(value.get("tolerance", defaults.TOLERANCE)),
         shape_users=value.get("shape", {}).get("maxUsers"),
     )
 
 
 def _scenario(value: Mapping[str, Any], shared: Mapping[str, Any]) -> ScenarioSpec:
-    inherited = {field: shared[field] for field in ("target", "gracefulStop") if field in shared}
+    inherited = {field: shared[field] for field in ("target", "gracefulStop", "tolerance") if field in shared}
     return ScenarioSpec(
         name=value["name"],
         user=value.get("user"),

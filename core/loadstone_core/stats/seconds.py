@@ -5,28 +5,30 @@ When that is, `merge` decides; what becomes of closed seconds is `timeline`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from loadstone_core.stats.histogram import Histogram
-from loadstone_core.stats.metrics import DROPPED_ITERATIONS, ITERATIONS, LATENCY, Outcome
+from loadstone_core.stats.metrics import DROPPED_ITERATIONS, ITERATIONS, LATENCY, Kind, Outcome
+from loadstone_core.stats.series import cell_of
 from loadstone_core.stats.timeline import Second
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from loadstone_core.stats.held import Growth
+    from loadstone_core.stats.series import Tally
 
 
 @dataclass(slots=True)
 class _Pending:
     """The sum of the differences that belong to one second."""
 
+    latency: Histogram
     failures: int = 0
     iterations: int = 0
     dropped: int = 0
     users_gained: int = 0
-    latency_total: int = 0
-    latency_zeros: int = 0
-    latency_buckets: dict[int, int] = field(default_factory=dict)
 
 
 class Seconds:
@@ -36,9 +38,10 @@ class Seconds:
         newest: the newest second that has something in it, or that a stream has closed.
     """
 
-    __slots__ = ("_gaps", "_pending", "_taken", "_users", "newest")
+    __slots__ = ("_gaps", "_make_cell", "_pending", "_taken", "_users", "newest")
 
-    def __init__(self) -> None:
+    def __init__(self, make_cell: Callable[[Kind], Histogram | Tally] = cell_of) -> None:
+        self._make_cell = make_cell
         self.newest = -1
         self._taken = -1
         self._users = 0
@@ -58,11 +61,7 @@ class Seconds:
         if metric == LATENCY:
             pending = self._open(second)
             pending.failures += growth.outcomes.get(Outcome.FAILED, 0)
-            pending.latency_total += growth.total
-            pending.latency_zeros += growth.zeros
-            buckets = pending.latency_buckets
-            for index, count in growth.buckets:
-                buckets[index] = buckets.get(index, 0) + count
+            pending.latency.grow(growth.buckets, count=growth.samples, total=growth.total, zeros=growth.zeros)
         elif metric == ITERATIONS:
             self._open(second).iterations += growth.total
         elif metric == DROPPED_ITERATIONS:
@@ -71,7 +70,7 @@ class Seconds:
     def change_users(self, second: int, gained: int) -> None:
         """Count users that a stream gained, or lost if negative, until the end of a second."""
         if gained:
-            self._pending.setdefault(max(second, self._taken + 1), _Pending()).users_gained += gained
+            self._collected(max(second, self._taken + 1)).users_gained += gained
 
     def take(self, closed: int) -> tuple[Second, ...]:
         """Return the seconds up to a closed one, and forget them."""
@@ -86,14 +85,20 @@ class Seconds:
         if 0 <= second < place:
             self.mark_gap(place, place)
         self.reach(place)
-        return self._pending.setdefault(place, _Pending())
+        return self._collected(place)
+
+    def _collected(self, second: int) -> _Pending:
+        """Return what belongs to a second."""
+        pending = self._pending.get(second)
+        if pending is None:
+            pending = self._pending[second] = _Pending(cast("Histogram", self._make_cell(Kind.TREND)))
+        return pending
 
     def _close(self, second: int) -> Second:
-        pending = self._pending.pop(second, None) or _Pending()
+        pending = self._pending.pop(second, None) or _Pending(Histogram())
         self._users += pending.users_gained
-        latency = Histogram.of_buckets(
-            pending.latency_buckets, total=pending.latency_total, zeros=pending.latency_zeros
-        )
+        grown = pending.latency
+        latency = Histogram.of_buckets(grown.buckets, total=grown.total, zeros=grown.zeros)
         return Second(
             second=second,
             requests=latency.count,

@@ -292,6 +292,14 @@ class StatisticsFrame(_message.Message):
     state: _statistics_pb2.StreamState
     def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., state: _Optional[_Union[_statistics_pb2.StreamState, _Mapping]] = ...) -> None: ...
 
+class PackedStatisticsFrame(_message.Message):
+    __slots__ = ("peer", "state")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    peer: Peer
+    state: _statistics_pb2.PackedStreamState
+    def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., state: _Optional[_Union[_statistics_pb2.PackedStreamState, _Mapping]] = ...) -> None: ...
+
 class StatisticsAck(_message.Message):
     __slots__ = ("stream", "received", "durable", "want_full")
     STREAM_FIELD_NUMBER: _ClassVar[int]

@@ -30,6 +30,7 @@ from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Departure, Member, Roster
 from loadstone_runner.master.rows import Rows
 from loadstone_runner.master.run import Stage
+from loadstone_runner.master.shelf import new_merge
 from loadstone_runner.master.views import Times, figures_of, waiting_for, worker_view
 from loadstone_runner.master.workload import Workload
 
@@ -57,7 +58,7 @@ class Conductor:
         self.epoch = plan.run.epoch
         self.plan = plan
         self.roster = Roster(run_uid=plan.run.uid, epoch=plan.run.epoch, expected=plan.workers)
-        self.measurement = Measurement(plan.scenarios, plan.warm_up_ns)
+        self.measurement = Measurement(plan.scenarios, plan.warm_up_ns, merge=new_merge())
         self.rows = Rows(self.measurement.timeline)
         self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()

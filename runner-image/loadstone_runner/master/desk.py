@@ -15,6 +15,7 @@ from loadstone_runner.master import run
 from loadstone_runner.master.farewell import TERMINATED
 from loadstone_runner.master.roster import LEASE_NS, Departure, Member
 from loadstone_runner.master.run import Stage
+from loadstone_runner.master.shelf import read_series
 
 if TYPE_CHECKING:
     from loadstone_core.clock import Clock
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 class Desk:
     """The `MasterPort` of one run."""
+
+    read_series = staticmethod(read_series)
 
     def __init__(self, conductor: Conductor, clock: Clock) -> None:
         self.run_uid = conductor.plan.run.uid

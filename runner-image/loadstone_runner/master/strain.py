@@ -26,8 +26,8 @@ STALLED_NS: Final = 5 * SECOND
 # Share of a second in which the CPU limit kept engines from running.
 THROTTLED_PERMILLE: Final = 100
 MEMORY_HIGH_PERCENT: Final = 85
-# Measured: a histogram with its buckets of a usual spread, its key and what is reported of it.
-SERIES_BYTES: Final = 12 * 1024
+# Measured 17 KiB: a histogram of 2,000 log-normal samples with its key and what is reported of it; counters have less.
+SERIES_BYTES: Final = 16 * 1024
 SHOWN: Final = 5  # workers; the others are counted
 
 _MIB: Final = 1024 * 1024

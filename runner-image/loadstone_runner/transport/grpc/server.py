@@ -24,9 +24,9 @@ from loadstone_runner.transport.grpc.control import Control, ControlPort, Listen
 from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
-    from loadstone_core.stats.stream import StreamState
+    from loadstone_core.stats.stream import SeriesState, StreamState
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Refusal, Steering
     from loadstone_protocol.views import RunView
 
@@ -38,6 +38,10 @@ class MasterPort(ControlPort, Protocol):
     """Who decides; all that is not awaited is called on the event loop and must not block."""
 
     epoch: int
+
+    def read_series(self, content: bytes, /) -> SeriesState:
+        """Return the state of a series; raise WireError if these bytes are none."""
+        ...
 
     def join(self, hello: Hello, link: AgentLink) -> Refusal | None:
         """Take an agent in (after `welcome` on its link), or return why not."""
@@ -83,7 +87,7 @@ async def serve(listen: str, port: MasterPort, *, workers: int) -> tuple[aio.Ser
         ListenError: the address is taken or not of this machine.
     """
     server = aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=concurrent_calls(workers))
-    coordination_pb2_grpc.add_CoordinationServicer_to_server(_Coordination(port), server)  # type: ignore[no-untyped-call]  # generated
+    server.add_generic_rpc_handlers((_coordination_of(_Coordination(port)),))
     control_pb2_grpc.add_RunServicer_to_server(_Run(port), server)  # type: ignore[no-untyped-call]  # generated
     control_pb2_grpc.add_ControlServicer_to_server(Control(port), server)  # type: ignore[no-untyped-call]  # generated
     try:
@@ -92,6 +96,23 @@ async def serve(listen: str, port: MasterPort, *, workers: int) -> tuple[aio.Ser
         raise ListenError(f"cannot listen on {listen}; is the port taken?") from error
     await server.start()
     return server, bound
+
+
+def _coordination_of(servicer: _Coordination) -> grpc.GenericRpcHandler:
+    """Return what agents call, as generated but for one thing: series of statistics stay as they came."""
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "Control": grpc.stream_stream_rpc_method_handler(
+            servicer.Control,
+            request_deserializer=coordination_pb2.AgentMessage.FromString,
+            response_serializer=coordination_pb2.MasterMessage.SerializeToString,
+        ),
+        "Statistics": grpc.stream_stream_rpc_method_handler(
+            servicer.Statistics,
+            request_deserializer=coordination_pb2.PackedStatisticsFrame.FromString,
+            response_serializer=coordination_pb2.StatisticsAck.SerializeToString,
+        ),
+    }
+    return grpc.method_handlers_generic_handler("loadstone_protocol.v1.Coordination", handlers)
 
 
 class _Coordination(coordination_pb2_grpc.CoordinationServicer):
@@ -115,7 +136,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
             self._port.part(link)
 
     async def Statistics(  # noqa: N802 the name in the proto
-        self, requests: AsyncIterator[coordination_pb2.StatisticsFrame], context: aio.ServicerContext[Any, Any]
+        self, requests: AsyncIterator[coordination_pb2.PackedStatisticsFrame], context: aio.ServicerContext[Any, Any]
     ) -> None:
         peer = await _statistics_peer(requests, context)
         if not self._port.may_report(peer):
@@ -144,14 +165,14 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
 
     async def _collect(
         self,
-        requests: AsyncIterator[coordination_pb2.StatisticsFrame],
+        requests: AsyncIterator[coordination_pb2.PackedStatisticsFrame],
         context: aio.ServicerContext[Any, Any],
         link: StatisticsLink,
     ) -> None:
         bad_frames = 0
         async for frame in requests:
             try:
-                state = _state_of(frame, link.peer)
+                state = _state_of(frame, link.peer, self._port.read_series)
             except WireError as error:
                 bad_frames += 1
                 await self._refuse_frame(context, link.peer, error=error, is_last=bad_frames > BAD_FRAMES_MAX)
@@ -240,7 +261,7 @@ async def _hello(
 
 
 async def _statistics_peer(
-    requests: AsyncIterator[coordination_pb2.StatisticsFrame], context: aio.ServicerContext[Any, Any]
+    requests: AsyncIterator[coordination_pb2.PackedStatisticsFrame], context: aio.ServicerContext[Any, Any]
 ) -> Peer:
     """Return the peer that the first frame of a statistics stream names, or abort the call."""
     try:
@@ -258,10 +279,12 @@ async def _first(requests: AsyncIterator[Any]) -> Any:
         raise WireError("a stream begins by saying who is there") from error
 
 
-def _state_of(frame: coordination_pb2.StatisticsFrame, peer: Peer) -> StreamState:
+def _state_of(
+    frame: coordination_pb2.PackedStatisticsFrame, peer: Peer, read_series: Callable[[bytes], SeriesState]
+) -> StreamState:
     if frame.WhichOneof("kind") != "state":
         raise WireError("a frame of a statistics stream holds a state")
-    state = stream_state_from_message(frame.state)
+    state = stream_state_from_message(frame.state, read_series)
     if (state.stream.worker, state.stream.attempt) != (peer.worker, peer.attempt):
         raise WireError(f"worker {peer.worker} reports for stream {state.stream}")
     return state

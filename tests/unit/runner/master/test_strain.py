@@ -129,7 +129,7 @@ def test_memory_beyond_85_percent_of_its_limit_is_told_with_its_owners_while_it_
     users = 420 - 60 - 1_000 * SERIES_BYTES // MIB - 2 - 1
     assert cause.message == (
         f"worker 3 (w-3) used 440 MiB of 512 MiB (85 %): 5000 users and what the script keeps about {users} MiB, "
-        "the script and its imports about 60 MiB, 1000 series about 11 MiB, the spool about 5 MiB, "
+        "the script and its imports about 60 MiB, 1000 series about 15 MiB, the spool about 5 MiB, "
         "queues to the agent about 2 MiB; raise workers.template.resources.limits.memory, or spread the users over "
         "more workers"
     )
