@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import aiohttp
 
-from loadstone_client.errors import Refused, StartFailed, Unreachable
+from loadstone_client.errors import Refused, Unreachable
 from loadstone_client.launching import COMMAND, Place, make_place
 from loadstone_client.values import Outcome, Row, State, Tier, state_from
 from loadstone_client.wire import Address, Watch, answer_of, load_wish, parse_address
@@ -219,7 +219,8 @@ async def start(
             if run.is_over or time.monotonic() > deadline:
                 if not run.is_over:
                     process.kill()
-                raise StartFailed(f"loadstone run of {file} could not be started: {place.tail()}") from None
+                await process.wait()
+                raise place.failed(file, is_temporary=folder is None) from None
             await asyncio.sleep(AGAIN_SECONDS / 10)
         else:
             return run

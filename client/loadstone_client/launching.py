@@ -76,6 +76,13 @@ class Place:
         lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
         return "\n".join(lines[-TAIL_LINES:]) or "it said nothing"
 
+    def failed(self, file: str | Path, *, is_temporary: bool) -> StartFailed:
+        """Return why the run of a file did not come up, and leave nothing behind in a folder that nobody named."""
+        error = StartFailed(f"loadstone run of {file} could not be started: {self.tail()}")
+        if is_temporary:
+            self.remove()
+        return error
+
     def remove(self) -> None:
         """Delete the folder and everything in it."""
         shutil.rmtree(self.folder, ignore_errors=True)

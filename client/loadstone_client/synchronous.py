@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from loadstone_client.errors import Refused, StartFailed, Unreachable
+from loadstone_client.errors import Refused, Unreachable
 from loadstone_client.launching import COMMAND, Place, make_place
 from loadstone_client.values import Outcome, Row, State, Tier, state_from
 from loadstone_client.wire import Address, Watch, answer_of, load_wish, parse_address
@@ -231,7 +231,8 @@ def start(
         except Unreachable:
             if run.is_over or time.monotonic() > deadline:
                 process.kill()
-                raise StartFailed(f"loadstone run of {file} could not be started: {place.tail()}") from None
+                process.wait()
+                raise place.failed(file, is_temporary=folder is None) from None
             time.sleep(AGAIN_SECONDS / 10)
         else:
             return run

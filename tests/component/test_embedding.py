@@ -172,6 +172,16 @@ def test_the_blocking_client_runs_a_test_to_its_end_and_reads_its_report(target)
     assert not folder.exists()
 
 
+@promise("embedding")
+def test_a_run_that_cannot_be_started_leaves_nothing_behind(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    with pytest.raises(StartFailed, match=r"spec\.load\.users"):
+        loadstone_client.start(QUICKSTART, settings={"load.users": 0})
+
+    assert list(tmp_path.iterdir()) == []
+
+
 STARTER = """
 import sys, loadstone_client
 file, target, folder = sys.argv[1:]

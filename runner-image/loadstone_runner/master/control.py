@@ -23,7 +23,7 @@ GRACE_SECONDS = 0.5
 
 async def open_control(settings: ControlSettings, port: ControlPort, stack: contextlib.AsyncExitStack) -> None:
     """Listen for platforms until the stack is left; raise ControlError or ListenError where that cannot be."""
-    # Beside the event loop: it takes a quarter of a second of CPU.
+    # Beside the event loop: it takes a sixth of a second of CPU.
     await asyncio.to_thread(_import)
     from loadstone_runner.transport.http.api import application
     from loadstone_runner.transport.http.serving import at_port
