@@ -100,7 +100,8 @@ bench-master: .venv/compiled.stamp ## a master on one core with a thousand scrip
 	$(BIN)/python benchmarks/master.py $(ARGS)
 
 .PHONY: soak
-soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at full speed, a node that freezes
+soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at full speed, a thousand ends of engines, a node that freezes
+	LOG_CYCLES=1000 LOG_RUNS=25 $(BIN)/pytest -q tests/component/test_logs.py -k "last_moments or all_that_a_script_prints"
 	$(BIN)/python benchmarks/soak.py $(ARGS)
 	NODES=2 tests/e2e/run -m soak
 

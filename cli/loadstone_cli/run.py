@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ from loadstone_runner.transport.http.errors import ControlError
 
 INVALID = 1
 SOCKET_PATH_MAX_BYTES = 107  # what the kernel holds
+LOGS = "logs"
 INTERRUPTED = 130
 
 
@@ -71,11 +73,13 @@ def run_file(file: Path, wanted: Wanted) -> int:
         print(f"ignored here: {line}", file=sys.stderr)
     plan = plan_local(test, script)
     progress = Progress(test.name, plan, quiet=wanted.quiet)
+    log_file = wanted.results / LOGS / f".{test.name}-running.log.gz"
     run = LocalRun(
         plan=plan,
         files=script.files,
         environment=local_environment(test.spec),
         on_report=progress.show,
+        log_file=log_file,
         on_row=wanted.rows.show if wanted.rows else None,
         control=wanted.control,
     )
@@ -106,16 +110,20 @@ def _refuse(problems: list[str], wanted: Wanted, reason: Reason = Reason.SPEC_IN
 
 
 def _tell(name: str, result: LocalResult, wanted: Wanted) -> None:
-    """Keep the report and the status, and show how the run ended."""
+    """Keep the report, the log and the status, and show how the run ended."""
     report = keep_report(result, wanted.results, name)
+    logs = wanted.results / LOGS
+    log = (logs / f".{name}-running.log.gz").replace(logs / f"{name}-{_stamp(result)}.log.gz")
     status = as_status(result)
     if wanted.status_file is not None:
         wanted.status_file.write_text(json.dumps(status, indent=2) + "\n")
     if wanted.rows is None:
         print_result(name, status, report)
+        print(f"log of {name}: {log}")
         return
     print_result(name, status, report, Console(stderr=True, width=None if sys.stderr.isatty() else PLAIN_WIDTH))
-    wanted.rows.end({**status, "report": None if report is None else str(report)})
+    print(f"log of {name}: {log}", file=sys.stderr)
+    wanted.rows.end({**status, "report": None if report is None else str(report), "log": str(log)})
 
 
 def plan_local(test: LoadTest, script: LocalScript) -> RunPlan:
@@ -147,10 +155,14 @@ def keep_report(result: LocalResult, folder: Path, name: str) -> Path | None:
     if not result.report_gzip:
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    stamp = datetime.fromtimestamp(result.report.times.finished_ns / 1e9, tz=UTC).strftime("%Y%m%dT%H%M%SZ")
-    path = folder / f"{name}-{stamp}.json.gz"
+    path = folder / f"{name}-{_stamp(result)}.json.gz"
     path.write_bytes(result.report_gzip)
     return path
+
+
+def _stamp(result: LocalResult) -> str:
+    moment_ns = result.report.times.finished_ns or time.time_ns()
+    return datetime.fromtimestamp(moment_ns / 1e9, tz=UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def as_status(result: LocalResult) -> dict[str, object]:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from loadstone_core.errors import LoadstoneError, WorldError
 from loadstone_core.spec.digest import files_digest
 from loadstone_core.spec.model import ConfigMapSource
 from loadstone_operator.actions import (
     CreateChildren,
+    CreateWorkers,
     DeletePods,
     FetchSource,
     MarkRun,
     SaveReport,
     TellStored,
 )
+from loadstone_operator.manifests.objects import LOG_MOST_BYTES
 from loadstone_operator.manifests.order import SourceMissing, make_order, script_files
 from loadstone_operator.observation import ReportState, SourceState
 from loadstone_operator.ports import CreationFailed
 from loadstone_operator.wishes import Steer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from loadstone_core.clock import Clock
     from loadstone_core.spec.model import LoadTest
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from loadstone_operator.cluster.store import Store
     from loadstone_operator.looking import Look
     from loadstone_operator.manifests.order import RunnerDefaults
+    from loadstone_operator.observation import LoadTestView
     from loadstone_operator.ports import Cluster, Masters
 
 _log = logging.getLogger(__name__)
@@ -64,6 +67,8 @@ class Actor:
                 return False
             case CreateChildren():
                 return await self._create(look, action)
+            case CreateWorkers():
+                await self._replace(look, action)
             case DeletePods():
                 await self._delete(look, action)
             case Steer():
@@ -82,10 +87,7 @@ class Actor:
     async def _fetch_source(self, look: Look) -> None:
         loadtest, memory = _accepted(look), look.memory
         now = self._clock.monotonic_ns()
-        kind = loadtest.spec.source.kind
-        held = None
-        if isinstance(kind, ConfigMapSource):
-            held = await self._cluster.fetch_config_map(loadtest.namespace, kind.name)
+        held = await self._fetch_config_map(loadtest)
         memory.source_asked_ns = now
         try:
             memory.files = script_files(loadtest, held)
@@ -94,6 +96,12 @@ class Actor:
             memory.source_missing_ns = memory.source_missing_ns or now
         else:
             memory.source = SourceState.FOUND
+
+    async def _fetch_config_map(self, loadtest: LoadTest) -> Mapping[str, Any] | None:
+        kind = loadtest.spec.source.kind
+        if not isinstance(kind, ConfigMapSource):
+            return None
+        return await self._cluster.fetch_config_map(loadtest.namespace, kind.name)
 
     async def _create(self, look: Look, action: CreateChildren) -> bool:
         loadtest, memory = _accepted(look), look.memory
@@ -107,6 +115,9 @@ class Actor:
             files=files,
             runner=self._runner,
         )
+        authority = look.seen.authority()
+        if authority is not None:
+            order = order.signed_by(authority)
         try:
             pods = await self._cluster.make_children(order, action.workers)
         except CreationFailed as failed:
@@ -119,6 +130,33 @@ class Actor:
         for pod in pods:
             self._store.see_pod(pod)
         return memory.creation is None
+
+    async def _replace(self, look: Look, action: CreateWorkers) -> None:
+        """Make the pods that take the places of lost ones; what fails is tried again at the next look."""
+        loadtest, memory = _accepted(look), look.memory
+        try:
+            if memory.files is None:
+                # Only their names matter here: what is in them, the run's Secret holds.
+                memory.files = script_files(loadtest, await self._fetch_config_map(loadtest))
+            order = make_order(
+                loadtest,
+                uid=look.seen.test.uid,
+                run=action.run,
+                epoch=action.epoch,
+                files=memory.files,
+                runner=self._runner,
+            )
+            pods = await self._cluster.make_workers(order, action.workers)
+        except CreationFailed as failed:
+            pods = failed.pods
+            _log.warning("Could not replace workers", extra={"test": look.seen.test.name, "error": str(failed)})
+        except SourceMissing as missing:
+            pods = []
+            _log.warning("Could not replace workers", extra={"test": look.seen.test.name, "error": str(missing)})
+        else:
+            _log.info("Replaced workers", extra={"test": look.seen.test.name, "pods": len(pods)})
+        for pod in pods:
+            self._store.see_pod(pod)
 
     async def _delete(self, look: Look, action: DeletePods) -> None:
         namespace = look.seen.test.namespace
@@ -138,12 +176,20 @@ class Actor:
         try:
             async with asyncio.timeout(REPORT_SECONDS):
                 report = await self._masters.fetch_report(test.uid)
-                await self._cluster.save_report(test, action.run, report)
+                await self._cluster.save_report(test, action.run, report, gzip_log=await self._log_of(test))
         except (LoadstoneError, TimeoutError) as error:
             memory.report = ReportState.FAILED
             _log.warning("Did not save report", extra={"test": test.name, "run": action.run, "error": str(error)})
         else:
             memory.report = ReportState.SAVED
+
+    async def _log_of(self, test: LoadTestView) -> bytes:
+        """Return the end of the log; a report without it is worth keeping all the same."""
+        try:
+            return await self._masters.fetch_log(test.uid, LOG_MOST_BYTES)
+        except WorldError as error:
+            _log.warning("Did not fetch log", extra={"test": test.name, "error": str(error)})
+            return b""
 
     async def _tell_stored(self, look: Look) -> None:
         try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from loadstone_core.spec.model import OnLoss
 from loadstone_operator.naming import ROLE_MASTER, ROLE_WORKER
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class Accepted:
         aims: what the scenarios with constant loads are to reach.
         config: the script's values.
         parts: digests of what counts from the next run on when it is edited, by its path.
+        on_loss: what happens when a worker is lost.
+        min_available: with so many workers the load begins once the start has timed out.
     """
 
     workers: int
@@ -95,6 +98,8 @@ class Accepted:
     aims: tuple[Aim, ...] = ()
     config: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)
+    on_loss: OnLoss = OnLoss.REPLACE
+    min_available: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,11 @@ SpecView: TypeAlias = Accepted | Rejected
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the status says. `run` is 0 unless a run has been given its number and was not refused."""
+    """What the status says. `run` is 0 unless a run has been given its number and was not refused.
+
+    Attributes:
+        attempts: how often the pods of workers were made, of those that were made more than once.
+    """
 
     observed_generation: int = -1
     phase: Phase | None = None
@@ -121,6 +130,7 @@ class Held:
     epoch: int = 1
     cause: Cause = Cause.CREATED
     workers: int = 0
+    attempts: Mapping[int, int] = field(default_factory=dict)
     trigger: str | None = None
     digest: str = ""
     parts: Mapping[str, str] = field(default_factory=dict)
@@ -157,6 +167,7 @@ class PodView:
         worker: index of the worker; 0 for a master.
         attempt: how often the worker's pod has been made.
         epoch: of a master; 0 for a worker.
+        authority: who has signed its certificate; empty when it has none.
         gone_by_ns: when a pod that is being deleted should be gone, wall clock; 0 for others.
         trusted_restarts: how often the master or agent beside the user code was restarted.
         last_words: termination message of the master or agent.
@@ -172,6 +183,7 @@ class PodView:
     worker: int = 0
     attempt: int = 1
     epoch: int = 0
+    authority: str = ""
     phase: str = "Pending"
     ip: str = ""
     node: str = ""
@@ -215,6 +227,7 @@ class Outcome:
     load: Mapping[str, Any] | None = None
     thresholds: tuple[Mapping[str, Any], ...] | None = None
     summary: Mapping[str, Any] | None = None
+    logs: Mapping[str, Any] | None = None
     has_report: bool = False
 
 
@@ -329,6 +342,10 @@ class Observation:
         """Return the newest master of the newest run."""
         masters = [pod for pod in self.pods if pod.role == ROLE_MASTER and pod.run == self.run]
         return max(masters, key=lambda pod: pod.epoch, default=None)
+
+    def authority(self) -> str | None:
+        """Return who has signed for the newest run; empty when its TLS is off, None while it has no pods."""
+        return next((pod.authority for pod in self.pods if pod.run == self.run), None)
 
     def worker_pods(self) -> tuple[PodView, ...]:
         """Return the newest attempt of each worker of the newest run, by index."""

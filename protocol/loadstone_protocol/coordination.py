@@ -13,6 +13,7 @@ from loadstone_protocol.codec import (
     counters_from_message,
     grants_to_messages,
     scenario_to_message,
+    shares_to_messages,
     stream_id_from_message,
 )
 from loadstone_protocol.messages import (
@@ -24,6 +25,7 @@ from loadstone_protocol.messages import (
     GrantNews,
     Heartbeat,
     Hello,
+    LogEnd,
     Peer,
     Ping,
     Refusal,
@@ -40,10 +42,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from loadstone_core.load.grant import Grant
+    from loadstone_core.load.lots import Share
     from loadstone_core.load.scenario import Scenario
 
 TEXT_MAX: Final = 8_192
 ENGINES_MAX: Final = 1_024
+LOGS_MAX: Final = 4 * ENGINES_MAX
+BOOT_MAX: Final = 64
 DIGEST_BYTES: Final = 32
 GRANT_NAME_MAX: Final = 256
 GRANTS_MAX: Final = 128
@@ -112,7 +117,7 @@ def word_from_message(message: coordination_pb2.AgentMessage) -> AgentWord:
             return engine_end_from_message(message.engine_end)
         case "bye":
             ends = tuple(engine_end_from_message(each) for each in message.bye.engines)
-            return Bye(ends, message.bye.reason[:TEXT_MAX])
+            return Bye(ends, message.bye.reason[:TEXT_MAX], _log_ends(message.bye))
         case "ping":
             return Ping(message.ping.sent_ns)
         case _:
@@ -130,6 +135,35 @@ def engine_end_from_message(message: coordination_pb2.EngineEnd) -> EngineEnd:
         tail=message.tail[-TEXT_MAX:],
         is_out_of_memory=message.out_of_memory,
         final_sequence=message.final_sequence,
+    )
+
+
+def _log_ends(bye: coordination_pb2.Bye) -> tuple[LogEnd, ...]:
+    if len(bye.logs) > LOGS_MAX:
+        raise WireError(f"a worker's log has {len(bye.logs)} streams; at most {LOGS_MAX} are allowed")
+    return tuple(map(_log_end, bye.logs))
+
+
+def _log_end(message: coordination_pb2.LogEnd) -> LogEnd:
+    if not (0 < len(message.boot) <= BOOT_MAX and message.start and message.fd in {1, 2}):
+        raise WireError("a stream of a log names its launcher's boot, its engine's start (from 1) and output 1 or 2")
+    if not message.ended:
+        return LogEnd(boot=message.boot, engine=message.engine, start=message.start, fd=message.fd, has_ended=False)
+    if message.lost_lines > message.lines or message.lost_bytes > message.bytes:
+        raise WireError("more of a log was lost than written")
+    if len(message.sha256) != DIGEST_BYTES:
+        raise WireError("a stream of a log ended without its digest")
+    return LogEnd(
+        boot=message.boot,
+        engine=message.engine,
+        start=message.start,
+        fd=message.fd,
+        has_ended=True,
+        lines=message.lines,
+        size=message.bytes,
+        lost_lines=message.lost_lines,
+        lost_size=message.lost_bytes,
+        digest=message.sha256,
     )
 
 
@@ -200,8 +234,15 @@ def config_message(version: Version, body: bytes) -> coordination_pb2.MasterMess
     )
 
 
-def assignment_message(
-    epoch: int, *, version: int, slot: int, slots: int, grants: Iterable[Grant]
+def assignment_message(  # noqa: PLR0913 each is a field of one message
+    epoch: int,
+    *,
+    version: int,
+    slot: int,
+    slots: int,
+    grants: Iterable[Grant],
+    holding: int = 0,
+    shares: Iterable[Share] = (),
 ) -> coordination_pb2.MasterMessage:
     """Return one worker's assignment as it travels."""
     return coordination_pb2.MasterMessage(
@@ -211,6 +252,8 @@ def assignment_message(
             slot=slot,
             slots=slots,
             grants=grants_to_messages(grants),
+            holding=holding,
+            shares=shares_to_messages(shares),
         )
     )
 
@@ -319,6 +362,8 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
         exhausted=status.exhausted,
         stop_asked=status.stop_asked[:TEXT_MAX],
         flavour=status.flavour[:FLAVOUR_MAX],
+        holding=status.holding,
+        leaving=status.leaving,
         memory_bytes=status.memory_bytes,
         cpu_permille=message.cpu_permille,
         series=status.series,

@@ -55,6 +55,7 @@ def outcome_document(outcome: control_pb2.RunOutcome) -> dict[str, Any]:
         "load": outcome.load_json,
         "thresholds": outcome.thresholds_json,
         "summary": outcome.summary_json,
+        "logs": outcome.logs_json,
     }
     return {
         "kind": "outcome",

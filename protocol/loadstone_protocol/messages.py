@@ -136,6 +136,8 @@ class EngineNews:
     exhausted: int = 0
     stop_asked: str = ""  # why the script wants the run to end; empty: it does not
     flavour: str = ""  # of the request path: compiled or pure
+    holding: int = 0  # version of the shares that it follows
+    leaving: int = 0  # users of shares that it gave up, which have not ended yet
     memory_bytes: int = 0  # resident
     cpu_permille: int = 0  # of a core, in the last second
     series: int = 0  # that it keeps
@@ -190,12 +192,37 @@ class EngineEnd:
     final_sequence: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEnd:
+    """What was written to one output of one start of an engine, as its launcher counted it.
+
+    Attributes:
+        boot: of the launcher.
+        fd: 1 or 2.
+        has_ended: else nobody knows how much was written, and the rest is nothing.
+        lost_lines: of `lines`, those for which there was no room.
+        digest: SHA-256 over the lines that were not lost, and where the gaps are.
+    """
+
+    boot: str
+    engine: int
+    start: int
+    fd: int
+    has_ended: bool
+    lines: int = 0
+    size: int = 0
+    lost_lines: int = 0
+    lost_size: int = 0
+    digest: bytes = b""
+
+
 @dataclass(frozen=True, slots=True)
 class Bye:
     """Everything that an agent will ever say has been said."""
 
     engines: tuple[EngineEnd, ...]
     reason: str
+    logs: tuple[LogEnd, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,8 @@ def be(role: str, environment: Mapping[str, str]) -> int:
 def _load_master() -> Callable[[Any], int]:
     # gRPC's fork handlers cost a lock at every fork, and nothing here forks.
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+    # gRPC prints a line of its own for every handshake that fails, and anybody can let one fail.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with _Without(OPENSSL):
         import asyncio
 
@@ -115,6 +117,12 @@ def _load_check() -> Callable[[Any], int]:
     return serve
 
 
+def _load_logs() -> Callable[[Any], int]:
+    from loadstone_runner.master.log_reading import serve
+
+    return serve
+
+
 class _Without:
     """A context in which some modules cannot be imported; who is made to live without them does not load them."""
 
@@ -140,6 +148,7 @@ ROLES: Final = {
     "launcher": Role(settings.read_launcher, _load_launcher),
     "engine": Role(settings.read_engine, _load_engine),
     "director": Role(settings.read_engine, _load_director),
+    "logs": Role(settings.read_logs, _load_logs),
     "check": Role(settings.read_engine, _load_check),
 }
 

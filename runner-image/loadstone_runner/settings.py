@@ -53,6 +53,8 @@ class MasterSettings(NamedTuple):
     termination_file: str
     linger_seconds: float
     hold_seconds: float
+    tls_dir: str  # with certificate, key and authority; "" = TLS is off
+    log_dir: str  # of its director
     control: ControlSettings | None
 
 
@@ -71,6 +73,8 @@ class AgentSettings(NamedTuple):
     socket_dir: str
     termination_file: str
     engines: int
+    tls_dir: str  # as in MasterSettings
+    log_dir: str
 
 
 class LauncherSettings(NamedTuple):
@@ -82,6 +86,15 @@ class LauncherSettings(NamedTuple):
     script_dir: str
     entrypoint: str
     target: str  # "" = none
+    log_dir: str  # where what engines print waits until the master has it
+
+
+class LogSettings(NamedTuple):
+    """What of a master's log is shown."""
+
+    state_dir: str  # of the master
+    tail: int  # lines; -1 = all that is kept
+    follow: bool
 
 
 class EngineSettings(NamedTuple):
@@ -111,6 +124,8 @@ def read_master(environment: Mapping[str, str]) -> MasterSettings:
         termination_file=_text(environment, "TERMINATION_FILE", "/dev/termination-log"),
         linger_seconds=_seconds(environment, "LINGER_SECONDS", "30"),
         hold_seconds=_seconds(environment, "HOLD_SECONDS", "900"),
+        tls_dir=environment.get(f"{PREFIX}TLS_DIR", ""),
+        log_dir=_log_dir(environment),
         control=_control(environment),
     )
 
@@ -130,6 +145,8 @@ def read_agent(environment: Mapping[str, str]) -> AgentSettings:
         socket_dir=_text(environment, "SOCKET_DIR", "/run/loadstone"),
         termination_file=_text(environment, "TERMINATION_FILE", "/dev/termination-log"),
         engines=_number(environment, "ENGINES", "1", at_least=1),
+        tls_dir=environment.get(f"{PREFIX}TLS_DIR", ""),
+        log_dir=_log_dir(environment),
     )
 
 
@@ -142,6 +159,7 @@ def read_launcher(environment: Mapping[str, str]) -> LauncherSettings:
         script_dir=_text(environment, "SCRIPT_DIR", "/scripts"),
         entrypoint=_text(environment, "ENTRYPOINT", "test.py"),
         target=environment.get(f"{PREFIX}TARGET", ""),
+        log_dir=_log_dir(environment),
     )
 
 
@@ -170,6 +188,19 @@ def _control(environment: Mapping[str, str]) -> ControlSettings | None:
     if not (token and token.isascii() and token.isprintable()):
         raise SettingsError(f"{PREFIX}CONTROL_TOKEN, the value of spec.control.tokenSecret, must be printable ASCII")
     return ControlSettings(rest, _address(environment, "CONTROL_GRPC"), token)
+
+
+def read_logs(environment: Mapping[str, str]) -> LogSettings:
+    """Return what of a master's log is shown; raise SettingsError for the first variable that is wrong."""
+    return LogSettings(
+        state_dir=_text(environment, "STATE_DIR", "/var/lib/loadstone"),
+        tail=_number(environment, "TAIL", at_least=0) if environment.get(f"{PREFIX}TAIL") else -1,
+        follow=_number(environment, "FOLLOW", "0", at_least=0) > 0,
+    )
+
+
+def _log_dir(environment: Mapping[str, str]) -> str:
+    return environment.get(f"{PREFIX}LOG_DIR", "") or _text(environment, "SOCKET_DIR", "/run/loadstone") + "/log"
 
 
 def _text(environment: Mapping[str, str], name: str, default: str = "") -> str:

@@ -17,7 +17,7 @@ from tests.component.scripted_agent import DIGEST, IN_TIME, RUN_UID, Agent, unti
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
-from loadstone_core.spec.model import OnNoData, Severity, ThresholdSpec
+from loadstone_core.spec.model import OnNoData, Severity, ThresholdSpec, Tls
 from loadstone_core.units import SECOND
 from loadstone_protocol import framing
 from loadstone_protocol.follower import Follower
@@ -25,6 +25,8 @@ from loadstone_protocol.v1 import control_pb2, engine_pb2
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from loadstone_protocol.identity import Pems
 
 
 def users(count: int, seconds: float) -> LoadProfile:
@@ -52,6 +54,7 @@ def plan_of(load: LoadProfile, **changes: Any) -> RunPlan:
         "warm_up_ns": 0,
         "startup_timeout_ns": 20 * SECOND,
         "script": ScriptRef(digest=DIGEST, directory="/scripts", entrypoint="test.py"),
+        "tls": Tls.DISABLED,
     }
     return RunPlan(**{**values, **changes})
 
@@ -81,6 +84,7 @@ class Master:
     plan: RunPlan
     folder: Path
     metrics_port: int = 0
+    tls_dir: str = ""
     more: dict[str, str] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
     director: Director | None = None
@@ -109,6 +113,7 @@ class Master:
             "LOADSTONE_STATE_DIR": str(self.folder / "state"),
             "LOADSTONE_TERMINATION_FILE": str(self.folder / "last-word"),
             "LOADSTONE_LINGER_SECONDS": "5" if metrics else "0",
+            "LOADSTONE_TLS_DIR": self.tls_dir,
             **self.more,
         }
         (self.folder / "state" / "address").unlink(missing_ok=True)
@@ -134,14 +139,14 @@ class Master:
         await asyncio.gather(*(agent.running() for agent in agents))
         return agents
 
-    def follow(self) -> Follower:
-        follower = Follower(self.address, RUN_UID, 1)
+    def follow(self, *, pems: Pems | None = None) -> Follower:
+        follower = Follower(self.address, RUN_UID, 1, pems=pems)
         self.followers.append(follower)
         return follower
 
-    async def finish(self) -> tuple[control_pb2.RunReport, dict[str, Any]]:
+    async def finish(self, *, pems: Pems | None = None) -> tuple[control_pb2.RunReport, dict[str, Any]]:
         """Follow the run to its outcome, fetch and store the report, see the process leave with 0."""
-        follower = self.follow()
+        follower = self.follow(pems=pems)
         report = await self.outcome(follower)
         content = await follower.fetch_report()
         assert hashlib.sha256(content).digest() == report.outcome.report_sha256

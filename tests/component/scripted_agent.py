@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpc import aio
 
@@ -15,7 +15,11 @@ from loadstone_core.stats.stream import Counters, StreamId, StreamState
 from loadstone_core.units import SECOND
 from loadstone_protocol.channel import CLIENT_OPTIONS
 from loadstone_protocol.codec import counters_to_message, stream_id_to_message, stream_state_to_message
+from loadstone_protocol.credentials import open_channel
 from loadstone_protocol.v1 import coordination_pb2, coordination_pb2_grpc, engine_pb2
+
+if TYPE_CHECKING:
+    from loadstone_protocol.identity import Pems
 
 DIGEST = "sha256:" + "ab" * 32
 RUN_UID = "uid-1/1"
@@ -28,7 +32,17 @@ ITERATIONS = "iterations/default"
 class Agent:
     """One worker with one engine: does what its configuration says, and reports what the test records."""
 
-    def __init__(self, address: str, worker: int, *, digest: str = DIGEST, attempt: int = 1, **beat: Any):
+    def __init__(
+        self,
+        address: str,
+        worker: int,
+        *,
+        digest: str = DIGEST,
+        attempt: int = 1,
+        pems: Pems | None = None,
+        **beat: Any,
+    ):
+        self.pems = pems
         self.worker = worker
         self.attempt = attempt
         self.digest = digest
@@ -40,9 +54,11 @@ class Agent:
         self.users = 0
         self.sequence = 0
         self.number = 0
+        self.acknowledged = 0
         self.known = 0
         self.left = 0
         self.rate = 0
+        self.leaving = 0
         self.applied: coordination_pb2.Config | None = None
         self.body = coordination_pb2.CommonBody()
         self.assignments: list[coordination_pb2.Assignment] = []
@@ -60,8 +76,13 @@ class Agent:
             run_uid=RUN_UID, worker=self.worker, attempt=self.attempt, boot="b1", pod=f"pod-{self.worker}"
         )
 
+    @property
+    def lots(self) -> set[tuple[int, int]]:
+        """What it is to do of the load: every so manieth number, from the first on."""
+        return {(each.index, each.parts) for each in self.assignments[-1].shares} if self.assignments else set()
+
     async def connect(self, *, major: int = 1, minor: int = 0, version: str = "") -> None:
-        self.channel = aio.insecure_channel(self.address, options=CLIENT_OPTIONS)
+        self.channel = open_channel(self.address, CLIENT_OPTIONS, run_uid=RUN_UID, pems=self.pems)
         stub = coordination_pb2_grpc.CoordinationStub(self.channel)  # type: ignore[no-untyped-call]  # generated
         self.control = stub.Control()
         hello = coordination_pb2.Hello(
@@ -101,12 +122,15 @@ class Agent:
                         await self.heartbeat()
                     case "assignment":
                         self.assignments.append(message.assignment)
+                        await self.heartbeat()
                     case "pong":
                         self.pongs.append(message.pong)
                     case "leave":
                         self.left_with = message.leave.run_over
                     case "refused":
                         self.refused = message.refused
+                    case "ack":
+                        self.acknowledged = message.ack.number
                     case _:
                         pass
 
@@ -130,6 +154,8 @@ class Agent:
             stage=stage,
             users=self.users,
             grants=[engine_pb2.GrantState(name=ITERATIONS, known=self.known, left=self.left, per_second=self.rate)],
+            holding=self.assignments[-1].holding if self.assignments else 0,
+            leaving=self.leaving,
         )
         engine = coordination_pb2.EngineSummary(engine=0, start=1, status=status)
         fields: dict[str, Any] = {"engines": [engine], **self.beat_fields}

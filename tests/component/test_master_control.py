@@ -113,9 +113,12 @@ def test_a_platform_that_knows_the_token_watches_a_run_over_http(tmp_path) -> No
 @promise("control-api", "exact-totals")
 def test_a_platform_that_knows_the_token_watches_a_run_over_grpc(tmp_path) -> None:
     async def story() -> None:
-        async with watched_master(users(4, 3.0), tmp_path) as (master, ports):
+        async with (
+            watched_master(users(4, 3.0), tmp_path) as (master, ports),
+            aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
+        ):
             await master.direct()
-            stub = control_pb2_grpc.ControlStub(aio.insecure_channel(f"127.0.0.1:{ports.grpc}"))
+            stub = control_pb2_grpc.ControlStub(channel)
             wanted = (control_pb2.RowsRequest(), control_pb2.RowsRequest(run_uid=RUN_UID, width_seconds=10))
             calls = [stub.Watch(request, metadata=told(TOKEN)) for request in wanted]
             watching = asyncio.gather(*map(everything, calls))

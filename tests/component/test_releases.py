@@ -69,7 +69,7 @@ def test_an_operator_refuses_a_master_of_another_protocol_and_says_so_for_the_ru
         master.report.version = THEIRS
         server, port = await serve(master)
         follower = Follower(f"127.0.0.1:{port}", "uid-1/1", 1)
-        followers = Followers(ManualClock(wall=1_000_000), lambda _: None)
+        followers = Followers(ManualClock(wall=1_000_000), Trust(), lambda _: None)
         try:
             with pytest.raises(MasterRefused) as refused:
                 await anext(aiter(follower.watch()))

@@ -23,6 +23,7 @@ OUTCOME_MESSAGE = pb.RunOutcome(
     load_json=b'{"planned": 5}',
     thresholds_json=b'[{"name": "fast"}]',
     summary_json=b'{"p95": "1ms"}',
+    logs_json=b'{"complete": true}',
 )
 REPORT = pb.RunReport(
     run_uid="uid/1",

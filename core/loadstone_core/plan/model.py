@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from loadstone_core.errors import InternalError
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
-from loadstone_core.spec.model import OnNoData, Severity, ThresholdSpec
+from loadstone_core.spec.defaults import MAX_LOST_PERCENT
+from loadstone_core.spec.model import OnLoss, OnNoData, Severity, ThresholdSpec, Tls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,11 @@ class RunPlan:
         script: its files.
         config: values for the script, as they are until somebody changes them.
         dropped: metrics and labels that are not recorded.
+        on_loss: what happens to the load of a worker that is lost.
+        max_lost_percent: how many workers may be lost at a time, in percent, rounded up to whole workers.
+        min_available: with so many workers the load begins once the start has timed out.
+        lease_ns: how long a worker makes load without a word of the master.
+        tls: whether the master takes in only those who show a certificate of this run.
     """
 
     run: RunIdentity
@@ -89,6 +95,21 @@ class RunPlan:
     script: ScriptRef
     config: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    on_loss: OnLoss = OnLoss.REPLACE
+    max_lost_percent: int = MAX_LOST_PERCENT
+    min_available: int | None = None
+    lease_ns: int = 30_000_000_000
+    tls: Tls = Tls.MUTUAL
+
+    @property
+    def most_lost(self) -> int:
+        """How many workers may be lost at a time, in whole ones, rounded up; never all of them."""
+        return min(-(-self.workers * self.max_lost_percent // 100), self.workers - 1)
+
+    @property
+    def moves_load(self) -> bool:
+        """Whether others do what a lost worker was to do."""
+        return self.on_loss in {OnLoss.REDISTRIBUTE, OnLoss.REPLACE}
 
     @property
     def graceful_stop_ns(self) -> int:
@@ -135,6 +156,8 @@ def _plan(document: Mapping[str, Any]) -> RunPlan:
         thresholds=tuple(_threshold(each) for each in fields.pop("thresholds")),
         script=ScriptRef(**fields.pop("script")),
         dropped=tuple(fields.pop("dropped")),
+        on_loss=OnLoss(fields.pop("on_loss")),
+        tls=Tls(fields.pop("tls")),
         **fields,
     )
 

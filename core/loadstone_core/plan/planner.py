@@ -47,6 +47,11 @@ def plan_run(
         script=script,
         config=spec.config,
         dropped=spec.results.dropped,
+        on_loss=spec.workers.on_loss,
+        max_lost_percent=spec.workers.max_lost_percent,
+        min_available=spec.workers.min_available,
+        lease_ns=spec.transport.lease_ns,
+        tls=spec.transport.tls,
     )
 
 

@@ -83,7 +83,16 @@ _WORKERS: Final = _record(
     ready=_count("How many pods are running."),
     connected=_count("How many are connected to the master."),
     running=_count("How many make load."),
-    lost=_count("How many were lost during the run."),
+    lost=_count("How many are lost and not replaced."),
+    replaced=_count("How many were lost and have a new pod that takes part."),
+    attempts=_some(
+        "How often the pods of workers were made, of those that were made more than once.",
+        _record(
+            "One worker.",
+            worker=_count("Number of the worker, from 0 on."),
+            attempt=_count("How often its pod was made."),
+        ),
+    ),
     ratio=_text("Connected of desired, such as 2/2."),
     selector=_text("Label selector of the worker pods, for kubectl get pods -l."),
     problems=_some(
@@ -203,6 +212,16 @@ _RESULTS: Final = _record(
     seriesComplete=Flag(about="False if there were too many series, so that some share one figure."),
 )
 
+_LOGS: Final = _record(
+    "What of the log of all engines has reached the master; `loadstone logs` shows it.",
+    complete=Flag(about="True if every line that was written has arrived as it was."),
+    lines=_count("Lines that have arrived."),
+    bytes=_count("Bytes of these lines."),
+    missingLines=_count("Lines that were written and have not arrived; unset if complete."),
+    missingBytes=_count("Bytes of these lines."),
+    missingAtLeast=Flag(about="True if there may be more: some worker ended without saying how much it had written."),
+)
+
 _THRESHOLD: Final = Record(
     about="One threshold.",
     fields={
@@ -269,9 +288,10 @@ STATUS: Final = Record(
         "summary": _SUMMARY,
         "load": _LOAD,
         "results": _RESULTS,
+        "logs": _LOGS,
         "thresholds": Listing(about="The thresholds and whether they held.", items=_THRESHOLD, key="name"),
         "history": Listing(about="The runs that have finished.", items=_PAST_RUN, key="run"),
-        "report": _text("Name of the ConfigMap with the whole report of the latest run (gzip JSON)."),
+        "report": _text("Name of the ConfigMap with the report of the latest run (gzip JSON), and the end of its log."),
     },
     default={"observedGeneration": -1},
 )

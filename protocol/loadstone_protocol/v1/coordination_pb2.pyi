@@ -146,12 +146,38 @@ class EngineEnd(_message.Message):
     def __init__(self, stream: _Optional[_Union[_statistics_pb2.StreamId, _Mapping]] = ..., clean: _Optional[bool] = ..., counters_known: _Optional[bool] = ..., counters: _Optional[_Union[_statistics_pb2.Counters, _Mapping]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., tail: _Optional[str] = ..., out_of_memory: _Optional[bool] = ..., final_sequence: _Optional[int] = ...) -> None: ...
 
 class Bye(_message.Message):
-    __slots__ = ("engines", "reason")
+    __slots__ = ("engines", "reason", "logs")
     ENGINES_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    LOGS_FIELD_NUMBER: _ClassVar[int]
     engines: _containers.RepeatedCompositeFieldContainer[EngineEnd]
     reason: str
-    def __init__(self, engines: _Optional[_Iterable[_Union[EngineEnd, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...
+    logs: _containers.RepeatedCompositeFieldContainer[LogEnd]
+    def __init__(self, engines: _Optional[_Iterable[_Union[EngineEnd, _Mapping]]] = ..., reason: _Optional[str] = ..., logs: _Optional[_Iterable[_Union[LogEnd, _Mapping]]] = ...) -> None: ...
+
+class LogEnd(_message.Message):
+    __slots__ = ("boot", "engine", "start", "fd", "ended", "lines", "bytes", "lost_lines", "lost_bytes", "sha256")
+    BOOT_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    FD_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    LOST_LINES_FIELD_NUMBER: _ClassVar[int]
+    LOST_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    boot: str
+    engine: int
+    start: int
+    fd: int
+    ended: bool
+    lines: int
+    bytes: int
+    lost_lines: int
+    lost_bytes: int
+    sha256: bytes
+    def __init__(self, boot: _Optional[str] = ..., engine: _Optional[int] = ..., start: _Optional[int] = ..., fd: _Optional[int] = ..., ended: _Optional[bool] = ..., lines: _Optional[int] = ..., bytes: _Optional[int] = ..., lost_lines: _Optional[int] = ..., lost_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ...) -> None: ...
 
 class Ping(_message.Message):
     __slots__ = ("sent_ns",)
@@ -257,18 +283,22 @@ class CommonBody(_message.Message):
     def __init__(self, run_state: _Optional[_Union[_engine_pb2.RunState, str]] = ..., script_digest: _Optional[str] = ..., start_at_ns: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., scenarios: _Optional[_Iterable[_Union[_engine_pb2.LoadPlan, _Mapping]]] = ..., warm_up_ns: _Optional[int] = ..., config: _Optional[_Mapping[str, str]] = ..., dropped: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("epoch", "version", "slot", "slots", "grants")
+    __slots__ = ("epoch", "version", "slot", "slots", "grants", "holding", "shares")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     GRANTS_FIELD_NUMBER: _ClassVar[int]
+    HOLDING_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     version: int
     slot: int
     slots: int
     grants: _containers.RepeatedCompositeFieldContainer[_engine_pb2.Grant]
-    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[int] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[_engine_pb2.Grant, _Mapping]]] = ...) -> None: ...
+    holding: int
+    shares: _containers.RepeatedCompositeFieldContainer[_engine_pb2.Share]
+    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[int] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[_engine_pb2.Grant, _Mapping]]] = ..., holding: _Optional[int] = ..., shares: _Optional[_Iterable[_Union[_engine_pb2.Share, _Mapping]]] = ...) -> None: ...
 
 class Pong(_message.Message):
     __slots__ = ("sent_ns", "master_ns")
@@ -311,3 +341,47 @@ class StatisticsAck(_message.Message):
     durable: int
     want_full: bool
     def __init__(self, stream: _Optional[_Union[_statistics_pb2.StreamId, _Mapping]] = ..., received: _Optional[int] = ..., durable: _Optional[int] = ..., want_full: _Optional[bool] = ...) -> None: ...
+
+class BulkFrame(_message.Message):
+    __slots__ = ("peer", "batch", "receipt")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    peer: Peer
+    batch: OutboxBatch
+    receipt: OutboxReceipt
+    def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., batch: _Optional[_Union[OutboxBatch, _Mapping]] = ..., receipt: _Optional[_Union[OutboxReceipt, _Mapping]] = ...) -> None: ...
+
+class OutboxBatch(_message.Message):
+    __slots__ = ("channel", "first", "oldest", "entries")
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    channel: str
+    first: int
+    oldest: int
+    entries: _containers.RepeatedCompositeFieldContainer[OutboxEntry]
+    def __init__(self, channel: _Optional[str] = ..., first: _Optional[int] = ..., oldest: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[OutboxEntry, _Mapping]]] = ...) -> None: ...
+
+class OutboxEntry(_message.Message):
+    __slots__ = ("payload", "lost", "lost_bytes")
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    LOST_BYTES_FIELD_NUMBER: _ClassVar[int]
+    payload: bytes
+    lost: int
+    lost_bytes: int
+    def __init__(self, payload: _Optional[bytes] = ..., lost: _Optional[int] = ..., lost_bytes: _Optional[int] = ...) -> None: ...
+
+class OutboxReceipt(_message.Message):
+    __slots__ = ("channel", "received", "durable", "resend")
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_FIELD_NUMBER: _ClassVar[int]
+    RESEND_FIELD_NUMBER: _ClassVar[int]
+    channel: str
+    received: int
+    durable: int
+    resend: bool
+    def __init__(self, channel: _Optional[str] = ..., received: _Optional[int] = ..., durable: _Optional[int] = ..., resend: _Optional[bool] = ...) -> None: ...

@@ -16,6 +16,8 @@ from loadstone_protocol.codec import (
     counters_to_message,
     grants_from_messages,
     grants_to_messages,
+    shares_from_messages,
+    shares_to_messages,
     stream_id_to_message,
 )
 from loadstone_protocol.messages import EngineStage, RefusalCode, RunOrder
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from loadstone_protocol.messages import EngineEnd, Peer
+    from loadstone_runner.agent.logs import LogEnd
 
 TAIL_MAX: Final = 4_096
 
@@ -86,6 +89,8 @@ def assignment_from_message(message: coordination_pb2.Assignment) -> Assignment:
         slot=message.slot,
         slots=message.slots,
         grants=grants_from_messages(message.grants),
+        holding=message.holding,
+        shares=shares_from_messages(message.shares),
     )
 
 
@@ -101,6 +106,7 @@ def status_from_message(message: engine_pb2.EngineStatus) -> EngineStatus:
         users=message.users,
         applied_revision=message.applied_revision,
         is_starving=any(each.waiting and not each.left for each in message.grants),
+        leaving=message.leaving,
     )
 
 
@@ -180,11 +186,24 @@ def end_message(end: EngineEnd) -> coordination_pb2.EngineEnd:
     )
 
 
-def bye_message(ends: Iterable[EngineEnd], reason: str) -> coordination_pb2.AgentMessage:
+def bye_message(ends: Iterable[EngineEnd], reason: str, logs: Iterable[LogEnd] = ()) -> coordination_pb2.AgentMessage:
     """Return the last words."""
-    return coordination_pb2.AgentMessage(
-        bye=coordination_pb2.Bye(engines=[end_message(end) for end in ends], reason=reason)
+    bye = coordination_pb2.Bye(
+        engines=[end_message(end) for end in ends], reason=reason, logs=[log_end_message(end) for end in logs]
     )
+    return coordination_pb2.AgentMessage(bye=bye)
+
+
+def log_end_message(end: LogEnd) -> coordination_pb2.LogEnd:
+    """Return how much was written to a stream of the log."""
+    message = coordination_pb2.LogEnd(
+        boot=end.boot, engine=end.stream.engine, start=end.stream.start, fd=end.stream.fd, ended=end.tally is not None
+    )
+    if end.tally is not None:
+        message.lines, message.bytes = end.tally.lines, end.tally.size
+        message.lost_lines, message.lost_bytes = end.tally.lost_lines, end.tally.lost_size
+        message.sha256 = end.tally.digest
+    return message
 
 
 def ping_message(sent_ns: int) -> coordination_pb2.AgentMessage:
@@ -212,8 +231,15 @@ def config_message(told: Configure, *, worker: int, attempt: int) -> engine_pb2.
             dropped=body.dropped,
             worker=worker,
             attempt=attempt,
+            holding=told.holding,
+            shares=shares_to_messages(told.shares),
         )
     )
+
+
+def kept_message(number: int, *, is_lost: bool) -> engine_pb2.ToEngine:
+    """Return what became of the lines before a mark."""
+    return engine_pb2.ToEngine(log_kept=engine_pb2.LogKept(number=number, lost=is_lost))
 
 
 def received_message(sequence: int) -> engine_pb2.ToEngine:

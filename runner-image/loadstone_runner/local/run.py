@@ -2,16 +2,20 @@
 
 import asyncio
 import contextlib
+import gzip
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadstone_core.plan.model import RunPlan
+from loadstone_core.spec.model import Tls
 from loadstone_protocol.follower import Follower, MasterUnreachable
 from loadstone_protocol.v1 import control_pb2 as pb
 from loadstone_runner.local.folders import Folders, make_folders, read_address
 from loadstone_runner.local.processes import Command, Processes
 from loadstone_runner.local.wishes import Wishes
+from loadstone_runner.master.log_reading import whole
 from loadstone_runner.transport.http.errors import ControlError
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ class LocalRun:
     """One run: its plan, the script's files, and what the engines get as environment.
 
     Attributes:
+        log_file: where the whole log is written when everything has ended, as gzip text.
         metrics: where a process serves its metrics, `host:port` by role (master, agent-0); without one it does not.
         on_row: is given each closed second; a slow one delays the next rows and nothing else.
         control: path of the Unix socket at which the control API is served; None for none.
@@ -49,6 +54,7 @@ class LocalRun:
     environment: Mapping[str, str]
     on_report: Callable[[pb.RunReport], None]
     keep_logs: bool = False
+    log_file: Path | None = None
     metrics: Mapping[str, str] = field(default_factory=dict)
     on_row: Callable[[pb.Row], Awaitable[None]] | None = None
     control: str | None = None
@@ -74,13 +80,17 @@ class LocalRun:
         """Start everything, follow the master to the outcome, keep the report, end everything."""
         folders = make_folders(files=self.files, workers=self.plan.workers)
         script = replace(self.plan.script, directory=str(folders.script))
-        folders.run_file.write_text(replace(self.plan, script=script).to_json())
+        # All sockets are on loopback, and nobody here signs certificates.
+        plan = replace(self.plan, script=script, tls=Tls.DISABLED)
+        folders.run_file.write_text(plan.to_json())
         processes = Processes()
         try:
             async with self._controlled() as control:
                 return await self._follow(folders, processes, control)
         finally:
             await asyncio.shield(processes.end(END_SECONDS))
+            if self.log_file is not None:
+                _write_log(folders.master / "log", self.log_file)
             if not self.keep_logs:
                 folders.remove()
 
@@ -98,16 +108,33 @@ class LocalRun:
         follower = Follower(address, identity.uid, identity.epoch)
         if control is not None:
             control.follower = follower
-        steering = asyncio.create_task(self._steer(follower))
         rows = asyncio.create_task(self._pass_rows_on(follower))
+        beside = [asyncio.create_task(self._steer(follower)), rows]
+        beside += [asyncio.create_task(self._attend(worker, processes)) for worker in range(self.plan.workers)]
         try:
             return await self._watch(follower, processes, rows=rows, control=control)
         finally:
-            for task in (steering, rows):
+            for task in beside:
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            await asyncio.gather(*beside, return_exceptions=True)
             await follower.close()
+
+    async def _attend(self, worker: int, processes: Processes) -> None:
+        """Tell the master when both processes of a worker have ended: nobody else does if its agent cannot."""
+        roles = (f"agent-{worker}", f"worker-{worker}")
+        waiting = [asyncio.ensure_future(processes.wait(role)) for role in roles]
+        try:
+            await waiting[0]
+            # Without its agent nobody hears of what its engines do, and nobody ends them.
+            processes.kill(roles[1])
+            await waiting[1]
+        finally:
+            for each in waiting:
+                each.cancel()
+        code = processes.exit_code(roles[0]) or 0
+        message = f"the agent of worker {worker} ended with {_how(code)}"
+        end = pb.WorkerEnd(worker=worker, attempt=1, reason="AgentDied", message=message, exit_code=abs(code))
+        self.wish(lambda wishes: wishes.note_end(end))
 
     async def _watch(
         self, follower: Follower, processes: Processes, *, rows: "asyncio.Task[None]", control: "LocalControl | None"
@@ -173,7 +200,7 @@ class LocalRun:
             yield control
 
     async def _steer(self, follower: Follower) -> None:
-        """Tell the master of each wish, until it has heard."""
+        """Tell the master of each wish, and of each worker that has ended, until it has heard."""
         told = 0
         while True:
             await self._steered.wait()
@@ -257,6 +284,17 @@ class LocalRun:
             },
             log_file=folders.log_file(f"agent-{worker}"),
         )
+
+
+def _write_log(folder: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.open(to, "wb", compresslevel=6) as file:
+        for text in whole(folder):
+            file.write(text)
+
+
+def _how(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 async def _keep(follower: Follower, report: pb.RunReport) -> LocalResult:

@@ -34,11 +34,17 @@ class Wishes:
         self._is_immediate = False
         self._is_paused = False
         self._aims: dict[str, Aim] = {}
+        self._ended: list[pb.WorkerEnd] = []
 
     def stop(self, *, is_immediate: bool) -> None:
         """End the run: iterations may finish within gracefulStop, or within ten seconds. It is never taken back."""
         self._is_immediate = self._is_immediate or is_immediate
         self._is_stopped = True
+        self.revision += 1
+
+    def note_end(self, end: pb.WorkerEnd) -> None:
+        """Note that a worker has ended, which the master may not see by itself."""
+        self._ended.append(end)
         self.revision += 1
 
     def pause(self, *, is_paused: bool) -> None:
@@ -79,6 +85,7 @@ class Wishes:
             stop_reason="Stopped" if self._is_stopped else "",
             immediate=self._is_immediate,
             paused=self._is_paused,
+            ended=self._ended,
             aims=[
                 pb.Aim(scenario=each.scenario, value=each.value, spawn_rate=each.spawn_rate or 0, rate=each.is_rate)
                 for each in self._aims.values()

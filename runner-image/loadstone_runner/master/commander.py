@@ -41,6 +41,7 @@ class Commander:
         setup_json: what setup returned, for every user.
         config: the script's values, as they are wanted now.
         config_revision: that first had the newest of them.
+        is_running: the newest configuration asks for load.
     """
 
     def __init__(self, plan: RunPlan, course: Course, *, clock: Clock, store: Store, crew: Crew) -> None:
@@ -50,6 +51,7 @@ class Commander:
         self.setup_json = b""
         self.config = plan.config
         self.config_revision = 0
+        self.is_running = False
         self._plan = plan
         self._course = course
         self._clock = clock
@@ -76,6 +78,7 @@ class Commander:
         self._keep(is_finished=False)
         if is_start:
             self._set_start(round_trip_ns)
+        self.is_running = effect.order is RunOrder.RUNNING
         body = self._body(effect)
         self.held = Held(version, sha256(body).hexdigest())
         if self.has_news or not self.config_revision:

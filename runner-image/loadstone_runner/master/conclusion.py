@@ -6,7 +6,7 @@ The table of verdicts is core's; the report with everything is made by `export`.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.load.profile import Model
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from loadstone_core.verdict.outcome import Outcome
     from loadstone_runner.master.account import Account
     from loadstone_runner.master.judge import Judge
+    from loadstone_runner.master.losses import Loss, Losses
     from loadstone_runner.master.measurement import Measurement
-    from loadstone_runner.master.roster import Member, Roster
+    from loadstone_runner.master.roster import Roster
     from loadstone_runner.master.run import RunState
 
 OUT_OF_MEMORY: Final = "OOMKilled"
@@ -50,12 +51,14 @@ class End:
         plan: what was asked.
         state: at the end: who stopped it, what broke.
         roster: who was lost.
+        losses: what became of them.
         measurement: what was measured; every stream that will be closed is.
         unused: numbers that were granted to lost workers and not taken, by name.
         judge: the thresholds as they were judged so far.
         outside: requests of setup and teardown, by that name.
         notes: findings that decide nothing.
         remarks: what one has to know to read the figures of the load.
+        logs: `status.logs`.
         load_ns: how long the load ran until it was told to stop; None if it never began.
         idle_ns: how long of it the load was paused.
         load_started_ns: the wall clock's, 0 if it never began.
@@ -64,6 +67,7 @@ class End:
     plan: RunPlan
     state: RunState
     roster: Roster
+    losses: Losses
     measurement: Measurement
     unused: dict[str, int]
     judge: Judge
@@ -73,6 +77,7 @@ class End:
     load_started_ns: int
     idle_ns: int = 0
     remarks: tuple[str, ...] = ()
+    logs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +89,7 @@ class Conclusion:
     load: dict[str, Any]
     thresholds: list[dict[str, Any]]
     summary: dict[str, str]
+    logs: dict[str, Any]
 
     def to_view(self, report_sha256: bytes) -> OutcomeView:
         """Return what followers get; the digest is that of the report's file."""
@@ -97,6 +103,7 @@ class Conclusion:
             thresholds_json=to_json(self.thresholds),
             summary_json=to_json(self.summary),
             report_sha256=report_sha256,
+            logs_json=to_json(self.logs),
         )
 
 
@@ -115,6 +122,7 @@ def conclude_run(end: End) -> Conclusion:
         load=_load_status(end, ending.efforts, totals),
         thresholds=end.judge.to_status(is_over=True, load_started_ns=end.load_started_ns),
         summary=summary_status(results, elapsed_ns),
+        logs=end.logs,
     )
 
 
@@ -155,11 +163,11 @@ def summary_status(results: Results, elapsed_ns: int) -> dict[str, str]:
 def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) -> Ending:
     plan, state, measurement = end.plan, end.state, end.measurement
     totals, load_ns = results.totals, end.load_ns
-    lost = end.roster.lost()
+    losses = tuple(end.losses)
     return Ending(
         stopped=None if state.stop is None else Reason(state.stop),
         stop_message=state.stop_message,
-        errors=(*(Cause(Reason(each.reason), each.message) for each in state.broke), *_out_of_memory(lost)),
+        errors=(*(Cause(Reason(each.reason), each.message) for each in state.broke), *_out_of_memory(losses)),
         thresholds=findings,
         notes=(
             *end.notes,
@@ -185,21 +193,24 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         saturated_seconds=measurement.saturation.seconds,
         exhausted_seconds=measurement.saturation.exhausted_seconds,
         workers=plan.workers,
-        workers_lost=len(lost),
+        workers_lost=len(losses),
+        most_lost=end.roster.most_lost,
+        most_lost_allowed=plan.most_lost,
+        relief=end.losses.describe(),
         used_up=tuple(sorted({each.name for each in totals.errors if each.kind == FEEDER_ERROR})),
-        first_loss=next((each.departure.message for each in lost if each.departure and each.departure.message), ""),
+        first_loss=next((each.departure.message for each in losses if each.departure.message), ""),
     )
 
 
-def _out_of_memory(lost: tuple[Member, ...]) -> list[Cause]:
+def _out_of_memory(losses: tuple[Loss, ...]) -> list[Cause]:
     return [
         Cause(
             Reason.WORKER_OOM,
-            f"worker {member.worker} ({member.pod or 'never seen'}) was killed: it used more memory than its limit; "
+            f"worker {each.worker} ({each.pod or 'never seen'}) was killed: it used more memory than its limit; "
             "raise workers.template.resources.limits.memory, or spread the load over more workers",
         )
-        for member in lost
-        if member.departure is not None and member.departure.reason == OUT_OF_MEMORY
+        for each in losses
+        if each.departure.reason == OUT_OF_MEMORY
     ]
 
 

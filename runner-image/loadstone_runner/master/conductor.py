@@ -10,8 +10,8 @@ import logging
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, assert_never
 
+from loadstone_core.spec.model import OnLoss
 from loadstone_core.units import SECOND
-from loadstone_core.verdict.causes import MAX_LOST_PERCENT
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.messages import RunOrder
 from loadstone_protocol.views import RunView
@@ -20,12 +20,14 @@ from loadstone_runner.master.board import Board
 from loadstone_runner.master.commander import Commander
 from loadstone_runner.master.conclusion import OUT_OF_MEMORY, End, conclude_run, not_concluded, to_json
 from loadstone_runner.master.crew import Crew
+from loadstone_runner.master.exchange import Exchange
 from loadstone_runner.master.farewell import Farewells
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.keeper import Keeper
 from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.news import Happened, Incident, News
-from loadstone_runner.master.remarks import remarks_on, slow_workers
+from loadstone_runner.master.relief import Relief
+from loadstone_runner.master.remarks import complaints, remarks_on, slow_workers
 from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Departure, Member, Roster
 from loadstone_runner.master.rows import Rows
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from loadstone_runner.master.director import Director
     from loadstone_runner.master.store import Register, Store
 
-TICK_SECONDS: Final = 0.25
 DRAIN_NS: Final = 15 * SECOND  # beside gracefulStop, for the last states
 TEARDOWN_NS: Final = 30 * SECOND
 
@@ -54,27 +55,33 @@ log = logging.getLogger(__name__)
 class Conductor:
     """One run. Everything happens on the event loop; `tick` is called a few times a second, nothing else by time."""
 
+    outcome: OutcomeView | None = None
+    findings: tuple[str, ...] = ()
+    report: tuple[bytes, bytes] = (b"", b"")
+
     def __init__(self, plan: RunPlan, *, clock: Clock, store: Store, director: Director) -> None:
         self.epoch = plan.run.epoch
         self.plan = plan
-        self.roster = Roster(run_uid=plan.run.uid, epoch=plan.run.epoch, expected=plan.workers)
+        self.roster = Roster(run_uid=plan.run.uid, epoch=self.epoch, expected=plan.workers, lease_ns=plan.lease_ns)
         self.measurement = Measurement(plan.scenarios, plan.warm_up_ns, merge=new_merge())
         self.rows = Rows(self.measurement.timeline)
         self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
-        self.outcome: OutcomeView | None = None
-        self.findings: tuple[str, ...] = ()
         self.finished = asyncio.Event()
         self.stored_by_follower = asyncio.Event()
         self.all_left = asyncio.Event()
         self._clock = clock
         self._director = director
+        self.exchange = Exchange()
         self.state = run.RunState()
         self.workload = Workload(plan, self.roster, self.measurement)
-        self.crew = Crew(self.epoch, plan.workers, self.workload.grants)
+        self.crew = Crew(self.epoch, plan.workers, self.workload.grants, self.workload.shares)
         self.commander = Commander(plan, self.workload.course, clock=clock, store=store, crew=self.crew)
         self.farewells = Farewells(self.measurement)
         self.keeper = Keeper(store, self._durable)
+        self.relief = Relief(
+            self.workload, self.roster, crew=self.crew, farewells=self.farewells, commander=self.commander, clock=clock
+        )
         self._store = store
         self.board = Board(self._view)
         self._news = News(self.measurement.accounts)
@@ -82,7 +89,6 @@ class Conductor:
         self._load_ns: int | None = None
         self.outside: dict[str, int] = {}
         self.notes: list[Cause] = []
-        self.report = (b"", b"")
         self._config_revision = 0
         self._newest_row: Row | None = None
 
@@ -111,14 +117,13 @@ class Conductor:
         while self.state.stage is not Stage.FINISHED:
             self.handle(run.Overdue())
 
-    def show(self) -> None:
-        """Show the run to its followers for the first time."""
-        self.board.show()
-
     def tick(self) -> None:
         """Look at everything that time alone changes."""
-        for member in self.roster.tick(self._clock.boottime_ns()):
+        now_ns = self._clock.boottime_ns()
+        for member in self.roster.tick(now_ns):
             self._after_loss(member)
+            self.relief.release(member.worker, member.attempt)
+        self.relief.tick(now_ns)
         self._close_seconds()
         self.steer_load()
         self.check_load()
@@ -140,9 +145,11 @@ class Conductor:
     # --- Losses into events.
 
     def lose(self, worker: int, attempt: int, departure: Departure, *, awaits_bye: bool = False) -> None:
-        """Note that a worker is gone before its time; see `Roster.lose`."""
+        """Note that a worker is gone before its time; see `Roster.lose`. Without a Bye to await it has ended."""
         if self.roster.lose(worker, attempt, departure, awaits_bye=awaits_bye):
             self._after_loss(self.roster.members[worker])
+        if not awaits_bye:
+            self.relief.release(worker, attempt)
         self.check_over()
 
     def _after_loss(self, member: Member) -> None:
@@ -152,11 +159,17 @@ class Conductor:
         if not member.awaits_bye:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
         self.judge.skip()
-        lost = len(self.roster.lost())
+        self.relief.note(member, departure)
+        why = departure.message or departure.reason
+        # What was too much memory for one is no less for whoever takes it over, and an error whatever comes.
+        is_hopeless = departure.reason == OUT_OF_MEMORY and self.plan.moves_load
         if self.state.stage is Stage.GATHERING and departure.reason != OUT_OF_MEMORY:
-            message = f"worker {member.worker} was lost before the load began: {departure.message or departure.reason}"
+            message = f"worker {member.worker} was lost before the load began: {why}"
             self.handle(run.Broke(Reason.WORKERS_LOST, message))
-        elif self.state.stage is Stage.GATHERING or lost * 100 > self.plan.workers * MAX_LOST_PERCENT:
+        elif self.plan.on_loss is OnLoss.ABORT and self.state.order is not RunOrder.STOPPED:
+            message = f"worker {member.worker} was lost, and workers.onLoss is Abort: {why}"
+            self.handle(run.Broke(Reason.WORKERS_LOST, message))
+        elif self.state.stage is Stage.GATHERING or is_hopeless or len(self.roster.lost()) > self.plan.most_lost:
             self.handle(run.TooManyLost())
         self.board.touch()
 
@@ -164,10 +177,7 @@ class Conductor:
 
     def _close_seconds(self) -> None:
         end_ns = self.workload.course.bound_ns if self._load_ns is None else self._load_ns
-        rows = self.measurement.close_seconds()
-        if rows:
-            self.rows.tell()
-        for row in rows:
+        for row in self.rows.tell(self.measurement.close_seconds()):
             self._newest_row = row
             self.judge.idle_ns = self.workload.course.idle_ns((row.second + 1) * SECOND)
             if self.workload.course.is_paused:
@@ -205,7 +215,10 @@ class Conductor:
 
     def _miss_deadline(self) -> None:
         self._deadline_ns = None
-        if self.state.stage is Stage.GATHERING:
+        if self.state.stage is Stage.GATHERING and self._has_quorum():
+            self.notes.append(self.relief.start_without(self.roster.missing()))
+            self.handle(run.Applied())
+        elif self.state.stage is Stage.GATHERING:
             message = f"the load could not begin in time: waited for {self._waiting_for()}; or raise startupTimeout"
             self.handle(run.Broke(Reason.STARTUP_TIMEOUT, message))
         elif self.state.stage is Stage.STOPPING_LOAD:
@@ -213,6 +226,11 @@ class Conductor:
                 text = f"worker {member.worker} did not report its end in time"
                 self.lose(member.worker, member.attempt, Departure("Overdue", text))
             self.handle(run.Overdue())
+
+    def _has_quorum(self) -> bool:
+        """Say whether enough workers are ready for a load that begins without the others."""
+        least = self.plan.min_available
+        return least is not None and len(self.roster.applied) >= least and self.state.order is RunOrder.READY
 
     # --- Events into effects.
 
@@ -247,7 +265,7 @@ class Conductor:
         match effect.order:
             case RunOrder.READY:
                 self.workload.open_grants()
-            case RunOrder.RUNNING if self._deadline_ns is not None:
+            case RunOrder.RUNNING if not self.commander.start_at_ns:
                 self.times.workers_ready_ns = self._clock.wall_ns()
                 self._deadline_ns = None
                 is_start = True
@@ -286,16 +304,16 @@ class Conductor:
         else:
             self._director.ask(is_teardown=True)
 
-    def _durable(self, worker: int, states: tuple[StreamState, ...]) -> None:
+    def _durable(self, attempt: tuple[int, int], states: tuple[StreamState, ...]) -> None:
         for state in states:
             self.crew.say_durable(state.stream, state.sequence)
-        self.crew.let_leave(worker, is_run_over=True)
+        self.crew.let_leave(*attempt, is_run_over=True)
         self.note_who_left()
 
     def note_who_left(self) -> None:
         """Note when nobody is connected any more who was not let go."""
         if self.state.stage is Stage.FINISHED and all(
-            self.crew.has_left(each.worker) or not each.is_connected for each in self.roster.members
+            self.crew.has_left(each.worker, each.attempt) or not each.is_connected for each in self.roster.members
         ):
             self.all_left.set()
 
@@ -313,16 +331,18 @@ class Conductor:
         self.note_who_left()
 
     def _conclude(self) -> None:
-        for member in (each for each in self.roster.members if not each.has_said_bye):
+        for member in (each for each in self.roster.members if not (each.has_said_bye or each.is_excused)):
             self.farewells.lose(member.worker, member.attempt, has_begun=self._load_ns is not None)
         self._close_seconds()
-        if complaint := self._director.complaint():
-            self.notes.append(Cause(Reason.HANDLER_ERRORS, complaint))
+        logs = self.farewells.logs.summary(is_silent=not all(each.has_said_bye for each in self.roster.members))
+        # A run that ends before its load does not wait for the last lines of its workers.
+        self.notes += complaints(self._director.complaint(), logs.complaint() if self._load_ns is not None else "")
         self.times.finish(self._clock.wall_ns(), has_loaded=self._load_ns is not None)
         end = End(
             plan=self.plan,
             state=self.state,
             roster=self.roster,
+            losses=self.relief.losses,
             measurement=self.measurement,
             unused=self.workload.unused_rows(),
             judge=self.judge,
@@ -330,6 +350,7 @@ class Conductor:
             notes=(*self.notes, *slow_workers(self.roster.members)),
             remarks=remarks_on(self.plan, has_shape=self._director.has_shape, shape_asked=self.workload.shape_asked),
             load_ns=self._load_ns,
+            logs=logs.to_status(),
             idle_ns=self.workload.course.idle_ns(self._load_ns or 0),
             load_started_ns=self.times.load_started_ns,
         )
@@ -345,9 +366,8 @@ class Conductor:
     def figures(self) -> RunFigures:
         """Return what Prometheus is shown."""
         verdict = self.outcome.verdict if self.outcome else ""
-        return figures_of(
-            self.plan.run, self.state.stage.value, verdict, roster=self.roster, merge=self.measurement.merge
-        )
+        merge = self.measurement.merge
+        return figures_of(self.plan.run, self.state.stage.value, verdict, roster=self.roster, merge=merge)
 
     def _progress(self) -> ProgressView:
         load_ns = self.commander.since_start_ns() if self._load_ns is None else self._load_ns
@@ -364,7 +384,7 @@ class Conductor:
             epoch=self.epoch,
             sequence=sequence,
             stage=self.state.stage.value,
-            workers=tuple(map(worker_view, self.roster.members)),
+            workers=tuple(worker_view(each, self.relief.losses.newest(each.worker)) for each in self.roster.members),
             progress=self._progress(),
             thresholds_json=to_json(self.judge.to_status(is_over=is_over, load_started_ns=self.times.load_started_ns)),
             findings=self.findings if is_over else tuple(map(str, self.measurement.strain.findings())),
@@ -376,9 +396,5 @@ class Conductor:
         )
 
     def _waiting_for(self) -> str:
-        return waiting_for(
-            has_director=self._director.is_connected,
-            is_set_up=self.state.is_set_up,
-            members=self.roster.members,
-            ready=self.roster.applied,
-        )
+        has_director, is_set_up, who = self._director.is_connected, self.state.is_set_up, self.roster
+        return waiting_for(has_director=has_director, is_set_up=is_set_up, members=who.members, ready=who.applied)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from loadstone_core.register import Version
     from loadstone_core.stats.stream import StreamId
     from loadstone_runner.master.grants import Grants
+    from loadstone_runner.master.shares import Shares
     from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 FAREWELL_SECONDS: Final = 1.0
@@ -21,14 +22,15 @@ FAREWELL_SECONDS: Final = 1.0
 class Crew:
     """One link down for each worker that is connected, and one back for each statistics stream."""
 
-    def __init__(self, epoch: int, slots: int, grants: Grants) -> None:
+    def __init__(self, epoch: int, slots: int, grants: Grants, shares: Shares) -> None:
         self._epoch = epoch
         self._slots = slots
         self._grants = grants
+        self._shares = shares
         self._links: dict[int, AgentLink] = {}
         self._statistics: dict[int, StatisticsLink] = {}
         self._config: tuple[Version, bytes] | None = None
-        self._left: set[int] = set()
+        self._left: set[tuple[int, int]] = set()
 
     def attach(self, link: AgentLink) -> None:
         """Take the link of a worker; an older one of the same worker has no use any more."""
@@ -67,7 +69,17 @@ class Crew:
             link = self._links.get(worker)
             if link is not None:
                 version, grants = self._grants.of(worker)
-                link.assign(self._epoch, version=version, slot=worker, slots=self._slots, grants=grants)
+                holding, shares = self._shares.of(worker, link.peer.attempt)
+                link.assign(
+                    self._epoch,
+                    # Each of them only grows, and so does their sum.
+                    version=version + holding,
+                    slot=worker,
+                    slots=self._slots,
+                    grants=grants,
+                    holding=holding,
+                    shares=shares,
+                )
 
     def attach_statistics(self, link: StatisticsLink) -> None:
         """Take the newest statistics stream of a worker."""
@@ -84,16 +96,16 @@ class Crew:
         if link is not None:
             link.acknowledge(stream, received=sequence, durable=sequence, wants_full=False)
 
-    def let_leave(self, worker: int, *, is_run_over: bool) -> None:
-        """Let a worker go, now or when it comes again to ask."""
-        self._left.add(worker)
+    def let_leave(self, worker: int, attempt: int, *, is_run_over: bool) -> None:
+        """Let an attempt of a worker go, now or when it comes again to ask."""
+        self._left.add((worker, attempt))
         link = self._links.get(worker)
-        if link is not None:
+        if link is not None and link.peer.attempt == attempt:
             link.leave(is_run_over=is_run_over)
 
-    def has_left(self, worker: int) -> bool:
-        """Say whether a worker was let go."""
-        return worker in self._left
+    def has_left(self, worker: int, attempt: int) -> bool:
+        """Say whether an attempt of a worker was let go."""
+        return (worker, attempt) in self._left
 
     @property
     def is_empty(self) -> bool:

@@ -6,14 +6,15 @@ What happens then is the affair of `conductor`; who said it, and whether it can 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Reason
-from loadstone_protocol.messages import Bye, EngineEnd, Heartbeat, Ping, Refusal, RefusalCode, RunOrder
+from loadstone_protocol.messages import Bye, EngineEnd, EngineStage, Heartbeat, Ping, Refusal, RefusalCode, RunOrder
 from loadstone_runner.master import run
 from loadstone_runner.master.farewell import TERMINATED
-from loadstone_runner.master.roster import LEASE_NS, Departure, Member
+from loadstone_runner.master.roster import Departure, Member, WorkerState
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.shelf import read_series
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Steering
     from loadstone_protocol.views import OutcomeView, RunView
     from loadstone_runner.master.conductor import Conductor
+    from loadstone_runner.master.log_desk import LogDesk
+    from loadstone_runner.transport.grpc.bulk import BulkEnd
     from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 log = logging.getLogger(__name__)
@@ -35,11 +38,12 @@ class Desk:
 
     read_series = staticmethod(read_series)
 
-    def __init__(self, conductor: Conductor, clock: Clock) -> None:
+    def __init__(self, conductor: Conductor, clock: Clock, logs: LogDesk) -> None:
         self.run_uid = conductor.plan.run.uid
         self.epoch = conductor.plan.run.epoch
-        self.workers = conductor.plan.workers
+        self.plan = conductor.plan
         self._run = conductor
+        self._logs = logs
         self._clock = clock
         self._roster = conductor.roster
         self._crew = conductor.crew
@@ -50,24 +54,29 @@ class Desk:
 
     def join(self, hello: Hello, link: AgentLink) -> Refusal | None:
         """Take an agent in, or return why not."""
-        is_new = hello.peer.worker < self._run.plan.workers and not self._roster.members[hello.peer.worker].attempt
-        if self._run.state.stage is Stage.FINISHED and is_new:
-            return Refusal(RefusalCode.RUN_OVER, f"run {self.run_uid} is over")
+        former = None
+        if hello.peer.worker < self._run.plan.workers:
+            former = replace(self._roster.members[hello.peer.worker])
+            if self._run.state.stage is Stage.FINISHED and hello.peer.attempt > former.attempt:
+                return Refusal(RefusalCode.RUN_OVER, f"run {self.run_uid} is over")
         member = self._roster.join(hello, self._clock.boottime_ns())
         if isinstance(member, Refusal):
             log.warning("Refused an agent: worker=%d reason=%s", hello.peer.worker, member.detail)
-            if member.code is RefusalCode.PROTOCOL and is_new:
+            is_awaited = former is not None and not former.attempt and self._run.state.stage is Stage.GATHERING
+            if member.code is RefusalCode.PROTOCOL and is_awaited:
                 # Nobody else will come for this worker: its pods are made from this image.
                 told = f"worker {hello.peer.worker} ({hello.peer.pod}) was refused: {member.detail}"
                 self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, told))
             return member
+        if former is not None and former.attempt < member.attempt:
+            self._run.relief.welcome(member, former)
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)
-        link.welcome(self.epoch, LEASE_NS)
+        link.welcome(self.epoch, self._run.plan.lease_ns)
         self._digest = self._digest or member.script_digest
         self._look_at(member)
         self._crew.brief(link)
-        if self._crew.has_left(member.worker):
+        if self._crew.has_left(member.worker, member.attempt):
             link.leave(is_run_over=True)
         self._run.board.touch()
         return None
@@ -119,6 +128,10 @@ class Desk:
         """Note that a statistics connection has ended."""
         self._crew.detach_statistics(link)
 
+    def join_bulk(self, peer: Peer) -> BulkEnd | None:
+        """Return the channels of the agent that was taken in last."""
+        return self._run.exchange.end_of(peer.worker, peer.attempt) if self._roster.knows(peer) else None
+
     def blame(self, peer: Peer, error: WireError) -> None:
         """Say who sent what cannot be meant."""
         log.warning("Refused a message: worker=%d pod=%s reason=%s", peer.worker, peer.pod, error)
@@ -161,6 +174,10 @@ class Desk:
         """Return the report and its digest; empty before the run is finished."""
         return self._run.report
 
+    def log_tail(self, *, lines: int, size: int) -> tuple[bytes, int]:
+        """Return the last lines of the log."""
+        return self._logs.tail_gzip(lines, size)
+
     def stored(self, digest: bytes) -> bool:
         """Note that a follower holds the report."""
         if self._run.outcome is None or digest != self._run.report[1]:
@@ -171,11 +188,15 @@ class Desk:
     # --- Words into events.
 
     def _hear_beat(self, member: Member, beat: Heartbeat) -> None:
+        # What an engine was late while it imported the script, in mid-run perhaps, is no load that was late.
+        running = {each.engine for each in member.engines if each.stage is EngineStage.RUNNING}
         has_changed = self._roster.hear(member, beat, self._clock.boottime_ns())
+        at_work = [each for each in beat.engines if each.engine in running]
         since_start_ns = self._run.commander.since_start_ns()
-        self._run.measurement.hear(beat, since_start_ns=since_start_ns)
+        self._run.measurement.hear(at_work, since_start_ns=since_start_ns)
         second = since_start_ns // SECOND - 1 if self._run.state.stage is Stage.RUNNING_LOAD else -1
-        self._run.measurement.strain.observe(member.worker, beat, attempt=member.attempt, pod=member.pod, second=second)
+        strain = self._run.measurement.strain
+        strain.observe(member.worker, beat, at_work=at_work, attempt=member.attempt, pod=member.pod, second=second)
         if self._run.state.order is RunOrder.RUNNING and not member.state.is_over:
             living = self._roster.places()
             for engine in beat.engines:
@@ -184,12 +205,14 @@ class Desk:
         for why in filter(None, (each.stop_asked for each in beat.engines)):
             self._run.on_stop_asked(why)
         self._look_at(member)
+        self._run.relief.hear(member, beat)
         if has_changed:
             self._run.board.touch()
 
     def _look_at(self, member: Member) -> None:
         """Look whether a worker keeps the run from starting, or was the last that it waited for."""
         if self._run.state.stage is not Stage.GATHERING:
+            self._look_at_late(member)
             return
         if news := member.script_problem():
             reason = Reason.PREFLIGHT_FAILED if news.is_preflight else Reason.SCRIPT_INVALID
@@ -201,26 +224,37 @@ class Desk:
             if len(self._roster.applied) == self._run.plan.workers:
                 self._run.handle(run.Applied())
 
+    def _look_at_late(self, member: Member) -> None:
+        """Do without a worker that came in mid-run and cannot take part."""
+        if member.state is not WorkerState.CONNECTED or self._run.state.order is RunOrder.STOPPED:
+            return
+        news = member.script_problem()
+        problem = news.describe() if news is not None else member.conflict(self._digest or member.script_digest)
+        if problem is not None:
+            reason = Reason.SCRIPT_INVALID if news is not None else Reason.CONFIG_CONFLICT
+            self._run.lose(member.worker, member.attempt, Departure(reason, problem))
+
     def _end_engine(self, member: Member, end: EngineEnd) -> None:
         departure = self._run.farewells.end_engine(end)
         if departure is not None:
             self._run.lose(member.worker, member.attempt, departure, awaits_bye=True)
+        self._run.relief.release(member.worker, member.attempt, end.stream.engine)
 
     def _hear_bye(self, member: Member, bye: Bye) -> None:
         for end in bye.engines:
             self._end_engine(member, end)
-        self._run.farewells.hear_bye(member.worker, bye)
+        self._run.farewells.hear_bye(member.worker, member.attempt, bye)
         self._settle(member)
 
     def _settle(self, member: Member) -> None:
         """Let a worker end whose Bye has come with everything that it promised."""
-        streams = self._run.farewells.take_complete(member.worker)
+        streams = self._run.farewells.take_complete(member.worker, member.attempt)
         if streams is None:
             return
         self._run.check_load(ahead_ns=SECOND)
         if self._run.state.order is not RunOrder.STOPPED:
             self._run.lose(member.worker, member.attempt, TERMINATED)
         self._roster.end(member)
-        self._run.keeper.settle(member.worker, streams)
+        self._run.keeper.settle((member.worker, member.attempt), streams)
         self._run.check_over()
         self._run.board.touch()

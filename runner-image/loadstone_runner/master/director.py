@@ -115,6 +115,11 @@ class Director:
         if self._link is not None:
             self._link.send(self._config)
 
+    def tell_kept(self, number: int, is_lost: bool) -> None:  # noqa: FBT001 called by position
+        """Tell the director what became of the lines before a mark of its own."""
+        if self._link is not None:
+            self._link.send(engine_pb2.ToEngine(log_kept=engine_pb2.LogKept(number=number, lost=is_lost)))
+
     def inform(self, news: Incident | Summary) -> None:
         """Tell the director how the run is, or what has happened to it; one that is not there misses it."""
         if self._link is None:

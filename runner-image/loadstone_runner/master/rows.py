@@ -20,15 +20,16 @@ class Rows:
         self._has_more = asyncio.Event()
         self._is_over = False
 
-    def tell(self) -> None:
-        """Wake everybody who waits: there are new rows."""
-        self._has_more.set()
-        self._has_more = asyncio.Event()
+    def tell(self, closed: tuple[Row, ...]) -> tuple[Row, ...]:
+        """Wake everybody who waits if seconds were closed, and return them."""
+        if closed:
+            self._wake()
+        return closed
 
     def close(self) -> None:
         """Note that no more rows will come."""
         self._is_over = True
-        self.tell()
+        self._wake()
 
     async def since(self, width: int, second: int) -> tuple[Row, ...]:
         """Return the rows of a width that begin in a second or later, once there is one; none once the run is over."""
@@ -37,3 +38,7 @@ class Rows:
             if rows or self._is_over:
                 return rows
             await self._has_more.wait()
+
+    def _wake(self) -> None:
+        self._has_more.set()
+        self._has_more = asyncio.Event()

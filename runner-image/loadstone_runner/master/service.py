@@ -13,15 +13,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from loadstone_core.errors import LoadstoneError
+from loadstone_core.errors import InternalError, LoadstoneError
 from loadstone_core.plan.model import RunPlan
+from loadstone_core.spec.model import Tls
 from loadstone_protocol.codec import WireError, stream_state_from_bytes
+from loadstone_protocol.credentials import read_pems
 from loadstone_runner.export.prometheus import render
 from loadstone_runner.export.scraping import serve_metrics
 from loadstone_runner.master.conductor import Conductor
 from loadstone_runner.master.desk import Desk
 from loadstone_runner.master.director import Director
 from loadstone_runner.master.director_desk import DirectorDesk
+from loadstone_runner.master.log_desk import LogDesk, recall
+from loadstone_runner.master.log_store import LogStore
 from loadstone_runner.master.store import Store
 from loadstone_runner.settings import Address
 from loadstone_runner.transport.grpc.server import serve as serve_grpc
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loadstone_core.stats.stream import StreamState
+    from loadstone_protocol.identity import Pems
     from loadstone_runner.settings import MasterSettings
 
 TICK_SECONDS: Final = 0.25
@@ -76,8 +81,9 @@ async def serve(settings: MasterSettings) -> int:
         director = Director()
         conductor = Conductor(plan, clock=SystemClock(), store=store, director=director)
         DirectorDesk(conductor, director)
+        logs = _open_logs(settings, conductor, director)
         async with contextlib.AsyncExitStack() as stack:
-            desk = Desk(conductor, SystemClock())
+            desk = Desk(conductor, SystemClock(), logs)
             store.write_address(await _listen(settings, desk, director, stack=stack))
             if settings.control is not None:
                 from loadstone_runner.master.control import open_control
@@ -85,7 +91,7 @@ async def serve(settings: MasterSettings) -> int:
                 await open_control(settings.control, desk, stack)
             if register is not None:
                 conductor.resume(register, list(_ended(store)))
-            await _Life(settings, conductor, director).run(stack)
+            await _Life(settings, conductor, director, logs).run(stack)
     except (LoadstoneError, OSError) as error:
         log.error("The master cannot go on: %s", error)  # noqa: TRY400 one sentence is what people need here
         _write(last_word, {"verdict": "Error", "reason": "MasterLost", "message": str(error), "exitCode": 1})
@@ -100,8 +106,9 @@ async def serve(settings: MasterSettings) -> int:
 class _Life:
     """The time of one master from the first tick to its leave."""
 
-    def __init__(self, settings: MasterSettings, conductor: Conductor, director: Director) -> None:
+    def __init__(self, settings: MasterSettings, conductor: Conductor, director: Director, logs: LogDesk) -> None:
         self._settings = settings
+        self._logs = logs
         self._conductor = conductor
         self._director = director
         self._terminated = asyncio.Event()
@@ -113,7 +120,7 @@ class _Life:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._terminated.set)
         await self._show_metrics(stack)
-        self._conductor.show()
+        self._conductor.board.show()
         ticking = asyncio.create_task(self._tick())
         try:
             await self._until_finished()
@@ -127,6 +134,7 @@ class _Life:
             await asyncio.sleep(TICK_SECONDS)
             if number % LEASE_TICKS == 0:
                 self._director.renew_lease()
+            self._logs.take_in(self._settings.log_dir)
             if self._conductor.finished.is_set():
                 continue
             try:
@@ -153,6 +161,8 @@ class _Life:
             await _within(self._settings.linger_seconds, self._scraped, self._terminated)
         self._director.dismiss()
         await _within(LAUNCHER_LEAVES_SECONDS, self._director.launcher_gone)
+        self._logs.take_in(self._settings.log_dir)
+        await self._logs.finish()
         await _within(min(KUBELET_SECONDS, self._settings.linger_seconds), self._terminated)
 
     def _say_last_word(self) -> None:
@@ -191,16 +201,44 @@ def _prepare(settings: MasterSettings) -> tuple[RunPlan, Store]:
     return RunPlan.from_json(Path(settings.run_file).read_text()), Store(Path(settings.state_dir))
 
 
+def _open_logs(settings: MasterSettings, conductor: Conductor, director: Director) -> LogDesk:
+    """Return where logs come in, with what a former start of this master has kept of them."""
+    folder = Path(settings.state_dir) / "log"
+    recall(conductor.farewells.logs, folder)
+    return LogDesk(
+        conductor.farewells.logs,
+        LogStore(folder),
+        exchange=conductor.exchange,
+        on_director_kept=director.tell_kept,
+    )
+
+
 async def _listen(settings: MasterSettings, desk: Desk, director: Director, *, stack: contextlib.AsyncExitStack) -> str:
     """Listen for agents and followers, for the director and for its launcher; return the address of the former."""
     sockets = Path(settings.socket_dir)
-    server, port = await serve_grpc(str(settings.listen), desk, workers=desk.workers)
+    pems = _pems(desk.plan, settings)
+    server, port = await serve_grpc(str(settings.listen), desk, workers=desk.plan.workers, pems=pems)
     stack.push_async_callback(server.stop, 0.5)
     engines = await serve_engines(sockets / "agent.sock", director)
     stack.callback(engines.close)
     launchers = await serve_launcher(sockets / "launcher.sock", director)
     stack.callback(launchers.close)
     return str(Address(settings.listen.host, port))
+
+
+def _pems(plan: RunPlan, settings: MasterSettings) -> Pems | None:
+    """Return what the master shows and asks for; None where the plan wants no TLS.
+
+    Raises:
+        InternalError: the plan wants TLS and there is nothing to show.
+        OSError: certificate, key or authority cannot be read.
+    """
+    if plan.tls is Tls.DISABLED:
+        return None
+    pems = read_pems(settings.tls_dir)
+    if pems is None:
+        raise InternalError("the plan asks for TLS, but LOADSTONE_TLS_DIR names no folder with a certificate")
+    return pems
 
 
 def _ended(store: Store) -> Iterator[StreamState]:

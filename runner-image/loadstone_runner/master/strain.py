@@ -14,7 +14,7 @@ from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.messages import EngineStage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from loadstone_protocol.messages import EngineNews, Heartbeat
 
@@ -52,15 +52,15 @@ class _Worker:
     owners: str = ""
     ready_bytes: dict[tuple[int, int], int] = field(default_factory=dict)  # (engine, start) -> before its first user
 
-    def see(self, beat: Heartbeat, second: int) -> None:
-        """Take in how late it was in a second of the load."""
-        lag_ns = max((each.loop_lag_ns for each in beat.engines), default=0)
-        slip_ns = max((each.schedule_slip_ns for each in beat.engines), default=0)
+    def see(self, beat: Heartbeat, at_work: Sequence[EngineNews], second: int) -> None:
+        """Take in how late those engines were that had users to serve in a second of the load."""
+        lag_ns = max((each.loop_lag_ns for each in at_work), default=0)
+        slip_ns = max((each.schedule_slip_ns for each in at_work), default=0)
         self.lag_ns, self.slip_ns = max(self.lag_ns, lag_ns), max(self.slip_ns, slip_ns)
         self.agent_lag_ns = max(self.agent_lag_ns, beat.agent_lag_ns)
         self.throttled_permille = max(self.throttled_permille, beat.throttled_permille)
         self.cpu_permille = max(self.cpu_permille, beat.cpu_permille)
-        busiest = max((each.cpu_permille for each in beat.engines), default=0)
+        busiest = max((each.cpu_permille for each in at_work), default=0)
         self.engine_cpu_permille = max(self.engine_cpu_permille, busiest)
         late_ns = max(lag_ns, slip_ns)
         if late_ns > SATURATED_LAG_NS or beat.throttled_permille > THROTTLED_PERMILLE:
@@ -112,8 +112,19 @@ class Strain:
         self._workers: dict[int, _Worker] = {}
         self._seconds = 0
 
-    def observe(self, worker: int, beat: Heartbeat, *, attempt: int, pod: str, second: int) -> None:
-        """Take in a heartbeat; `second` is the newest one of the load that is over, -1 before there is one."""
+    def observe(
+        self, worker: int, beat: Heartbeat, *, at_work: Sequence[EngineNews], attempt: int, pod: str, second: int
+    ) -> None:
+        """Take in a heartbeat.
+
+        Args:
+            worker: whose it is.
+            beat: the heartbeat.
+            at_work: its engines that had users to serve when the second began.
+            attempt: of the worker.
+            pod: of the worker.
+            second: the newest one of the load that is over, -1 before there is one.
+        """
         known = self._workers.setdefault(worker, _Worker())
         if attempt != known.attempt:
             # Another pod with other engines: what it weighs is its own, what the worker went through stays.
@@ -122,7 +133,7 @@ class Strain:
         known.weigh(beat)
         if second >= 0:
             self._seconds = max(self._seconds, second + 1)
-            known.see(beat, second)
+            known.see(beat, at_work, second)
 
     def findings(self) -> tuple[Cause, ...]:
         """Return who was degraded and whose memory was nearly used up, the worst first, each with its figures."""

@@ -1,6 +1,6 @@
 """Serve what there is to see of a run over gRPC: service Control, for platforms and for `loadstone run`.
 
-Who may ask is decided in `admission`; nothing here changes a run.
+Who may ask is decided in `admission` and `gate`; nothing here changes a run.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from loadstone_protocol.control import last_message, row_message, run_report
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from loadstone_core.stats.timeline import Row
     from loadstone_protocol.views import OutcomeView, RunView
     from loadstone_runner.transport.admission import Admission
+
+    Admit = Callable[[aio.ServicerContext[Any, Any]], Awaitable[None]]
 
 WIDTHS: Final = (1, 10)
 CALLS_MAX: Final = 64
@@ -61,7 +63,14 @@ class ControlPort(Protocol):
 async def serve_platforms(listen: str, port: ControlPort, admission: Admission) -> aio.Server:
     """Listen on `host:port` for platforms alone; raise ListenError if the address is taken or not of this machine."""
     server = aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX)
-    control_pb2_grpc.add_ControlServicer_to_server(Control(port, admission), server)  # type: ignore[no-untyped-call]  # generated
+
+    async def admit(context: aio.ServicerContext[Any, Any]) -> None:
+        told = dict(context.invocation_metadata() or ()).get("authorization", "")
+        if not admission.lets_in(str(told)):
+            sentence = "say the metadata authorization: Bearer and the token of spec.control.tokenSecret"
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, sentence)
+
+    control_pb2_grpc.add_ControlServicer_to_server(Control(port, admit), server)  # type: ignore[no-untyped-call]  # generated
     try:
         server.add_insecure_port(listen)
     except RuntimeError as error:
@@ -83,10 +92,10 @@ async def watch(port: ControlPort, width: int, second: int) -> AsyncGenerator[co
 class Control(control_pb2_grpc.ControlServicer):
     """What platforms call."""
 
-    def __init__(self, port: ControlPort, admission: Admission | None = None) -> None:
-        """Show a run to whoever is let in; without an admission to everybody who can call."""
+    def __init__(self, port: ControlPort, admit: Admit) -> None:
+        """Show a run to whoever is let in by `admit`, which aborts the calls of others."""
         self._port = port
-        self._admission = admission
+        self._admit = admit
 
     async def Get(  # noqa: N802 the name in the proto
         self, request: control_pb2.GetRequest, context: aio.ServicerContext[Any, Any]
@@ -117,10 +126,6 @@ class Control(control_pb2_grpc.ControlServicer):
         return control_pb2.Report(gzip_json=gzip_json, sha256=sha256)
 
     async def _check(self, run_uid: str, context: aio.ServicerContext[Any, Any]) -> None:
-        if self._admission is not None:
-            told = dict(context.invocation_metadata() or ()).get("authorization", "")
-            if not self._admission.lets_in(str(told)):
-                sentence = "say the metadata authorization: Bearer and the token of spec.control.tokenSecret"
-                await context.abort(grpc.StatusCode.UNAUTHENTICATED, sentence)
+        await self._admit(context)
         if run_uid not in {"", self._port.run_uid}:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"this master serves run {self._port.run_uid}")

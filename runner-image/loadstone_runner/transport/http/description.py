@@ -55,8 +55,9 @@ OUTCOME: Final = _object(
         "load": {"type": "object"},
         "thresholds": {"type": "array", "items": {"type": "object"}},
         "summary": {"type": "object"},
+        "logs": {"type": "object"},
     },
-    optional=("results", "load", "thresholds", "summary"),
+    optional=("results", "load", "thresholds", "summary", "logs"),
 )
 RUN: Final = _object(
     "The whole state of a run.",

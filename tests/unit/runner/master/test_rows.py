@@ -14,11 +14,11 @@ def test_a_watcher_waits_for_the_next_row_and_gets_nothing_after_the_last() -> N
         assert [row.second for row in await rows.since(1, 0)] == [0]
         waiting = [asyncio.create_task(rows.since(1, 1)), asyncio.create_task(rows.since(10, 0))]
         await asyncio.sleep(0)
-        rows.tell()
+        assert rows.tell(()) == ()
         await asyncio.sleep(0)
         assert not any(task.done() for task in waiting)
-        timeline.observe(Second(1, requests=2))
-        rows.tell()
+        closed = (timeline.observe(Second(1, requests=2)),)
+        assert rows.tell(closed) == closed
         assert [row.requests for row in await waiting[0]] == [2]
         assert not waiting[1].done()
         rows.close()

@@ -44,10 +44,14 @@ def beat(engine: dict[str, Any] | None = None, **fields: Any) -> Heartbeat:
     return replace(BEAT, engines=(replace(ENGINE, **engine),) if engine else (ENGINE,), **fields)
 
 
+def told(strain: Strain, worker: int, beat: Heartbeat, *, attempt: int, pod: str, second: int) -> None:
+    strain.observe(worker, beat, at_work=beat.engines, attempt=attempt, pod=pod, second=second)
+
+
 def seen(*beats: Heartbeat, strain: Strain | None = None, worker: int = 0) -> Strain:
     strain = strain or Strain()
     for second, each in enumerate(beats):
-        strain.observe(worker, each, attempt=1, pod=f"pod-{worker}", second=second)
+        told(strain, worker, each, attempt=1, pod=f"pod-{worker}", second=second)
     return strain
 
 
@@ -74,7 +78,16 @@ def test_a_worker_that_was_late_now_and_then_is_not(beats) -> None:
 def test_a_second_counts_once_however_many_heartbeats_tell_of_it() -> None:
     strain = Strain()
     for _ in range(10):
-        strain.observe(0, LATE, attempt=1, pod="pod", second=7)
+        told(strain, 0, LATE, attempt=1, pod="pod", second=7)
+
+    assert strain.findings() == ()
+
+
+@promise("saturation-told")
+def test_what_an_engine_was_late_before_it_had_users_is_no_load_that_was_late() -> None:
+    strain = Strain()
+    for second in range(10):
+        strain.observe(0, LATE, at_work=(), attempt=1, pod="pod", second=second)
 
     assert strain.findings() == ()
 
@@ -117,12 +130,12 @@ def heavy(mib: int, **fields: Any) -> Heartbeat:
 def test_memory_beyond_85_percent_of_its_limit_is_told_with_its_owners_while_it_is_the_most() -> None:
     strain = Strain()
     ready = beat({"stage": EngineStage.READY, "users": 0, "memory_bytes": 60 * MIB})
-    strain.observe(3, ready, attempt=1, pod="w-3", second=-1)
-    strain.observe(3, heavy(430), attempt=1, pod="w-3", second=5)
+    told(strain, 3, ready, attempt=1, pod="w-3", second=-1)
+    told(strain, 3, heavy(430), attempt=1, pod="w-3", second=5)
     assert strain.findings() == ()
 
-    strain.observe(3, heavy(440, spool_bytes=5 * MIB), attempt=1, pod="w-3", second=6)
-    strain.observe(3, heavy(300), attempt=1, pod="w-3", second=7)
+    told(strain, 3, heavy(440, spool_bytes=5 * MIB), attempt=1, pod="w-3", second=6)
+    told(strain, 3, heavy(300), attempt=1, pod="w-3", second=7)
 
     (cause,) = strain.findings()
     assert cause.reason is Reason.MEMORY_HIGH
@@ -139,8 +152,8 @@ def test_memory_beyond_85_percent_of_its_limit_is_told_with_its_owners_while_it_
 def test_what_another_pod_of_a_worker_weighs_is_its_own() -> None:
     strain = Strain()
     ready = beat({"stage": EngineStage.READY, "users": 0, "memory_bytes": 300 * MIB})
-    strain.observe(0, ready, attempt=1, pod="old", second=-1)
-    strain.observe(0, heavy(500), attempt=2, pod="new", second=5)
+    told(strain, 0, ready, attempt=1, pod="old", second=-1)
+    told(strain, 0, heavy(500), attempt=2, pod="new", second=5)
 
     (cause,) = strain.findings()
 
