@@ -14,7 +14,7 @@ from tests.component.agent_process import PATIENCE, Pod, run
 from tests.component.engine_process import VISITOR, engines  # noqa: F401 a fixture
 from tests.component.master_process import master_of, plan_of, scenario, users
 from tests.component.scripted_agent import RUN_UID, Agent, until
-from tests.component.test_followers import KEY, ScriptedMaster, serve
+from tests.component.test_followers import KEY, ScriptedMaster, Trust, serve
 from tests.component.test_launcher import SLEEPER, agent, launch  # noqa: F401 fixtures
 
 from loadstone_core import __version__
