@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from loadstone_operator.actions import Action
     from loadstone_operator.cluster.store import Store
     from loadstone_operator.looking import Look
-    from loadstone_operator.manifests.order import RunnerDefaults
+    from loadstone_operator.manifests.order import RunnerDefaults, RunOrder
     from loadstone_operator.observation import LoadTestView
     from loadstone_operator.ports import Cluster, Masters
 
@@ -107,17 +107,7 @@ class Actor:
         loadtest, memory = _accepted(look), look.memory
         files = memory.files if memory.files is not None else script_files(loadtest, None)
         memory.source_digest = files_digest(files) if files else ""
-        order = make_order(
-            loadtest,
-            uid=look.seen.test.uid,
-            run=action.run,
-            epoch=action.epoch,
-            files=files,
-            runner=self._runner,
-        )
-        authority = look.seen.authority()
-        if authority is not None:
-            order = order.signed_by(authority)
+        order = self._order(look, action, files)
         try:
             pods = await self._cluster.make_children(order, action.workers)
         except CreationFailed as failed:
@@ -138,15 +128,7 @@ class Actor:
             if memory.files is None:
                 # Only their names matter here: what is in them, the run's Secret holds.
                 memory.files = script_files(loadtest, await self._fetch_config_map(loadtest))
-            order = make_order(
-                loadtest,
-                uid=look.seen.test.uid,
-                run=action.run,
-                epoch=action.epoch,
-                files=memory.files,
-                runner=self._runner,
-            )
-            pods = await self._cluster.make_workers(order, action.workers)
+            pods = await self._cluster.make_workers(self._order(look, action, memory.files), action.workers)
         except CreationFailed as failed:
             pods = failed.pods
             _log.warning("Could not replace workers", extra={"test": look.seen.test.name, "error": str(failed)})
@@ -157,6 +139,19 @@ class Actor:
             _log.info("Replaced workers", extra={"test": look.seen.test.name, "pods": len(pods)})
         for pod in pods:
             self._store.see_pod(pod)
+
+    def _order(self, look: Look, action: CreateChildren | CreateWorkers, files: Mapping[str, bytes]) -> RunOrder:
+        """Return the order of a run; once it has pods, whoever comes shows what they show."""
+        order = make_order(
+            _accepted(look),
+            uid=look.seen.test.uid,
+            run=action.run,
+            epoch=action.epoch,
+            files=files,
+            runner=self._runner,
+        )
+        authority = look.seen.authority(action.run)
+        return order if authority is None else order.signed_by(authority)
 
     async def _delete(self, look: Look, action: DeletePods) -> None:
         namespace = look.seen.test.namespace

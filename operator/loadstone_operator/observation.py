@@ -343,9 +343,9 @@ class Observation:
         masters = [pod for pod in self.pods if pod.role == ROLE_MASTER and pod.run == self.run]
         return max(masters, key=lambda pod: pod.epoch, default=None)
 
-    def authority(self) -> str | None:
-        """Return who has signed for the newest run; empty when its TLS is off, None while it has no pods."""
-        return next((pod.authority for pod in self.pods if pod.run == self.run), None)
+    def authority(self, run: int) -> str | None:
+        """Return who has signed for a run; empty when its TLS is off, None while it has no pods."""
+        return next((pod.authority for pod in self.pods if pod.run == run), None)
 
     def worker_pods(self) -> tuple[PodView, ...]:
         """Return the newest attempt of each worker of the newest run, by index."""

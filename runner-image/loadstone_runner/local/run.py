@@ -286,15 +286,15 @@ class LocalRun:
         )
 
 
+def _how(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
 def _write_log(folder: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
     with gzip.open(to, "wb", compresslevel=6) as file:
         for text in whole(folder):
             file.write(text)
-
-
-def _how(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 async def _keep(follower: Follower, report: pb.RunReport) -> LocalResult:

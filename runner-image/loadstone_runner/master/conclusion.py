@@ -20,6 +20,7 @@ from loadstone_core.verdict.outcome import Verdict, conclude
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.views import OutcomeView
 from loadstone_runner.master.remarks import listener_errors
+from loadstone_runner.master.roster import OUT_OF_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from loadstone_runner.master.roster import Roster
     from loadstone_runner.master.run import RunState
 
-OUT_OF_MEMORY: Final = "OOMKilled"
 MIXED: Final = "mixed"  # the model of scenarios with several models
 LATE_NS: Final = 10 * MILLISECOND  # an iteration that starts so much after it was due counts as late
 UNITS: Final = {Model.USERS: "user-seconds", Model.RATE: "iterations", Model.ITERATIONS: "iterations"}

@@ -10,7 +10,6 @@ import logging
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, assert_never
 
-from loadstone_core.spec.model import OnLoss
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.messages import RunOrder
@@ -18,12 +17,13 @@ from loadstone_protocol.views import RunView
 from loadstone_runner.master import run
 from loadstone_runner.master.board import Board
 from loadstone_runner.master.commander import Commander
-from loadstone_runner.master.conclusion import OUT_OF_MEMORY, End, conclude_run, not_concluded, to_json
+from loadstone_runner.master.conclusion import End, conclude_run, not_concluded, to_json
 from loadstone_runner.master.crew import Crew
 from loadstone_runner.master.exchange import Exchange
 from loadstone_runner.master.farewell import Farewells
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.keeper import Keeper
+from loadstone_runner.master.losses import event_of_loss
 from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.news import Happened, Incident, News
 from loadstone_runner.master.relief import Relief
@@ -160,17 +160,8 @@ class Conductor:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
         self.judge.skip()
         self.relief.note(member, departure)
-        why = departure.message or departure.reason
-        # What was too much memory for one is no less for whoever takes it over, and an error whatever comes.
-        is_hopeless = departure.reason == OUT_OF_MEMORY and self.plan.moves_load
-        if self.state.stage is Stage.GATHERING and departure.reason != OUT_OF_MEMORY:
-            message = f"worker {member.worker} was lost before the load began: {why}"
-            self.handle(run.Broke(Reason.WORKERS_LOST, message))
-        elif self.plan.on_loss is OnLoss.ABORT and self.state.order is not RunOrder.STOPPED:
-            message = f"worker {member.worker} was lost, and workers.onLoss is Abort: {why}"
-            self.handle(run.Broke(Reason.WORKERS_LOST, message))
-        elif self.state.stage is Stage.GATHERING or is_hopeless or len(self.roster.lost()) > self.plan.most_lost:
-            self.handle(run.TooManyLost())
+        if event := event_of_loss(member.worker, departure, self.plan, self.state, lost=len(self.roster.lost())):
+            self.handle(event)
         self.board.touch()
 
     # --- Time into events.
@@ -229,8 +220,7 @@ class Conductor:
 
     def _has_quorum(self) -> bool:
         """Say whether enough workers are ready for a load that begins without the others."""
-        least = self.plan.min_available
-        return least is not None and len(self.roster.applied) >= least and self.state.order is RunOrder.READY
+        return self.state.order is RunOrder.READY and 0 < (self.plan.min_available or 0) <= len(self.roster.applied)
 
     # --- Events into effects.
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loadstone_core.stats.stream import StreamId
-from loadstone_runner.master.conclusion import OUT_OF_MEMORY
 from loadstone_runner.master.logbook import LogBook
-from loadstone_runner.master.roster import Departure
+from loadstone_runner.master.roster import OUT_OF_MEMORY, Departure
 
 if TYPE_CHECKING:
     from loadstone_core.stats.stream import StreamState

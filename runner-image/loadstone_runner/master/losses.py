@@ -1,15 +1,24 @@
-"""Remember which workers were lost, whether others took their load over, and whether they were replaced. Pure."""
+"""Remember which workers were lost, whether others took their load over, and whether they were replaced. Pure.
+
+What a loss means for the run is said here, too; who is lost is known to `roster`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from loadstone_core.spec.model import OnLoss
 from loadstone_core.units import SECOND
+from loadstone_core.verdict.reasons import Reason
+from loadstone_protocol.messages import RunOrder
+from loadstone_runner.master import run
+from loadstone_runner.master.roster import OUT_OF_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from loadstone_core.plan.model import RunPlan
     from loadstone_runner.master.roster import Departure, Member
 
 
@@ -91,6 +100,22 @@ class Losses:
         if replaced:
             said.append(f"{replaced} of them were replaced" if replaced < len(longest) else "all were replaced")
         return " and ".join(said)
+
+
+def event_of_loss(
+    worker: int, departure: Departure, plan: RunPlan, state: run.RunState, *, lost: int
+) -> run.Broke | run.TooManyLost | None:
+    """Return what the loss of a worker does to the run; `lost` workers are lost now. None: it goes on."""
+    why = departure.message or departure.reason
+    is_memory = departure.reason == OUT_OF_MEMORY
+    is_gathering = state.stage is run.Stage.GATHERING
+    if is_gathering and not is_memory:
+        return run.Broke(Reason.WORKERS_LOST, f"worker {worker} was lost before the load began: {why}")
+    if plan.on_loss is OnLoss.ABORT and state.order is not RunOrder.STOPPED:
+        return run.Broke(Reason.WORKERS_LOST, f"worker {worker} was lost, and workers.onLoss is Abort: {why}")
+    # What was too much memory for one is no less for whoever takes it over, and an error whatever comes.
+    is_hopeless = is_memory and (is_gathering or plan.moves_load)
+    return run.TooManyLost() if is_hopeless or lost > plan.most_lost else None
 
 
 def _seconds(duration_ns: int) -> str:

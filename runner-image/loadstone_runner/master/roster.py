@@ -21,6 +21,7 @@ LEASE_NS: Final = 30 * SECOND  # after this the worker stops its load by itself
 LEASE_SLACK_NS: Final = 5 * SECOND  # so much later the master may rely on that
 SUSPECT_NS: Final = 5 * SECOND
 SILENT: Final = "Silent"
+OUT_OF_MEMORY: Final = "OOMKilled"
 
 
 class WorkerState(StrEnum):

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
+from loadstone_core.spec.model import OnLoss
 from loadstone_core.units import SECOND
-from loadstone_runner.master.losses import Losses
+from loadstone_protocol.messages import RunOrder
+from loadstone_runner.master.losses import Losses, event_of_loss
 from loadstone_runner.master.roster import Departure, Member
+from loadstone_runner.master.run import Broke, RunState, Stage, TooManyLost
 
 GONE = Departure("Deleted", "its pod was deleted")
 
@@ -59,3 +65,55 @@ def test_a_loss_after_the_others_were_settled_is_told_apart() -> None:
     newest = some.newest(1)
     assert newest is not None
     assert newest.attempt == 2
+
+
+PLAN = RunPlan(
+    run=RunIdentity(uid="u/1", loadtest="l", namespace="n", number=1, epoch=1),
+    spec_digest="",
+    workers=3,
+    engines_per_worker=1,
+    scenarios=(),
+    tolerance_ppm=0,
+    target=None,
+    percentiles=(),
+    thresholds=(),
+    warm_up_ns=0,
+    startup_timeout_ns=0,
+    script=ScriptRef(digest=None, directory="/", entrypoint="t.py"),
+)
+GATHERING, RUNNING, STOPPED = (
+    RunState(),
+    RunState(stage=Stage.RUNNING_LOAD, order=RunOrder.RUNNING),
+    RunState(stage=Stage.STOPPING_LOAD, order=RunOrder.STOPPED),
+)
+HUNGRY = Departure("OOMKilled", "signal 9")
+
+
+@pytest.mark.parametrize(
+    ("departure", "on_loss", "state", "lost", "event"),
+    [
+        (GONE, OnLoss.REPLACE, RUNNING, 1, None),
+        (GONE, OnLoss.REPLACE, RUNNING, 2, TooManyLost()),
+        (GONE, OnLoss.CONTINUE, RUNNING, 1, None),
+        (GONE, OnLoss.ABORT, STOPPED, 1, None),
+        (HUNGRY, OnLoss.CONTINUE, RUNNING, 1, None),
+        (HUNGRY, OnLoss.REDISTRIBUTE, RUNNING, 1, TooManyLost()),
+        (HUNGRY, OnLoss.CONTINUE, GATHERING, 1, TooManyLost()),
+    ],
+)
+def test_a_loss_ends_the_run_where_it_is_too_much(
+    departure: Departure, on_loss: OnLoss, state: RunState, lost: int, event: TooManyLost | None
+) -> None:
+    assert event_of_loss(1, departure, replace(PLAN, on_loss=on_loss), state, lost=lost) == event
+
+
+@pytest.mark.parametrize(
+    ("on_loss", "state", "says"),
+    [(OnLoss.ABORT, RUNNING, "workers.onLoss is Abort"), (OnLoss.REPLACE, GATHERING, "before the load began")],
+)
+def test_a_loss_that_nothing_may_follow_says_why(on_loss: OnLoss, state: RunState, says: str) -> None:
+    event = event_of_loss(1, GONE, replace(PLAN, on_loss=on_loss), state, lost=1)
+
+    assert isinstance(event, Broke)
+    assert says in event.message
+    assert event.message.endswith("its pod was deleted")
