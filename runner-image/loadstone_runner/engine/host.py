@@ -358,4 +358,6 @@ class Engine:
         status.exhausted = take_exhausted()
         status.stop_asked = self._backstage.stop_asked
         status.flavour = FLAVOUR
+        status.series = len(self._instruments.recorder)
+        status.queued_bytes = self._link.queued_bytes
         self._link.send(engine_pb2.EngineMessage(status=status))

@@ -12,13 +12,14 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_memory
+from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_memory, this_processor
 from loadstone_runner.launcher.lease import LeaseFile
 from loadstone_runner.launcher.link import AgentLink
 from loadstone_runner.launcher.processes import Engine, raise_open_files, start_engine
 from loadstone_runner.launcher.spool import Spool
 from loadstone_runner.launcher.switch import SECOND_NS, Due, Switch
 from loadstone_runner.launcher.tee import Output
+from loadstone_runner.settings import LAUNCHER_PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +67,7 @@ class Launcher:
         "_memory",
         "_outputs",
         "_poll",
+        "_processor",
         "_settings",
         "_spool",
         "_switch",
@@ -82,6 +84,7 @@ class Launcher:
         self._outputs = (Output(1), Output(2))
         self._spool = Spool(settings.log_dir, f"{_now_ns():016x}")
         self._memory = this_memory()
+        self._processor = this_processor()
         self._kills_seen = self._memory.out_of_memory_kills()
         self._wakeup = _wake_on_signals()
         self._link: AgentLink
@@ -188,6 +191,8 @@ class Launcher:
             case {"do": "kill"}:
                 self._switch.limit(now_ns, seconds=0)
             case {"do": "exit", "code": int(code)}:
+                if why := order.get("why"):
+                    self._say(str(why))
                 self._exit_code = code
                 self._switch.limit(now_ns, seconds=0)
             case _:
@@ -235,6 +240,7 @@ class Launcher:
             "pid": os.getpid(),
             "engines": self._settings.engines,
             "role": self._settings.engine_role,
+            "protocol": LAUNCHER_PROTOCOL,
         }
         for engine in self._engines.values():
             yield {"event": "started", "engine": engine.number, "start": engine.start, "pid": engine.pid}
@@ -261,12 +267,15 @@ class Launcher:
         self._usage_ns = now_ns
         if self._link.fd is None:
             return
-        living = self._living()
+        engines = [(each.number, processor_ns(each.pid), resident_bytes(each.pid)) for each in self._living()]
         usage = {
             "event": "usage",
-            "cpu_ns": sum(processor_ns(engine.pid) for engine in living),
-            "memory_bytes": sum(resident_bytes(engine.pid) for engine in living),
+            "cpu_ns": sum(cpu_ns for _, cpu_ns, _ in engines),
+            "memory_bytes": sum(memory for _, _, memory in engines),
             "memory_limit_bytes": self._memory.limit_bytes(),
+            "cgroup_bytes": self._memory.used_bytes(),
+            "throttled_ns": self._processor.throttled_ns(),
+            "engines": engines,
         }
         self._link.send(usage, now_ns)
 

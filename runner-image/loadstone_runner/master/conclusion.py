@@ -171,6 +171,7 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         thresholds=findings,
         notes=(
             *end.notes,
+            *measurement.strain.findings(),
             *listener_errors(totals.errors),
             *_limited(totals),
             *_stalled(measurement),

@@ -27,9 +27,10 @@ from loadstone_runner.master.losses import event_of_loss
 from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.news import Happened, Incident, News
 from loadstone_runner.master.relief import Relief
-from loadstone_runner.master.remarks import remarks_on, slow_workers
+from loadstone_runner.master.remarks import complaints, remarks_on, slow_workers
 from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Departure, Member, Roster
+from loadstone_runner.master.rows import Rows
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.shelf import new_merge
 from loadstone_runner.master.views import Times, figures_of, waiting_for, worker_view
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from loadstone_runner.master.director import Director
     from loadstone_runner.master.store import Register, Store
 
-TICK_SECONDS: Final = 0.25
 DRAIN_NS: Final = 15 * SECOND  # beside gracefulStop, for the last states
 TEARDOWN_NS: Final = 30 * SECOND
 
@@ -64,6 +64,7 @@ class Conductor:
         self.plan = plan
         self.roster = Roster(run_uid=plan.run.uid, epoch=self.epoch, expected=plan.workers, lease_ns=plan.lease_ns)
         self.measurement = Measurement(plan.scenarios, plan.warm_up_ns, merge=new_merge())
+        self.rows = Rows(self.measurement.timeline)
         self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
         self.finished = asyncio.Event()
@@ -167,7 +168,7 @@ class Conductor:
 
     def _close_seconds(self) -> None:
         end_ns = self.workload.course.bound_ns if self._load_ns is None else self._load_ns
-        for row in self.measurement.close_seconds():
+        for row in self.rows.tell(self.measurement.close_seconds()):
             self._newest_row = row
             self.judge.idle_ns = self.workload.course.idle_ns((row.second + 1) * SECOND)
             if self.workload.course.is_paused:
@@ -315,6 +316,7 @@ class Conductor:
             log.exception("The run could not be concluded")
             self.outcome = self.outcome or not_concluded(error)
         self.commander.close()
+        self.rows.close()
         self.finished.set()
         self.note_who_left()
 
@@ -324,11 +326,8 @@ class Conductor:
             self.farewells.lose(member.worker, member.attempt, has_begun=self._load_ns is not None)
         self._close_seconds()
         logs = self.farewells.logs.summary(is_silent=bool(silent))
-        if complaint := self._director.complaint():
-            self.notes.append(Cause(Reason.HANDLER_ERRORS, complaint))
         # A run that ends before its load does not wait for the last lines of its workers.
-        if self._load_ns is not None and (complaint := logs.complaint()):
-            self.notes.append(Cause(Reason.LOGS_INCOMPLETE, complaint))
+        self.notes += complaints(self._director.complaint(), logs.complaint() if self._load_ns is not None else "")
         self.times.finish(self._clock.wall_ns(), has_loaded=self._load_ns is not None)
         end = End(
             plan=self.plan,
@@ -358,9 +357,8 @@ class Conductor:
     def figures(self) -> RunFigures:
         """Return what Prometheus is shown."""
         verdict = self.outcome.verdict if self.outcome else ""
-        return figures_of(
-            self.plan.run, self.state.stage.value, verdict, roster=self.roster, merge=self.measurement.merge
-        )
+        merge = self.measurement.merge
+        return figures_of(self.plan.run, self.state.stage.value, verdict, roster=self.roster, merge=merge)
 
     def _progress(self) -> ProgressView:
         load_ns = self.commander.since_start_ns() if self._load_ns is None else self._load_ns
@@ -380,7 +378,7 @@ class Conductor:
             workers=tuple(worker_view(each, self.relief.losses.newest(each.worker)) for each in self.roster.members),
             progress=self._progress(),
             thresholds_json=to_json(self.judge.to_status(is_over=is_over, load_started_ns=self.times.load_started_ns)),
-            findings=self.findings,
+            findings=self.findings if is_over else tuple(map(str, self.measurement.strain.findings())),
             times=self.times.view(self.roster.start_skew_ns()),
             outcome=self.outcome,
             waiting_for=self._waiting_for() if self.state.stage is Stage.GATHERING else "",
@@ -389,9 +387,5 @@ class Conductor:
         )
 
     def _waiting_for(self) -> str:
-        return waiting_for(
-            has_director=self._director.is_connected,
-            is_set_up=self.state.is_set_up,
-            members=self.roster.members,
-            ready=self.roster.applied,
-        )
+        has_director, is_set_up, who = self._director.is_connected, self.state.is_set_up, self.roster
+        return waiting_for(has_director=has_director, is_set_up=is_set_up, members=who.members, ready=who.applied)

@@ -45,6 +45,12 @@ def remarks_on(plan: RunPlan, *, has_shape: bool, shape_asked: int) -> tuple[str
     return tuple(remarks)
 
 
+def complaints(handlers: str, logs: str) -> tuple[Cause, ...]:
+    """Return a finding for each of these that has something to say: what handlers of the director raised, the logs."""
+    said = ((Reason.HANDLER_ERRORS, handlers), (Reason.LOGS_INCOMPLETE, logs))
+    return tuple(Cause(reason, sentence) for reason, sentence in said if sentence)
+
+
 def listener_errors(errors: Iterable[ErrorCount]) -> tuple[Cause, ...]:
     """Return a finding if listeners of engines raised, were too slow or did not come back; `errors` of all kinds."""
     found = sorted((each for each in errors if each.kind == LISTENER_ERROR), key=lambda each: -each.count)

@@ -12,7 +12,7 @@ from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
 from loadstone_core.stats.stream import ErrorCount
 from loadstone_core.units import SECOND
 from loadstone_protocol.messages import EngineNews, EngineStage, Heartbeat
-from loadstone_runner.master.remarks import CLOSED, UNUSED_SHAPE, listener_errors, remarks_on, slow_workers
+from loadstone_runner.master.remarks import CLOSED, UNUSED_SHAPE, complaints, listener_errors, remarks_on, slow_workers
 from loadstone_runner.master.roster import Member
 
 USERS = LoadProfile(Model.USERS, Profile((Segment(0, SECOND, 2, 2),), SECOND), None)
@@ -107,3 +107,11 @@ def test_errors_of_listeners_are_a_finding_and_others_are_none() -> None:
     assert str(cause) == (
         "HandlerErrors: 9 errors of listeners in engines, mostly events.request: slow: took longer than 5 s"
     )
+
+
+def test_who_has_nothing_to_complain_about_makes_no_finding() -> None:
+    assert complaints("", "") == ()
+    assert [str(each) for each in complaints("it raised", "3 lines are missing")] == [
+        "HandlerErrors: it raised",
+        "LogsIncomplete: 3 lines are missing",
+    ]
