@@ -95,6 +95,10 @@ bench-import: .venv/dev.stamp ## CPU time of imports and process starts
 bench-engine: .venv/dev.stamp ## our engine beside wrk, hey, k6 and Locust, on one core (ARGS=--quick: less than 2 minutes)
 	$(BIN)/python benchmarks/engine.py $(ARGS)
 
+.PHONY: bench-messages
+bench-messages: .venv/compiled.stamp ## custom messages: how many a core does, how long one takes, what a lane costs
+	$(BIN)/python benchmarks/messages.py
+
 .PHONY: bench-master
 bench-master: .venv/compiled.stamp ## a master on one core with a thousand scripted agents: CPU, memory, how soon it answers
 	$(BIN)/python benchmarks/master.py $(ARGS)
@@ -103,6 +107,7 @@ bench-master: .venv/compiled.stamp ## a master on one core with a thousand scrip
 soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at full speed, a thousand ends of engines, a node that freezes
 	LOG_CYCLES=1000 LOG_RUNS=25 $(BIN)/pytest -q tests/component/test_logs.py -k "last_moments or all_that_a_script_prints"
 	$(BIN)/python benchmarks/soak.py $(ARGS)
+	LOADSTONE_SOAK=1 $(BIN)/pytest tests/component/test_messages.py -q -k "slow_handlers or own_process"
 	NODES=2 tests/e2e/run -m soak
 
 .PHONY: generate

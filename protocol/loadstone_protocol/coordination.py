@@ -25,6 +25,7 @@ from loadstone_protocol.messages import (
     GrantNews,
     Heartbeat,
     Hello,
+    LaneNews,
     LogEnd,
     Peer,
     Ping,
@@ -54,6 +55,8 @@ GRANT_NAME_MAX: Final = 256
 GRANTS_MAX: Final = 128
 VALUE_MAX: Final = 1_000_000_000
 FLAVOUR_MAX: Final = 32
+LANES_MAX: Final = 64
+LANE_NAME_MAX: Final = 128
 CONFIG_MAX_BYTES: Final = 16 * 1024
 STOP_REASONS: Final = frozenset({"Stopped", "Suspended", "Killed", "Replaced"})
 
@@ -333,6 +336,28 @@ def _grant_news(state: engine_pb2.GrantState) -> GrantNews:
     )
 
 
+def lane_news(status: engine_pb2.EngineStatus) -> tuple[LaneNews, ...]:
+    """Return how the lanes of a process are; raise WireError if that cannot be meant."""
+    if len(status.lanes) > LANES_MAX:
+        raise WireError(f"a process has {len(status.lanes)} lanes; at most {LANES_MAX} are allowed")
+    if any(min(each.oldest_ns, each.duration_ns, each.longest_ns) < 0 for each in status.lanes):
+        raise WireError("a lane reports a negative time")
+    return tuple(
+        LaneNews(
+            each.name[:LANE_NAME_MAX],
+            each.depth,
+            each.running,
+            each.oldest_ns,
+            processed=each.processed,
+            failed=each.failed,
+            rejected=each.rejected,
+            duration_ns=each.duration_ns,
+            longest_ns=each.longest_ns,
+        )
+        for each in status.lanes
+    )
+
+
 def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
     status = message.status
     stage = _STAGES.get(status.stage)
@@ -362,6 +387,7 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
         exhausted=status.exhausted,
         stop_asked=status.stop_asked[:TEXT_MAX],
         flavour=status.flavour[:FLAVOUR_MAX],
+        lanes=lane_news(status),
         holding=status.holding,
         leaving=status.leaving,
         memory_bytes=status.memory_bytes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,6 +114,20 @@ class GrantNews:
     rows: int = 0
 
 
+class LaneNews(NamedTuple):
+    """How the handling of one kind of custom message is: see LaneState in engine.proto."""
+
+    name: str
+    depth: int
+    running: int
+    oldest_ns: int
+    processed: int
+    failed: int
+    rejected: int
+    duration_ns: int
+    longest_ns: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineNews:
     """One engine in a heartbeat; lag and slip are the largest, or 99th percentile, of the last second.
@@ -136,6 +150,7 @@ class EngineNews:
     exhausted: int = 0
     stop_asked: str = ""  # why the script wants the run to end; empty: it does not
     flavour: str = ""  # of the request path: compiled or pure
+    lanes: tuple[LaneNews, ...] = ()
     holding: int = 0  # version of the shares that it follows
     leaving: int = 0  # users of shares that it gave up, which have not ended yet
     memory_bytes: int = 0  # resident

@@ -110,6 +110,16 @@ class EngineSettings(NamedTuple):
     engines: int  # of its worker
     is_one_machine: bool  # all workers of the run are on it
     memory_limit_bytes: int  # of all engines of its worker together; 0 = none is known
+    launcher_fd: int = 0  # where it asks for processes of its own; 0 = there is no launcher
+
+
+class LaneSettings(NamedTuple):
+    """What the process of one message handler is told by its launcher."""
+
+    lane: str
+    script_dir: str
+    entrypoint: str
+    engine_fd: int  # the way to its engine
 
 
 def read_master(environment: Mapping[str, str]) -> MasterSettings:
@@ -176,6 +186,17 @@ def read_engine(environment: Mapping[str, str]) -> EngineSettings:
         engines=_number(environment, "ENGINES", "1", at_least=1),
         is_one_machine=_number(environment, "ONE_MACHINE", "0", at_least=0) > 0,
         memory_limit_bytes=_number(environment, "MEMORY_LIMIT", "0", at_least=0, at_most=_BYTES_MAX),
+        launcher_fd=_number(environment, "LAUNCHER_FD", "0", at_least=0),
+    )
+
+
+def read_lane(environment: Mapping[str, str]) -> LaneSettings:
+    """Return the settings of a handler's process; raise SettingsError for the first variable that is wrong."""
+    return LaneSettings(
+        lane=_text(environment, "LANE"),
+        script_dir=_text(environment, "SCRIPT_DIR", "/scripts"),
+        entrypoint=_text(environment, "ENTRYPOINT", "test.py"),
+        engine_fd=_number(environment, "LAUNCHER_FD", at_least=3),
     )
 
 

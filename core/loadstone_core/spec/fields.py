@@ -12,7 +12,7 @@ from loadstone_core.spec import defaults, validation
 from loadstone_core.spec.environment import ENV, ENV_FROM
 from loadstone_core.spec.load_rules import LOADS, WORKERS
 from loadstone_core.spec.loads import LOAD, SCENARIOS, duration
-from loadstone_core.spec.model import Engine, OnLoss, OnNoData, Severity, Tls
+from loadstone_core.spec.model import Engine, OnHandlerError, OnLoss, OnNoData, Severity, Tls
 from loadstone_core.spec.shape import NAME_OF_OBJECT_LONGEST, Flag, Listing, Record, Table, Text, Whole, named
 from loadstone_core.spec.source import SOURCE
 from loadstone_core.spec.template import TEMPLATE
@@ -162,6 +162,15 @@ SPEC: Final = Record(
                 ),
             },
             required=("tokenSecret",),
+        ),
+        "onHandlerError": Text(
+            about=(
+                "What it means if a handler of the script's custom messages raises or takes longer than its timeout: "
+                "Continue lists it in the findings, Fail makes the run an Error with HandlerFailed as well. "
+                "Default: Continue."
+            ),
+            choices=tuple(answer.value for answer in OnHandlerError),
+            default=OnHandlerError.CONTINUE.value,
         ),
         "stopRun": Whole(
             about=(

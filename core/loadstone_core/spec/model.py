@@ -40,6 +40,13 @@ class OnNoData(StrEnum):
     PASS = "Pass"  # noqa: S105 (the word of the resource, no password)
 
 
+class OnHandlerError(StrEnum):
+    """What it does to the verdict when a handler of custom messages fails."""
+
+    CONTINUE = "Continue"
+    FAIL = "Fail"
+
+
 class OnLoss(StrEnum):
     """What happens to the load of a worker that is lost in mid-run."""
 
@@ -242,6 +249,7 @@ class LoadTestSpec:
     transport: Transport = Transport()
     config: Mapping[str, str] = field(default_factory=dict)
     control: TokenSecret | None = None
+    on_handler_error: OnHandlerError = OnHandlerError.CONTINUE
 
 
 @dataclass(frozen=True, slots=True)

@@ -343,14 +343,16 @@ class StatisticsAck(_message.Message):
     def __init__(self, stream: _Optional[_Union[_statistics_pb2.StreamId, _Mapping]] = ..., received: _Optional[int] = ..., durable: _Optional[int] = ..., want_full: _Optional[bool] = ...) -> None: ...
 
 class BulkFrame(_message.Message):
-    __slots__ = ("peer", "batch", "receipt")
+    __slots__ = ("peer", "batch", "receipt", "messages")
     PEER_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
     peer: Peer
     batch: OutboxBatch
     receipt: OutboxReceipt
-    def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., batch: _Optional[_Union[OutboxBatch, _Mapping]] = ..., receipt: _Optional[_Union[OutboxReceipt, _Mapping]] = ...) -> None: ...
+    messages: _engine_pb2.MessageFrame
+    def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., batch: _Optional[_Union[OutboxBatch, _Mapping]] = ..., receipt: _Optional[_Union[OutboxReceipt, _Mapping]] = ..., messages: _Optional[_Union[_engine_pb2.MessageFrame, _Mapping]] = ...) -> None: ...
 
 class OutboxBatch(_message.Message):
     __slots__ = ("channel", "first", "oldest", "entries")

@@ -9,9 +9,18 @@ from loadstone_runner.agent.usage import Usage
 from loadstone_runner.export.agent_metrics import Metric
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from loadstone_protocol.v1 import engine_pb2
     from loadstone_runner.agent.relay import Relay
 
 _SECOND_NS: Final = 1_000_000_000
+_LANE_GAUGES: Final[tuple[tuple[str, str, Callable[[engine_pb2.LaneState], float]], ...]] = (
+    ("queue_depth", "Custom messages that wait for their handler.", lambda lane: lane.depth),
+    ("running", "Handlers of custom messages that run.", lambda lane: lane.running),
+    ("oldest_seconds", "Age of the oldest message that is not handled.", lambda lane: lane.oldest_ns / _SECOND_NS),
+    ("longest_seconds", "The longest that a handler has run.", lambda lane: lane.longest_ns / _SECOND_NS),
+)
 
 
 class Health:
@@ -84,4 +93,19 @@ class Health:
                 "clock_offset_seconds", "gauge", "Master's clock minus this one.", self.clock_offset_ns / _SECOND_NS
             ),
             Metric("cpu_seconds_total", "counter", "Processor time of the agent.", time.process_time()),
+            *_lanes(relay),
         ]
+
+
+def _lanes(relay: Relay) -> Iterator[Metric]:
+    """Yield how the handling of custom messages is, by engine and kind of message."""
+    lanes = [((("engine", str(engine)), ("lane", lane.name)), lane) for engine, lane in relay.lanes()]
+    for name, text, read in _LANE_GAUGES:
+        yield from (Metric(f"message_{name}", "gauge", text, read(lane), labels) for labels, lane in lanes)
+    for result in ("processed", "failed", "rejected"):
+        for labels, lane in lanes:
+            value = getattr(lane, result)
+            yield Metric(f"messages_{result}_total", "counter", f"Custom messages that were {result}.", value, labels)
+    for labels, lane in lanes:
+        text, seconds = "Time that handlers have run.", lane.duration_ns / _SECOND_NS
+        yield Metric("message_handler_seconds_total", "counter", text, seconds, labels)

@@ -76,6 +76,8 @@ class Uplink:
     def connect(self, relay: Relay) -> None:
         """Look for the master, and stay with it, until `close`; `relay` knows the engines."""
         self._relay = relay
+        self.bulk.passage = relay
+        relay.pass_on = self.bulk.pass_on
         self._connection = asyncio.create_task(self._client.run())
 
     def check(self) -> None:

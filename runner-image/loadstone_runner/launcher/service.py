@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_memory, this_processor
+from loadstone_runner.launcher.lanes import LaneStarter
 from loadstone_runner.launcher.lease import LeaseFile
 from loadstone_runner.launcher.link import AgentLink
 from loadstone_runner.launcher.processes import Engine, raise_open_files, start_engine
@@ -62,6 +63,7 @@ class Launcher:
         "_engines",
         "_exit_code",
         "_kills_seen",
+        "_lanes",
         "_lease",
         "_link",
         "_memory",
@@ -87,6 +89,7 @@ class Launcher:
         self._processor = this_processor()
         self._kills_seen = self._memory.out_of_memory_kills()
         self._wakeup = _wake_on_signals()
+        self._lanes: LaneStarter
         self._link: AgentLink
         self._exit_code: int | None = None
         self._terminated = False
@@ -97,6 +100,7 @@ class Launcher:
         """Start every engine."""
         raise_open_files()
         limit = self._memory.limit_bytes()
+        self._lanes = LaneStarter(program, os.environ)
         for number in range(self._settings.engines):
             engine = start_engine(
                 number,
@@ -107,6 +111,7 @@ class Launcher:
                 memory_limit_bytes=limit,
             )
             self._engines[engine.pid] = engine
+            self._lanes.hear(engine.asking, engine.pid)
         self._link = AgentLink(f"{self._settings.socket_dir}/launcher.sock", _now_ns())
 
     def run(self) -> int:
@@ -123,6 +128,7 @@ class Launcher:
         self._read_signals()
         self._read_engines(ready)
         self._reap(now_ns)
+        self._lanes.start_some(ready)
         if self._link.fd in ready:
             self._link.write_some(now_ns)
             for order in self._link.read_orders(now_ns):
@@ -141,6 +147,8 @@ class Launcher:
         for engine in self._engines.values():
             for descriptor in engine.sources:
                 poll.register(descriptor, select.POLLIN)
+        for descriptor in self._lanes.descriptors:
+            poll.register(descriptor, select.POLLIN)
         for descriptor, output in self._by_descriptor():
             if output.is_waiting:
                 poll.register(descriptor, select.POLLOUT)
@@ -173,6 +181,7 @@ class Launcher:
         """Take note of processes that have ended. As the first process of a container it inherits others' orphans."""
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                self._lanes.reaped(ended[0])
                 engine = self._engines.get(ended[0])
                 if engine is not None and engine.status is None:
                     engine.ended(ended[1])
@@ -268,10 +277,11 @@ class Launcher:
         if self._link.fd is None:
             return
         engines = [(each.number, processor_ns(each.pid), resident_bytes(each.pid)) for each in self._living()]
+        lanes = self._lanes.processes
         usage = {
             "event": "usage",
-            "cpu_ns": sum(cpu_ns for _, cpu_ns, _ in engines),
-            "memory_bytes": sum(memory for _, _, memory in engines),
+            "cpu_ns": sum(cpu_ns for _, cpu_ns, _ in engines) + sum(map(processor_ns, lanes)),
+            "memory_bytes": sum(memory for _, _, memory in engines) + sum(map(resident_bytes, lanes)),
             "memory_limit_bytes": self._memory.limit_bytes(),
             "cgroup_bytes": self._memory.used_bytes(),
             "throttled_ns": self._processor.throttled_ns(),

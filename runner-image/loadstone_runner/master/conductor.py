@@ -24,10 +24,11 @@ from loadstone_runner.master.farewell import Farewells
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.keeper import Keeper
 from loadstone_runner.master.losses import event_of_loss
+from loadstone_runner.master.mail import Mail
 from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.news import Happened, Incident, News
 from loadstone_runner.master.relief import Relief
-from loadstone_runner.master.remarks import complaints, remarks_on, slow_workers
+from loadstone_runner.master.remarks import blocked_workers, remarks_on, slow_workers
 from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Departure, Member, Roster
 from loadstone_runner.master.rows import Rows
@@ -73,6 +74,7 @@ class Conductor:
         self._clock = clock
         self._director = director
         self.exchange = Exchange()
+        self.mail = Mail(plan, clock=clock, roster=self.roster, exchange=self.exchange, director=director)
         self.state = run.RunState()
         self.workload = Workload(plan, self.roster, self.measurement)
         self.crew = Crew(self.epoch, plan.workers, self.workload.grants, self.workload.shares)
@@ -119,6 +121,7 @@ class Conductor:
 
     def tick(self) -> None:
         """Look at everything that time alone changes."""
+        self.mail.look()
         now_ns = self._clock.boottime_ns()
         for member in self.roster.tick(now_ns):
             self._after_loss(member)
@@ -156,6 +159,7 @@ class Conductor:
         departure = member.departure or Departure("Lost", "")
         log.warning("Lost a worker: worker=%d reason=%s: %s", member.worker, departure.reason, departure.message)
         self._director.inform(Incident(Happened.WORKER_LOST, member.worker, departure.message or departure.reason))
+        self.mail.lose(member.worker)
         if not member.awaits_bye:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
         self.judge.skip()
@@ -327,7 +331,8 @@ class Conductor:
         self._close_seconds()
         logs = self.farewells.logs.summary(is_silent=bool(silent))
         # A run that ends before its load does not wait for the last lines of its workers.
-        self.notes += complaints(self._director.complaint(), logs.complaint() if self._load_ns is not None else "")
+        if self._load_ns is not None and (complaint := logs.complaint()):
+            self.notes.append(Cause(Reason.LOGS_INCOMPLETE, complaint))
         self.times.finish(self._clock.wall_ns(), has_loaded=self._load_ns is not None)
         end = End(
             plan=self.plan,
@@ -338,7 +343,8 @@ class Conductor:
             unused=self.workload.unused_rows(),
             judge=self.judge,
             outside=self.outside,
-            notes=(*self.notes, *slow_workers(self.roster.members)),
+            notes=(*self.notes, *slow_workers(self.roster.members), *blocked_workers(self.roster.members)),
+            director_errors=self._director.errors,
             remarks=remarks_on(self.plan, has_shape=self._director.has_shape, shape_asked=self.workload.shape_asked),
             load_ns=self._load_ns,
             logs=logs.to_status(),
@@ -357,8 +363,9 @@ class Conductor:
     def figures(self) -> RunFigures:
         """Return what Prometheus is shown."""
         verdict = self.outcome.verdict if self.outcome else ""
-        merge = self.measurement.merge
-        return figures_of(self.plan.run, self.state.stage.value, verdict, roster=self.roster, merge=merge)
+        merge, lanes = self.measurement.merge, self._director.lanes
+        run_now = (self.plan.run, self.state.stage.value, verdict)
+        return figures_of(*run_now, roster=self.roster, merge=merge, director_lanes=lanes)
 
     def _progress(self) -> ProgressView:
         load_ns = self.commander.since_start_ns() if self._load_ns is None else self._load_ns

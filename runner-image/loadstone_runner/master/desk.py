@@ -255,6 +255,7 @@ class Desk:
         if self._run.state.order is not RunOrder.STOPPED:
             self._run.lose(member.worker, member.attempt, TERMINATED)
         self._roster.end(member)
+        self._run.mail.lose(member.worker)
         self._run.keeper.settle((member.worker, member.attempt), streams)
         self._run.check_over()
         self._run.board.touch()

@@ -18,6 +18,7 @@ from loadstone_core.spec.model import (
     Load,
     LoadTest,
     LoadTestSpec,
+    OnHandlerError,
     OnLoss,
     OnNoData,
     Ramp,
@@ -186,6 +187,13 @@ def test_a_script_in_the_image_is_run_by_its_path() -> None:
     spec = parse_spec(MINIMAL | {"source": {"image": {"path": "/tests/shop.py"}}})
 
     assert spec.source == Source(ImageSource("/tests/shop.py"), "/tests/shop.py")
+
+
+def test_failed_handlers_end_nothing_unless_the_spec_says_so() -> None:
+    assert parse_spec(MINIMAL).on_handler_error is OnHandlerError.CONTINUE
+    assert parse_spec(MINIMAL | {"onHandlerError": "Fail"}).on_handler_error is OnHandlerError.FAIL
+    with pytest.raises(SpecInvalidError, match="onHandlerError"):
+        parse_spec(MINIMAL | {"onHandlerError": "Abort"})
 
 
 def test_an_emptied_trigger_is_no_trigger() -> None:
