@@ -7,7 +7,7 @@ BIN := .venv/bin
 PURE := core/loadstone_core operator/loadstone_operator runner-image/loadstone_runner
 # Component tests mostly wait.
 SIDE_BY_SIDE := -n 4 --dist worksteal
-CODE := core protocol operator runner-image cli tools tests benchmarks examples
+CODE := core protocol operator runner-image cli client tools tests benchmarks examples
 
 -include tests/e2e/cluster/cluster.mk
 
@@ -32,7 +32,7 @@ lint: .venv/dev.stamp ## style and format
 
 .PHONY: types
 types: .venv/dev.stamp ## mypy, strict
-	$(BIN)/mypy core/loadstone_core protocol/loadstone_protocol operator/loadstone_operator runner-image/loadstone runner-image/loadstone_runner cli/loadstone_cli tools
+	$(BIN)/mypy core/loadstone_core protocol/loadstone_protocol operator/loadstone_operator runner-image/loadstone runner-image/loadstone_runner cli/loadstone_cli client/loadstone_client tools
 
 .PHONY: walls
 walls: .venv/dev.stamp ## which room may import which
@@ -113,6 +113,7 @@ soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at ful
 .PHONY: generate
 generate: .venv/dev.stamp ## stubs and CRDs, after a change of proto or model
 	$(BIN)/python tools/generate_stubs.py
+	$(BIN)/python tools/record_wire.py
 	$(BIN)/python tools/render_crd.py
 
 .PHONY: locks

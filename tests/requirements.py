@@ -53,6 +53,8 @@ PROMISES: dict[str, str] = {
     "image-pull": "An image that cannot be pulled is named.",
     "unschedulable": "Unschedulable workers are told at once and end at the startup timeout.",
     "quota": "An exceeded quota is told.",
+    "saturation-told": "A worker that was late, throttled or stood still for too long is named with its figures.",
+    "memory-high": "At 85 % of the memory limit a finding names what the memory is used for, before the kernel kills.",
     "worker-oom": "A worker that ran out of memory is told.",
     "template-invalid": "An invalid pod template is told.",
     "target-refuses": "A target that refuses connections is counted as failures.",
@@ -93,8 +95,17 @@ PROMISES: dict[str, str] = {
     "local-same": "The same file gives the same verdict without a cluster, exact against its own target.",
     "examples": "Every example ends as its header says, exact, on a laptop and in a cluster.",
     "local-interrupt": "Ctrl-C once keeps the results and exits with 130.",
+    "progress-jsonl": "With --progress jsonl standard output is each closed second and last the outcome, nothing else.",
+    "local-control": "loadstone run --control lets its owner alone watch, set the load, pause, resume and stop.",
+    # inside other programs
+    "embedding": "A FastAPI application starts, watches, steers and stops runs; gevent is never in its process.",
+    "rows-in-time": "Rows of the control API come within 1.25 s of the end of their second (p99).",
+    "control-api": "Who says the token of spec.control may watch a run over gRPC and HTTP, and nobody else.",
+    "control-described": "The control API sends what its OpenAPI description says.",
     "validate": "loadstone validate says what is wrong before anything starts.",
     "fast-start": "import loadstone and loadstone --help load nothing that they do not need.",
+    # releases
+    "releases-talk": "Peers of other releases work together, or refuse each other with a sentence that names both.",
     # the house
     "walls": "Rooms import only what their walls allow.",
     "stubs-fresh": "The committed stubs are what the proto files generate.",

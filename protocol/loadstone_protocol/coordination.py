@@ -37,6 +37,7 @@ from loadstone_protocol.messages import (
     WorkerEnd,
 )
 from loadstone_protocol.v1 import control_pb2, coordination_pb2, engine_pb2
+from loadstone_protocol.version import RELEASE_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -102,6 +103,7 @@ def hello_from_message(message: coordination_pb2.AgentMessage) -> Hello:
         script_digest=hello.script_digest,
         engines=hello.engines,
         highest_epoch=hello.highest_epoch,
+        version=hello.version[:RELEASE_MAX],
     )
 
 
@@ -313,6 +315,11 @@ def _heartbeat(message: coordination_pb2.Heartbeat) -> Heartbeat:
         round_trip_ns=max(0, message.round_trip_ns),
         conflict=message.conflict_detail[:TEXT_MAX] if message.conflict else None,
         is_draining=message.draining,
+        throttled_permille=min(1_000, message.throttled_permille),
+        cgroup_bytes=message.cgroup_bytes,
+        agent_memory_bytes=message.agent_memory_bytes,
+        agent_lag_ns=max(0, message.agent_lag_ns),
+        spool_bytes=message.spool_bytes,
     )
 
 
@@ -383,4 +390,8 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
         lanes=lane_news(status),
         holding=status.holding,
         leaving=status.leaving,
+        memory_bytes=status.memory_bytes,
+        cpu_permille=message.cpu_permille,
+        series=status.series,
+        queued_bytes=status.queued_bytes,
     )

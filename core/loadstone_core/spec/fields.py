@@ -13,7 +13,7 @@ from loadstone_core.spec.environment import ENV, ENV_FROM
 from loadstone_core.spec.load_rules import LOADS, WORKERS
 from loadstone_core.spec.loads import LOAD, SCENARIOS, duration
 from loadstone_core.spec.model import Engine, OnHandlerError, OnLoss, OnNoData, Severity, Tls
-from loadstone_core.spec.shape import Flag, Listing, Record, Table, Text, Whole
+from loadstone_core.spec.shape import NAME_OF_OBJECT_LONGEST, Flag, Listing, Record, Table, Text, Whole, named
 from loadstone_core.spec.source import SOURCE
 from loadstone_core.spec.template import TEMPLATE
 
@@ -140,6 +140,28 @@ SPEC: Final = Record(
             items=_THRESHOLD,
             most=defaults.THRESHOLDS_MOST,
             key="name",
+        ),
+        "control": Record(
+            about=(
+                "Lets platforms watch the run at its master: REST with server-sent events on port 8653, gRPC on 8654. "
+                "Changes are made to the LoadTest only. Unset: nobody can. Example: {tokenSecret: {name: platform}}."
+            ),
+            fields={
+                "tokenSecret": Record(
+                    about="The Secret in the LoadTest's namespace with the token that callers say (Bearer).",
+                    fields={
+                        "name": named("Name of the Secret."),
+                        "key": Text(
+                            about="Key whose value is the token. Default: token.",
+                            shortest=1,
+                            longest=NAME_OF_OBJECT_LONGEST,
+                            default=defaults.TOKEN_KEY,
+                        ),
+                    },
+                    required=("name",),
+                ),
+            },
+            required=("tokenSecret",),
         ),
         "onHandlerError": Text(
             about=(

@@ -6,6 +6,7 @@ Decisions are the session's; the sockets are `transport`'s.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from loadstone_protocol.v1 import statistics_pb2
     from loadstone_runner.agent.effects import Configure, Summary
     from loadstone_runner.agent.session import Session
+    from loadstone_runner.agent.usage import Usage
     from loadstone_runner.spool import LogStream
     from loadstone_runner.transport.local.engines import EngineLink
 
@@ -139,7 +141,7 @@ class Relay:
             if ledger.sequence and engine in {None, number}
         ]
 
-    def summaries(self, summary: Summary) -> Iterator[coordination_pb2.EngineSummary]:
+    def summaries(self, summary: Summary, usage: Usage) -> Iterator[coordination_pb2.EngineSummary]:
         """Yield what a heartbeat says of each engine; of its script only until it is ready."""
         for stream in summary.engines:
             status = self._statuses.get(stream)
@@ -151,6 +153,7 @@ class Relay:
                 status=None if status is None else self._aged(stream, status),
                 script=self._scripts.get(stream) if is_loading else None,
                 started_at_ns=summary.started_at_ns.get(stream, 0),
+                cpu_permille=usage.cpu_permille(stream[0]),
             )
 
     def counters(self, engine: int, start: int) -> Counters | None:
@@ -167,6 +170,12 @@ class Relay:
         """Return the sum of what is known of all engines now."""
         known = [self.counters(view.engine, view.start) or Counters() for view in self._session.engines]
         return Counters(started=sum(each.started for each in known), completed=sum(each.completed for each in known))
+
+    def spool_bytes(self) -> int:
+        """Return how much the folder holds that engines and agent share: counters, and what waits to be sent."""
+        with contextlib.suppress(OSError):
+            return sum(entry.stat().st_size for entry in os.scandir(self._socket_dir) if entry.is_file())
+        return 0
 
     def engine_memory_bytes(self) -> int:
         """Return the engines' memory as they know it."""

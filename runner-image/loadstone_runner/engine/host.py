@@ -363,5 +363,7 @@ class Engine:
         status.exhausted = take_exhausted()
         status.stop_asked = self._backstage.stop_asked
         status.flavour = FLAVOUR
+        status.series = len(self._instruments.recorder)
+        status.queued_bytes = self._link.queued_bytes
         status.lanes.extend(self._backstage.lane_states())
         self._link.send(engine_pb2.EngineMessage(status=status))

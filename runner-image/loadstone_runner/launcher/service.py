@@ -12,7 +12,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_memory
+from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_memory, this_processor
 from loadstone_runner.launcher.lanes import LaneStarter
 from loadstone_runner.launcher.lease import LeaseFile
 from loadstone_runner.launcher.link import AgentLink
@@ -20,6 +20,7 @@ from loadstone_runner.launcher.processes import Engine, raise_open_files, start_
 from loadstone_runner.launcher.spool import Spool
 from loadstone_runner.launcher.switch import SECOND_NS, Due, Switch
 from loadstone_runner.launcher.tee import Output
+from loadstone_runner.settings import LAUNCHER_PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +69,7 @@ class Launcher:
         "_memory",
         "_outputs",
         "_poll",
+        "_processor",
         "_settings",
         "_spool",
         "_switch",
@@ -84,6 +86,7 @@ class Launcher:
         self._outputs = (Output(1), Output(2))
         self._spool = Spool(settings.log_dir, f"{_now_ns():016x}")
         self._memory = this_memory()
+        self._processor = this_processor()
         self._kills_seen = self._memory.out_of_memory_kills()
         self._wakeup = _wake_on_signals()
         self._lanes: LaneStarter
@@ -197,6 +200,8 @@ class Launcher:
             case {"do": "kill"}:
                 self._switch.limit(now_ns, seconds=0)
             case {"do": "exit", "code": int(code)}:
+                if why := order.get("why"):
+                    self._say(str(why))
                 self._exit_code = code
                 self._switch.limit(now_ns, seconds=0)
             case _:
@@ -244,6 +249,7 @@ class Launcher:
             "pid": os.getpid(),
             "engines": self._settings.engines,
             "role": self._settings.engine_role,
+            "protocol": LAUNCHER_PROTOCOL,
         }
         for engine in self._engines.values():
             yield {"event": "started", "engine": engine.number, "start": engine.start, "pid": engine.pid}
@@ -270,12 +276,16 @@ class Launcher:
         self._usage_ns = now_ns
         if self._link.fd is None:
             return
-        living = [*(engine.pid for engine in self._living()), *self._lanes.processes]
+        engines = [(each.number, processor_ns(each.pid), resident_bytes(each.pid)) for each in self._living()]
+        lanes = self._lanes.processes
         usage = {
             "event": "usage",
-            "cpu_ns": sum(map(processor_ns, living)),
-            "memory_bytes": sum(map(resident_bytes, living)),
+            "cpu_ns": sum(cpu_ns for _, cpu_ns, _ in engines) + sum(map(processor_ns, lanes)),
+            "memory_bytes": sum(memory for _, _, memory in engines) + sum(map(resident_bytes, lanes)),
             "memory_limit_bytes": self._memory.limit_bytes(),
+            "cgroup_bytes": self._memory.used_bytes(),
+            "throttled_ns": self._processor.throttled_ns(),
+            "engines": engines,
         }
         self._link.send(usage, now_ns)
 

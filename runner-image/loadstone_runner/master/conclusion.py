@@ -178,6 +178,7 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         thresholds=findings,
         notes=(
             *end.notes,
+            *measurement.strain.findings(),
             *handler_errors(totals.errors, "engines"),
             *handler_errors(end.director_errors, "the director"),
             *_limited(totals),

@@ -306,7 +306,7 @@ class Roster:
         peer = hello.peer
         if peer.run_uid != self._run_uid:
             return Refusal(RefusalCode.WRONG_RUN, f"this master serves run {self._run_uid}, not {peer.run_uid}")
-        if complaint := may_talk(hello.protocol_major, hello.protocol_minor):
+        if complaint := may_talk(hello.protocol_major, hello.protocol_minor, hello.version):
             return Refusal(RefusalCode.PROTOCOL, complaint)
         if hello.highest_epoch > self._epoch:
             text = f"a master of epoch {hello.highest_epoch} exists; this one has {self._epoch}"

@@ -29,6 +29,7 @@ from loadstone_core.spec.model import (
     Stage,
     ThresholdSpec,
     Tls,
+    TokenSecret,
     Transport,
     Workers,
 )
@@ -157,6 +158,7 @@ def test_what_the_script_gets_and_what_is_done_of_it_is_read() -> None:
             "source": {"inline": {"content": "x"}},
             "load": {"shape": {"maxUsers": 9}, "duration": "1m", "tags": ["a", "b"], "excludeTags": ["c"]},
             "config": {"basket-size": "3"},
+            "control": {"tokenSecret": {"name": "platform"}},
             "results": {"metrics": {"drop": ["dns", "checks{tier}"]}},
         }
     )
@@ -164,6 +166,7 @@ def test_what_the_script_gets_and_what_is_done_of_it_is_read() -> None:
     [scenario] = spec.scenarios
     assert (scenario.tags, scenario.exclude_tags, scenario.load.shape_users) == (("a", "b"), ("c",), 9)
     assert spec.config == {"basket-size": "3"}
+    assert spec.control == TokenSecret("platform", "token")
     assert spec.results.dropped == ("dns", "checks{tier}")
 
 

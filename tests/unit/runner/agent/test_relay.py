@@ -9,6 +9,7 @@ from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.agent.health import Health
 from loadstone_runner.agent.relay import Relay
 from loadstone_runner.agent.session import Session
+from loadstone_runner.agent.usage import Usage
 from loadstone_runner.export.agent_metrics import exposition
 from loadstone_runner.transport.local.engines import EngineLink
 
@@ -48,7 +49,7 @@ class Engine:
 
     def beat(self) -> tuple[int, int, int]:
         """Return what a heartbeat says now: users, and how late, in milliseconds."""
-        (said,) = self.relay.summaries(self.session.summary(0))
+        (said,) = self.relay.summaries(self.session.summary(0), Usage())
         status = said.status
         return status.users, status.loop_lag_ns // MILLISECOND, status.schedule_slip_ns // MILLISECOND
 
@@ -78,12 +79,12 @@ def test_what_a_heartbeat_has_said_is_not_said_of_the_next_second(engine: Engine
 def test_what_an_engine_lacked_adds_up_until_a_heartbeat_has_said_it(engine: Engine) -> None:
     engine.say(lag_ms=0, exhausted=3)
     engine.say(lag_ms=0, exhausted=4)
-    (said,) = engine.relay.summaries(engine.session.summary(0))
+    (said,) = engine.relay.summaries(engine.session.summary(0), Usage())
     assert said.status.exhausted == 7
 
     engine.say(lag_ms=0)
 
-    (said,) = engine.relay.summaries(engine.session.summary(0))
+    (said,) = engine.relay.summaries(engine.session.summary(0), Usage())
     assert said.status.exhausted == 0
 
 
