@@ -74,6 +74,7 @@ class RunPlan:
         script: its files.
         config: values for the script, as they are until somebody changes them.
         dropped: metrics and labels that are not recorded.
+        fails_on_handler_error: a failed handler of custom messages makes the run an Error.
         on_loss: what happens to the load of a worker that is lost.
         max_lost_percent: how many workers may be lost at a time, in percent, rounded up to whole workers.
         min_available: with so many workers the load begins once the start has timed out.
@@ -95,6 +96,7 @@ class RunPlan:
     script: ScriptRef
     config: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    fails_on_handler_error: bool = False
     on_loss: OnLoss = OnLoss.REPLACE
     max_lost_percent: int = MAX_LOST_PERCENT
     min_available: int | None = None

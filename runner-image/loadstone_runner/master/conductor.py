@@ -24,12 +24,14 @@ from loadstone_runner.master.farewell import Farewells
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.keeper import Keeper
 from loadstone_runner.master.losses import event_of_loss
+from loadstone_runner.master.mail import Mail
 from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.news import Happened, Incident, News
 from loadstone_runner.master.relief import Relief
-from loadstone_runner.master.remarks import remarks_on, slow_workers
+from loadstone_runner.master.remarks import blocked_workers, remarks_on, slow_workers
 from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Departure, Member, Roster
+from loadstone_runner.master.rows import Rows
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.shelf import new_merge
 from loadstone_runner.master.views import Times, figures_of, waiting_for, worker_view
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
     from loadstone_runner.master.director import Director
     from loadstone_runner.master.store import Register, Store
 
-TICK_SECONDS: Final = 0.25
 DRAIN_NS: Final = 15 * SECOND  # beside gracefulStop, for the last states
 TEARDOWN_NS: Final = 30 * SECOND
 
@@ -64,6 +65,7 @@ class Conductor:
         self.plan = plan
         self.roster = Roster(run_uid=plan.run.uid, epoch=self.epoch, expected=plan.workers, lease_ns=plan.lease_ns)
         self.measurement = Measurement(plan.scenarios, plan.warm_up_ns, merge=new_merge())
+        self.rows = Rows(self.measurement.timeline)
         self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
         self.finished = asyncio.Event()
@@ -72,6 +74,7 @@ class Conductor:
         self._clock = clock
         self._director = director
         self.exchange = Exchange()
+        self.mail = Mail(plan, clock=clock, roster=self.roster, exchange=self.exchange, director=director)
         self.state = run.RunState()
         self.workload = Workload(plan, self.roster, self.measurement)
         self.crew = Crew(self.epoch, plan.workers, self.workload.grants, self.workload.shares)
@@ -118,6 +121,7 @@ class Conductor:
 
     def tick(self) -> None:
         """Look at everything that time alone changes."""
+        self.mail.look()
         now_ns = self._clock.boottime_ns()
         for member in self.roster.tick(now_ns):
             self._after_loss(member)
@@ -155,6 +159,7 @@ class Conductor:
         departure = member.departure or Departure("Lost", "")
         log.warning("Lost a worker: worker=%d reason=%s: %s", member.worker, departure.reason, departure.message)
         self._director.inform(Incident(Happened.WORKER_LOST, member.worker, departure.message or departure.reason))
+        self.mail.lose(member.worker)
         if not member.awaits_bye:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
         self.judge.skip()
@@ -167,7 +172,7 @@ class Conductor:
 
     def _close_seconds(self) -> None:
         end_ns = self.workload.course.bound_ns if self._load_ns is None else self._load_ns
-        for row in self.measurement.close_seconds():
+        for row in self.rows.tell(self.measurement.close_seconds()):
             self._newest_row = row
             self.judge.idle_ns = self.workload.course.idle_ns((row.second + 1) * SECOND)
             if self.workload.course.is_paused:
@@ -315,6 +320,7 @@ class Conductor:
             log.exception("The run could not be concluded")
             self.outcome = self.outcome or not_concluded(error)
         self.commander.close()
+        self.rows.close()
         self.finished.set()
         self.note_who_left()
 
@@ -324,8 +330,6 @@ class Conductor:
             self.farewells.lose(member.worker, member.attempt, has_begun=self._load_ns is not None)
         self._close_seconds()
         logs = self.farewells.logs.summary(is_silent=bool(silent))
-        if complaint := self._director.complaint():
-            self.notes.append(Cause(Reason.HANDLER_ERRORS, complaint))
         # A run that ends before its load does not wait for the last lines of its workers.
         if self._load_ns is not None and (complaint := logs.complaint()):
             self.notes.append(Cause(Reason.LOGS_INCOMPLETE, complaint))
@@ -339,7 +343,8 @@ class Conductor:
             unused=self.workload.unused_rows(),
             judge=self.judge,
             outside=self.outside,
-            notes=(*self.notes, *slow_workers(self.roster.members)),
+            notes=(*self.notes, *slow_workers(self.roster.members), *blocked_workers(self.roster.members)),
+            director_errors=self._director.errors,
             remarks=remarks_on(self.plan, has_shape=self._director.has_shape, shape_asked=self.workload.shape_asked),
             load_ns=self._load_ns,
             logs=logs.to_status(),
@@ -358,9 +363,9 @@ class Conductor:
     def figures(self) -> RunFigures:
         """Return what Prometheus is shown."""
         verdict = self.outcome.verdict if self.outcome else ""
-        return figures_of(
-            self.plan.run, self.state.stage.value, verdict, roster=self.roster, merge=self.measurement.merge
-        )
+        merge, lanes = self.measurement.merge, self._director.lanes
+        run_now = (self.plan.run, self.state.stage.value, verdict)
+        return figures_of(*run_now, roster=self.roster, merge=merge, director_lanes=lanes)
 
     def _progress(self) -> ProgressView:
         load_ns = self.commander.since_start_ns() if self._load_ns is None else self._load_ns
@@ -380,7 +385,7 @@ class Conductor:
             workers=tuple(worker_view(each, self.relief.losses.newest(each.worker)) for each in self.roster.members),
             progress=self._progress(),
             thresholds_json=to_json(self.judge.to_status(is_over=is_over, load_started_ns=self.times.load_started_ns)),
-            findings=self.findings,
+            findings=self.findings if is_over else tuple(map(str, self.measurement.strain.findings())),
             times=self.times.view(self.roster.start_skew_ns()),
             outcome=self.outcome,
             waiting_for=self._waiting_for() if self.state.stage is Stage.GATHERING else "",
@@ -389,9 +394,5 @@ class Conductor:
         )
 
     def _waiting_for(self) -> str:
-        return waiting_for(
-            has_director=self._director.is_connected,
-            is_set_up=self.state.is_set_up,
-            members=self.roster.members,
-            ready=self.roster.applied,
-        )
+        has_director, is_set_up, who = self._director.is_connected, self.state.is_set_up, self.roster
+        return waiting_for(has_director=has_director, is_set_up=is_set_up, members=who.members, ready=who.applied)

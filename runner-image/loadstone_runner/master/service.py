@@ -85,6 +85,10 @@ async def serve(settings: MasterSettings) -> int:
         async with contextlib.AsyncExitStack() as stack:
             desk = Desk(conductor, SystemClock(), logs)
             store.write_address(await _listen(settings, desk, director, stack=stack))
+            if settings.control is not None:
+                from loadstone_runner.master.control import open_control
+
+                await open_control(settings.control, desk, stack)
             if register is not None:
                 conductor.resume(register, list(_ended(store)))
             await _Life(settings, conductor, director, logs).run(stack)
