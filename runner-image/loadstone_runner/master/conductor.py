@@ -319,19 +319,16 @@ class Conductor:
         self.note_who_left()
 
     def _conclude(self) -> None:
-        for member in (each for each in self.roster.members if not (each.has_said_bye or each.is_excused)):
+        silent = [each for each in self.roster.members if not (each.has_said_bye or each.is_excused)]
+        for member in silent:
             self.farewells.lose(member.worker, member.attempt, has_begun=self._load_ns is not None)
         self._close_seconds()
-        logs = self.farewells.logs.summary(is_silent=not all(each.has_said_bye for each in self.roster.members))
-        self.notes += [
-            Cause(reason, complaint)
-            for reason, complaint in (
-                (Reason.HANDLER_ERRORS, self._director.complaint()),
-                # A run that ends before its load does not wait for the last lines of its workers.
-                (Reason.LOGS_INCOMPLETE, logs.complaint() if self._load_ns is not None else ""),
-            )
-            if complaint
-        ]
+        logs = self.farewells.logs.summary(is_silent=bool(silent))
+        if complaint := self._director.complaint():
+            self.notes.append(Cause(Reason.HANDLER_ERRORS, complaint))
+        # A run that ends before its load does not wait for the last lines of its workers.
+        if self._load_ns is not None and (complaint := logs.complaint()):
+            self.notes.append(Cause(Reason.LOGS_INCOMPLETE, complaint))
         self.times.finish(self._clock.wall_ns(), has_loaded=self._load_ns is not None)
         end = End(
             plan=self.plan,
