@@ -223,12 +223,12 @@ def _end_failed_start(seen: Observation) -> Decision | None:
         problem = pod.problem
         if problem and problem.patience_seconds is not None and pod.problem_seconds >= problem.patience_seconds:
             return _fail(seen, problem.reason, problem.message)
-    # With a quorum the load may begin all the same, which the master decides.
-    has_quorum = isinstance(seen.spec, Accepted) and seen.spec.min_available is not None
-    if problems and problems[0].problem and _is_too_late(seen) and not has_quorum:
+    # With a quorum the load may begin all the same: the master decides, and counts from its own start.
+    is_masters = isinstance(seen.spec, Accepted) and seen.spec.min_available is not None and not _is_silent(seen)
+    if problems and problems[0].problem and _is_too_late(seen) and not is_masters:
         return _fail(seen, problems[0].problem.reason, problems[0].problem.message)
     limit = _startup_seconds(seen)
-    if seen.seconds_in_run < limit + _MASTER_FIRST_SECONDS:
+    if seen.seconds_in_run < limit * (2 if is_masters else 1) + _MASTER_FIRST_SECONDS:
         return None
     late = (
         ", ".join(pod.name for pod in _pods_of_run(seen) if pod.phase == "Pending")
