@@ -57,6 +57,7 @@ class Workload:
         self._shape_aims: tuple[Aim, ...] = ()
         self._is_shape_over = False
         self._is_paused = False
+        self._changed_ns = -1  # when the newest change begins
         self._roster = roster
         self._measurement = measurement
 
@@ -86,10 +87,14 @@ class Workload:
 
     def steer(self, at_ns: int) -> run.LoadChanged | None:
         """Ask for what is wanted from a moment of the load on, unless that is what is asked already."""
+        # After the change that came first, however much sooner this one could be heard of: a disk may be slow once.
+        at_ns = max(at_ns, self._changed_ns + 1)
         aims = (*self._aims, *self._shape_aims)
         has_changed = self.course.steer(aims, is_paused=self._is_paused, at_ns=at_ns)
         if self._is_shape_over and not self.course.is_paused:
             has_changed = self.course.conclude(at_ns) or has_changed
+        if has_changed:
+            self._changed_ns = at_ns
         self._measurement.follow(self.course.scenarios)
         return run.LoadChanged() if has_changed else None
 
