@@ -16,7 +16,16 @@ from loadstone_core.load.grant import Grant
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.stats.metrics import Kind, SeriesKey
-from loadstone_core.stats.stream import BLOCKS, Counters, ErrorCount, SeriesState, StreamId, StreamState, unsound
+from loadstone_core.stats.stream import (
+    BLOCKS,
+    Counters,
+    ErrorCount,
+    SeriesState,
+    StreamId,
+    StreamState,
+    UsersAt,
+    unsound,
+)
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 
 if TYPE_CHECKING:
@@ -126,6 +135,10 @@ def stream_state_to_message(state: StreamState, *, first_start_ns: int = 0) -> s
         final=state.final,
         first_start_ns=first_start_ns,
         scenario_users=state.scenario_users,
+        history=[
+            statistics_pb2.UsersAt(second=each.second, sequence=each.sequence, scenario_users=each.users)
+            for each in state.history
+        ],
     )
 
 
@@ -151,6 +164,7 @@ def stream_state_from_message(message: statistics_pb2.StreamState) -> StreamStat
         users=message.users,
         final=message.final,
         scenario_users=tuple(message.scenario_users),
+        history=tuple(UsersAt(each.second, each.sequence, tuple(each.scenario_users)) for each in message.history),
     )
     if fault := unsound(state):
         raise WireError(f"a state of stream {state.stream} cannot be meant: {fault}")

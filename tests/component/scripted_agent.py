@@ -39,6 +39,7 @@ class Agent:
         self.counters = Counters()
         self.users = 0
         self.sequence = 0
+        self.second = -1
         self.number = 0
         self.known = 0
         self.left = 0
@@ -164,6 +165,7 @@ class Agent:
 
     def state(self, second: int, *, final: bool = False) -> coordination_pb2.StatisticsFrame:
         self.sequence += 1
+        self.second = second
         state = StreamState(
             stream=self.stream,
             sequence=self.sequence,
@@ -177,6 +179,14 @@ class Agent:
         )
         return coordination_pb2.StatisticsFrame(state=stream_state_to_message(state))
 
+    async def retell(self, second: int) -> None:
+        """Say everything anew, as an agent does on each connection, without beginning a new state."""
+        self.sequence += second - self.second - 1
+        frame = self.state(second, final=True).state
+        frame.final = False
+        frame.users, frame.scenario_users[:] = self.users, [self.users]
+        await self.send(coordination_pb2.StatisticsFrame(state=frame))
+
     async def send(self, *frames: coordination_pb2.StatisticsFrame) -> None:
         for frame in frames:
             await self.statistics.write(frame)
@@ -189,10 +199,10 @@ class Agent:
     async def stopped(self) -> None:
         await until(lambda: self.body.run_state == engine_pb2.STOPPED_STATE)
 
-    async def load(self, *, seconds: int, users: int, requests: int, latency_ms: int = 10) -> None:
-        """Do `requests` requests in each of some seconds of load, reporting at the end of each."""
+    async def load(self, *, seconds: int, users: int, requests: int, latency_ms: int = 10, first: int = 0) -> None:
+        """Do `requests` requests in each second of load from `first` to `seconds`, reporting at the end of each."""
         self.users = users
-        for second in range(seconds):
+        for second in range(first, seconds):
             self.request(requests, latency_ms=latency_ms)
             self.iterate(requests)
             end_ns = self.body.start_at_ns + (second + 1) * SECOND

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from loadstone_core.errors import InternalError
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
-from loadstone_core.spec.model import OnNoData, Severity, ThresholdSpec
+from loadstone_core.spec.model import MasterOnLoss, OnNoData, Severity, ThresholdSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,6 +73,7 @@ class RunPlan:
         script: its files.
         config: values for the script, as they are until somebody changes them.
         dropped: metrics and labels that are not recorded.
+        master_on_loss: whether another master goes on with the run.
     """
 
     run: RunIdentity
@@ -89,6 +90,7 @@ class RunPlan:
     script: ScriptRef
     config: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    master_on_loss: MasterOnLoss = MasterOnLoss.RESTART
 
     @property
     def graceful_stop_ns(self) -> int:
@@ -130,21 +132,24 @@ def _plan(document: Mapping[str, Any]) -> RunPlan:
         raise ValueError(f"its format is not {FORMAT}")
     return RunPlan(
         run=RunIdentity(**fields.pop("run")),
-        scenarios=tuple(_scenario(each) for each in fields.pop("scenarios")),
+        scenarios=tuple(scenario_from(each) for each in fields.pop("scenarios")),
         percentiles=tuple(fields.pop("percentiles")),
         thresholds=tuple(_threshold(each) for each in fields.pop("thresholds")),
         script=ScriptRef(**fields.pop("script")),
         dropped=tuple(fields.pop("dropped")),
+        master_on_loss=MasterOnLoss(fields.pop("master_on_loss", MasterOnLoss.RESTART)),
         **fields,
     )
 
 
-def _scenario(document: Mapping[str, Any]) -> Scenario:
+def scenario_from(document: Mapping[str, Any]) -> Scenario:
+    """Return the scenario that `asdict` made the document of."""
     tags = {name: tuple(document[name]) for name in ("tags", "exclude_tags")}
-    return Scenario(**{**document, **tags, "load": _load(document["load"])})
+    return Scenario(**{**document, **tags, "load": load_from(document["load"])})
 
 
-def _load(document: Mapping[str, Any]) -> LoadProfile:
+def load_from(document: Mapping[str, Any]) -> LoadProfile:
+    """Return the load that `asdict` made the document of."""
     profile = document["profile"]
     segments = tuple(Segment(**each) for each in profile["segments"])
     made = {"model": Model(document["model"]), "profile": Profile(segments, profile["end_ns"])}

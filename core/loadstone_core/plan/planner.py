@@ -47,6 +47,7 @@ def plan_run(
         script=script,
         config=spec.config,
         dropped=spec.results.dropped,
+        master_on_loss=spec.master_on_loss,
     )
 
 

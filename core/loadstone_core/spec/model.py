@@ -149,6 +149,13 @@ class Workers:
     template: Mapping[str, Any]
 
 
+class MasterOnLoss(StrEnum):
+    """What becomes of a run whose master is lost: another one takes over, or the run ends."""
+
+    RESTART = "Restart"
+    ABORT = "Abort"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdSpec:
     """A condition on the results; `expr` is its text in the grammar of thresholds."""
@@ -192,6 +199,7 @@ class LoadTestSpec:
     startup_timeout_ns: int
     results: Results
     config: Mapping[str, str] = field(default_factory=dict)
+    master_on_loss: MasterOnLoss = MasterOnLoss.RESTART
 
 
 @dataclass(frozen=True, slots=True)

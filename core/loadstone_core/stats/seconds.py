@@ -6,14 +6,19 @@ When that is, `merge` decides; what becomes of closed seconds is `timeline`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from loadstone_core.stats.histogram import Histogram
 from loadstone_core.stats.metrics import DROPPED_ITERATIONS, ITERATIONS, LATENCY, Outcome
 from loadstone_core.stats.timeline import Second
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from loadstone_core.stats.held import Growth
+
+
+_WHOLE = ("failures", "iterations", "dropped", "latency_total", "latency_zeros")
 
 
 @dataclass(slots=True)
@@ -28,22 +33,57 @@ class _Pending:
     latency_zeros: int = 0
     latency_buckets: dict[int, int] = field(default_factory=dict)
 
+    def add(self, other: Self, sign: int = 1) -> None:
+        """Add what another second holds, but for its users; or take it away, with a sign of -1."""
+        self.failures += sign * other.failures
+        self.iterations += sign * other.iterations
+        self.dropped += sign * other.dropped
+        self.latency_total += sign * other.latency_total
+        self.latency_zeros += sign * other.latency_zeros
+        for index, count in other.latency_buckets.items():
+            self.latency_buckets[index] = self.latency_buckets.get(index, 0) + sign * count
+
+    @property
+    def is_short(self) -> bool:
+        """Whether less was counted than was taken away."""
+        counts = (self.failures, self.iterations, self.dropped, self.latency_zeros, *self.latency_buckets.values())
+        return min(counts) < 0
+
 
 class Seconds:
     """The seconds that are still open. What comes late for a closed one is counted in the first open one, as a gap.
 
+    Who takes over from another (`recall`) knows what all seconds up to one held together. The streams say everything
+    that they have counted since they began, so the rest of that belongs to the gap: its first second, `reunion`.
+
     Attributes:
         newest: the newest second that has something in it, or that a stream has closed.
+        reunion: the second in which the first word of every stream is counted, as long as it is open; None without one.
     """
 
-    __slots__ = ("_gaps", "_pending", "_taken", "_users", "newest")
+    __slots__ = ("_gaps", "_pending", "_sum", "_taken", "_users", "newest", "reunion")
 
     def __init__(self) -> None:
         self.newest = -1
+        self.reunion: int | None = None
         self._taken = -1
         self._users = 0
         self._pending: dict[int, _Pending] = {}
         self._gaps: list[tuple[int, int]] = []
+        self._sum = _Pending()  # of all seconds that were taken
+
+    def remember(self) -> dict[str, Any]:
+        """Return what `recall` needs, as JSON has it."""
+        whole = {name: getattr(self._sum, name) for name in _WHOLE}
+        return {"taken": self._taken, **whole, "buckets": sorted(self._sum.latency_buckets.items())}
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on behind the seconds that another has taken, before anything is counted here."""
+        self._taken = self.newest = held["taken"]
+        self._sum = _Pending(**{name: held[name] for name in _WHOLE}, latency_buckets=dict(held["buckets"]))
+        self.reunion = self._taken + 1
+        self._pending[self.reunion] = _Pending()
+        self._pending[self.reunion].add(self._sum, -1)
 
     def reach(self, second: int) -> None:
         """Note that a stream has closed a second."""
@@ -77,6 +117,8 @@ class Seconds:
         """Return the seconds up to a closed one, and forget them."""
         seconds = tuple(self._close(second) for second in range(self._taken + 1, closed + 1))
         self._taken = max(self._taken, closed)
+        if self.reunion is not None and self.reunion <= self._taken:
+            self.reunion = None
         self._gaps = [(first, last) for first, last in self._gaps if last > self._taken]
         return seconds
 
@@ -91,6 +133,10 @@ class Seconds:
     def _close(self, second: int) -> Second:
         pending = self._pending.pop(second, None) or _Pending()
         self._users += pending.users_gained
+        if second == self.reunion and pending.is_short:
+            # A stream that was counted has not come back, so nobody knows how much of the rest is new.
+            pending = _Pending()
+        self._sum.add(pending)
         latency = Histogram.of_buckets(
             pending.latency_buckets, total=pending.latency_total, zeros=pending.latency_zeros
         )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from loadstone_protocol.messages import EngineEnd, Peer
+    from loadstone_runner.agent.ledger import Ledger
 
 TAIL_MAX: Final = 4_096
 
@@ -123,13 +124,15 @@ def piece_of(state: statistics_pb2.StreamState) -> Piece:
         first_start_ns=state.first_start_ns,
         scenario_users=state.scenario_users,
     )
-    return Piece(state.sequence, head.SerializeToString(), series)
+    return Piece(state.sequence, head.SerializeToString(), series, state.second, tuple(state.scenario_users))
 
 
-def whole_state(encoded: bytes) -> coordination_pb2.StatisticsFrame:
+def whole_state(ledger: Ledger) -> coordination_pb2.StatisticsFrame:
     """Return the frame of a whole state as the ledger has it."""
-    state = statistics_pb2.StreamState.FromString(encoded)
+    state = statistics_pb2.StreamState.FromString(ledger.whole())
     state.full = True
+    for second, sequence, users in ledger.history.moments:
+        state.history.add(second=second, sequence=sequence, scenario_users=users)
     return coordination_pb2.StatisticsFrame(state=state)
 
 

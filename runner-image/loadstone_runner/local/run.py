@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 MASTER_START_SECONDS = 20.0
+MASTER_RESTARTS = 5
 END_SECONDS = 10.0
 LOOPBACK = "127.0.0.1:0"
 
@@ -44,6 +45,7 @@ class LocalRun:
     keep_logs: bool = False
     metrics: Mapping[str, str] = field(default_factory=dict)
     _stops: int = 0
+    _restarts: int = 0
     _steered: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop(self) -> None:
@@ -78,15 +80,15 @@ class LocalRun:
         follower = Follower(address, identity.uid, identity.epoch)
         steering = asyncio.create_task(self._steer(follower))
         try:
-            return await self._watch(follower, processes)
+            return await self._watch(follower, folders, processes)
         finally:
             steering.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await steering
             await follower.close()
 
-    async def _watch(self, follower: Follower, processes: Processes) -> LocalResult:
-        """Pass reports on until one holds the outcome. A master that has ended before is lost."""
+    async def _watch(self, follower: Follower, folders: Folders, processes: Processes) -> LocalResult:
+        """Pass reports on until one holds the outcome. A master that has ended by itself before is lost."""
         newest = pb.RunReport()
         while True:
             async for report in self._reports(follower, processes):
@@ -94,9 +96,20 @@ class LocalRun:
                 self.on_report(report)
                 if report.HasField("outcome"):
                     return await _keep(follower, report)
-            if processes.exit_code("master") is not None:
+            if processes.exit_code("master") is not None and not await self._restart_master(folders, processes):
                 return _master_lost(self.plan, newest, processes.tail("master"))
             await asyncio.sleep(0.1)
+
+    async def _restart_master(self, folders: Folders, processes: Processes) -> bool:
+        """Start a master again that something has killed, as a kubelet would; return whether there is one.
+
+        One that ended by itself has said why, and would do so again.
+        """
+        if (processes.exit_code("master") or 0) >= 0 or self._restarts >= MASTER_RESTARTS:
+            return False
+        self._restarts += 1
+        await processes.start(self._master(folders))
+        return True
 
     async def _reports(self, follower: Follower, processes: Processes) -> "AsyncIterator[pb.RunReport]":
         """Yield reports until the stream breaks or the master has ended."""

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+import logging
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_protocol.messages import Refusal, RefusalCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from loadstone_core.load.grant import Grant
     from loadstone_core.register import Version
     from loadstone_core.stats.stream import StreamId
     from loadstone_runner.master.grants import Grants
     from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 FAREWELL_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class Crew:
     """One link down for each worker that is connected, and one back for each statistics stream."""
 
-    def __init__(self, epoch: int, slots: int, grants: Grants) -> None:
+    def __init__(self, epoch: int, slots: int, grants: Grants, keep: Callable[[Mapping[str, Any]], None]) -> None:
+        """Begin without links; `keep` writes down who was given which numbers, in a thread."""
         self._epoch = epoch
         self._slots = slots
         self._grants = grants
+        self._keep = keep
+        self._kept = grants.given
+        self._due: set[int] = set()
+        self._granting: asyncio.Task[None] | None = None
         self._links: dict[int, AgentLink] = {}
         self._statistics: dict[int, StatisticsLink] = {}
         self._config: tuple[Version, bytes] | None = None
@@ -62,12 +72,39 @@ class Crew:
             link.configure(version, body)
 
     def assign(self, workers: Iterable[int]) -> None:
-        """Send workers what they are to do now."""
-        for worker in workers:
-            link = self._links.get(worker)
-            if link is not None:
-                version, grants = self._grants.of(worker)
-                link.assign(self._epoch, version=version, slot=worker, slots=self._slots, grants=grants)
+        """Send workers what they are to do now, once it is on disk: no number is ever given to two engines."""
+        self._due.update(workers)
+        if self._granting is not None:
+            return
+        if self._kept != self._grants.given:
+            self._granting = asyncio.create_task(self._grant())
+            return
+        for worker in self._due:
+            self._assign(worker, *self._grants.of(worker))
+        self._due.clear()
+
+    async def _grant(self) -> None:
+        """Keep what was given, then tell those whom it concerns; what is given meanwhile comes next."""
+        while self._due:
+            due, self._due = self._due, set()
+            given, told = self._grants.given, {worker: self._grants.of(worker) for worker in due}
+            try:
+                if given != self._kept:
+                    await asyncio.to_thread(self._keep, self._grants.remember())
+            except OSError:
+                log.exception("Could not keep what was granted")
+                self._due |= due
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            self._kept = given
+            for worker, (version, grants) in told.items():
+                self._assign(worker, version, grants)
+        self._granting = None
+
+    def _assign(self, worker: int, version: int, grants: tuple[Grant, ...]) -> None:
+        link = self._links.get(worker)
+        if link is not None:
+            link.assign(self._epoch, version=version, slot=worker, slots=self._slots, grants=grants)
 
     def attach_statistics(self, link: StatisticsLink) -> None:
         """Take the newest statistics stream of a worker."""

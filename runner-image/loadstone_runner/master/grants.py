@@ -6,7 +6,7 @@ Iterations of a scenario have a last number; rows of a feeder have none here, as
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from loadstone_core.load.grant import Grant
 from loadstone_core.load.share import share
@@ -73,7 +73,11 @@ class _Book:
 
 
 class Grants:
-    """The numbers of one run by name, and who has which. Before `open` no iterations are given out."""
+    """The numbers of one run by name, and who has which. Before `open` no iterations are given out.
+
+    Attributes:
+        given: how often numbers were given to an engine: as long as it stays, so does everything that was granted.
+    """
 
     def __init__(self, totals: Mapping[str, int], workers: int, engines: int) -> None:
         """Take how many numbers there are by name, for those names that have a last number."""
@@ -82,6 +86,28 @@ class Grants:
         self._books = {name: _Book(total) for name, total in totals.items()}
         self._closed = set(totals)
         self._versions = [1] * workers
+        self.given = 0
+
+    def remember(self) -> dict[str, Any]:
+        """Return who has which numbers, for `recall`, as JSON has it."""
+        return {
+            "closed": sorted(self._closed),
+            "books": [
+                [name, book.total, book.next, [[*place, *_plain(ledger)] for place, ledger in book.ledgers.items()]]
+                for name, book in self._books.items()
+            ],
+        }
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Give out what another has not, and tell every engine again what it may not know yet."""
+        self._closed = set(held["closed"])
+        for name, total, following, ledgers in held["books"]:
+            places = {Place(*each[:2]): _ledger(*each[2:]) for each in ledgers}
+            self._books[name] = _Book(total, following, places)
+
+    def number_from(self, version: int) -> None:
+        """Number assignments from a version on, as those of another are held by workers."""
+        self._versions = [version] * len(self._versions)
 
     def left(self, name: str) -> int | None:
         """Return how many numbers of a name nobody has been given yet; None: there are always more."""
@@ -178,3 +204,13 @@ class Grants:
         ledger.granted += len(given)
         ledger.left += len(given)
         self._versions[place.worker] += 1
+        self.given += 1
+
+
+def _plain(ledger: _Ledger) -> list[Any]:
+    ranges = [[each.start, each.stop] for each in ledger.ranges]
+    return [ledger.first_range, ledger.last_block, ledger.granted, ledger.left, ranges]
+
+
+def _ledger(first_range: int, last_block: int, granted: int, left: int, ranges: list[list[int]]) -> _Ledger:
+    return _Ledger([range(*each) for each in ranges], first_range, last_block, granted, left)

@@ -23,6 +23,7 @@ from loadstone_runner.master.desk import Desk
 from loadstone_runner.master.director import Director
 from loadstone_runner.master.director_desk import DirectorDesk
 from loadstone_runner.master.store import Store
+from loadstone_runner.master.takeover import Kept, keep, resume
 from loadstone_runner.settings import Address
 from loadstone_runner.transport.grpc.server import serve as serve_grpc
 from loadstone_runner.transport.local.engines import serve_engines
@@ -69,17 +70,20 @@ async def serve(settings: MasterSettings) -> int:
     last_word = Path(settings.termination_file)
     try:
         plan, store = _prepare(settings)
-        register = store.read_register()
-        if register is not None and register.is_finished:
+        kept = _kept(store)
+        if kept is not None and kept.register.is_finished:
             log.info("The run was finished by a former start of this master")
             return 0
         director = Director()
         conductor = Conductor(plan, clock=SystemClock(), store=store, director=director)
         DirectorDesk(conductor, director)
         async with contextlib.AsyncExitStack() as stack:
-            store.write_address(await _listen(settings, conductor, director, stack=stack))
-            if register is not None:
-                conductor.resume(register, list(_ended(store)))
+            keep(conductor)
+            if kept is not None:
+                # Before anybody can say anything.
+                resume(conductor, kept)
+            listen = _former_address(settings.listen, store)
+            store.write_address(await _listen(settings, listen, conductor=conductor, director=director, stack=stack))
             await _Life(settings, conductor, director).run(stack)
     except (LoadstoneError, OSError) as error:
         log.error("The master cannot go on: %s", error)  # noqa: TRY400 one sentence is what people need here
@@ -186,28 +190,52 @@ def _prepare(settings: MasterSettings) -> tuple[RunPlan, Store]:
     return RunPlan.from_json(Path(settings.run_file).read_text()), Store(Path(settings.state_dir))
 
 
+def _former_address(listen: Address, store: Store) -> Address:
+    """Return where to listen: if any port will do, where a former start of this master was, as agents look for it."""
+    former = store.read_address().rpartition(":")[2]
+    return Address(listen.host, int(former)) if not listen.port and former.isdigit() else listen
+
+
 async def _listen(
-    settings: MasterSettings, conductor: Conductor, director: Director, *, stack: contextlib.AsyncExitStack
+    settings: MasterSettings,
+    listen: Address,
+    *,
+    conductor: Conductor,
+    director: Director,
+    stack: contextlib.AsyncExitStack,
 ) -> str:
     """Listen for agents and followers, for the director and for its launcher; return the address of the former."""
     sockets = Path(settings.socket_dir)
     desk = Desk(conductor, SystemClock())
-    server, port = await serve_grpc(str(settings.listen), desk, workers=conductor.plan.workers)
+    server, port = await serve_grpc(str(listen), desk, workers=conductor.plan.workers)
     stack.push_async_callback(server.stop, 0.5)
     engines = await serve_engines(sockets / "agent.sock", director)
     stack.callback(engines.close)
     launchers = await serve_launcher(sockets / "launcher.sock", director)
     stack.callback(launchers.close)
-    return str(Address(settings.listen.host, port))
+    return str(Address(listen.host, port))
 
 
-def _ended(store: Store) -> Iterator[StreamState]:
-    """Yield the final states that a former start of this master has kept."""
-    for record in store.read_ended():
-        try:
-            yield stream_state_from_bytes(record)
-        except WireError as error:
-            log.warning("Left out a kept state: %s", error)
+def _kept(store: Store) -> Kept | None:
+    """Return what a former start of this master has left, None if there was none."""
+    register = store.read_register()
+    if register is None:
+        return None
+    return Kept(
+        register,
+        checkpoint=store.read_checkpoint(),
+        grants=store.read_grants(),
+        ended=[state for record in store.read_ended() for state in _state_of(record)],
+        lost=[(state, record[:1] == b"\1") for record in store.read_lost() for state in _state_of(record[1:])],
+    )
+
+
+def _state_of(record: bytes) -> Iterator[StreamState]:
+    """Yield the state that was kept, unless it is damaged."""
+    try:
+        yield stream_state_from_bytes(record)
+    except WireError as error:
+        log.warning("Left out a kept state: %s", error)
 
 
 async def _first(*events: asyncio.Event) -> None:

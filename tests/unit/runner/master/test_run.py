@@ -166,7 +166,7 @@ def test_time_that_is_over_asks_for_teardown_and_then_concludes() -> None:
 
 
 def test_a_run_without_setup_has_no_teardown() -> None:
-    state, effects = play(BROKE, WorkersOver(), state=run.resumed(has_started=True))
+    state, effects = play(BROKE, WorkersOver(), state=RunState(stage=Stage.RUNNING_LOAD, order=RunOrder.RUNNING))
 
     assert state.stage is Stage.FINISHED
     assert effects == [Configure(RunOrder.STOPPED, "ScriptInvalid"), Conclude()]
