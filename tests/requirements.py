@@ -33,7 +33,7 @@ PROMISES: dict[str, str] = {
     # what breaks
     "worker-lost": "A lost worker is named in the status and never hidden by the verdict.",
     "master-lost": "A lost master ends in Error/MasterLost, and the load ends.",
-    "master-restart": "A restarted master takes over: the load goes on meanwhile, and no sample of a live worker is lost.",
+    "master-restart": "A restarted master takes over; the load goes on, and no sample of a live worker is lost.",
     "operator-restart": "A restart of the operator changes nothing about a run.",
     "delete-cleans": "Deleting a LoadTest at any moment removes every child within 30 s.",
     "script-errors": "A script that cannot be imported is told with its last lines.",

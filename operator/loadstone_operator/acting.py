@@ -11,6 +11,7 @@ from loadstone_core.spec.digest import files_digest
 from loadstone_core.spec.model import ConfigMapSource
 from loadstone_operator.actions import (
     CreateChildren,
+    CreateMaster,
     DeletePods,
     FetchSource,
     MarkRun,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from loadstone_operator.actions import Action
     from loadstone_operator.cluster.store import Store
     from loadstone_operator.looking import Look
-    from loadstone_operator.manifests.order import RunnerDefaults
+    from loadstone_operator.manifests.order import RunnerDefaults, RunOrder
     from loadstone_operator.ports import Cluster, Masters
 
 _log = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ class Actor:
                 return False
             case CreateChildren():
                 return await self._create(look, action)
+            case CreateMaster():
+                return await self._replace_master(look, action)
             case DeletePods():
                 await self._delete(look, action)
             case Steer():
@@ -95,11 +98,23 @@ class Actor:
         else:
             memory.source = SourceState.FOUND
 
-    async def _create(self, look: Look, action: CreateChildren) -> bool:
+    async def _replace_master(self, look: Look, action: CreateMaster) -> bool:
+        memory, order = look.memory, self._order(look, action)
+        # Whatever comes of it: no epoch is ever given to two masters.
+        memory.epoch_reserved = 0
+        try:
+            self._store.see_pod(await self._cluster.make_master(order))
+        except CreationFailed as failed:
+            _log.warning("Could not make another master", extra={"run": order.plan.run.uid, "error": str(failed)})
+            return False
+        _log.info("Made another master", extra={"run": order.plan.run.uid, "epoch": action.epoch})
+        return True
+
+    def _order(self, look: Look, action: CreateChildren | CreateMaster) -> RunOrder:
         loadtest, memory = _accepted(look), look.memory
         files = memory.files if memory.files is not None else script_files(loadtest, None)
         memory.source_digest = files_digest(files) if files else ""
-        order = make_order(
+        return make_order(
             loadtest,
             uid=look.seen.test.uid,
             run=action.run,
@@ -107,6 +122,9 @@ class Actor:
             files=files,
             runner=self._runner,
         )
+
+    async def _create(self, look: Look, action: CreateChildren) -> bool:
+        memory, order = look.memory, self._order(look, action)
         try:
             pods = await self._cluster.make_children(order, action.workers)
         except CreationFailed as failed:

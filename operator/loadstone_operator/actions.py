@@ -27,6 +27,14 @@ class CreateChildren:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateMaster:
+    """Make another master of a run, with an epoch that the status holds, and lead the workers to it."""
+
+    run: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeletePods:
     """Delete these pods, by name and UID."""
 
@@ -54,7 +62,7 @@ class MarkRun:
     value: str
 
 
-Action: TypeAlias = FetchSource | CreateChildren | DeletePods | Steer | SaveReport | TellStored | MarkRun
+Action: TypeAlias = FetchSource | CreateChildren | CreateMaster | DeletePods | Steer | SaveReport | TellStored | MarkRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +78,12 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The run that the status is about goes on."""
+    """The run that the status is about goes on; `epoch` is that of its next master, 0 if there is none to come."""
 
     phase: Phase
     reason: str = ""
     message: str = ""
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,10 @@ class Cluster(Protocol):
         """Make the objects of a run and return its pods; raise CreationFailed when one is refused."""
         ...
 
+    async def make_master(self, order: RunOrder) -> Body:
+        """Make one more master of a run and lead its workers there; return its pod, or raise CreationFailed."""
+        ...
+
     async def delete_pod(self, namespace: str, name: str, uid: str) -> None:
         """Delete a pod; one that is gone already is deleted."""
         ...

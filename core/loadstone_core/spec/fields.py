@@ -12,7 +12,7 @@ from loadstone_core.spec import defaults, validation
 from loadstone_core.spec.environment import ENV, ENV_FROM
 from loadstone_core.spec.load_rules import LOADS
 from loadstone_core.spec.loads import LOAD, SCENARIOS, duration
-from loadstone_core.spec.model import Engine, OnNoData, Severity
+from loadstone_core.spec.model import Engine, MasterOnLoss, OnNoData, Severity
 from loadstone_core.spec.shape import Flag, Listing, Record, Table, Text, Whole
 from loadstone_core.spec.source import SOURCE
 from loadstone_core.spec.template import TEMPLATE
@@ -100,6 +100,21 @@ SPEC: Final = Record(
                     default=defaults.REPLICAS,
                 ),
                 "template": TEMPLATE,
+            },
+            default={},
+        ),
+        "master": Record(
+            about="The pod that leads the run: it merges what the workers measure, and comes to the verdict.",
+            fields={
+                "onLoss": Text(
+                    about=(
+                        "What becomes of a run whose master is killed or whose pod is lost: Restart lets another take "
+                        "over while the workers keep their load; Abort ends the run as Error with MasterLost. "
+                        "Default: Restart."
+                    ),
+                    choices=tuple(each.value for each in MasterOnLoss),
+                    default=MasterOnLoss.RESTART.value,
+                ),
             },
             default={},
         ),

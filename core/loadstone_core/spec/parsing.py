@@ -23,6 +23,7 @@ from loadstone_core.spec.model import (
     Load,
     LoadTest,
     LoadTestSpec,
+    MasterOnLoss,
     OnNoData,
     Ramp,
     Results,
@@ -153,6 +154,7 @@ def _spec(value: Mapping[str, Any]) -> LoadTestSpec:
             tuple(value["results"]["percentiles"]), tuple(value["results"].get("metrics", {}).get("drop", ()))
         ),
         config=value.get("config", {}),
+        master_on_loss=MasterOnLoss(value["master"]["onLoss"]),
     )
 
 

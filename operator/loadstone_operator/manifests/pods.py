@@ -50,6 +50,7 @@ def master_pod(order: RunOrder) -> dict[str, Any]:
             "RUN_FILE": f"{PLAN_DIRECTORY}/run.json",
             "LISTEN": f"0.0.0.0:{naming.PORT_GRPC}",
             "STATE_DIR": STATE_DIRECTORY,
+            "EPOCH": str(order.epoch),
         },
         limits=resources.MASTER,
     )
