@@ -5,6 +5,7 @@ import time
 
 import pytest
 from lab import OPERATOR_NAMESPACE, is_untouched, kubectl, until
+from machine import cluster, needs_own_cluster
 
 promise = pytest.mark.promise
 
@@ -68,8 +69,8 @@ class Visitor(User):
 
 
 @promise("master-lost")
-def test_a_deleted_master_ends_in_a_clear_verdict(lab) -> None:
-    start(lab, duration="2m")
+def test_a_deleted_master_ends_in_a_clear_verdict_where_no_other_is_wanted(lab) -> None:
+    start(lab, duration="2m", master__onLoss="Abort")
     (master,) = lab.pods("pass", "master")
     lab.kubectl("delete", "pod", master["metadata"]["name"], "--force", "--grace-period=0")
     status = lab.wait_finished("pass")
@@ -79,6 +80,21 @@ def test_a_deleted_master_ends_in_a_clear_verdict(lab) -> None:
     until("load ends", lambda: quiet(lab), seconds=20)
     until("workers end", lambda: all(is_over(pod) for pod in lab.pods("pass", "worker")), seconds=60)
     assert lab.count() < seen + 5000
+
+
+@promise("master-restart", "exact-totals")
+def test_a_master_that_is_killed_is_started_again_and_takes_over(lab) -> None:
+    needs_own_cluster()
+    start(lab)
+    (master,) = lab.pods("pass", "master")
+    cluster("pod-signal", "KILL", lab.namespace, master["metadata"]["name"], "master")
+    before = lab.count()
+    until("load goes on", lambda: lab.count() > before + 50, seconds=10)
+    status = lab.wait_finished("pass")
+
+    assert (status["verdict"], status["reason"]) == ("Passed", "Passed"), status
+    assert any(finding.startswith("MasterRestarted: ") for finding in status["findings"])
+    lab.check_exact(status)
 
 
 def is_over(pod) -> bool:
