@@ -5,6 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from google.protobuf.message import DecodeError
+
 from loadstone_core.load.change import Aim
 from loadstone_core.register import Version
 from loadstone_core.stats.stream import BLOCKS
@@ -21,9 +23,11 @@ from loadstone_protocol.messages import (
     EngineEnd,
     EngineNews,
     EngineStage,
+    Granted,
     GrantNews,
     Heartbeat,
     Hello,
+    Inheritance,
     Peer,
     Ping,
     Refusal,
@@ -113,6 +117,8 @@ def word_from_message(message: coordination_pb2.AgentMessage) -> AgentWord:
             return Bye(ends, message.bye.reason[:TEXT_MAX])
         case "ping":
             return Ping(message.ping.sent_ns)
+        case "inheritance":
+            return _inheritance(message.inheritance)
         case _:
             raise WireError("a message of an agent says nothing that is known here")
 
@@ -174,6 +180,7 @@ def common_body(  # noqa: PLR0913 each is a field of one message
     warm_up_ns: int = 0,
     config: Mapping[str, str] | None = None,
     dropped: Iterable[str] = (),
+    memory: bytes = b"",
 ) -> bytes:
     """Return the serialized body of a common configuration: what its digest is taken over."""
     body = coordination_pb2.CommonBody(
@@ -187,6 +194,7 @@ def common_body(  # noqa: PLR0913 each is a field of one message
         warm_up_ns=warm_up_ns,
         config=config or {},
         dropped=dropped,
+        memory=memory,
     )
     return body.SerializeToString(deterministic=True)
 
@@ -213,9 +221,10 @@ def assignment_message(
     )
 
 
-def welcome_message(epoch: int, lease_ns: int) -> coordination_pb2.MasterMessage:
+def welcome_message(epoch: int, lease_ns: int, *, wants_inheritance: bool = False) -> coordination_pb2.MasterMessage:
     """Return the answer to a Hello that is taken in."""
-    return coordination_pb2.MasterMessage(welcome=coordination_pb2.Welcome(epoch=epoch, lease_ns=lease_ns))
+    welcome = coordination_pb2.Welcome(epoch=epoch, lease_ns=lease_ns, wants_inheritance=wants_inheritance)
+    return coordination_pb2.MasterMessage(welcome=welcome)
 
 
 def refused_message(refusal: Refusal) -> coordination_pb2.MasterMessage:
@@ -268,6 +277,25 @@ def _heartbeat(message: coordination_pb2.Heartbeat) -> Heartbeat:
         conflict=message.conflict_detail[:TEXT_MAX] if message.conflict else None,
         is_draining=message.draining,
     )
+
+
+def _inheritance(message: coordination_pb2.Inheritance) -> Inheritance:
+    if len(message.granted) > GRANTS_MAX * ENGINES_MAX or any(
+        not 0 < len(each.name) <= GRANT_NAME_MAX or each.engine >= ENGINES_MAX for each in message.granted
+    ):
+        raise WireError("what was granted to an engine cannot be meant")
+    granted = tuple(Granted(each.name, each.engine, each.ranges, each.numbers, each.end) for each in message.granted)
+    config = message.config
+    if not config.version.revision:
+        return Inheritance(None, message.since_start_ns, granted)
+    if sha256(config.body).digest() != config.sha256:
+        raise WireError("an inherited configuration is not what its digest says")
+    try:
+        body = coordination_pb2.CommonBody.FromString(config.body)
+    except DecodeError as error:
+        raise WireError("an inherited configuration cannot be read") from error
+    version = Version(config.version.epoch, config.version.revision)
+    return Inheritance(version, message.since_start_ns, granted, body.setup_json, body.memory)
 
 
 def _grant_news(state: engine_pb2.GrantState) -> GrantNews:

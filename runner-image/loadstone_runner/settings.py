@@ -43,6 +43,8 @@ class MasterSettings(NamedTuple):
     termination_file: str
     linger_seconds: float
     hold_seconds: float
+    epoch: int  # 0 = that of the plan
+    has_successor: bool  # when this one is told to leave, somebody makes another
 
 
 class AgentSettings(NamedTuple):
@@ -100,6 +102,8 @@ def read_master(environment: Mapping[str, str]) -> MasterSettings:
         termination_file=_text(environment, "TERMINATION_FILE", "/dev/termination-log"),
         linger_seconds=_seconds(environment, "LINGER_SECONDS", "30"),
         hold_seconds=_seconds(environment, "HOLD_SECONDS", "900"),
+        epoch=_number(environment, "EPOCH", "0", at_least=0),
+        has_successor=_number(environment, "HAS_SUCCESSOR", "0", at_least=0) > 0,
     )
 
 

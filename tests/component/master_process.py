@@ -69,8 +69,9 @@ def threshold(expr: str, **changes: Any) -> ThresholdSpec:
 
 
 def steering(revision: int, *, stop_reason: str = "", **fields: Any) -> control_pb2.Steering:
+    fields.setdefault("epoch", 1)
     return control_pb2.Steering(
-        run_uid=RUN_UID, epoch=1, revision=revision, stop=bool(stop_reason), stop_reason=stop_reason, **fields
+        run_uid=RUN_UID, revision=revision, stop=bool(stop_reason), stop_reason=stop_reason, **fields
     )
 
 
@@ -81,6 +82,7 @@ class Master:
     plan: RunPlan
     folder: Path
     metrics_port: int = 0
+    epoch: int = 1
     process: asyncio.subprocess.Process | None = None
     director: Director | None = None
     agents: list[Agent] = field(default_factory=list)
@@ -107,6 +109,7 @@ class Master:
             "LOADSTONE_SOCKET_DIR": str(self.folder / "s"),
             "LOADSTONE_STATE_DIR": str(self.folder / "state"),
             "LOADSTONE_TERMINATION_FILE": str(self.folder / "last-word"),
+            "LOADSTONE_EPOCH": str(self.epoch),
             "LOADSTONE_LINGER_SECONDS": "5" if metrics else "0",
         }
         (self.folder / "state" / "address").unlink(missing_ok=True)
@@ -133,7 +136,7 @@ class Master:
         return agents
 
     def follow(self) -> Follower:
-        follower = Follower(self.address, RUN_UID, 1)
+        follower = Follower(self.address, RUN_UID, self.epoch)
         self.followers.append(follower)
         return follower
 

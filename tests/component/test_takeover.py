@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,6 +179,100 @@ def test_a_pause_and_a_stop_outlive_the_master_that_was_told_of_them(tmp_path: P
             await asyncio.gather(*(agent.bye() for agent in agents))
             report, _ = await master.finish()
             assert (report.outcome.verdict, report.outcome.reason) == ("Aborted", "Stopped")
+
+    scenario(run())
+
+
+async def lose_pod(master: Master) -> None:
+    """End the master and take its volume away."""
+    await kill(master)
+    shutil.rmtree(master.folder / "state")
+    master.epoch += 1
+
+
+@promise("master-restart", "exact-totals")
+def test_a_master_in_another_pod_goes_on_from_what_its_workers_hold(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with master_of(plan_of(users(2, 8)), tmp_path) as master:
+            await master.direct()
+            agents = await master.crew(2)
+            await asyncio.gather(*(agent.load(seconds=2, users=1, requests=10) for agent in agents))
+            await lose_pod(master)
+            for agent in agents:
+                agent.request(50)
+            await come_back(master)
+            assert master.director is not None
+            for agent in agents:
+                await agent.retell(second_of(agent))
+            await until(lambda: all(agent.applied.version.epoch == 2 for agent in agents))
+            assert master.director.asked == [], "setup has run once, and what it returned is known"
+            assert all(agent.body.setup_json == b'{"token": 1}' for agent in agents)
+            for agent in agents:
+                first = agent.second + 1
+                await agent.load(first=first, seconds=first + 1, users=1, requests=10)
+            await asyncio.gather(
+                *(agent.load(first=agent.second + 1, seconds=8, users=1, requests=10) for agent in agents)
+            )
+            await asyncio.gather(*(agent.stopped() for agent in agents))
+            await asyncio.gather(*(agent.bye() for agent in agents))
+            report, document = await master.finish()
+            results = json.loads(report.outcome.results_json)
+            done = sum(agent.counters.completed for agent in agents)
+            assert (report.outcome.verdict, results["requests"]) == ("Passed", done), report.outcome.message
+            assert (results["unaccounted"], results.get("unaccountedAtLeast")) == (0, None)
+            assert any(each.startswith("MasterRestarted: the master's pod was lost") for each in report.findings)
+            rows = [row[ROW_FIELDS.index("requests")] for row in document["timeline"]["rows"]]
+            assert max(rows) <= 30, "what was done before is in no second"
+
+    scenario(run())
+
+
+@promise("master-restart")
+def test_a_worker_that_does_not_come_to_the_new_master_is_lost_and_its_samples_are_said_to_be(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with master_of(plan_of(iterations(10**6)), tmp_path) as master:
+            await master.direct()
+            agents = await master.crew(2)
+            await until(lambda: all(agent.assignments and agent.assignments[-1].grants for agent in agents))
+            gone, left = agents
+            await lose_pod(master)
+            gone.left_with = True
+            await come_back(master)
+            await until(lambda: left.applied.version.epoch == 2, seconds=20)
+            granted = left.assignments[-1].grants
+            left.known, left.rate, left.left = 1, 500, 0
+            await left.heartbeat()
+            ended = [control_pb2.WorkerEnd(worker=0, attempt=1, reason="Deleted", message="its node is gone")]
+            await master.follow().steer(steering(1, ended=ended, epoch=2))
+            await left.stopped()
+            await left.bye()
+            report, _ = await master.finish()
+            results = json.loads(report.outcome.results_json)
+            assert (report.outcome.verdict, report.outcome.reason) == ("Error", "WorkersLost")
+            assert results["unaccountedAtLeast"]
+            assert not any(grant.ranges for grant in left.assignments[-1].grants), "it may be granted to the other"
+            assert granted is not None
+
+    scenario(run())
+
+
+@promise("master-restart")
+def test_a_shape_is_lost_with_the_pod_of_its_director(tmp_path: Path) -> None:
+    async def run() -> None:
+        shaped = replace(users(0, 60), is_shaped=True, max_users=9)
+        async with master_of(plan_of(shaped), tmp_path) as master:
+            await master.direct(script={"ok": True, "has_shape": True})
+            agents = await master.crew(2)
+            agents[0].request(3)
+            await agents[0].send(agents[0].state(0))
+            await lose_pod(master)
+            await come_back(master, script={"ok": True, "has_shape": True})
+            await asyncio.gather(*(agent.stopped() for agent in agents))
+            await agents[0].retell(0)
+            await asyncio.gather(*(agent.bye() for agent in agents))
+            report, _ = await master.finish()
+            assert (report.outcome.verdict, report.outcome.reason) == ("Error", "DirectorLost")
+            assert json.loads(report.outcome.results_json)["requests"] == 3
 
     scenario(run())
 

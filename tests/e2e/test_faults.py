@@ -97,6 +97,22 @@ def test_a_master_that_is_killed_is_started_again_and_takes_over(lab) -> None:
     lab.check_exact(status)
 
 
+@promise("master-restart", "exact-totals")
+@pytest.mark.parametrize("how", [("--force", "--grace-period=0"), ("--wait=false",)], ids=["forced", "evicted"])
+def test_a_master_whose_pod_is_deleted_is_replaced_and_the_run_goes_on(lab, how) -> None:
+    start(lab)
+    (master,) = lab.pods("pass", "master")
+    lab.kubectl("delete", "pod", master["metadata"]["name"], *how)
+    before = lab.count()
+    until("load goes on", lambda: lab.count() > before + 50, seconds=10)
+    status = lab.wait_finished("pass")
+
+    assert (status["verdict"], status["reason"]) == ("Passed", "Passed"), status
+    assert status["run"]["epoch"] == 2
+    assert any(finding.startswith("MasterRestarted: ") for finding in status["findings"])
+    assert status["results"]["requests"] == lab.count()
+
+
 def is_over(pod) -> bool:
     return pod["status"]["phase"] in {"Succeeded", "Failed"}
 

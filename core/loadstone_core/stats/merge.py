@@ -75,6 +75,7 @@ class Merge:
         "_folded",
         "_folded_streams",
         "_gap_until",
+        "_is_late",
         "_lost",
         "_seconds",
         "_streams",
@@ -92,6 +93,7 @@ class Merge:
         self._seconds = Seconds()
         self._awaited: set[StreamId] = set()  # that another knew, and that have not been heard since
         self._gap_until = -1
+        self._is_late = False
         self._lost: set[StreamId] = set()  # that ended otherwise than clean, and have changed since `take_lost`
 
     def remember(self) -> dict[str, Any]:
@@ -109,6 +111,11 @@ class Merge:
             stream = StreamId(*name)
             self.open(stream)
             self._awaited.add(stream)
+
+    def begin_late(self, second: int) -> None:
+        """Begin at a second of a load of which nothing is known: what streams counted before is in no second."""
+        self._is_late = True
+        self._seconds.begin_at(second)
 
     @property
     def gap_until(self) -> int:
@@ -141,13 +148,14 @@ class Merge:
         # After a gap nobody knows when what a stream has counted before its first word was done.
         reunion = None if stream.sequence else self._seconds.reunion
         second = state.second if reunion is None else reunion
-        is_new = self._apply_series(stream, state, second)
+        is_late = self._is_late and not stream.sequence and state.sequence > 1
+        is_new = self._apply_series(stream, state, None if is_late else second)
         if stream.ended:
             self._lost.add(state.stream)
         if state.sequence <= stream.sequence:
             return is_new
-        if reunion is not None:
-            self._reunite(state, reunion)
+        if reunion is not None or is_late:
+            self._reunite(state, state.second if reunion is None else reunion)
         elif state.second > stream.second + 1 and not (stream.sequence == 0 and state.sequence == 1):
             missed_from = stream.second + 1 if stream.sequence else state.second
             self._seconds.mark_gap(missed_from, state.second)
@@ -266,7 +274,7 @@ class Merge:
             final=stream.final,
         )
 
-    def _apply_series(self, stream: _Stream, state: StreamState, second: int) -> bool:
+    def _apply_series(self, stream: _Stream, state: StreamState, second: int | None) -> bool:
         """Replace every series of a stream that the state knows better; return whether there was one."""
         is_new = False
         for series in state.series:
@@ -278,7 +286,8 @@ class Merge:
                 is_new = True
                 growth = held.replace(series, sequence=state.sequence)
                 _add(held.target, series, growth)
-                self._seconds.add(second, series.key.metric, growth)
+                if second is not None:
+                    self._seconds.add(second, series.key.metric, growth)
                 _note(stream.recorded, series.key.metric, growth)
         return is_new
 

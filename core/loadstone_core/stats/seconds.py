@@ -85,6 +85,10 @@ class Seconds:
         self._pending[self.reunion] = _Pending()
         self._pending[self.reunion].add(self._sum, -1)
 
+    def begin_at(self, second: int) -> None:
+        """Leave out what is before a second."""
+        self._taken = self.newest = second - 1
+
     def reach(self, second: int) -> None:
         """Note that a stream has closed a second."""
         self.newest = max(self.newest, second)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from loadstone_core.spec.model import MasterOnLoss
 from loadstone_operator import naming
 from loadstone_operator.manifests import resources
 from loadstone_operator.manifests.objects import SCRIPT_KEY, owner_reference
@@ -51,6 +52,7 @@ def master_pod(order: RunOrder) -> dict[str, Any]:
             "LISTEN": f"0.0.0.0:{naming.PORT_GRPC}",
             "STATE_DIR": STATE_DIRECTORY,
             "EPOCH": str(order.epoch),
+            "HAS_SUCCESSOR": str(int(order.loadtest.spec.master_on_loss is MasterOnLoss.RESTART)),
         },
         limits=resources.MASTER,
     )

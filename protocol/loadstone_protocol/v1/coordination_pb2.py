@@ -26,7 +26,7 @@ from loadstone_protocol.v1 import engine_pb2 as loadstone__protocol_dot_v1_dot_e
 from loadstone_protocol.v1 import statistics_pb2 as loadstone__protocol_dot_v1_dot_statistics__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(loadstone_protocol/v1/coordination.proto\x12\x15loadstone_protocol.v1\x1a\"loadstone_protocol/v1/engine.proto\x1a&loadstone_protocol/v1/statistics.proto\"*\n\x07Version\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x10\n\x08revision\x18\x02 \x01(\x04\"S\n\x04Peer\x12\x0f\n\x07run_uid\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0c\n\x04\x62oot\x18\x04 \x01(\t\x12\x0b\n\x03pod\x18\x05 \x01(\t\"\x8c\x02\n\x0c\x41gentMessage\x12-\n\x05hello\x18\x01 \x01(\x0b\x32\x1c.loadstone_protocol.v1.HelloH\x00\x12\x35\n\theartbeat\x18\x02 \x01(\x0b\x32 .loadstone_protocol.v1.HeartbeatH\x00\x12\x36\n\nengine_end\x18\x03 \x01(\x0b\x32 .loadstone_protocol.v1.EngineEndH\x00\x12)\n\x03\x62ye\x18\x04 \x01(\x0b\x32\x1a.loadstone_protocol.v1.ByeH\x00\x12+\n\x04ping\x18\x05 \x01(\x0b\x32\x1b.loadstone_protocol.v1.PingH\x00\x42\x06\n\x04kind\"\xe3\x01\n\x05Hello\x12)\n\x04peer\x18\x01 \x01(\x0b\x32\x1b.loadstone_protocol.v1.Peer\x12\x16\n\x0eprotocol_major\x18\x02 \x01(\r\x12\x16\n\x0eprotocol_minor\x18\x03 \x01(\r\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x15\n\rscript_digest\x18\x05 \x01(\t\x12\x0f\n\x07\x65ngines\x18\x06 \x01(\r\x12/\n\x07\x61pplied\x18\x07 \x01(\x0b\x32\x1e.loadstone_protocol.v1.Version\x12\x15\n\rhighest_epoch\x18\x08 \x01(\x04\"\xf5\x02\n\tHeartbeat\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0f\n\x07sent_ns\x18\x02 \x01(\x12\x12/\n\x07\x61pplied\x18\x03 \x01(\x0b\x32\x1e.loadstone_protocol.v1.Version\x12\x16\n\x0e\x61pplied_sha256\x18\x04 \x01(\x0c\x12\x12\n\nassignment\x18\x05 \x01(\x04\x12\x35\n\x07\x65ngines\x18\x06 \x03(\x0b\x32$.loadstone_protocol.v1.EngineSummary\x12\x14\n\x0c\x63pu_permille\x18\x07 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x08 \x01(\x04\x12\x1a\n\x12memory_limit_bytes\x18\t \x01(\x04\x12\x17\n\x0f\x63lock_offset_ns\x18\n \x01(\x12\x12\x15\n\rround_trip_ns\x18\x0b \x01(\x12\x12\x10\n\x08\x63onflict\x18\x0c \x01(\x08\x12\x17\n\x0f\x63onflict_detail\x18\r \x01(\t\x12\x10\n\x08\x64raining\x18\x0e \x01(\x08\"\xaf\x01\n\rEngineSummary\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\r\x12\r\n\x05start\x18\x02 \x01(\r\x12\x33\n\x06status\x18\x03 \x01(\x0b\x32#.loadstone_protocol.v1.EngineStatus\x12\x33\n\x06script\x18\x04 \x01(\x0b\x32#.loadstone_protocol.v1.ScriptReport\x12\x15\n\rstarted_at_ns\x18\x05 \x01(\x12\"\xf6\x01\n\tEngineEnd\x12/\n\x06stream\x18\x01 \x01(\x0b\x32\x1f.loadstone_protocol.v1.StreamId\x12\r\n\x05\x63lean\x18\x02 \x01(\x08\x12\x16\n\x0e\x63ounters_known\x18\x03 \x01(\x08\x12\x31\n\x08\x63ounters\x18\x04 \x01(\x0b\x32\x1f.loadstone_protocol.v1.Counters\x12\x11\n\texit_code\x18\x05 \x01(\x11\x12\x0e\n\x06signal\x18\x06 \x01(\r\x12\x0c\n\x04tail\x18\x07 \x01(\t\x12\x15\n\rout_of_memory\x18\x08 \x01(\x08\x12\x16\n\x0e\x66inal_sequence\x18\t \x01(\x04\"H\n\x03\x42ye\x12\x31\n\x07\x65ngines\x18\x01 \x03(\x0b\x32 .loadstone_protocol.v1.EngineEnd\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x17\n\x04Ping\x12\x0f\n\x07sent_ns\x18\x01 \x01(\x12\"\xf7\x02\n\rMasterMessage\x12\x31\n\x07welcome\x18\x01 \x01(\x0b\x32\x1e.loadstone_protocol.v1.WelcomeH\x00\x12\x31\n\x07refused\x18\x02 \x01(\x0b\x32\x1e.loadstone_protocol.v1.RefusedH\x00\x12\x32\n\x03\x61\x63k\x18\x03 \x01(\x0b\x32#.loadstone_protocol.v1.HeartbeatAckH\x00\x12/\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1d.loadstone_protocol.v1.ConfigH\x00\x12\x37\n\nassignment\x18\x05 \x01(\x0b\x32!.loadstone_protocol.v1.AssignmentH\x00\x12+\n\x04pong\x18\x06 \x01(\x0b\x32\x1b.loadstone_protocol.v1.PongH\x00\x12-\n\x05leave\x18\x07 \x01(\x0b\x32\x1c.loadstone_protocol.v1.LeaveH\x00\x42\x06\n\x04kind\"*\n\x07Welcome\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x10\n\x08lease_ns\x18\x02 \x01(\x12\"\xb1\x01\n\x07Refused\x12\x31\n\x04\x63ode\x18\x01 \x01(\x0e\x32#.loadstone_protocol.v1.Refused.Code\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"c\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\r\n\tWRONG_RUN\x10\x01\x12\n\n\x06\x46\x45NCED\x10\x02\x12\x0c\n\x08PROTOCOL\x10\x03\x12\x0c\n\x08RUN_OVER\x10\x04\x12\x0e\n\nUNEXPECTED\x10\x05\"-\n\x0cHeartbeatAck\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\"W\n\x06\x43onfig\x12/\n\x07version\x18\x01 \x01(\x0b\x32\x1e.loadstone_protocol.v1.Version\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"\xfc\x02\n\nCommonBody\x12\x32\n\trun_state\x18\x01 \x01(\x0e\x32\x1f.loadstone_protocol.v1.RunState\x12\x15\n\rscript_digest\x18\x03 \x01(\t\x12\x13\n\x0bstart_at_ns\x18\x04 \x01(\x12\x12\x13\n\x0bstop_reason\x18\x05 \x01(\t\x12\x18\n\x10graceful_stop_ns\x18\x06 \x01(\x12\x12\x12\n\nsetup_json\x18\x07 \x01(\x0c\x12\x32\n\tscenarios\x18\x08 \x03(\x0b\x32\x1f.loadstone_protocol.v1.LoadPlan\x12\x12\n\nwarm_up_ns\x18\t \x01(\x12\x12=\n\x06\x63onfig\x18\n \x03(\x0b\x32-.loadstone_protocol.v1.CommonBody.ConfigEntry\x12\x0f\n\x07\x64ropped\x18\x0b \x03(\t\x1a-\n\x0b\x43onfigEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01J\x04\x08\x02\x10\x03\"\x83\x01\n\nAssignment\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0c\n\x04slot\x18\x03 \x01(\r\x12\r\n\x05slots\x18\x04 \x01(\r\x12,\n\x06grants\x18\x07 \x03(\x0b\x32\x1c.loadstone_protocol.v1.GrantJ\x04\x08\x05\x10\x06J\x04\x08\x06\x10\x07\"*\n\x04Pong\x12\x0f\n\x07sent_ns\x18\x01 \x01(\x12\x12\x11\n\tmaster_ns\x18\x02 \x01(\x12\"\x19\n\x05Leave\x12\x10\n\x08run_over\x18\x01 \x01(\x08\"{\n\x0fStatisticsFrame\x12+\n\x04peer\x18\x01 \x01(\x0b\x32\x1b.loadstone_protocol.v1.PeerH\x00\x12\x33\n\x05state\x18\x02 \x01(\x0b\x32\".loadstone_protocol.v1.StreamStateH\x00\x42\x06\n\x04kind\"v\n\rStatisticsAck\x12/\n\x06stream\x18\x01 \x01(\x0b\x32\x1f.loadstone_protocol.v1.StreamId\x12\x10\n\x08received\x18\x02 \x01(\x04\x12\x0f\n\x07\x64urable\x18\x03 \x01(\x04\x12\x11\n\twant_full\x18\x04 \x01(\x08\x32\xc8\x01\n\x0c\x43oordination\x12X\n\x07\x43ontrol\x12#.loadstone_protocol.v1.AgentMessage\x1a$.loadstone_protocol.v1.MasterMessage(\x01\x30\x01\x12^\n\nStatistics\x12&.loadstone_protocol.v1.StatisticsFrame\x1a$.loadstone_protocol.v1.StatisticsAck(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(loadstone_protocol/v1/coordination.proto\x12\x15loadstone_protocol.v1\x1a\"loadstone_protocol/v1/engine.proto\x1a&loadstone_protocol/v1/statistics.proto\"*\n\x07Version\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x10\n\x08revision\x18\x02 \x01(\x04\"S\n\x04Peer\x12\x0f\n\x07run_uid\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0c\n\x04\x62oot\x18\x04 \x01(\t\x12\x0b\n\x03pod\x18\x05 \x01(\t\"\xc7\x02\n\x0c\x41gentMessage\x12-\n\x05hello\x18\x01 \x01(\x0b\x32\x1c.loadstone_protocol.v1.HelloH\x00\x12\x35\n\theartbeat\x18\x02 \x01(\x0b\x32 .loadstone_protocol.v1.HeartbeatH\x00\x12\x36\n\nengine_end\x18\x03 \x01(\x0b\x32 .loadstone_protocol.v1.EngineEndH\x00\x12)\n\x03\x62ye\x18\x04 \x01(\x0b\x32\x1a.loadstone_protocol.v1.ByeH\x00\x12+\n\x04ping\x18\x05 \x01(\x0b\x32\x1b.loadstone_protocol.v1.PingH\x00\x12\x39\n\x0binheritance\x18\x1e \x01(\x0b\x32\".loadstone_protocol.v1.InheritanceH\x00\x42\x06\n\x04kind\"\xe3\x01\n\x05Hello\x12)\n\x04peer\x18\x01 \x01(\x0b\x32\x1b.loadstone_protocol.v1.Peer\x12\x16\n\x0eprotocol_major\x18\x02 \x01(\r\x12\x16\n\x0eprotocol_minor\x18\x03 \x01(\r\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x15\n\rscript_digest\x18\x05 \x01(\t\x12\x0f\n\x07\x65ngines\x18\x06 \x01(\r\x12/\n\x07\x61pplied\x18\x07 \x01(\x0b\x32\x1e.loadstone_protocol.v1.Version\x12\x15\n\rhighest_epoch\x18\x08 \x01(\x04\"\xf5\x02\n\tHeartbeat\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0f\n\x07sent_ns\x18\x02 \x01(\x12\x12/\n\x07\x61pplied\x18\x03 \x01(\x0b\x32\x1e.loadstone_protocol.v1.Version\x12\x16\n\x0e\x61pplied_sha256\x18\x04 \x01(\x0c\x12\x12\n\nassignment\x18\x05 \x01(\x04\x12\x35\n\x07\x65ngines\x18\x06 \x03(\x0b\x32$.loadstone_protocol.v1.EngineSummary\x12\x14\n\x0c\x63pu_permille\x18\x07 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x08 \x01(\x04\x12\x1a\n\x12memory_limit_bytes\x18\t \x01(\x04\x12\x17\n\x0f\x63lock_offset_ns\x18\n \x01(\x12\x12\x15\n\rround_trip_ns\x18\x0b \x01(\x12\x12\x10\n\x08\x63onflict\x18\x0c \x01(\x08\x12\x17\n\x0f\x63onflict_detail\x18\r \x01(\t\x12\x10\n\x08\x64raining\x18\x0e \x01(\x08\"\xaf\x01\n\rEngineSummary\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\r\x12\r\n\x05start\x18\x02 \x01(\r\x12\x33\n\x06status\x18\x03 \x01(\x0b\x32#.loadstone_protocol.v1.EngineStatus\x12\x33\n\x06script\x18\x04 \x01(\x0b\x32#.loadstone_protocol.v1.ScriptReport\x12\x15\n\rstarted_at_ns\x18\x05 \x01(\x12\"\xf6\x01\n\tEngineEnd\x12/\n\x06stream\x18\x01 \x01(\x0b\x32\x1f.loadstone_protocol.v1.StreamId\x12\r\n\x05\x63lean\x18\x02 \x01(\x08\x12\x16\n\x0e\x63ounters_known\x18\x03 \x01(\x08\x12\x31\n\x08\x63ounters\x18\x04 \x01(\x0b\x32\x1f.loadstone_protocol.v1.Counters\x12\x11\n\texit_code\x18\x05 \x01(\x11\x12\x0e\n\x06signal\x18\x06 \x01(\r\x12\x0c\n\x04tail\x18\x07 \x01(\t\x12\x15\n\rout_of_memory\x18\x08 \x01(\x08\x12\x16\n\x0e\x66inal_sequence\x18\t \x01(\x04\"H\n\x03\x42ye\x12\x31\n\x07\x65ngines\x18\x01 \x03(\x0b\x32 .loadstone_protocol.v1.EngineEnd\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x17\n\x04Ping\x12\x0f\n\x07sent_ns\x18\x01 \x01(\x12\"\xf7\x02\n\rMasterMessage\x12\x31\n\x07welcome\x18\x01 \x01(\x0b\x32\x1e.loadstone_protocol.v1.WelcomeH\x00\x12\x31\n\x07refused\x18\x02 \x01(\x0b\x32\x1e.loadstone_protocol.v1.RefusedH\x00\x12\x32\n\x03\x61\x63k\x18\x03 \x01(\x0b\x32#.loadstone_protocol.v1.HeartbeatAckH\x00\x12/\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1d.loadstone_protocol.v1.ConfigH\x00\x12\x37\n\nassignment\x18\x05 \x01(\x0b\x32!.loadstone_protocol.v1.AssignmentH\x00\x12+\n\x04pong\x18\x06 \x01(\x0b\x32\x1b.loadstone_protocol.v1.PongH\x00\x12-\n\x05leave\x18\x07 \x01(\x0b\x32\x1c.loadstone_protocol.v1.LeaveH\x00\x42\x06\n\x04kind\"E\n\x07Welcome\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x10\n\x08lease_ns\x18\x02 \x01(\x12\x12\x19\n\x11wants_inheritance\x18\x1e \x01(\x08\"\x85\x01\n\x0bInheritance\x12-\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1d.loadstone_protocol.v1.Config\x12\x16\n\x0esince_start_ns\x18\x02 \x01(\x12\x12/\n\x07granted\x18\x03 \x03(\x0b\x32\x1e.loadstone_protocol.v1.Granted\"U\n\x07Granted\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\r\x12\x0e\n\x06ranges\x18\x03 \x01(\x04\x12\x0f\n\x07numbers\x18\x04 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x05 \x01(\x04\"\xb1\x01\n\x07Refused\x12\x31\n\x04\x63ode\x18\x01 \x01(\x0e\x32#.loadstone_protocol.v1.Refused.Code\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"c\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\r\n\tWRONG_RUN\x10\x01\x12\n\n\x06\x46\x45NCED\x10\x02\x12\x0c\n\x08PROTOCOL\x10\x03\x12\x0c\n\x08RUN_OVER\x10\x04\x12\x0e\n\nUNEXPECTED\x10\x05\"-\n\x0cHeartbeatAck\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\"W\n\x06\x43onfig\x12/\n\x07version\x18\x01 \x01(\x0b\x32\x1e.loadstone_protocol.v1.Version\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"\x8c\x03\n\nCommonBody\x12\x32\n\trun_state\x18\x01 \x01(\x0e\x32\x1f.loadstone_protocol.v1.RunState\x12\x15\n\rscript_digest\x18\x03 \x01(\t\x12\x13\n\x0bstart_at_ns\x18\x04 \x01(\x12\x12\x13\n\x0bstop_reason\x18\x05 \x01(\t\x12\x18\n\x10graceful_stop_ns\x18\x06 \x01(\x12\x12\x12\n\nsetup_json\x18\x07 \x01(\x0c\x12\x32\n\tscenarios\x18\x08 \x03(\x0b\x32\x1f.loadstone_protocol.v1.LoadPlan\x12\x12\n\nwarm_up_ns\x18\t \x01(\x12\x12=\n\x06\x63onfig\x18\n \x03(\x0b\x32-.loadstone_protocol.v1.CommonBody.ConfigEntry\x12\x0f\n\x07\x64ropped\x18\x0b \x03(\t\x12\x0e\n\x06memory\x18\x1e \x01(\x0c\x1a-\n\x0b\x43onfigEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01J\x04\x08\x02\x10\x03\"\x83\x01\n\nAssignment\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0c\n\x04slot\x18\x03 \x01(\r\x12\r\n\x05slots\x18\x04 \x01(\r\x12,\n\x06grants\x18\x07 \x03(\x0b\x32\x1c.loadstone_protocol.v1.GrantJ\x04\x08\x05\x10\x06J\x04\x08\x06\x10\x07\"*\n\x04Pong\x12\x0f\n\x07sent_ns\x18\x01 \x01(\x12\x12\x11\n\tmaster_ns\x18\x02 \x01(\x12\"\x19\n\x05Leave\x12\x10\n\x08run_over\x18\x01 \x01(\x08\"{\n\x0fStatisticsFrame\x12+\n\x04peer\x18\x01 \x01(\x0b\x32\x1b.loadstone_protocol.v1.PeerH\x00\x12\x33\n\x05state\x18\x02 \x01(\x0b\x32\".loadstone_protocol.v1.StreamStateH\x00\x42\x06\n\x04kind\"v\n\rStatisticsAck\x12/\n\x06stream\x18\x01 \x01(\x0b\x32\x1f.loadstone_protocol.v1.StreamId\x12\x10\n\x08received\x18\x02 \x01(\x04\x12\x0f\n\x07\x64urable\x18\x03 \x01(\x04\x12\x11\n\twant_full\x18\x04 \x01(\x08\x32\xc8\x01\n\x0c\x43oordination\x12X\n\x07\x43ontrol\x12#.loadstone_protocol.v1.AgentMessage\x1a$.loadstone_protocol.v1.MasterMessage(\x01\x30\x01\x12^\n\nStatistics\x12&.loadstone_protocol.v1.StatisticsFrame\x1a$.loadstone_protocol.v1.StatisticsAck(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,45 +40,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PEER']._serialized_start=187
   _globals['_PEER']._serialized_end=270
   _globals['_AGENTMESSAGE']._serialized_start=273
-  _globals['_AGENTMESSAGE']._serialized_end=541
-  _globals['_HELLO']._serialized_start=544
-  _globals['_HELLO']._serialized_end=771
-  _globals['_HEARTBEAT']._serialized_start=774
-  _globals['_HEARTBEAT']._serialized_end=1147
-  _globals['_ENGINESUMMARY']._serialized_start=1150
-  _globals['_ENGINESUMMARY']._serialized_end=1325
-  _globals['_ENGINEEND']._serialized_start=1328
-  _globals['_ENGINEEND']._serialized_end=1574
-  _globals['_BYE']._serialized_start=1576
-  _globals['_BYE']._serialized_end=1648
-  _globals['_PING']._serialized_start=1650
-  _globals['_PING']._serialized_end=1673
-  _globals['_MASTERMESSAGE']._serialized_start=1676
-  _globals['_MASTERMESSAGE']._serialized_end=2051
-  _globals['_WELCOME']._serialized_start=2053
-  _globals['_WELCOME']._serialized_end=2095
-  _globals['_REFUSED']._serialized_start=2098
-  _globals['_REFUSED']._serialized_end=2275
-  _globals['_REFUSED_CODE']._serialized_start=2176
-  _globals['_REFUSED_CODE']._serialized_end=2275
-  _globals['_HEARTBEATACK']._serialized_start=2277
-  _globals['_HEARTBEATACK']._serialized_end=2322
-  _globals['_CONFIG']._serialized_start=2324
-  _globals['_CONFIG']._serialized_end=2411
-  _globals['_COMMONBODY']._serialized_start=2414
-  _globals['_COMMONBODY']._serialized_end=2794
-  _globals['_COMMONBODY_CONFIGENTRY']._serialized_start=2743
-  _globals['_COMMONBODY_CONFIGENTRY']._serialized_end=2788
-  _globals['_ASSIGNMENT']._serialized_start=2797
-  _globals['_ASSIGNMENT']._serialized_end=2928
-  _globals['_PONG']._serialized_start=2930
-  _globals['_PONG']._serialized_end=2972
-  _globals['_LEAVE']._serialized_start=2974
-  _globals['_LEAVE']._serialized_end=2999
-  _globals['_STATISTICSFRAME']._serialized_start=3001
-  _globals['_STATISTICSFRAME']._serialized_end=3124
-  _globals['_STATISTICSACK']._serialized_start=3126
-  _globals['_STATISTICSACK']._serialized_end=3244
-  _globals['_COORDINATION']._serialized_start=3247
-  _globals['_COORDINATION']._serialized_end=3447
+  _globals['_AGENTMESSAGE']._serialized_end=600
+  _globals['_HELLO']._serialized_start=603
+  _globals['_HELLO']._serialized_end=830
+  _globals['_HEARTBEAT']._serialized_start=833
+  _globals['_HEARTBEAT']._serialized_end=1206
+  _globals['_ENGINESUMMARY']._serialized_start=1209
+  _globals['_ENGINESUMMARY']._serialized_end=1384
+  _globals['_ENGINEEND']._serialized_start=1387
+  _globals['_ENGINEEND']._serialized_end=1633
+  _globals['_BYE']._serialized_start=1635
+  _globals['_BYE']._serialized_end=1707
+  _globals['_PING']._serialized_start=1709
+  _globals['_PING']._serialized_end=1732
+  _globals['_MASTERMESSAGE']._serialized_start=1735
+  _globals['_MASTERMESSAGE']._serialized_end=2110
+  _globals['_WELCOME']._serialized_start=2112
+  _globals['_WELCOME']._serialized_end=2181
+  _globals['_INHERITANCE']._serialized_start=2184
+  _globals['_INHERITANCE']._serialized_end=2317
+  _globals['_GRANTED']._serialized_start=2319
+  _globals['_GRANTED']._serialized_end=2404
+  _globals['_REFUSED']._serialized_start=2407
+  _globals['_REFUSED']._serialized_end=2584
+  _globals['_REFUSED_CODE']._serialized_start=2485
+  _globals['_REFUSED_CODE']._serialized_end=2584
+  _globals['_HEARTBEATACK']._serialized_start=2586
+  _globals['_HEARTBEATACK']._serialized_end=2631
+  _globals['_CONFIG']._serialized_start=2633
+  _globals['_CONFIG']._serialized_end=2720
+  _globals['_COMMONBODY']._serialized_start=2723
+  _globals['_COMMONBODY']._serialized_end=3119
+  _globals['_COMMONBODY_CONFIGENTRY']._serialized_start=3068
+  _globals['_COMMONBODY_CONFIGENTRY']._serialized_end=3113
+  _globals['_ASSIGNMENT']._serialized_start=3122
+  _globals['_ASSIGNMENT']._serialized_end=3253
+  _globals['_PONG']._serialized_start=3255
+  _globals['_PONG']._serialized_end=3297
+  _globals['_LEAVE']._serialized_start=3299
+  _globals['_LEAVE']._serialized_end=3324
+  _globals['_STATISTICSFRAME']._serialized_start=3326
+  _globals['_STATISTICSFRAME']._serialized_end=3449
+  _globals['_STATISTICSACK']._serialized_start=3451
+  _globals['_STATISTICSACK']._serialized_end=3569
+  _globals['_COORDINATION']._serialized_start=3572
+  _globals['_COORDINATION']._serialized_end=3772
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from loadstone_runner.agent.ledger import Piece
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from loadstone_protocol.messages import EngineEnd, Peer
+    from loadstone_protocol.messages import EngineEnd, Granted, Peer
     from loadstone_runner.agent.ledger import Ledger
 
 TAIL_MAX: Final = 4_096
@@ -157,6 +157,23 @@ def hello_message(
             engines=engines,
             applied=version_message(applied),
             highest_epoch=highest_epoch,
+        )
+    )
+
+
+def inheritance_message(
+    common: Common | None, since_start_ns: int, granted: Iterable[Granted]
+) -> coordination_pb2.AgentMessage:
+    """Return what is held of the master before."""
+    config = None
+    if common is not None:
+        digest = bytes.fromhex(common.held.digest)
+        config = coordination_pb2.Config(version=version_message(common.held), sha256=digest, body=common.body)
+    return coordination_pb2.AgentMessage(
+        inheritance=coordination_pb2.Inheritance(
+            config=config,
+            since_start_ns=since_start_ns,
+            granted=[coordination_pb2.Granted(**each._asdict()) for each in granted],
         )
     )
 

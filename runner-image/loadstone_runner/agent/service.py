@@ -184,6 +184,8 @@ class Agent:
                 self._uplink.say_end(end)
             case do.SayBye():
                 self._uplink.say_bye(effect)
+            case do.Act.BEQUEATH:
+                self._uplink.bequeath()
             case do.Act.HANG_UP:
                 self._uplink.hang_up()
             case do.Lease(seconds):

@@ -44,11 +44,13 @@ class UserSeconds:
 
     Attributes:
         scenario: whose plan it is, as it is now.
+        is_open: any second may still be reported, however long ago it was.
     """
 
     def __init__(self, scenario: Scenario, warm_up_ns: int = 0) -> None:
         """Count from the end of the warm-up on."""
         self.scenario = scenario
+        self.is_open = False
         self._past: list[tuple[Scenario, int]] = []  # earlier loads of it, and when each was replaced
         self._past_planned = Fraction(0)  # of loads that are not kept any more, and what of it was in the warm-up
         self._past_warm_up = Fraction(0)
@@ -158,7 +160,7 @@ class UserSeconds:
 
     def _settle(self, before: int) -> None:
         """Add up the seconds that nobody will report any more, and forget them."""
-        while self._settled < before:
+        while self._settled < before and not self.is_open:
             live = self._live.pop(self._settled, 0)
             self._peak = max(self._peak, live)
             self._sum_ns += self._of_second(self._settled, live, (self._settled + 1) * SECOND)

@@ -44,12 +44,14 @@ class Commander:
         boot: how often the process of this master was started, from 1.
         order: the newest that was given; None before the first.
         remember: returns what is kept with each version, for a later start of this master.
+        bequeath: returns the same as it travels with each version, for a master in another pod.
     """
 
     def __init__(self, plan: RunPlan, course: Course, *, clock: Clock, store: Store, crew: Crew) -> None:
         self.boot = 1
         self.order: Configure | None = None
         self.remember: Callable[[], Mapping[str, Any]] = dict
+        self.bequeath: Callable[[], bytes] = bytes
         self.held: Held | None = None
         self.start_at_ns = 0
         self.load_started_ns = 0
@@ -134,6 +136,7 @@ class Commander:
             warm_up_ns=plan.warm_up_ns,
             config=self.config,
             dropped=plan.dropped,
+            memory=self.bequeath(),
         )
 
     def _set_start(self, round_trip_ns: int) -> None:

@@ -34,20 +34,24 @@ from loadstone_runner.master.views import Times, figures_of, waiting_for, worker
 from loadstone_runner.master.workload import Workload
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from loadstone_core.clock import Clock
     from loadstone_core.plan.model import RunPlan
     from loadstone_core.stats.stream import StreamState
     from loadstone_core.stats.timeline import Row
+    from loadstone_protocol.messages import Inheritance as InheritanceWord
     from loadstone_protocol.views import OutcomeView, ProgressView
     from loadstone_runner.export.prometheus import RunFigures
     from loadstone_runner.master.director import Director
+    from loadstone_runner.master.inheritance import Inheritance
     from loadstone_runner.master.store import Store
 
 TICK_SECONDS: Final = 0.25
 DRAIN_NS: Final = 15 * SECOND  # beside gracefulStop, for the last states
 TEARDOWN_NS: Final = 30 * SECOND
-# A director that lives is back long before; its launcher ends it 30 s after the last word of its master.
-DIRECTOR_SECONDS: Final = 35.0
+# Who lives is back long before: agents and launchers end what they watch 30 s after the last word of a master.
+REUNION_SECONDS: Final = 40.0
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +71,7 @@ class Conductor:
         self.finished = asyncio.Event()
         self.stored_by_follower = asyncio.Event()
         self.all_left = asyncio.Event()
-        self.clock = clock
-        self.director = director
+        self.clock, self.director = clock, director
         self.state = run.RunState()
         self.workload = Workload(plan, self.roster, self.measurement)
         self.crew = Crew(self.epoch, plan.workers, self.workload.grants, store.write_grants)
@@ -81,11 +84,26 @@ class Conductor:
         self.news = News(self.measurement.accounts)
         self.deadline_ns: int | None = clock.monotonic_ns() + plan.startup_timeout_ns
         self.load_ns: int | None = None
+        self.inheritance: Inheritance | None = None
         self.outside: dict[str, int] = {}
         self.notes: list[Cause] = []
         self.report = (b"", b"")
         self._config_revision = 0
         self._newest_row: Row | None = None
+
+    # --- What comes of a master before.
+
+    def inherit(self, worker: int, told: InheritanceWord) -> None:
+        """Take in what a worker holds of the master before."""
+        if self.inheritance is not None:
+            self.inheritance.hear(worker, told, self.clock.monotonic_ns())
+
+    def when_inherited(self, what: Callable[[], None]) -> None:
+        """Do something, once it is known what the master before has decided."""
+        if self.inheritance is None:
+            what()
+        else:
+            self.inheritance.defer(what)
 
     # --- What time says.
 
@@ -105,6 +123,9 @@ class Conductor:
 
     def tick(self) -> None:
         """Look at everything that time alone changes."""
+        if self.inheritance is not None:
+            self.inheritance.look(self.clock.monotonic_ns())
+            return
         for member in self.roster.tick(self.clock.boottime_ns()):
             self._after_loss(member)
         self._close_seconds()
@@ -264,8 +285,10 @@ class Conductor:
         if effect.order is RunOrder.RUNNING:
             self.deadline_ns = None
             self._await_start()
+            loop = asyncio.get_running_loop()
+            loop.call_later(REUNION_SECONDS, self.measurement.settle)
             if self.plan.is_shaped:
-                asyncio.get_running_loop().call_later(DIRECTOR_SECONDS, self._miss_director)
+                loop.call_later(REUNION_SECONDS, self._miss_director)
         self._configure(effect)
 
     def _miss_director(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Reason
-from loadstone_protocol.messages import Bye, EngineEnd, Heartbeat, Ping, Refusal, RefusalCode, RunOrder
+from loadstone_protocol.messages import Bye, EngineEnd, Heartbeat, Inheritance, Ping, Refusal, RefusalCode, RunOrder
 from loadstone_runner.master import run
 from loadstone_runner.master.farewell import TERMINATED
 from loadstone_runner.master.roster import LEASE_NS, Departure, Member
@@ -54,7 +54,7 @@ class Desk:
             return member
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)
-        link.welcome(self.epoch, LEASE_NS)
+        link.welcome(self.epoch, LEASE_NS, wants_inheritance=self._run.inheritance is not None)
         self._digest = self._digest or member.script_digest
         self._look_at(member)
         self._crew.brief(link)
@@ -73,10 +73,10 @@ class Desk:
             case Heartbeat():
                 link.acknowledge(word.number, self.epoch)
                 self._hear_beat(self._roster.members[link.peer.worker], word)
-            case EngineEnd():
-                self._end_engine(self._roster.members[link.peer.worker], word)
-            case Bye():
-                self._hear_bye(self._roster.members[link.peer.worker], word)
+            case EngineEnd() | Bye():
+                self._run.when_inherited(lambda: self._hear_end(self._roster.members[link.peer.worker], word))
+            case Inheritance():
+                self._run.inherit(link.peer.worker, word)
             case _:
                 assert_never(word)
 
@@ -92,6 +92,9 @@ class Desk:
 
     def report(self, link: StatisticsLink, state: StreamState) -> None:
         """Merge a state and acknowledge it. What comes after the verdict is not in it any more."""
+        self._run.when_inherited(lambda: self._take(link, state))
+
+    def _take(self, link: StatisticsLink, state: StreamState) -> None:
         self._crew.attach_statistics(link)
         stream = state.stream
         # A worker that ends after the verdict is let go like any other.
@@ -118,9 +121,12 @@ class Desk:
 
     def steer(self, steering: Steering) -> int:
         """Take in what a follower wants; an older revision changes nothing."""
-        if steering.revision <= self._steered:
-            return self._steered
-        self._steered = steering.revision
+        if steering.revision > self._steered:
+            self._steered = steering.revision
+            self._run.when_inherited(lambda: self._obey(steering))
+        return self._steered
+
+    def _obey(self, steering: Steering) -> None:
         for end in steering.ended:
             self._run.lose(end.worker, end.attempt, Departure(end.reason or "Ended", end.message, end.exit_code))
         self._run.workload.want(steering.aims, is_paused=steering.is_paused)
@@ -128,7 +134,6 @@ class Desk:
         self._run.steer_load()
         if steering.stop_reason is not None:
             self._run.handle(run.StopAsked(steering.stop_reason, steering.is_immediate))
-        return self._steered
 
     async def changed(self, sequence: int) -> RunView:
         """Return the run's state once it is newer than `sequence`."""
@@ -179,6 +184,12 @@ class Desk:
         departure = self._run.farewells.end_engine(end)
         if departure is not None:
             self._run.lose(member.worker, member.attempt, departure, awaits_bye=True)
+
+    def _hear_end(self, member: Member, word: EngineEnd | Bye) -> None:
+        if isinstance(word, EngineEnd):
+            self._end_engine(member, word)
+        else:
+            self._hear_bye(member, word)
 
     def _hear_bye(self, member: Member, bye: Bye) -> None:
         for end in bye.engines:

@@ -14,7 +14,7 @@ from loadstone_core.load.share import share
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from loadstone_protocol.messages import GrantNews
+    from loadstone_protocol.messages import Granted, GrantNews
 
 # A block lasts this long, so that an engine asks once in two heartbeats and a lost one takes little with it.
 SECONDS_AHEAD: Final = 2
@@ -104,6 +104,23 @@ class Grants:
         for name, total, following, ledgers in held["books"]:
             places = {Place(*each[:2]): _ledger(*each[2:]) for each in ledgers}
             self._books[name] = _Book(total, following, places)
+
+    def learn(self, place: tuple[int, int], granted: Granted) -> None:
+        """Take in what an engine was granted by another master: none of that is given to anybody else."""
+        if granted.name not in self._books and len(self._books) < NAMES_MAX:
+            self._books[granted.name] = _Book(total=None)
+        book = self._books.get(granted.name)
+        if book is not None and Place(*place) in self._places:
+            self._closed.discard(granted.name)
+            end = granted.end if book.total is None else min(granted.end, book.total)
+            book.next = max(book.next, end)
+            ledger = _Ledger([], granted.ranges, granted=granted.numbers)
+            book.ledgers[Place(*place)] = ledger
+
+    def close(self) -> None:
+        """Give out no more of what has a last number: nobody knows what of it some engine was granted."""
+        for book in self._books.values():
+            book.next = book.next if book.total is None else book.total
 
     def number_from(self, version: int) -> None:
         """Number assignments from a version on, as those of another are held by workers."""

@@ -60,6 +60,17 @@ class Measurement:
         for account, each in zip(self.accounts, held["accounts"], strict=True):
             account.user_seconds.recall(each)
 
+    def begin_late(self, since_start_ns: int) -> None:
+        """Take over a load of which nobody knows what was counted before; what streams say of it is in the totals."""
+        self.merge.begin_late(max(0, since_start_ns // SECOND))
+        for account in self.accounts:
+            account.user_seconds.is_open = True
+
+    def settle(self) -> None:
+        """Note that whoever has a past to tell has told it."""
+        for account in self.accounts:
+            account.user_seconds.is_open = False
+
     def follow(self, scenarios: Iterable[Scenario]) -> None:
         """Count by the scenarios as they are from now on."""
         for account, scenario in zip(self.accounts, scenarios, strict=True):

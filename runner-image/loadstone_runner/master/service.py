@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,7 @@ from loadstone_runner.master.desk import Desk
 from loadstone_runner.master.director import Director
 from loadstone_runner.master.director_desk import DirectorDesk
 from loadstone_runner.master.store import Store
-from loadstone_runner.master.takeover import Kept, keep, resume
+from loadstone_runner.master.takeover import Kept, await_inheritance, keep, resume
 from loadstone_runner.settings import Address
 from loadstone_runner.transport.grpc.server import serve as serve_grpc
 from loadstone_runner.transport.local.engines import serve_engines
@@ -43,6 +44,7 @@ LAUNCHER_LEAVES_SECONDS: Final = 5.0
 KUBELET_SECONDS: Final = 2.0
 TERMINATED_FINISH_SECONDS: Final = 15.0
 TERMINATED_STORE_SECONDS: Final = 5.0
+EXIT_SUCCEEDED: Final = 143  # as of a process that SIGTERM has ended
 TERMINATION_MAX_BYTES: Final = 4_096  # what a kubelet reads
 
 log = logging.getLogger(__name__)
@@ -79,12 +81,15 @@ async def serve(settings: MasterSettings) -> int:
         DirectorDesk(conductor, director)
         async with contextlib.AsyncExitStack() as stack:
             keep(conductor)
+            # Before anybody can say anything.
             if kept is not None:
-                # Before anybody can say anything.
                 resume(conductor, kept)
+            elif plan.run.epoch > 1:
+                await_inheritance(conductor)
             listen = _former_address(settings.listen, store)
             store.write_address(await _listen(settings, listen, conductor=conductor, director=director, stack=stack))
-            await _Life(settings, conductor, director).run(stack)
+            if not await _Life(settings, conductor, director).run(stack):
+                return EXIT_SUCCEEDED
     except (LoadstoneError, OSError) as error:
         log.error("The master cannot go on: %s", error)  # noqa: TRY400 one sentence is what people need here
         _write(last_word, {"verdict": "Error", "reason": "MasterLost", "message": str(error), "exitCode": 1})
@@ -106,8 +111,11 @@ class _Life:
         self._terminated = asyncio.Event()
         self._scraped = asyncio.Event()
 
-    async def run(self, stack: contextlib.AsyncExitStack) -> None:
-        """Keep time until the run is finished, then wait for everybody who still needs this process."""
+    async def run(self, stack: contextlib.AsyncExitStack) -> bool:
+        """Keep time until the run is finished, then wait for everybody who still needs this process.
+
+        Return whether it was; else another master goes on with it.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._terminated.set)
@@ -115,11 +123,16 @@ class _Life:
         self._conductor.show()
         ticking = asyncio.create_task(self._tick())
         try:
+            await _first(self._conductor.finished, self._terminated)
+            if not self._conductor.finished.is_set() and self._settings.has_successor:
+                log.warning("Was told to end before the run did, and leaves it to another master")
+                return False
             await self._until_finished()
             self._say_last_word()
             await self._until_stored()
         finally:
             ticking.cancel()
+        return True
 
     async def _tick(self) -> None:
         for number in itertools.count():
@@ -134,8 +147,7 @@ class _Life:
                 log.exception("A tick failed")
 
     async def _until_finished(self) -> None:
-        """Wait for the verdict; a master that is taken away makes one of what there is."""
-        await _first(self._conductor.finished, self._terminated)
+        """Make a verdict of what there is if this master is taken away."""
         if not self._conductor.finished.is_set():
             log.warning("Was told to end before the run did")
             self._conductor.terminate()
@@ -187,7 +199,10 @@ class _Life:
 def _prepare(settings: MasterSettings) -> tuple[RunPlan, Store]:
     """Return the plan and the store, with the folders in place."""
     Path(settings.socket_dir).mkdir(parents=True, exist_ok=True)
-    return RunPlan.from_json(Path(settings.run_file).read_text()), Store(Path(settings.state_dir))
+    plan = RunPlan.from_json(Path(settings.run_file).read_text())
+    # The plan is its run's, and names the first master of it.
+    run = replace(plan.run, epoch=settings.epoch or plan.run.epoch)
+    return replace(plan, run=run), Store(Path(settings.state_dir))
 
 
 def _former_address(listen: Address, store: Store) -> Address:

@@ -7,26 +7,33 @@ totals are whole again as soon as every worker has said what it counted since it
 
 from __future__ import annotations
 
+import json
+import zlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from loadstone_core.errors import LoadstoneError
 from loadstone_core.spec.model import MasterOnLoss
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Cause, Reason
+from loadstone_protocol.codec import WireError
 from loadstone_protocol.messages import RunOrder
 from loadstone_runner.master import run
+from loadstone_runner.master.inheritance import Inheritance
 from loadstone_runner.master.roster import Departure
 from loadstone_runner.master.run import Stage
+from loadstone_runner.master.store import Register
 from loadstone_runner.master.views import Times
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from loadstone_core.stats.stream import StreamState
+    from loadstone_protocol.messages import Inheritance as Word
     from loadstone_runner.master.conductor import Conductor
-    from loadstone_runner.master.store import Register
 
 BOOT_BITS: Final = 32
+MEMORY_MAX: Final = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,7 @@ class Kept:
         checkpoint: what it counted, None if it was too short for that.
         grants: who was granted what, None if nobody was granted anything.
         ended: the last states of streams that were done, durable.
+        is_inherited: it was another pod's, and workers have told it.
         lost: the newest states of streams that were lost, and whether their counters are those of their end.
     """
 
@@ -45,12 +53,14 @@ class Kept:
     checkpoint: Mapping[str, Any] | None = None
     grants: Mapping[str, Any] | None = None
     ended: Sequence[StreamState] = ()
+    is_inherited: bool = False
     lost: Sequence[tuple[StreamState, bool]] = ()
 
 
 def keep(conductor: Conductor) -> None:
     """Let a run be kept from now on."""
     conductor.commander.remember = lambda: decided(conductor)
+    conductor.commander.bequeath = lambda: to_memory(decided(conductor), is_shaped=conductor.plan.is_shaped)
     conductor.checkpoints.remember = lambda: counted(conductor)
 
 
@@ -112,6 +122,76 @@ def resume(conductor: Conductor, kept: Kept) -> None:
     conductor.handle(run.Broke(Reason.MASTER_LOST, message))
 
 
+def await_inheritance(conductor: Conductor) -> None:
+    """Let a master whose predecessor's pod was lost wait for what the workers hold of it."""
+    now_ns = conductor.clock.monotonic_ns()
+    conductor.inheritance = Inheritance(conductor.plan.workers, now_ns, lambda: _inherit(conductor))
+
+
+def _inherit(conductor: Conductor) -> None:
+    """Go on from the newest that any worker holds; from the beginning if there is nothing."""
+    inheritance, conductor.inheritance = conductor.inheritance, None
+    if inheritance is None:
+        return
+    word = inheritance.newest
+    if word is not None:
+        try:
+            _enter(conductor, inheritance, word)
+        except (LoadstoneError, LookupError, TypeError, ValueError) as error:
+            text = f"the master's pod was lost, and what workers hold of it cannot be read: {error!r}"
+            conductor.handle(run.Broke(Reason.MASTER_LOST, text))
+    for what in inheritance.take():
+        what()
+
+
+def _enter(conductor: Conductor, inheritance: Inheritance, word: Word) -> None:
+    """Take over what a worker has told."""
+    start_at_ns = inheritance.start_ns()
+    since_start_ns = conductor.clock.monotonic_ns() - start_at_ns if start_at_ns else 0
+    memory = {**from_memory(word.memory), "setup": word.setup_json.decode()}
+    started_ns = conductor.clock.wall_ns() - since_start_ns if start_at_ns else 0
+    register = Register(conductor.epoch, 0, start_at_ns, started_ns, boot=0, run=memory)
+    conductor.measurement.begin_late(since_start_ns)
+    _recall_grants(conductor, inheritance)
+    resume(conductor, Kept(register, is_inherited=True))
+    for member in conductor.roster.lost():
+        conductor.farewells.lose(member.worker, member.attempt, has_begun=start_at_ns > 0)
+    if conductor.plan.is_shaped and conductor.state.stage in {Stage.ARMED, Stage.RUNNING_LOAD}:
+        text = "the director was in the pod of the master that was lost, and with it the shape of the load"
+        conductor.handle(run.Broke(Reason.DIRECTOR_LOST, text))
+
+
+def _recall_grants(conductor: Conductor, inheritance: Inheritance) -> None:
+    """Grant on behind everything that workers were granted; if one has not spoken, nothing that has a last number."""
+    for worker, word in inheritance.words.items():
+        for each in word.granted:
+            conductor.workload.grants.learn((worker, each.engine), each)
+    if not inheritance.is_whole:
+        conductor.workload.grants.close()
+
+
+def to_memory(held: Mapping[str, Any], *, is_shaped: bool) -> bytes:
+    """Return what was decided as it travels with the configuration, without what is in there anyway."""
+    light = {name: value for name, value in held.items() if name != "setup"}
+    if is_shaped:
+        # Without its director such a run ends, and each second has a load of its own.
+        light["plans"] = [{**plan, "past": []} for plan in light.get("plans", ())]
+    return zlib.compress(json.dumps(light, separators=(",", ":")).encode(), 1)
+
+
+def from_memory(memory: bytes) -> dict[str, Any]:
+    """Return what `to_memory` was given, but for setup.
+
+    Raises:
+        WireError: it is not of this version.
+    """
+    unpacking = zlib.decompressobj()
+    try:
+        return dict(json.loads(unpacking.decompress(memory, MEMORY_MAX)))
+    except (zlib.error, TypeError, ValueError) as error:
+        raise WireError("what the master before has left cannot be read") from error
+
+
 def _recall_decisions(conductor: Conductor, kept: Kept) -> None:
     held, commander = kept.register.run, conductor.commander
     commander.resume(kept.register)
@@ -168,6 +248,13 @@ def _recall_streams(conductor: Conductor, kept: Kept) -> None:
 
 
 def _restart_note(conductor: Conductor, kept: Kept) -> Cause:
+    if kept.is_inherited:
+        text = (
+            f"the master's pod was lost and another took over (epoch {conductor.epoch}); the load went on, and the "
+            "totals of living workers are whole; nothing is known of streams that had ended, and seconds before are "
+            "not in the timeline and in no window of a threshold"
+        )
+        return Cause(Reason.MASTER_RESTARTED, text)
     now_ns = conductor.clock.boottime_ns()
     away = ""
     if kept.checkpoint is not None:

@@ -30,9 +30,9 @@ class AgentLink:
         self._task = task
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
 
-    def welcome(self, epoch: int, lease_ns: int) -> None:
+    def welcome(self, epoch: int, lease_ns: int, *, wants_inheritance: bool) -> None:
         """Take the agent in."""
-        self._send(coordination.welcome_message(epoch, lease_ns))
+        self._send(coordination.welcome_message(epoch, lease_ns, wants_inheritance=wants_inheritance))
 
     def refuse(self, refusal: Refusal) -> None:
         """Tell the agent that it is not wanted any more; it stops its load at once."""
