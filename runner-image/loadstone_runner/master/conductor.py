@@ -22,6 +22,7 @@ from loadstone_runner.master.commander import Commander
 from loadstone_runner.master.conclusion import OUT_OF_MEMORY, End, conclude_run, not_concluded, to_json
 from loadstone_runner.master.crew import Crew
 from loadstone_runner.master.farewell import Farewells
+from loadstone_runner.master.inheritance import Inheritance
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.keeper import Keeper
 from loadstone_runner.master.measurement import Measurement
@@ -34,17 +35,13 @@ from loadstone_runner.master.views import Times, figures_of, waiting_for, worker
 from loadstone_runner.master.workload import Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from loadstone_core.clock import Clock
     from loadstone_core.plan.model import RunPlan
     from loadstone_core.stats.stream import StreamState
     from loadstone_core.stats.timeline import Row
-    from loadstone_protocol.messages import Inheritance as InheritanceWord
     from loadstone_protocol.views import OutcomeView, ProgressView
     from loadstone_runner.export.prometheus import RunFigures
     from loadstone_runner.master.director import Director
-    from loadstone_runner.master.inheritance import Inheritance
     from loadstone_runner.master.store import Store
 
 TICK_SECONDS: Final = 0.25
@@ -84,26 +81,12 @@ class Conductor:
         self.news = News(self.measurement.accounts)
         self.deadline_ns: int | None = clock.monotonic_ns() + plan.startup_timeout_ns
         self.load_ns: int | None = None
-        self.inheritance: Inheritance | None = None
+        self.inheritance = Inheritance()
         self.outside: dict[str, int] = {}
         self.notes: list[Cause] = []
         self.report = (b"", b"")
         self._config_revision = 0
         self._newest_row: Row | None = None
-
-    # --- What comes of a master before.
-
-    def inherit(self, worker: int, told: InheritanceWord) -> None:
-        """Take in what a worker holds of the master before."""
-        if self.inheritance is not None:
-            self.inheritance.hear(worker, told, self.clock.monotonic_ns())
-
-    def when_inherited(self, what: Callable[[], None]) -> None:
-        """Do something, once it is known what the master before has decided."""
-        if self.inheritance is None:
-            what()
-        else:
-            self.inheritance.defer(what)
 
     # --- What time says.
 
@@ -123,7 +106,7 @@ class Conductor:
 
     def tick(self) -> None:
         """Look at everything that time alone changes."""
-        if self.inheritance is not None:
+        if self.inheritance.is_awaited:
             self.inheritance.look(self.clock.monotonic_ns())
             return
         for member in self.roster.tick(self.clock.boottime_ns()):

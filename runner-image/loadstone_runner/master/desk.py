@@ -54,7 +54,7 @@ class Desk:
             return member
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)
-        link.welcome(self.epoch, LEASE_NS, wants_inheritance=self._run.inheritance is not None)
+        link.welcome(self.epoch, LEASE_NS, wants_inheritance=self._run.inheritance.is_awaited)
         self._digest = self._digest or member.script_digest
         self._look_at(member)
         self._crew.brief(link)
@@ -74,9 +74,9 @@ class Desk:
                 link.acknowledge(word.number, self.epoch)
                 self._hear_beat(self._roster.members[link.peer.worker], word)
             case EngineEnd() | Bye():
-                self._run.when_inherited(lambda: self._hear_end(self._roster.members[link.peer.worker], word))
+                self._run.inheritance.when_known(lambda: self._hear_end(self._roster.members[link.peer.worker], word))
             case Inheritance():
-                self._run.inherit(link.peer.worker, word)
+                self._run.inheritance.hear(link.peer.worker, word, self._clock.monotonic_ns())
             case _:
                 assert_never(word)
 
@@ -92,7 +92,7 @@ class Desk:
 
     def report(self, link: StatisticsLink, state: StreamState) -> None:
         """Merge a state and acknowledge it. What comes after the verdict is not in it any more."""
-        self._run.when_inherited(lambda: self._take(link, state))
+        self._run.inheritance.when_known(lambda: self._take(link, state))
 
     def _take(self, link: StatisticsLink, state: StreamState) -> None:
         self._crew.attach_statistics(link)
@@ -123,7 +123,7 @@ class Desk:
         """Take in what a follower wants; an older revision changes nothing."""
         if steering.revision > self._steered:
             self._steered = steering.revision
-            self._run.when_inherited(lambda: self._obey(steering))
+            self._run.inheritance.when_known(lambda: self._obey(steering))
         return self._steered
 
     def _obey(self, steering: Steering) -> None:

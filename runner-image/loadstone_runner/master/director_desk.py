@@ -28,7 +28,7 @@ class DirectorDesk:
 
     def on_script(self, news: ScriptNews) -> None:
         """Go on with setup, or end the run with what is wrong with the script."""
-        self._run.when_inherited(lambda: self._take_script(news))
+        self._run.inheritance.when_known(lambda: self._take_script(news))
 
     def _take_script(self, news: ScriptNews) -> None:
         if news.is_ok and self._run.plan.is_shaped and not self._director.has_shape:
@@ -71,7 +71,7 @@ class DirectorDesk:
 
     def on_director_gone(self, message: str) -> None:
         """End a run that still needs its director; a plain test goes on without it until teardown."""
-        self._run.when_inherited(lambda: self._lose_director(message))
+        self._run.inheritance.when_known(lambda: self._lose_director(message))
 
     def _lose_director(self, message: str) -> None:
         if self._run.state.stage is Stage.GATHERING:

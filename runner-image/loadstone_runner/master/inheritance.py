@@ -27,38 +27,47 @@ class Inheritance:
     Attributes:
         words: by worker.
         heard_ns: when each of them came.
+        is_awaited: enough is not known yet.
     """
 
-    def __init__(self, workers: int, now_ns: int, on_known: Callable[[], None]) -> None:
-        """Begin at a moment of the monotonic clock; `on_known` is called once, when enough is known."""
+    def __init__(self) -> None:
+        """Begin without a master before: nothing is awaited."""
         self.words: dict[int, Word] = {}
         self.heard_ns: dict[int, int] = {}
-        self._workers = workers
-        self._began_ns = now_ns
+        self.is_awaited = False
+        self._workers = 0
+        self._began_ns = 0
         self._first_ns: int | None = None
-        self._on_known = on_known
+        self._on_known: Callable[[], None] = _do_nothing
         self._waiting: list[Callable[[], None]] = []
 
+    def begin(self, workers: int, now_ns: int, on_known: Callable[[], None]) -> None:
+        """Wait from a moment of the monotonic clock on; `on_known` is called once, when enough is known."""
+        self.is_awaited, self._workers, self._began_ns, self._on_known = True, workers, now_ns, on_known
+
     def hear(self, worker: int, word: Word, now_ns: int) -> None:
-        """Take in the word of a worker; the newest counts."""
-        self._first_ns = self._first_ns or now_ns
-        self.words[worker], self.heard_ns[worker] = word, now_ns
-        self.look(now_ns)
+        """Take in the word of a worker; the newest counts, and one that comes too late does not."""
+        if self.is_awaited:
+            self._first_ns = self._first_ns or now_ns
+            self.words[worker], self.heard_ns[worker] = word, now_ns
+            self.look(now_ns)
 
-    def defer(self, what: Callable[[], None]) -> None:
-        """Let something wait."""
-        self._waiting.append(what)
-
-    def take(self) -> list[Callable[[], None]]:
-        """Return what has waited, oldest first."""
-        waited, self._waiting = self._waiting, []
-        return waited
+    def when_known(self, what: Callable[[], None]) -> None:
+        """Do something, once enough is known; what waits is done in order."""
+        if self.is_awaited:
+            self._waiting.append(what)
+        else:
+            what()
 
     def look(self, now_ns: int) -> None:
         """See whether enough is known: all have spoken, or those that have not will not within reason."""
         is_late = self._first_ns is not None and now_ns - self._first_ns >= PATIENCE_NS
         if self.is_whole or is_late or now_ns - self._began_ns >= ALONE_NS:
+            self.is_awaited = False
             self._on_known()
+            waiting, self._waiting = self._waiting, []
+            for what in waiting:
+                what()
 
     @property
     def is_whole(self) -> bool:
@@ -79,3 +88,7 @@ class Inheritance:
         starts = [self.heard_ns[worker] - word.since_start_ns for worker, word in self.words.items() if word.version]
         begun = [word for word in self.words.values() if word.since_start_ns != -SECOND]
         return min(starts) if begun else 0
+
+
+def _do_nothing() -> None:
+    return

@@ -19,7 +19,6 @@ from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.codec import WireError
 from loadstone_protocol.messages import RunOrder
 from loadstone_runner.master import run
-from loadstone_runner.master.inheritance import Inheritance
 from loadstone_runner.master.roster import Departure
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.store import Register
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from loadstone_core.stats.stream import StreamState
     from loadstone_protocol.messages import Inheritance as Word
     from loadstone_runner.master.conductor import Conductor
+    from loadstone_runner.master.inheritance import Inheritance
 
 BOOT_BITS: Final = 32
 MEMORY_MAX: Final = 4 * 1024 * 1024
@@ -125,14 +125,12 @@ def resume(conductor: Conductor, kept: Kept) -> None:
 def await_inheritance(conductor: Conductor) -> None:
     """Let a master whose predecessor's pod was lost wait for what the workers hold of it."""
     now_ns = conductor.clock.monotonic_ns()
-    conductor.inheritance = Inheritance(conductor.plan.workers, now_ns, lambda: _inherit(conductor))
+    conductor.inheritance.begin(conductor.plan.workers, now_ns, lambda: _inherit(conductor))
 
 
 def _inherit(conductor: Conductor) -> None:
     """Go on from the newest that any worker holds; from the beginning if there is nothing."""
-    inheritance, conductor.inheritance = conductor.inheritance, None
-    if inheritance is None:
-        return
+    inheritance = conductor.inheritance
     word = inheritance.newest
     if word is not None:
         try:
@@ -140,8 +138,6 @@ def _inherit(conductor: Conductor) -> None:
         except (LoadstoneError, LookupError, TypeError, ValueError) as error:
             text = f"the master's pod was lost, and what workers hold of it cannot be read: {error!r}"
             conductor.handle(run.Broke(Reason.MASTER_LOST, text))
-    for what in inheritance.take():
-        what()
 
 
 def _enter(conductor: Conductor, inheritance: Inheritance, word: Word) -> None:

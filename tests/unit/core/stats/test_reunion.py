@@ -204,3 +204,21 @@ def test_a_timeline_goes_on_in_all_its_widths() -> None:
     run_seconds(later, crew, 131, 700)
     assert [row.second for row in later.timeline.rows()] == [row.second for row in other.timeline.rows()]
     assert later.rows()[0] == other.rows()[0]
+
+
+@promise("master-restart")
+def test_whoever_begins_late_has_all_of_the_totals_and_only_its_own_seconds() -> None:
+    crew, early, late = engines(2), Master(), Master()
+    run_seconds(early, crew, 0, 50)
+    late.merge.begin_late(50)
+    for engine in crew:
+        engine.work(10, 20)
+        late.merge.apply(engine.state(50, full=True))
+    run_seconds(late, crew, 51, 53)
+    fresh = Engine(StreamId(2, 1, 0, 1))
+    fresh.work(3, 20)
+    late.merge.apply(fresh.state(53))
+    run_seconds(late, crew, 53, 54)
+    assert late.merge.totals().requests == 2 * 54 * 10 + 3
+    assert [row for row in late.rows() if row[0] >= 50] == [(50, 0, 1), (51, 20, 0), (52, 20, 0), (53, 23, 0)]
+    assert late.merge.gap_until == 50
