@@ -21,8 +21,8 @@ quickstart: .venv/runner.stamp ## run examples/quickstart.yaml on this machine, 
 
 .PHONY: test
 test: .venv/compiled.stamp ## everything that CI runs
-	@$(BIN)/python tools/steps.py "lint types walls" beside prepare \
-	  then e2e behind "unit contract long other-python-unit" then "component other-python-component"
+	@$(BIN)/python tools/steps.py "lint types walls" beside prepare then "unit contract" beside "long other-python-unit" \
+	  then e2e then "component other-python-component"
 
 .PHONY: lint
 lint: .venv/dev.stamp ## style and format
@@ -39,7 +39,7 @@ walls: .venv/dev.stamp ## which room may import which
 	$(BIN)/lint-imports
 
 .PHONY: compiled
-compiled: .venv/compiled.stamp ## the compiled request path, beside its sources
+compiled: .venv/compiled.stamp ## the compiled hot paths, beside their sources
 
 .PHONY: unit
 unit: .venv/compiled.stamp ## pure rooms, with their branch coverage
@@ -95,8 +95,13 @@ bench-import: .venv/dev.stamp ## CPU time of imports and process starts
 bench-engine: .venv/dev.stamp ## our engine beside wrk, hey, k6 and Locust, on one core (ARGS=--quick: less than 2 minutes)
 	$(BIN)/python benchmarks/engine.py $(ARGS)
 
+.PHONY: bench-master
+bench-master: .venv/compiled.stamp ## a master on one core with a thousand scripted agents: CPU, memory, how soon it answers
+	$(BIN)/python benchmarks/master.py $(ARGS)
+
 .PHONY: soak
-soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at full speed, a node that freezes
+soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at full speed, a thousand ends of engines, a node that freezes
+	LOG_CYCLES=1000 LOG_RUNS=25 $(BIN)/pytest -q tests/component/test_logs.py -k "last_moments or all_that_a_script_prints"
 	$(BIN)/python benchmarks/soak.py $(ARGS)
 	NODES=2 tests/e2e/run -m soak
 
@@ -115,8 +120,8 @@ locks: ## hash-pinned locks, after a change of dependencies
 .venv/dev.stamp: locks/dev.txt pyproject.toml
 	@tools/environment .venv dev $(PYTHON)
 
-# Where no compiler is, the pure request path is used and tested.
-.venv/compiled.stamp: .venv/dev.stamp hatch_build.py $(wildcard runner-image/loadstone_runner/engine/path/*.p[yx][xi])
+# Where no compiler is, the hot paths in Python are used and tested.
+.venv/compiled.stamp: .venv/dev.stamp hatch_build.py $(wildcard runner-image/loadstone_runner/*/*/*.p[yx][xi])
 	@$(BIN)/python hatch_build.py || [ $$? = 3 ]
 	@touch $@
 

@@ -1,11 +1,11 @@
-"""Compile the engine's hot path where a C compiler is, for wheels and for the tree; go on without where none is.
+"""Compile the hot paths of engine and master where a C compiler is, for wheels and for the tree; else go on without.
 
-    python hatch_build.py                       compile it beside its sources
-    python hatch_build.py FOLDER [OPTION...]    compile it into a folder, with options for the compiler
+    python hatch_build.py                       compile them beside their sources
+    python hatch_build.py FOLDER [OPTION...]    compile them into a folder, with options for the compiler
                                                 (the exit code is 3 where there is no compiler, 1 if it fails)
 
-LOADSTONE_COMPILE=0 builds without it, LOADSTONE_COMPILE=1 fails where it cannot be compiled. What it does is said in
-its sources; which flavour a process uses is chosen in `loadstone_runner.engine.path`.
+LOADSTONE_COMPILE=0 builds without them, LOADSTONE_COMPILE=1 fails where they cannot be compiled. What each does is said
+in its sources; which flavour a process uses is chosen in `loadstone_runner.engine.path` and `.master.shelf`.
 """
 
 import os
@@ -20,9 +20,9 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-FOLDER = Path("runner-image/loadstone_runner/engine/path")
-MODULE = "loadstone_runner.engine.path._compiled"
-FILE = f"_compiled{sysconfig.get_config_var('EXT_SUFFIX')}"
+TREE = Path("runner-image")
+MODULES = ("loadstone_runner.engine.path._compiled", "loadstone_runner.master.shelf._packed")
+SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 EXIT_MISSING = 3
 # Overflow of signed integers wraps, as Python's own build has it: Cython's code relies on it.
 OPTIONS = ("-O2", "-fwrapv", "-DNDEBUG", "-fPIC", "-shared")
@@ -36,8 +36,8 @@ class MissingError(CannotCompileError):
     """Something that it takes is missing."""
 
 
-def compile_path(root: Path, folder: Path, options: tuple[str, ...] = ()) -> Path:
-    """Compile the module into a folder; return its file.
+def compile_all(root: Path, folder: Path | None = None, options: tuple[str, ...] = ()) -> dict[str, Path]:
+    """Compile all modules, into a folder or beside their sources; return the file of each.
 
     Raises:
         MissingError: what is missing.
@@ -51,15 +51,19 @@ def compile_path(root: Path, folder: Path, options: tuple[str, ...] = ()) -> Pat
         raise MissingError(f"there is no C compiler ({compiler[0]})")
     if not Path(include, "Python.h").exists():
         raise MissingError(f"there are no headers of Python in {include}")
-    made = folder / FILE
-    with tempfile.TemporaryDirectory() as scratch:
-        source, built = f"{scratch}/_compiled.c", f"{scratch}/{FILE}"
-        sources = root / FOLDER / "_compiled.pyx"
-        _run([sys.executable, "-m", "cython", "-3", "--module-name", MODULE, "-o", source, str(sources)])
-        _run([*compiler, *OPTIONS, *options, f"-I{include}", source, "-o", built])
-        # In one step, as a process may be loading the old one.
-        shutil.copy(built, made.with_suffix(".new"))
-        made.with_suffix(".new").replace(made)
+    made = {}
+    for module in MODULES:
+        sources = root / TREE / module.replace(".", "/")
+        name = sources.name
+        made[module] = (folder or sources.parent) / f"{name}{SUFFIX}"
+        with tempfile.TemporaryDirectory() as scratch:
+            source, built = f"{scratch}/{name}.c", f"{scratch}/{name}{SUFFIX}"
+            cython = ("cython", "-3", "--module-name", module, "-o", source, f"{sources}.pyx")
+            _run([sys.executable, "-m", *cython])
+            _run([*compiler, *OPTIONS, *options, f"-I{include}", source, "-o", built])
+            # In one step, as a process may be loading the old one.
+            shutil.copy(built, made[module].with_suffix(".new"))
+            made[module].with_suffix(".new").replace(made[module])
     return made
 
 
@@ -70,40 +74,42 @@ def _run(command: list[str]) -> None:
 
 
 class CustomBuildHook(BuildHookInterface[Any]):
-    """Put the compiled module into wheels, or beside its sources for an editable installation."""
+    """Put the compiled modules into wheels, or beside their sources for an editable installation."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, if there is something to compile and something to do it with."""
         root = Path(self.root)
         wish = os.environ.get("LOADSTONE_COMPILE", "")
-        if not (root / FOLDER).exists() or wish == "0" or self.target_name != "wheel":
+        if not (root / TREE).exists() or wish == "0" or self.target_name != "wheel":
             return
         is_editable = version == "editable"
-        folder = root / FOLDER if is_editable else Path(tempfile.mkdtemp(prefix="loadstone-"))
+        folder = None if is_editable else Path(tempfile.mkdtemp(prefix="loadstone-"))
         try:
-            made = compile_path(root, folder)
+            made = compile_all(root, folder)
         except MissingError as error:
             if wish == "1":
                 raise
-            self.app.display_warning(f"The request path is not compiled, so Python does its work, slower: {error}")
+            self.app.display_warning(f"The hot paths are not compiled, so Python does their work, slower: {error}")
             return
         if not is_editable:
-            build_data["force_include"][str(made)] = f"loadstone_runner/engine/path/{FILE}"
+            for module, file in made.items():
+                package = module.rpartition(".")[0].replace(".", "/")
+                build_data["force_include"][str(file)] = f"{package}/{file.name}"
             build_data["pure_python"] = False
             build_data["infer_tag"] = True
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002 the hook's interface
         """Remove what was compiled for a wheel that holds it now."""
         for made in build_data["force_include"]:
-            if Path(made).name == FILE:
-                shutil.rmtree(Path(made).parent)
+            if made.endswith(SUFFIX):
+                shutil.rmtree(Path(made).parent, ignore_errors=True)
 
 
 if __name__ == "__main__":
     top = Path(__file__).resolve().parent
     try:
-        where = compile_path(top, Path(sys.argv[1]) if sys.argv[1:] else top / FOLDER, tuple(sys.argv[2:]))
+        files = compile_all(top, Path(sys.argv[1]) if sys.argv[1:] else None, tuple(sys.argv[2:]))
     except CannotCompileError as reason:
-        sys.stderr.write(f"The request path is not compiled, so Python does its work, slower: {reason}\n")
+        sys.stderr.write(f"The hot paths are not compiled, so Python does their work, slower: {reason}\n")
         sys.exit(EXIT_MISSING if isinstance(reason, MissingError) else 1)
-    sys.stdout.write(f"Compiled {where}\n")
+    sys.stdout.write("".join(f"Compiled {file}\n" for file in files.values()))

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -13,13 +14,15 @@ settings.register_profile("loadstone", deadline=None)
 settings.load_profile("loadstone")
 
 
-def use_compiled(file: str) -> None:
-    """Let another build of the compiled request path take the place of the one beside its sources."""
-    spec = importlib.util.spec_from_file_location("loadstone_runner.engine.path._compiled", file)
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[spec.name])
+def use_compiled(folder: str) -> None:
+    """Let another build of the compiled hot paths take the place of those beside their sources."""
+    for module in ("loadstone_runner.engine.path._compiled", "loadstone_runner.master.shelf._packed"):
+        (file,) = Path(folder).glob(f"{module.rpartition('.')[2]}.*.so")
+        spec = importlib.util.spec_from_file_location(module, file)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[spec.name])
 
 
 if "LOADSTONE_TEST_COMPILED" in os.environ:

@@ -52,6 +52,34 @@ def run(
 
 
 @main.command()
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the run ends.")
+@click.option("--tail", type=click.IntRange(min=0), metavar="LINES", help="Only the last lines; default: all.")
+@click.option(
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("loadstone-results"),
+    show_default=True,
+    help="Folder of the runs on this machine.",
+)
+@click.option("-n", "--namespace", help="Look in the cluster, in this namespace.")
+@click.option("--context", help="Look in the cluster of this context.")
+def logs(
+    *, name: str, follow: bool, tail: int | None, results: Path, namespace: str | None, context: str | None
+) -> None:
+    """Print what the engines of the latest run of the LoadTest NAME have printed, each line behind its source.
+
+    The newest run on this machine is shown, or without one the latest in the cluster, by kubectl: of a run that goes on
+    what its master keeps, of one that has finished the end.
+    """
+    from loadstone_cli.logs import show_logs
+
+    where = {"--namespace": namespace, "--context": context}
+    kubectl = tuple(f"{option}={value}" for option, value in where.items() if value)
+    sys.exit(show_logs(name, tail=tail, follow=follow, results=results, kubectl=kubectl, in_cluster=bool(kubectl)))
+
+
+@main.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path("loadtest.yaml"))
 @click.option("--name", default="my-test", show_default=True, help="Of the LoadTest.")
 @click.option("--target", metavar="URL", default="http://127.0.0.1:8800", show_default=True, help="What to load.")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from loadstone_core.spec.model import LoadTest
 from loadstone_runner.local.run import LocalResult, LocalRun
 
 INVALID = 1
+LOGS = "logs"
 INTERRUPTED = 130
 
 
@@ -44,10 +46,18 @@ def run_file(
         print(f"ignored here: {line}", file=sys.stderr)
     plan = plan_local(test, script)
     progress = Progress(test.name, plan, quiet=quiet)
-    run = LocalRun(plan=plan, files=script.files, environment=local_environment(test.spec), on_report=progress.show)
+    log_file = results / LOGS / f".{test.name}-running.log.gz"
+    run = LocalRun(
+        plan=plan,
+        files=script.files,
+        environment=local_environment(test.spec),
+        on_report=progress.show,
+        log_file=log_file,
+    )
     with progress:
         result = asyncio.run(_run(run, progress))
     report = keep_report(result, results, test.name)
+    log_file.replace(results / LOGS / f"{test.name}-{_stamp(result)}.log.gz")
     status = as_status(result)
     if status_file is not None:
         status_file.write_text(json.dumps(status, indent=2) + "\n")
@@ -84,10 +94,14 @@ def keep_report(result: LocalResult, folder: Path, name: str) -> Path | None:
     if not result.report_gzip:
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    stamp = datetime.fromtimestamp(result.report.times.finished_ns / 1e9, tz=UTC).strftime("%Y%m%dT%H%M%SZ")
-    path = folder / f"{name}-{stamp}.json.gz"
+    path = folder / f"{name}-{_stamp(result)}.json.gz"
     path.write_bytes(result.report_gzip)
     return path
+
+
+def _stamp(result: LocalResult) -> str:
+    moment_ns = result.report.times.finished_ns or time.time_ns()
+    return datetime.fromtimestamp(moment_ns / 1e9, tz=UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def as_status(result: LocalResult) -> dict[str, object]:
@@ -98,6 +112,7 @@ def as_status(result: LocalResult) -> dict[str, object]:
         "load": outcome.load_json,
         "thresholds": outcome.thresholds_json,
         "summary": outcome.summary_json,
+        "logs": outcome.logs_json,
     }
     return {
         "phase": "Finished",

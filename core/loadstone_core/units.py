@@ -18,6 +18,7 @@ HOUR: Final = 60 * MINUTE
 
 DURATION_PATTERN: Final = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 DURATION_MAX_LENGTH: Final = 32
+SHARE_PATTERN: Final = r"^(100(\.0{1,4})?|[0-9]{1,2}(\.[0-9]{1,4})?)%$"
 LONGEST_DURATION: Final = 2**63 - 1
 
 _ROUNDS_TO_A_SECOND: Final = 999_500
@@ -25,6 +26,8 @@ _FINEST_SHARE: Final = Fraction(1, 10_000)
 
 _SIZES: Final = {"ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR}
 _WHOLE: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h))+")
+_SHARE: Final = re.compile(SHARE_PATTERN, re.ASCII)
+_PPM_OF_A_PERCENT: Final = 10_000
 _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 
 
@@ -43,6 +46,17 @@ def parse_duration(text: str) -> int:
     if exact > LONGEST_DURATION:
         raise ValueError("must be shorter than 292 years")
     return int(exact)
+
+
+def parse_share(text: str) -> int:
+    """Return the parts per million of a share such as `1%` or `0.05%`, from none to all.
+
+    Raises:
+        ValueError: the text is no such share, or finer than one part in a million.
+    """
+    if not _SHARE.fullmatch(text):
+        raise ValueError("must be a share such as 1% or 0.5%, at most 100%")
+    return int(Fraction(text.removesuffix("%")) * _PPM_OF_A_PERCENT)
 
 
 def format_duration(duration_ns: int) -> str:

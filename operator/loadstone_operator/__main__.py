@@ -21,6 +21,7 @@ from loadstone_core.errors import UserError, WorldError
 from loadstone_operator.acting import Actor
 from loadstone_operator.capacity import Ledger
 from loadstone_operator.cluster.api import Api
+from loadstone_operator.cluster.authorities import Authorities
 from loadstone_operator.cluster.clock import SystemClock
 from loadstone_operator.cluster.cluster import KubernetesCluster
 from loadstone_operator.cluster.credentials import read_credentials
@@ -70,13 +71,14 @@ async def _serve(settings: Settings) -> None:
     progress, ledger = WatchProgress(clock), Ledger(settings.limits)
     api = Api(_credentials, metrics.called)
     lease = Lease(api, clock, namespace=settings.namespace, name=settings.lease_name, identity=settings.identity)
-    cluster = KubernetesCluster(api, clock, namespaces=settings.watch_namespaces, instance=settings.identity)
+    trust = Authorities(api, clock, namespace=settings.namespace, name=settings.authority_name)
+    cluster = KubernetesCluster(api, clock, trust, namespaces=settings.watch_namespaces, instance=settings.identity)
     queue = WorkQueue()
 
     def figures_seconds() -> float:
         return progress_seconds(len(masters))
 
-    masters = Followers(clock, queue.add, figures_seconds)
+    masters = Followers(clock, trust, queue.add, figures_seconds)
     controller = Controller(
         cluster=cluster,
         store=store,
@@ -162,7 +164,13 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 async def _review(settings: Settings, api: Api, metrics: Metrics) -> None:
     """Say at the start which rights are missing: each would be met much later, and by a user."""
     try:
-        missing = await missing_rights(api, settings.watch_namespaces or (settings.namespace,))
+        missing = await missing_rights(
+            api,
+            settings.watch_namespaces or (settings.namespace,),
+            own=settings.namespace,
+            authority=settings.authority_name,
+            with_policies=settings.runner.access is not None,
+        )
     except WorldError as error:
         _log.warning("Could not review rights", extra={"cause": str(error)})
         return

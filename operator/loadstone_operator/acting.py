@@ -18,6 +18,7 @@ from loadstone_operator.actions import (
     SaveReport,
     TellStored,
 )
+from loadstone_operator.manifests.objects import LOG_MOST_BYTES
 from loadstone_operator.manifests.order import SourceMissing, make_order, script_files
 from loadstone_operator.observation import ReportState, SourceState
 from loadstone_operator.ports import CreationFailed
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from loadstone_operator.cluster.store import Store
     from loadstone_operator.looking import Look
     from loadstone_operator.manifests.order import RunnerDefaults, RunOrder
+    from loadstone_operator.observation import LoadTestView
     from loadstone_operator.ports import Cluster, Masters
 
 _log = logging.getLogger(__name__)
@@ -114,7 +116,7 @@ class Actor:
         loadtest, memory = _accepted(look), look.memory
         files = memory.files if memory.files is not None else script_files(loadtest, None)
         memory.source_digest = files_digest(files) if files else ""
-        return make_order(
+        order = make_order(
             loadtest,
             uid=look.seen.test.uid,
             run=action.run,
@@ -122,6 +124,8 @@ class Actor:
             files=files,
             runner=self._runner,
         )
+        authority = look.seen.authority()
+        return order if authority is None else order.signed_by(authority)
 
     async def _create(self, look: Look, action: CreateChildren) -> bool:
         memory, order = look.memory, self._order(look, action)
@@ -156,12 +160,20 @@ class Actor:
         try:
             async with asyncio.timeout(REPORT_SECONDS):
                 report = await self._masters.fetch_report(test.uid)
-                await self._cluster.save_report(test, action.run, report)
+                await self._cluster.save_report(test, action.run, report, gzip_log=await self._log_of(test))
         except (LoadstoneError, TimeoutError) as error:
             memory.report = ReportState.FAILED
             _log.warning("Did not save report", extra={"test": test.name, "run": action.run, "error": str(error)})
         else:
             memory.report = ReportState.SAVED
+
+    async def _log_of(self, test: LoadTestView) -> bytes:
+        """Return the end of the log; a report without it is worth keeping all the same."""
+        try:
+            return await self._masters.fetch_log(test.uid, LOG_MOST_BYTES)
+        except WorldError as error:
+            _log.warning("Did not fetch log", extra={"test": test.name, "error": str(error)})
+            return b""
 
     async def _tell_stored(self, look: Look) -> None:
         try:

@@ -157,8 +157,9 @@ class Looker:
         pod = seen.master_pod()
         is_wanted = seen.is_active or (pod is not None and pod.run == seen.held.run and memory.stored_ns is None)
         if pod is not None and pod.ip and not pod.is_terminal and is_wanted:
-            address = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-            self._masters.follow(key, MasterRef(seen.test.uid, pod.run, pod.epoch, f"{address}:{naming.PORT_GRPC}"))
+            host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+            address = f"{host}:{naming.PORT_GRPC}"
+            self._masters.follow(key, MasterRef(seen.test.uid, pod.run, pod.epoch, address, pod.authority))
         elif not seen.is_active:
             self._masters.forget(seen.test.uid)
 

@@ -23,6 +23,8 @@ LABEL_ROLE: Final = f"{GROUP}/role"
 LABEL_WORKER: Final = f"{GROUP}/worker"
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
 LABEL_EPOCH: Final = f"{GROUP}/epoch"
+# Who has signed the certificates of a run; without it its TLS is off.
+LABEL_AUTHORITY: Final = f"{GROUP}/authority"
 
 ANNOTATION_LAST_RUN: Final = f"{GROUP}/last-run"
 
@@ -35,6 +37,9 @@ FIELD_MANAGER: Final = "loadstone-operator"
 PORT_GRPC: Final = 8650
 PORT_METRICS: Final = 8651
 PORT_PROBES: Final = 8652
+
+# How many workers' certificates are in one Secret: 0.8 KiB each, and 1 MiB is the most.
+TLS_WORKERS: Final = 500
 
 # A pod's name becomes its host name, and a Service's name a DNS label.
 _LONGEST: Final = 63
@@ -62,6 +67,15 @@ def secret(test: str, run: int, *, uid: str) -> str:
     The operator may create Secrets and not read them, so the name must never be one that somebody else chose.
     """
     return _fit(f"{test}-s-{run}-{uid[:8]}")
+
+
+def tls_secret(test: str, run: int, *, uid: str, authority: str, worker: int = 0) -> str:
+    """Return the name of the Secret with the certificate of a worker; the master's is in the first.
+
+    What a Secret can hold is less than what 5,000 workers need. The authority is in the name, so that no pod mixes what
+    two of them have signed.
+    """
+    return _fit(f"{test}-t-{run}-{uid[:8]}-{authority}-{worker // TLS_WORKERS}")
 
 
 def report(test: str) -> str:

@@ -160,6 +160,7 @@ class PodView:
         worker: index of the worker; 0 for a master.
         attempt: how often the worker's pod has been made.
         epoch: of a master; 0 for a worker.
+        authority: who has signed its certificate; empty when it has none.
         gone_by_ns: when a pod that is being deleted should be gone, wall clock; 0 for others.
         trusted_restarts: how often the master or agent beside the user code was restarted.
         last_words: termination message of the master or agent.
@@ -175,6 +176,7 @@ class PodView:
     worker: int = 0
     attempt: int = 1
     epoch: int = 0
+    authority: str = ""
     phase: str = "Pending"
     ip: str = ""
     node: str = ""
@@ -218,6 +220,7 @@ class Outcome:
     load: Mapping[str, Any] | None = None
     thresholds: tuple[Mapping[str, Any], ...] | None = None
     summary: Mapping[str, Any] | None = None
+    logs: Mapping[str, Any] | None = None
     has_report: bool = False
 
 
@@ -336,6 +339,10 @@ class Observation:
         """Return the newest master of the newest run."""
         masters = [pod for pod in self.pods if pod.role == ROLE_MASTER and pod.run == self.run]
         return max(masters, key=lambda pod: pod.epoch, default=None)
+
+    def authority(self) -> str | None:
+        """Return who has signed for the newest run; empty when its TLS is off, None while it has no pods."""
+        return next((pod.authority for pod in self.pods if pod.run == self.run), None)
 
     def worker_pods(self) -> tuple[PodView, ...]:
         """Return the newest attempt of each worker of the newest run, by index."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from loadstone_operator.observation import CreationProblem, LoadTestView, MasterView
     from loadstone_operator.status.story import Tale
     from loadstone_operator.wishes import Steer
+    from loadstone_protocol.identity import Pems
 
 Body: TypeAlias = "dict[str, Any]"
 
@@ -26,12 +27,13 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class MasterRef:
-    """Which master: the LoadTest's UID, its run and epoch, and where it listens."""
+    """Which master: the LoadTest's UID, its run and epoch, where it listens, and who signed for it (empty: no TLS)."""
 
     uid: str
     run: int
     epoch: int
     address: str
+    authority: str = ""
 
 
 class CreationFailed(Exception):  # noqa: N818 (an answer of the cluster, not a fault of ours)
@@ -78,8 +80,8 @@ class Cluster(Protocol):
         """Delete a pod; one that is gone already is deleted."""
         ...
 
-    async def save_report(self, test: LoadTestView, run: int, gzip_json: bytes) -> None:
-        """Keep a run's report."""
+    async def save_report(self, test: LoadTestView, run: int, gzip_json: bytes, *, gzip_log: bytes) -> None:
+        """Keep a run's report, and the end of its log."""
         ...
 
     async def write_status(self, body: Body, status: Mapping[str, Any]) -> Body:
@@ -92,6 +94,14 @@ class Cluster(Protocol):
 
     async def tell(self, body: Body, tale: Tale) -> None:
         """Post an Event about a LoadTest, at most once."""
+        ...
+
+
+class Trust(Protocol):
+    """What the operator shows masters."""
+
+    async def sign_operator(self, run_uid: str, *, authority: str) -> Pems:
+        """Return a certificate for a run that this authority has signed for; raise WorldError if it cannot now."""
         ...
 
 
@@ -120,6 +130,10 @@ class Masters(Protocol):
 
     async def fetch_report(self, uid: str) -> bytes:
         """Return the report of a finished run."""
+        ...
+
+    async def fetch_log(self, uid: str, size: int) -> bytes:
+        """Return the end of a run's log as gzip text of at most `size` bytes."""
         ...
 
     async def tell_stored(self, uid: str) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.errors import UserError
 from loadstone_operator import naming
 from loadstone_operator.capacity import Limits
-from loadstone_operator.manifests.order import RunnerDefaults
+from loadstone_operator.manifests.order import Access, RunnerDefaults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +31,7 @@ class Settings:
         namespace: of the operator itself, where its Lease is.
         identity: who holds the Lease; a restarted container is the same holder.
         watch_namespaces: which namespaces are served; empty for all.
+        authority_name: of the Secret, in the same namespace, with what certificates are signed with.
     """
 
     namespace: str
@@ -40,6 +41,7 @@ class Settings:
     limits: Limits
     log_level: str
     lease_name: str
+    authority_name: str
     metrics_port: int
     probes_port: int
 
@@ -58,7 +60,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             image=_text(environment, "RUNNER_IMAGE"),
             pull_policy=environment.get(f"{PREFIX}RUNNER_IMAGE_PULL_POLICY") or "IfNotPresent",
             pull_secrets=tuple(environment.get(f"{PREFIX}RUNNER_PULL_SECRETS", "").split()),
-            engine_resources=_resources(environment),
+            engine_resources=_object(environment, "ENGINE_RESOURCES") or None,
+            access=_access(environment),
         ),
         limits=Limits(
             workers_per_test=_number(environment, "LIMIT_WORKERS_PER_TEST", 0),
@@ -67,6 +70,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         ),
         log_level=level,
         lease_name=environment.get(f"{PREFIX}LEASE") or "loadstone-operator",
+        authority_name=environment.get(f"{PREFIX}AUTHORITY") or "loadstone-authority",
         metrics_port=_number(environment, "METRICS_PORT", naming.PORT_METRICS),
         probes_port=_number(environment, "PROBES_PORT", naming.PORT_PROBES),
     )
@@ -86,14 +90,24 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     return int(value)
 
 
-def _resources(environment: Mapping[str, str]) -> dict[str, dict[str, str]] | None:
-    text = environment.get(f"{PREFIX}ENGINE_RESOURCES", "")
-    if not text:
+def _access(environment: Mapping[str, str]) -> Access | None:
+    peers = _object(environment, "NETWORK_POLICY")
+    if not peers:
         return None
+    known = {"operator", "metrics"}
+    if peers.keys() != known or not all(isinstance(each, list) for each in peers.values()):
+        raise SettingsError(f"{PREFIX}NETWORK_POLICY must hold a list for each of: {', '.join(sorted(known))}")
+    return Access(operator=tuple(peers["operator"]), metrics=tuple(peers["metrics"]))
+
+
+def _object(environment: Mapping[str, str], name: str) -> dict[str, Any]:
+    text = environment.get(PREFIX + name, "")
+    if not text:
+        return {}
     try:
-        resources = json.loads(text)
+        found = json.loads(text)
     except ValueError as error:
-        raise SettingsError(f"{PREFIX}ENGINE_RESOURCES must be a JSON object: {error}") from error
-    if not isinstance(resources, dict):
-        raise SettingsError(f"{PREFIX}ENGINE_RESOURCES must be a JSON object, not {text!r}")
-    return resources or None
+        raise SettingsError(f"{PREFIX}{name} must be a JSON object: {error}") from error
+    if not isinstance(found, dict):
+        raise SettingsError(f"{PREFIX}{name} must be a JSON object, not {text!r}")
+    return found

@@ -52,5 +52,5 @@ FOLLOWER_OPTIONS: Final[_Options] = (*_CLIENT, _PATIENT, ("grpc.http2.bdp_probe"
 
 
 def concurrent_calls(workers: int) -> int:
-    """Return how many calls a master with this many workers takes at once: control and statistics, old and new."""
-    return 4 * workers + 64
+    """Return how many calls a master with this many workers takes at once: control, statistics, bulk, twice each."""
+    return 6 * workers + 64

@@ -7,7 +7,7 @@ is in `coordination` and `control`.
 from __future__ import annotations
 
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
@@ -29,7 +29,7 @@ from loadstone_core.stats.stream import (
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 SERIES_MAX: Final = 4_096  # of one state: the cap of an engine, its overflow series, and room
 NAME_MAX: Final = 1_024
@@ -43,7 +43,7 @@ _KINDS: Final = {
     Kind.RATE: statistics_pb2.KIND_RATE,
     Kind.GAUGE: statistics_pb2.KIND_GAUGE,
 }
-_KINDS_BACK: Final = {number: kind for kind, number in _KINDS.items()}
+KINDS: Final[dict[int, Kind]] = {number: kind for kind, number in _KINDS.items()}
 _MODELS: Final = {
     Model.USERS: engine_pb2.USERS,
     Model.RATE: engine_pb2.RATE,
@@ -142,20 +142,28 @@ def stream_state_to_message(state: StreamState, *, first_start_ns: int = 0) -> s
     )
 
 
-def stream_state_from_message(message: statistics_pb2.StreamState) -> StreamState:
+def stream_state_from_message(
+    message: statistics_pb2.StreamState | statistics_pb2.PackedStreamState,
+    read_series: Callable[[Any], SeriesState] | None = None,
+) -> StreamState:
     """Return a stream's cumulative state, of which every histogram adds up.
+
+    Args:
+        message: with series that are messages, or their bytes.
+        read_series: makes a series of what the message holds of it.
 
     Raises:
         WireError: a number is out of its range, a series has no name or comes twice, a histogram does not add up.
     """
     if len(message.series) > SERIES_MAX:
         raise WireError(f"a state has {len(message.series)} series; at most {SERIES_MAX} are allowed")
+    read: Callable[[Any], SeriesState] = read_series or _series_from_message
     state = StreamState(
         stream=stream_id_from_message(message.stream),
         sequence=message.sequence,
         second=message.second,
         full=message.full,
-        series=tuple(map(_series_from_message, message.series)),
+        series=tuple(map(read, message.series)),
         counters=counters_from_message(message.counters),
         errors=tuple(
             ErrorCount(kind=each.kind, message=each.message, name=each.name, count=each.count)
@@ -169,6 +177,35 @@ def stream_state_from_message(message: statistics_pb2.StreamState) -> StreamStat
     if fault := unsound(state):
         raise WireError(f"a state of stream {state.stream} cannot be meant: {fault}")
     return state
+
+
+def series_from_bytes(content: bytes) -> SeriesState:
+    """Return the state of a series; raise WireError if these bytes are none."""
+    return _series_from_message(_series_message(content))
+
+
+def series_to_bytes(series: SeriesState) -> bytes:
+    """Return the state of a series as it is sent."""
+    return _series_to_message(series).SerializeToString()
+
+
+def canonical_series(content: bytes) -> bytes:
+    """Return the state of a series as we send it: each field once, numbers packed, nothing unknown.
+
+    Raises:
+        WireError: these bytes are none.
+    """
+    message = _series_message(content)
+    message.DiscardUnknownFields()
+    return message.SerializeToString()
+
+
+def key_from_bytes(content: bytes) -> SeriesKey:
+    """Return the key of a series; raise WireError if these bytes are none."""
+    try:
+        return _key_from_message(statistics_pb2.SeriesKey.FromString(content))
+    except DecodeError as error:
+        raise WireError("these bytes are no key of a series") from error
 
 
 def stream_state_to_bytes(state: StreamState) -> bytes:
@@ -313,8 +350,15 @@ def _series_to_message(state: SeriesState) -> statistics_pb2.SeriesState:
     return message
 
 
+def _series_message(content: bytes) -> statistics_pb2.SeriesState:
+    try:
+        return statistics_pb2.SeriesState.FromString(content)
+    except DecodeError as error:
+        raise WireError("these bytes are no state of a series") from error
+
+
 def _series_from_message(message: statistics_pb2.SeriesState) -> SeriesState:
-    kind = _KINDS_BACK.get(message.kind)
+    kind = KINDS.get(message.kind)
     if kind is None:
         raise WireError(f"a series has the kind {message.kind}, which is not known here")
     return SeriesState(

@@ -101,4 +101,5 @@ def _outcome(outcome: OutcomeView) -> control_pb2.RunOutcome:
         thresholds_json=outcome.thresholds_json,
         summary_json=outcome.summary_json,
         report_sha256=outcome.report_sha256,
+        logs_json=outcome.logs_json,
     )

@@ -28,6 +28,7 @@ from loadstone_protocol.messages import (
     Heartbeat,
     Hello,
     Inheritance,
+    LogEnd,
     Peer,
     Ping,
     Refusal,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 TEXT_MAX: Final = 8_192
 ENGINES_MAX: Final = 1_024
+LOGS_MAX: Final = 4 * ENGINES_MAX
+BOOT_MAX: Final = 64
 DIGEST_BYTES: Final = 32
 GRANT_NAME_MAX: Final = 256
 GRANTS_MAX: Final = 128
@@ -114,7 +117,7 @@ def word_from_message(message: coordination_pb2.AgentMessage) -> AgentWord:
             return engine_end_from_message(message.engine_end)
         case "bye":
             ends = tuple(engine_end_from_message(each) for each in message.bye.engines)
-            return Bye(ends, message.bye.reason[:TEXT_MAX])
+            return Bye(ends, message.bye.reason[:TEXT_MAX], _log_ends(message.bye))
         case "ping":
             return Ping(message.ping.sent_ns)
         case "inheritance":
@@ -134,6 +137,35 @@ def engine_end_from_message(message: coordination_pb2.EngineEnd) -> EngineEnd:
         tail=message.tail[-TEXT_MAX:],
         is_out_of_memory=message.out_of_memory,
         final_sequence=message.final_sequence,
+    )
+
+
+def _log_ends(bye: coordination_pb2.Bye) -> tuple[LogEnd, ...]:
+    if len(bye.logs) > LOGS_MAX:
+        raise WireError(f"a worker's log has {len(bye.logs)} streams; at most {LOGS_MAX} are allowed")
+    return tuple(map(_log_end, bye.logs))
+
+
+def _log_end(message: coordination_pb2.LogEnd) -> LogEnd:
+    if not (0 < len(message.boot) <= BOOT_MAX and message.start and message.fd in {1, 2}):
+        raise WireError("a stream of a log names its launcher's boot, its engine's start (from 1) and output 1 or 2")
+    if not message.ended:
+        return LogEnd(boot=message.boot, engine=message.engine, start=message.start, fd=message.fd, has_ended=False)
+    if message.lost_lines > message.lines or message.lost_bytes > message.bytes:
+        raise WireError("more of a log was lost than written")
+    if len(message.sha256) != DIGEST_BYTES:
+        raise WireError("a stream of a log ended without its digest")
+    return LogEnd(
+        boot=message.boot,
+        engine=message.engine,
+        start=message.start,
+        fd=message.fd,
+        has_ended=True,
+        lines=message.lines,
+        size=message.bytes,
+        lost_lines=message.lost_lines,
+        lost_size=message.lost_bytes,
+        digest=message.sha256,
     )
 
 

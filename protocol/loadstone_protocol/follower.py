@@ -9,17 +9,22 @@ from grpc import aio
 
 from loadstone_core.errors import WorldError
 from loadstone_protocol.channel import FOLLOWER_OPTIONS
+from loadstone_protocol.credentials import open_channel
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable
     from typing import TypeVar
 
+    from loadstone_protocol.identity import Pems
+
     _Answer = TypeVar("_Answer")
 
 CALL_SECONDS: Final = 10.0
 
-_REFUSALS: Final = frozenset({grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT})
+_REFUSALS: Final = frozenset(
+    {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED}
+)
 
 
 class MasterUnreachable(WorldError):  # noqa: N818 a state of the world that passes, named as such in the status
@@ -33,11 +38,12 @@ class MasterRefused(WorldError):  # noqa: N818 the sibling of MasterUnreachable
 class Follower:
     """One connection to one master. It reconnects by itself; each call says whether it went through."""
 
-    def __init__(self, address: str, run_uid: str, epoch: int) -> None:
+    def __init__(self, address: str, run_uid: str, epoch: int, *, pems: Pems | None = None) -> None:
+        """Connect to a master; with `pems` it must show that it is this run's, without them TLS is off."""
         self._address = address
         self._run_uid = run_uid
         self._epoch = epoch
-        self._channel = aio.insecure_channel(address, options=FOLLOWER_OPTIONS)
+        self._channel = open_channel(address, FOLLOWER_OPTIONS, run_uid=run_uid, pems=pems)
         self._run = control_pb2_grpc.RunStub(self._channel)  # type: ignore[no-untyped-call]  # generated
 
     async def watch(self, *, figures_every_seconds: float = 0) -> AsyncGenerator[control_pb2.RunReport, None]:
@@ -71,6 +77,12 @@ class Follower:
         request = control_pb2.ReportRequest(run_uid=self._run_uid)
         report = await self._ask(self._run.FetchReport(request, timeout=CALL_SECONDS))
         return bytes(report.gzip_json)
+
+    async def fetch_logs(self, *, lines: int = 0, size: int = 0) -> bytes:
+        """Return the newest lines of the run's log as gzip text; see LogsRequest for the bounds."""
+        request = control_pb2.LogsRequest(run_uid=self._run_uid, lines=lines, bytes=size)
+        logs = await self._ask(self._run.FetchLogs(request, timeout=CALL_SECONDS))
+        return bytes(logs.gzip_text)
 
     async def stored(self, sha256: bytes) -> None:
         """Tell the master that outcome and report are safe: it may leave."""

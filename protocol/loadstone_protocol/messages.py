@@ -174,12 +174,37 @@ class EngineEnd:
     final_sequence: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEnd:
+    """What was written to one output of one start of an engine, as its launcher counted it.
+
+    Attributes:
+        boot: of the launcher.
+        fd: 1 or 2.
+        has_ended: else nobody knows how much was written, and the rest is nothing.
+        lost_lines: of `lines`, those for which there was no room.
+        digest: SHA-256 over the lines that were not lost, and where the gaps are.
+    """
+
+    boot: str
+    engine: int
+    start: int
+    fd: int
+    has_ended: bool
+    lines: int = 0
+    size: int = 0
+    lost_lines: int = 0
+    lost_size: int = 0
+    digest: bytes = b""
+
+
 @dataclass(frozen=True, slots=True)
 class Bye:
     """Everything that an agent will ever say has been said."""
 
     engines: tuple[EngineEnd, ...]
     reason: str
+    logs: tuple[LogEnd, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

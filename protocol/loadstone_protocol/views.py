@@ -61,6 +61,7 @@ class OutcomeView:
     thresholds_json: bytes
     summary_json: bytes
     report_sha256: bytes
+    logs_json: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from loadstone.feeders import Feeder, csv_feeder, jsonl_feeder
 from loadstone.flow import InterruptTaskSet, StopUser, stop_run
 from loadstone.hooks import Run, setup, teardown
 from loadstone.http import HttpClient
+from loadstone.lines import log
 from loadstone.listening import Environment, Summary, events, every
 from loadstone.live import config
 from loadstone.measuring import measure
@@ -65,6 +66,7 @@ __all__ = [
     "events",
     "every",
     "jsonl_feeder",
+    "log",
     "measure",
     "setup",
     "stop_run",

@@ -59,6 +59,10 @@ class Engine(Protocol):
         """Ask for the end of the run."""
         ...
 
+    def log_durably(self, text: str, timeout: float) -> bool:
+        """Write a line and wait until the master holds it, at most so many seconds; return whether it does."""
+        ...
+
 
 # One script runs in one engine in one process, so one place is enough.
 taken: Engine | None = None

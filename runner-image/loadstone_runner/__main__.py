@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 EXIT_USAGE: Final = 2
+EXIT_TERMINATED: Final = 143
 # gRPC brings its own TLS; asyncio and hashlib would only load OpenSSL, which is a tenth of an agent's start.
 OPENSSL: Final = ("ssl", "_hashlib")
 
@@ -35,6 +37,10 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     role = arguments[0] if len(arguments) == 1 else ""
     if role not in ROLES:
         return _complain(f"usage: python -m loadstone_runner {'|'.join(ROLES)}")
+    if os.getpid() == 1:
+        # The first process of a container ignores a signal that it does not handle: until the role does, who deletes
+        # a pod that has just begun would wait for all of its grace.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_TERMINATED))
     return be(role, environment)
 
 
@@ -56,6 +62,8 @@ def be(role: str, environment: Mapping[str, str]) -> int:
 def _load_master() -> Callable[[Any], int]:
     # gRPC's fork handlers cost a lock at every fork, and nothing here forks.
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+    # gRPC prints a line of its own for every handshake that fails, and anybody can let one fail.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with _Without(OPENSSL):
         import asyncio
 
@@ -109,6 +117,12 @@ def _load_check() -> Callable[[Any], int]:
     return serve
 
 
+def _load_logs() -> Callable[[Any], int]:
+    from loadstone_runner.master.log_reading import serve
+
+    return serve
+
+
 class _Without:
     """A context in which some modules cannot be imported; who is made to live without them does not load them."""
 
@@ -134,6 +148,7 @@ ROLES: Final = {
     "launcher": Role(settings.read_launcher, _load_launcher),
     "engine": Role(settings.read_engine, _load_engine),
     "director": Role(settings.read_engine, _load_director),
+    "logs": Role(settings.read_logs, _load_logs),
     "check": Role(settings.read_engine, _load_check),
 }
 

@@ -45,6 +45,8 @@ class MasterSettings(NamedTuple):
     hold_seconds: float
     epoch: int  # 0 = that of the plan
     has_successor: bool  # when this one is told to leave, somebody makes another
+    tls_dir: str  # with certificate, key and authority; "" = TLS is off
+    log_dir: str  # of its director
 
 
 class AgentSettings(NamedTuple):
@@ -62,6 +64,8 @@ class AgentSettings(NamedTuple):
     socket_dir: str
     termination_file: str
     engines: int
+    tls_dir: str  # as in MasterSettings
+    log_dir: str
 
 
 class LauncherSettings(NamedTuple):
@@ -73,6 +77,15 @@ class LauncherSettings(NamedTuple):
     script_dir: str
     entrypoint: str
     target: str  # "" = none
+    log_dir: str  # where what engines print waits until the master has it
+
+
+class LogSettings(NamedTuple):
+    """What of a master's log is shown."""
+
+    state_dir: str  # of the master
+    tail: int  # lines; -1 = all that is kept
+    follow: bool
 
 
 class EngineSettings(NamedTuple):
@@ -104,6 +117,8 @@ def read_master(environment: Mapping[str, str]) -> MasterSettings:
         hold_seconds=_seconds(environment, "HOLD_SECONDS", "900"),
         epoch=_number(environment, "EPOCH", "0", at_least=0),
         has_successor=_number(environment, "HAS_SUCCESSOR", "0", at_least=0) > 0,
+        tls_dir=environment.get(f"{PREFIX}TLS_DIR", ""),
+        log_dir=_log_dir(environment),
     )
 
 
@@ -122,6 +137,8 @@ def read_agent(environment: Mapping[str, str]) -> AgentSettings:
         socket_dir=_text(environment, "SOCKET_DIR", "/run/loadstone"),
         termination_file=_text(environment, "TERMINATION_FILE", "/dev/termination-log"),
         engines=_number(environment, "ENGINES", "1", at_least=1),
+        tls_dir=environment.get(f"{PREFIX}TLS_DIR", ""),
+        log_dir=_log_dir(environment),
     )
 
 
@@ -134,6 +151,7 @@ def read_launcher(environment: Mapping[str, str]) -> LauncherSettings:
         script_dir=_text(environment, "SCRIPT_DIR", "/scripts"),
         entrypoint=_text(environment, "ENTRYPOINT", "test.py"),
         target=environment.get(f"{PREFIX}TARGET", ""),
+        log_dir=_log_dir(environment),
     )
 
 
@@ -151,6 +169,19 @@ def read_engine(environment: Mapping[str, str]) -> EngineSettings:
         is_one_machine=_number(environment, "ONE_MACHINE", "0", at_least=0) > 0,
         memory_limit_bytes=_number(environment, "MEMORY_LIMIT", "0", at_least=0, at_most=_BYTES_MAX),
     )
+
+
+def read_logs(environment: Mapping[str, str]) -> LogSettings:
+    """Return what of a master's log is shown; raise SettingsError for the first variable that is wrong."""
+    return LogSettings(
+        state_dir=_text(environment, "STATE_DIR", "/var/lib/loadstone"),
+        tail=_number(environment, "TAIL", at_least=0) if environment.get(f"{PREFIX}TAIL") else -1,
+        follow=_number(environment, "FOLLOW", "0", at_least=0) > 0,
+    )
+
+
+def _log_dir(environment: Mapping[str, str]) -> str:
+    return environment.get(f"{PREFIX}LOG_DIR", "") or _text(environment, "SOCKET_DIR", "/run/loadstone") + "/log"
 
 
 def _text(environment: Mapping[str, str], name: str, default: str = "") -> str:

@@ -19,6 +19,7 @@ from tests.component.ports import free_port
 from loadstone_core.spec.digest import files_digest
 from loadstone_core.stats.stream import Counters, pack_counters
 from loadstone_protocol import framing
+from loadstone_protocol.credentials import add_port
 from loadstone_protocol.v1 import coordination_pb2 as cpb
 from loadstone_protocol.v1 import coordination_pb2_grpc
 from loadstone_protocol.v1 import engine_pb2 as epb
@@ -26,6 +27,8 @@ from loadstone_protocol.v1 import statistics_pb2 as spb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable
+
+    from loadstone_protocol.identity import Pems
 
 PATIENCE = 20.0
 SCRIPT = {"test.py": b"from loadstone import User\n", "lib/rows.csv": b"1,2\n"}
@@ -82,7 +85,8 @@ class Connection:
 class Master(coordination_pb2_grpc.CoordinationServicer):
     """A master that does what the test says; by itself it welcomes and acknowledges."""
 
-    def __init__(self, *, clock_offset_ns: int = 0) -> None:
+    def __init__(self, *, clock_offset_ns: int = 0, pems: Pems | None = None) -> None:
+        self.pems = pems
         self.clock_offset_ns = clock_offset_ns
         self.epoch = 1
         self.welcomes = True
@@ -97,7 +101,7 @@ class Master(coordination_pb2_grpc.CoordinationServicer):
     async def start(self, port: int | None = None) -> None:
         self.server = aio.server(options=[("grpc.so_reuseport", 0)])
         coordination_pb2_grpc.add_CoordinationServicer_to_server(self, self.server)  # type: ignore[no-untyped-call]  # generated
-        self.port = self.server.add_insecure_port(f"127.0.0.1:{port or free_port()}")
+        self.port = add_port(self.server, f"127.0.0.1:{port or free_port()}", self.pems)
         await self.server.start()
 
     async def stop(self) -> None:
@@ -246,13 +250,22 @@ class Launcher:
 class Pod:
     """A real agent process with a scripted master, launcher and engines around it."""
 
-    def __init__(self, folder: Path, *, engines: int = 1, clock_offset_ns: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        engines: int = 1,
+        clock_offset_ns: int = 0,
+        pems: Pems | None = None,
+        **environment: str,
+    ) -> None:
+        self.environment = environment
         self.folder = folder
         self.engines = engines
         self.scripts = folder / "scripts"
         self.sockets = folder / "sockets"
         self.termination = folder / "termination"
-        self.master = Master(clock_offset_ns=clock_offset_ns)
+        self.master = Master(clock_offset_ns=clock_offset_ns, pems=pems)
         self.version = 0
         self.opened: list[Engine | Launcher] = []
 
@@ -282,6 +295,7 @@ class Pod:
                 "LOADSTONE_SOCKET_DIR": str(self.sockets),
                 "LOADSTONE_TERMINATION_FILE": str(self.termination),
                 "LOADSTONE_ENGINES": str(self.engines),
+                **self.environment,
                 **environment,
             },
         )

@@ -17,7 +17,7 @@ from tests.component.scripted_agent import DIGEST, IN_TIME, RUN_UID, Agent, unti
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
-from loadstone_core.spec.model import OnNoData, Severity, ThresholdSpec
+from loadstone_core.spec.model import OnNoData, Severity, ThresholdSpec, Tls
 from loadstone_core.units import SECOND
 from loadstone_protocol import framing
 from loadstone_protocol.follower import Follower
@@ -25,6 +25,8 @@ from loadstone_protocol.v1 import control_pb2, engine_pb2
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from loadstone_protocol.identity import Pems
 
 
 def users(count: int, seconds: float) -> LoadProfile:
@@ -52,6 +54,7 @@ def plan_of(load: LoadProfile, **changes: Any) -> RunPlan:
         "warm_up_ns": 0,
         "startup_timeout_ns": 20 * SECOND,
         "script": ScriptRef(digest=DIGEST, directory="/scripts", entrypoint="test.py"),
+        "tls": Tls.DISABLED,
     }
     return RunPlan(**{**values, **changes})
 
@@ -83,6 +86,7 @@ class Master:
     folder: Path
     metrics_port: int = 0
     epoch: int = 1
+    tls_dir: str = ""
     process: asyncio.subprocess.Process | None = None
     director: Director | None = None
     agents: list[Agent] = field(default_factory=list)
@@ -111,6 +115,7 @@ class Master:
             "LOADSTONE_TERMINATION_FILE": str(self.folder / "last-word"),
             "LOADSTONE_EPOCH": str(self.epoch),
             "LOADSTONE_LINGER_SECONDS": "5" if metrics else "0",
+            "LOADSTONE_TLS_DIR": self.tls_dir,
         }
         (self.folder / "state" / "address").unlink(missing_ok=True)
         self.process = await asyncio.create_subprocess_exec(
@@ -135,14 +140,14 @@ class Master:
         await asyncio.gather(*(agent.running() for agent in agents))
         return agents
 
-    def follow(self) -> Follower:
-        follower = Follower(self.address, RUN_UID, self.epoch)
+    def follow(self, *, pems: Pems | None = None) -> Follower:
+        follower = Follower(self.address, RUN_UID, self.epoch, pems=pems)
         self.followers.append(follower)
         return follower
 
-    async def finish(self) -> tuple[control_pb2.RunReport, dict[str, Any]]:
+    async def finish(self, *, pems: Pems | None = None) -> tuple[control_pb2.RunReport, dict[str, Any]]:
         """Follow the run to its outcome, fetch and store the report, see the process leave with 0."""
-        follower = self.follow()
+        follower = self.follow(pems=pems)
         report = await self.outcome(follower)
         content = await follower.fetch_report()
         assert hashlib.sha256(content).digest() == report.outcome.report_sha256

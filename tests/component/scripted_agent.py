@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpc import aio
 
@@ -15,8 +15,12 @@ from loadstone_core.stats.stream import Counters, StreamId, StreamState
 from loadstone_core.units import SECOND
 from loadstone_protocol.channel import CLIENT_OPTIONS
 from loadstone_protocol.codec import counters_to_message, stream_id_to_message, stream_state_to_message
+from loadstone_protocol.credentials import open_channel
 from loadstone_protocol.v1 import coordination_pb2, coordination_pb2_grpc, engine_pb2
 from loadstone_runner.agent.history import History, Moment
+
+if TYPE_CHECKING:
+    from loadstone_protocol.identity import Pems
 
 DIGEST = "sha256:" + "ab" * 32
 RUN_UID = "uid-1/1"
@@ -29,7 +33,17 @@ ITERATIONS = "iterations/default"
 class Agent:
     """One worker with one engine: does what its configuration says, and reports what the test records."""
 
-    def __init__(self, address: str, worker: int, *, digest: str = DIGEST, attempt: int = 1, **beat: Any):
+    def __init__(
+        self,
+        address: str,
+        worker: int,
+        *,
+        digest: str = DIGEST,
+        attempt: int = 1,
+        pems: Pems | None = None,
+        **beat: Any,
+    ):
+        self.pems = pems
         self.worker = worker
         self.attempt = attempt
         self.digest = digest
@@ -43,6 +57,7 @@ class Agent:
         self.second = -1
         self.history = History()
         self.number = 0
+        self.acknowledged = 0
         self.known = 0
         self.left = 0
         self.rate = 0
@@ -64,7 +79,7 @@ class Agent:
         )
 
     async def connect(self, *, major: int = 1) -> None:
-        self.channel = aio.insecure_channel(self.address, options=CLIENT_OPTIONS)
+        self.channel = open_channel(self.address, CLIENT_OPTIONS, run_uid=RUN_UID, pems=self.pems)
         stub = coordination_pb2_grpc.CoordinationStub(self.channel)  # type: ignore[no-untyped-call]  # generated
         self.control = stub.Control()
         hello = coordination_pb2.Hello(
@@ -118,6 +133,8 @@ class Agent:
                         self.left_with = message.leave.run_over
                     case "refused":
                         self.refused = message.refused
+                    case "ack":
+                        self.acknowledged = message.ack.number
                     case _:
                         pass
 

@@ -18,7 +18,7 @@ from abreast import Abreast
 from catalogue import CATALOGUE, EXAMPLES, Example, Outcome, Places
 
 promise = pytest.mark.promise
-# Its runs are side by side already, and one that was saturated is done again, alone.
+# Its runs are side by side already, and one whose machine was too slow is done again, alone.
 pytestmark = [pytest.mark.alone, pytest.mark.once]
 
 

@@ -15,11 +15,19 @@ from loadstone_operator.observation import Stage
 from loadstone_operator.ports import Key, MasterRef
 from loadstone_operator.wishes import Steer, WorkerEnd
 from loadstone_protocol.follower import MasterUnreachable
+from loadstone_protocol.identity import Pems
 from loadstone_protocol.v1 import control_pb2 as wire
 from loadstone_protocol.v1 import control_pb2_grpc
 
 KEY = Key("shop", "checkout")
 REPORT = b"a gzip report"
+
+
+class Trust:
+    """The operator's end of the port; these masters ask nobody who he is."""
+
+    async def sign_operator(self, run_uid: str, *, authority: str) -> Pems:
+        raise AssertionError(f"asked to sign for {run_uid} as {authority}")
 
 
 class ScriptedMaster(control_pb2_grpc.RunServicer):
@@ -76,7 +84,7 @@ def drive(story: Callable[[ScriptedMaster, Followers, aio.Server, int], Awaitabl
     async def whole() -> None:
         master = ScriptedMaster()
         server, port = await serve(master)
-        followers = Followers(ManualClock(wall=1_000_000), lambda _: None)
+        followers = Followers(ManualClock(wall=1_000_000), Trust(), lambda _: None)
         followers.follow(KEY, MasterRef("uid-1", 1, 1, f"127.0.0.1:{port}"))
         try:
             await until(lambda: is_at(followers, Stage.GATHERING))
@@ -190,7 +198,7 @@ def test_a_master_is_asked_anew_when_another_pace_of_figures_is_wanted() -> None
     async def whole() -> None:
         master, wanted, heard = ScriptedMaster(), [2.0], []
         server, port = await serve(master)
-        followers = Followers(ManualClock(wall=1_000_000), heard.append, lambda: wanted[0])
+        followers = Followers(ManualClock(wall=1_000_000), Trust(), heard.append, lambda: wanted[0])
         followers.follow(KEY, MasterRef("uid-1", 1, 1, f"127.0.0.1:{port}"))
         try:
             await until(lambda: is_at(followers, Stage.GATHERING))

@@ -1,4 +1,4 @@
-"""The compiled request path under AddressSanitizer: no byte is read or written that is not its own."""
+"""The compiled hot paths under AddressSanitizer: no byte is read or written that is not its own."""
 
 import os
 import shutil
@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = (
     "tests/unit/runner/engine/path",
     "tests/unit/runner/engine/test_instruments.py",
+    "tests/unit/runner/master/test_shelf.py",
     "tests/component/test_path_fuzz.py",
     "tests/component/test_http_client.py",
     "tests/component/test_http_failures.py",
@@ -45,7 +46,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def sanitized(tmp_path_factory) -> dict[str, str]:
-    """The environment of a Python whose compiled request path and whose memory are watched."""
+    """The environment of a Python whose compiled hot paths and whose memory are watched."""
     if shutil.which("gcc") is None:
         lacks("no gcc is here: install it")
     # greenlet throws exceptions of C++, which the sanitizer must find.
@@ -55,12 +56,11 @@ def sanitized(tmp_path_factory) -> dict[str, str]:
     options = ("-fsanitize=address", "--param", "asan-stack=0", "-g", "-O1")
     built = run("hatch_build.py", str(folder), *options, CC="gcc")
     assert built.returncode == 0, built.stderr
-    (made,) = folder.glob("*.so")
     return {
         "LD_PRELOAD": libraries,
         "ASAN_OPTIONS": "detect_leaks=0",
         "PYTHONMALLOC": "malloc",
-        "LOADSTONE_TEST_COMPILED": str(made),
+        "LOADSTONE_TEST_COMPILED": str(folder),
     }
 
 
@@ -81,4 +81,5 @@ def test_the_sanitizer_would_see_it(sanitized) -> None:
     assert done.returncode != 0
     assert "heap-buffer-overflow" in done.stderr
     # And it looks at the module, too, not only at what the C library is called for.
-    assert b"__asan_report_load" in Path(sanitized["LOADSTONE_TEST_COMPILED"]).read_bytes()
+    modules = [file.read_bytes() for file in Path(sanitized["LOADSTONE_TEST_COMPILED"]).glob("*.so")]
+    assert [b"__asan_report_load" in module for module in modules] == [True, True]

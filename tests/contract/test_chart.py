@@ -11,8 +11,10 @@ import pytest
 import yaml
 from tests.lacking import lacks
 
-from loadstone_operator.cluster.rights import NEEDED, lacking
+from loadstone_operator.cluster.rights import AUTHORITY, AUTHORITY_NEW, NEEDED, NETWORK, lacking
 from loadstone_operator.settings import read_settings
+
+promise = pytest.mark.promise
 
 CHART = Path(__file__).parents[2] / "helm" / "loadstone"
 CRDS = Path(__file__).parents[2] / "crds"
@@ -95,21 +97,54 @@ def granted(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
 
 @pytest.mark.parametrize("arguments", [(), ("--set", "watchNamespaces={shop}")])
 def test_the_role_grants_what_the_operator_needs_and_nothing_else(helm: str, arguments: tuple[str, ...]) -> None:
-    role = only(template(helm, *arguments), "Role" if arguments else "ClusterRole", "loadstone")
+    for enabled, needed in (("true", {**NEEDED, **NETWORK}), ("false", NEEDED)):
+        documents = template(helm, *arguments, "--set", f"networkPolicy.enabled={enabled}")
+        role = only(documents, "Role" if arguments else "ClusterRole", "loadstone")
 
-    assert granted(role) == {resource: set(verbs) for resource, verbs in NEEDED.items()}
-    assert lacking(role["rules"]) == []
+        assert granted(role) == {resource: set(verbs) for resource, verbs in needed.items()}
+        assert lacking(role["rules"], needed) == []
 
 
-def test_the_lease_is_the_only_right_in_the_operators_own_namespace(helm: str) -> None:
+@promise("keys-unseen")
+def test_in_its_own_namespace_the_operator_may_touch_its_lease_and_the_secret_of_its_authorities(helm: str) -> None:
     documents = template(helm)
-    role = only(documents, "Role")
+    settings = read_settings(environment(documents))
+    own = {
+        "leases": ("loadstone-lease", settings.lease_name),
+        "secrets": ("loadstone-authority", settings.authority_name),
+    }
 
-    assert role["metadata"]["namespace"] == "loadstone-system"
-    assert {resource for rule in role["rules"] for resource in rule["resources"]} == {"leases"}
-    assert all(rule["verbs"] == ["create"] or rule["resourceNames"] for rule in role["rules"])
-    lease = read_settings(environment(documents)).lease_name
-    assert [rule["resourceNames"] for rule in role["rules"] if "resourceNames" in rule] == [[lease]]
+    roles = [each for each in documents if each["kind"] == "Role"]
+    assert {each["metadata"]["name"] for each in roles} == {role for role, _ in own.values()}
+    for resource, (name, touched) in own.items():
+        role = only(documents, "Role", name)
+        assert role["metadata"]["namespace"] == "loadstone-system"
+        new, held = role["rules"]
+        assert (new["resources"], new["verbs"], new.get("resourceNames")) == ([resource], ["create"], None)
+        assert (held["resources"], held["verbs"], held["resourceNames"]) == ([resource], ["get", "update"], [touched])
+    rules = only(documents, "Role", "loadstone-authority")["rules"]
+    assert lacking(rules, AUTHORITY, name=settings.authority_name) + lacking(rules, AUTHORITY_NEW) == []
+    assert lacking(rules, AUTHORITY, name="another") == ["get secrets", "update secrets"]
+
+
+@promise("network-policy")
+def test_the_operator_is_told_who_may_reach_a_run(helm: str) -> None:
+    documents = template(helm, release="mine")
+    access = read_settings(environment(documents)).runner.access
+
+    assert access is not None
+    (operator,) = access.operator
+    pod = only(documents, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert operator["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "loadstone-system"}
+    assert operator["podSelector"]["matchLabels"].items() <= pod.items()
+    (prometheus,) = access.metrics
+    assert prometheus["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "prometheus"}}
+
+    nobody = read_settings(environment(template(helm, "--set-json", "networkPolicy.metricsFrom=[]"))).runner.access
+    assert nobody is not None
+    assert nobody.metrics == ()
+    off = template(helm, "--set", "networkPolicy.enabled=false")
+    assert read_settings(environment(off)).runner.access is None
 
 
 def test_an_install_for_some_namespaces_makes_nothing_cluster_wide(helm: str) -> None:

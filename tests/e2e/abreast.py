@@ -23,11 +23,11 @@ class Abreast:
                 self._futures[each.id] = self._pool.submit(run, each)
 
     def outcome(self, example: Example) -> Outcome:
-        """Wait for a run's end. One that was saturated proves nothing: it is done again, alone, twice at most."""
+        """Wait for a run's end. One whose machine was too slow proves nothing: it is made again, at most twice."""
         begun = self._futures.get(example.id)
         outcome = self._run(example) if begun is None else begun.result()
         for _ in range(2):
-            if outcome.is_saturated:
+            if outcome.is_short:
                 wait(self._futures.values())
                 outcome = self._run(example)
         return outcome

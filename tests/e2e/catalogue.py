@@ -42,9 +42,9 @@ class Outcome:
     proxied: dict[str, Any]
 
     @property
-    def is_saturated(self) -> bool:
+    def is_short(self) -> bool:
         """Whether the machine had too much else to do; of a run of seconds a single one decides that."""
-        return self.status["reason"] == "GeneratorSaturated"
+        return self.status["reason"] in {"GeneratorSaturated", "LoadNotReached"}
 
     @property
     def results(self) -> dict[str, Any]:

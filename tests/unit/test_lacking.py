@@ -37,7 +37,7 @@ def test_where_nothing_can_compile_ci_fails_instead_of_testing_one_flavour(monke
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     monkeypatch.setenv("CI", "true")
 
-    with pytest.raises(pytest.fail.Exception, match="nothing is skipped: the request path is not compiled"):
+    with pytest.raises(pytest.fail.Exception, match="nothing is skipped: the hot paths are not compiled"):
         flavour_called("compiled")
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from loadstone_core.errors import InternalError
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
-from loadstone_core.spec.model import MasterOnLoss, OnNoData, Severity, ThresholdSpec
+from loadstone_core.spec.model import MasterOnLoss, OnNoData, Severity, ThresholdSpec, Tls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,7 @@ class RunPlan:
         config: values for the script, as they are until somebody changes them.
         dropped: metrics and labels that are not recorded.
         master_on_loss: whether another master goes on with the run.
+        tls: whether the master takes in only those who show a certificate of this run.
     """
 
     run: RunIdentity
@@ -91,6 +92,7 @@ class RunPlan:
     config: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     master_on_loss: MasterOnLoss = MasterOnLoss.RESTART
+    tls: Tls = Tls.MUTUAL
 
     @property
     def graceful_stop_ns(self) -> int:
@@ -138,6 +140,7 @@ def _plan(document: Mapping[str, Any]) -> RunPlan:
         script=ScriptRef(**fields.pop("script")),
         dropped=tuple(fields.pop("dropped")),
         master_on_loss=MasterOnLoss(fields.pop("master_on_loss", MasterOnLoss.RESTART)),
+        tls=Tls(fields.pop("tls")),
         **fields,
     )
 

@@ -48,6 +48,7 @@ def plan_run(
         config=spec.config,
         dropped=spec.results.dropped,
         master_on_loss=spec.master_on_loss,
+        tls=spec.transport.tls,
     )
 
 

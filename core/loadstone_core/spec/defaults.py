@@ -21,8 +21,7 @@ STARTUP_TIMEOUT: Final = "10m"
 DELAY_ABORT: Final = "10s"
 REPLICAS: Final = 1
 PERCENTILES: Final = ("50", "90", "95", "99", "99.9")
-# How much the achieved load may fall short of the planned one, in parts per million.
-TOLERANCE_PPM: Final = 10_000
+TOLERANCE: Final = "1%"
 
 NAME_LONGEST: Final = 52
 REPLICAS_MOST: Final = 5_000

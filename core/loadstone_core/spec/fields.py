@@ -12,7 +12,7 @@ from loadstone_core.spec import defaults, validation
 from loadstone_core.spec.environment import ENV, ENV_FROM
 from loadstone_core.spec.load_rules import LOADS
 from loadstone_core.spec.loads import LOAD, SCENARIOS, duration
-from loadstone_core.spec.model import Engine, MasterOnLoss, OnNoData, Severity
+from loadstone_core.spec.model import Engine, MasterOnLoss, OnNoData, Severity, Tls
 from loadstone_core.spec.shape import Flag, Listing, Record, Table, Text, Whole
 from loadstone_core.spec.source import SOURCE
 from loadstone_core.spec.template import TEMPLATE
@@ -149,6 +149,20 @@ SPEC: Final = Record(
         "startupTimeout": duration(
             "How long it may take until load starts; then the run ends as Error with StartupTimeout. Default: 10m.",
             default=defaults.STARTUP_TIMEOUT,
+        ),
+        "transport": Record(
+            about="How operator, master and workers of a run talk to each other.",
+            fields={
+                "tls": Text(
+                    about=(
+                        "Mutual: each shows a certificate that the operator has made for this run, and refuses "
+                        "everybody else. Disabled: nobody is asked who he is, for debugging only. Default: Mutual."
+                    ),
+                    choices=tuple(tls.value for tls in Tls),
+                    default=Tls.MUTUAL.value,
+                ),
+            },
+            default={},
         ),
         "results": Record(
             about="What is reported.",

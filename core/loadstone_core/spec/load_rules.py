@@ -203,7 +203,8 @@ LOADS: Final = (
         needs=("scenarios", "load"),
     ),
     Rule(
-        message="scenarios have loads of their own; leave all of load out but target and gracefulStop",
+        message="scenarios have loads of their own; leave all of load out but target, gracefulStop, warmUp, "
+        "tolerance and paused",
         holds=lambda spec: "scenarios" not in spec or spec["load"].keys().isdisjoint(_OF_A_MODEL),
         cel=f"!has(self.scenarios) || !({' || '.join(f'has(self.load.{name})' for name in _OF_A_MODEL)})",
         needs=("scenarios", "load"),

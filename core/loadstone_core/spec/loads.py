@@ -158,6 +158,14 @@ LOAD: Final = Record(
             "The first part of the load, for example 30s: what is measured in it is neither in the results nor seen by "
             "thresholds. It belongs to the duration. Default: none."
         ),
+        "tolerance": Text(
+            about=(
+                "How much less than planned a run may do without being Inconclusive: of user-seconds, or of iterations "
+                "with rate. A number of iterations has to be done in full. Example: 5%. Default: 1%."
+            ),
+            longest=8,
+            rules=validation.SHARE,
+        ),
         "gracefulStop": duration(
             "How long running iterations may take to finish when the load ends; 0s cuts them off. Default: 30s.",
             rules=validation.DURATION,

@@ -23,6 +23,13 @@ class Severity(StrEnum):
     WARN = "Warn"
 
 
+class Tls(StrEnum):
+    """Whether operator, master and workers show each other who they are."""
+
+    MUTUAL = "Mutual"
+    DISABLED = "Disabled"
+
+
 class OnNoData(StrEnum):
     """What a threshold does to the verdict when nothing was measured for it."""
 
@@ -177,6 +184,13 @@ class Results:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Transport:
+    """How operator, master and workers of a run talk to each other."""
+
+    tls: Tls = Tls.MUTUAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadTestSpec:
     """Everything under `spec`, checked and with defaults filled in; `env` and `env_from` stay Kubernetes dicts.
 
@@ -198,6 +212,7 @@ class LoadTestSpec:
     trigger: str | None
     startup_timeout_ns: int
     results: Results
+    transport: Transport = Transport()
     config: Mapping[str, str] = field(default_factory=dict)
     master_on_loss: MasterOnLoss = MasterOnLoss.RESTART
 

@@ -32,11 +32,13 @@ from loadstone_core.spec.model import (
     Source,
     Stage,
     ThresholdSpec,
+    Tls,
+    Transport,
     Workers,
 )
 from loadstone_core.spec.shape import Free, Record, Text
 from loadstone_core.spec.validation import DNS_LABEL, NAME
-from loadstone_core.units import parse_duration
+from loadstone_core.units import parse_duration, parse_share
 
 _ENVELOPE: Final = Record(
     about="A LoadTest.",
@@ -153,6 +155,7 @@ def _spec(value: Mapping[str, Any]) -> LoadTestSpec:
         results=Results(
             tuple(value["results"]["percentiles"]), tuple(value["results"].get("metrics", {}).get("drop", ()))
         ),
+        transport=Transport(tls=Tls(value["transport"]["tls"])),
         config=value.get("config", {}),
         master_on_loss=MasterOnLoss(value["master"]["onLoss"]),
     )
@@ -186,13 +189,13 @@ def _load(value: Mapping[str, Any]) -> Load:
         graceful_stop_ns=parse_duration(value["gracefulStop"]),
         is_paused=value.get("paused", False),
         warm_up_ns=parse_duration(value.get("warmUp", "0s")),
-        tolerance_ppm=defaults.TOLERANCE_PPM,
+        tolerance_ppm=parse_share(value.get("tolerance", defaults.TOLERANCE)),
         shape_users=value.get("shape", {}).get("maxUsers"),
     )
 
 
 def _scenario(value: Mapping[str, Any], shared: Mapping[str, Any]) -> ScenarioSpec:
-    inherited = {field: shared[field] for field in ("target", "gracefulStop") if field in shared}
+    inherited = {field: shared[field] for field in ("target", "gracefulStop", "tolerance") if field in shared}
     return ScenarioSpec(
         name=value["name"],
         user=value.get("user"),

@@ -203,6 +203,16 @@ _RESULTS: Final = _record(
     seriesComplete=Flag(about="False if there were too many series, so that some share one figure."),
 )
 
+_LOGS: Final = _record(
+    "What of the log of all engines has reached the master; `loadstone logs` shows it.",
+    complete=Flag(about="True if every line that was written has arrived as it was."),
+    lines=_count("Lines that have arrived."),
+    bytes=_count("Bytes of these lines."),
+    missingLines=_count("Lines that were written and have not arrived; unset if complete."),
+    missingBytes=_count("Bytes of these lines."),
+    missingAtLeast=Flag(about="True if there may be more: some worker ended without saying how much it had written."),
+)
+
 _THRESHOLD: Final = Record(
     about="One threshold.",
     fields={
@@ -269,9 +279,10 @@ STATUS: Final = Record(
         "summary": _SUMMARY,
         "load": _LOAD,
         "results": _RESULTS,
+        "logs": _LOGS,
         "thresholds": Listing(about="The thresholds and whether they held.", items=_THRESHOLD, key="name"),
         "history": Listing(about="The runs that have finished.", items=_PAST_RUN, key="run"),
-        "report": _text("Name of the ConfigMap with the whole report of the latest run (gzip JSON)."),
+        "report": _text("Name of the ConfigMap with the report of the latest run (gzip JSON), and the end of its log."),
     },
     default={"observedGeneration": -1},
 )

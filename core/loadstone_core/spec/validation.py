@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from loadstone_core.spec import defaults
 from loadstone_core.spec.shape import Rule, exactly_one, matching
-from loadstone_core.units import DURATION_PATTERN, parse_duration
+from loadstone_core.units import DURATION_PATTERN, SHARE_PATTERN, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,6 +85,9 @@ LONG_DURATION: Final = (
         holds=lambda text: parse_duration(text) > 0,
         cel=f"!self.matches(r'{_ZERO}')",
     ),
+)
+SHARE: Final = (
+    matching(SHARE_PATTERN.removeprefix("^").removesuffix("$"), "must be a share such as 1% or 0.5%, at most 100%"),
 )
 TARGET: Final = (
     matching(

@@ -20,14 +20,14 @@ from loadstone_core.stats.held import Growth, Held
 from loadstone_core.stats.histogram import Histogram
 from loadstone_core.stats.metrics import ITERATION_DURATION, LATENCY, USERS, Kind, Outcome, SeriesKey
 from loadstone_core.stats.seconds import Seconds
-from loadstone_core.stats.series import SERIES_CAP, SeriesTable, merged_histogram
+from loadstone_core.stats.series import SERIES_CAP, SeriesTable, cell_of, merged_histogram
 from loadstone_core.stats.stream import Counters, ErrorCount, ErrorTable, StreamId, StreamState
 from loadstone_core.stats.totals import Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from loadstone_core.stats.series import Series
+    from loadstone_core.stats.series import Series, Tally
     from loadstone_core.stats.stream import SeriesState
     from loadstone_core.stats.timeline import Second
 
@@ -77,20 +77,29 @@ class Merge:
         "_gap_until",
         "_is_late",
         "_lost",
+        "_make_held",
         "_seconds",
         "_streams",
         "_table",
         "_users",
     )
 
-    def __init__(self, cap: int = SERIES_CAP) -> None:
-        self._table = SeriesTable(cap)
+    def __init__(
+        self,
+        cap: int = SERIES_CAP,
+        *,
+        make_held: Callable[[Series], Held] = Held,
+        make_cell: Callable[[Kind], Histogram | Tally] = cell_of,
+    ) -> None:
+        """Begin with nothing; a master brings cells, and what holds the newest states, that are faster."""
+        self._make_held = make_held
+        self._table = SeriesTable(cap, make_cell)
         self._users = self._table.get(SeriesKey(USERS), Kind.GAUGE)
         self._errors = ErrorTable(MERGED_ERRORS_CAP)
         self._streams: dict[StreamId, _Stream] = {}
         self._folded = Account()
         self._folded_streams: set[StreamId] = set()
-        self._seconds = Seconds()
+        self._seconds = Seconds(make_cell)
         self._awaited: set[StreamId] = set()  # that another knew, and that have not been heard since
         self._gap_until = -1
         self._is_late = False
@@ -280,7 +289,7 @@ class Merge:
         for series in state.series:
             held = stream.series.get(series.key)
             if held is None:
-                held = stream.series[series.key] = Held(self._table.get(series.key, series.kind))
+                held = stream.series[series.key] = self._make_held(self._table.get(series.key, series.kind))
             # Users come from the state itself, and a stream cannot change the kind of a series.
             if held.sequence < state.sequence and held.target.kind is series.kind and series.key.metric != USERS:
                 is_new = True

@@ -5,48 +5,47 @@ When that is, `merge` decides; what becomes of closed seconds is `timeline`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from loadstone_core.stats.histogram import Histogram
-from loadstone_core.stats.metrics import DROPPED_ITERATIONS, ITERATIONS, LATENCY, Outcome
+from loadstone_core.stats.metrics import DROPPED_ITERATIONS, ITERATIONS, LATENCY, Kind, Outcome
+from loadstone_core.stats.series import cell_of
 from loadstone_core.stats.timeline import Second
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from loadstone_core.stats.held import Growth
+    from loadstone_core.stats.series import Tally
 
 
-_WHOLE = ("failures", "iterations", "dropped", "latency_total", "latency_zeros")
+_WHOLE = ("failures", "iterations", "dropped")
 
 
 @dataclass(slots=True)
 class _Pending:
     """The sum of the differences that belong to one second."""
 
+    latency: Histogram
     failures: int = 0
     iterations: int = 0
     dropped: int = 0
     users_gained: int = 0
-    latency_total: int = 0
-    latency_zeros: int = 0
-    latency_buckets: dict[int, int] = field(default_factory=dict)
 
     def add(self, other: Self, sign: int = 1) -> None:
         """Add what another second holds, but for its users; or take it away, with a sign of -1."""
         self.failures += sign * other.failures
         self.iterations += sign * other.iterations
         self.dropped += sign * other.dropped
-        self.latency_total += sign * other.latency_total
-        self.latency_zeros += sign * other.latency_zeros
-        for index, count in other.latency_buckets.items():
-            self.latency_buckets[index] = self.latency_buckets.get(index, 0) + sign * count
+        held = other.latency
+        buckets = [(index, sign * count) for index, count in held.buckets.items()]
+        self.latency.grow(buckets, count=sign * held.count, total=sign * held.total, zeros=sign * held.zeros)
 
     @property
     def is_short(self) -> bool:
         """Whether less was counted than was taken away."""
-        counts = (self.failures, self.iterations, self.dropped, self.latency_zeros, *self.latency_buckets.values())
+        counts = (self.failures, self.iterations, self.dropped, self.latency.zeros, *self.latency.buckets.values())
         return min(counts) < 0
 
 
@@ -61,29 +60,32 @@ class Seconds:
         reunion: the second in which the first word of every stream is counted, as long as it is open; None without one.
     """
 
-    __slots__ = ("_gaps", "_pending", "_sum", "_taken", "_users", "newest", "reunion")
+    __slots__ = ("_gaps", "_make_cell", "_pending", "_sum", "_taken", "_users", "newest", "reunion")
 
-    def __init__(self) -> None:
+    def __init__(self, make_cell: Callable[[Kind], Histogram | Tally] = cell_of) -> None:
+        self._make_cell = make_cell
         self.newest = -1
         self.reunion: int | None = None
         self._taken = -1
         self._users = 0
         self._pending: dict[int, _Pending] = {}
         self._gaps: list[tuple[int, int]] = []
-        self._sum = _Pending()  # of all seconds that were taken
+        self._sum = _Pending(Histogram())  # of all seconds that were taken
 
     def remember(self) -> dict[str, Any]:
         """Return what `recall` needs, as JSON has it."""
-        whole = {name: getattr(self._sum, name) for name in _WHOLE}
-        return {"taken": self._taken, **whole, "buckets": sorted(self._sum.latency_buckets.items())}
+        whole, latency = self._sum, self._sum.latency
+        counts = {name: getattr(whole, name) for name in _WHOLE}
+        buckets = sorted(latency.buckets.items())
+        return {"taken": self._taken, **counts, "total": latency.total, "zeros": latency.zeros, "buckets": buckets}
 
     def recall(self, held: Mapping[str, Any]) -> None:
         """Go on behind the seconds that another has taken, before anything is counted here."""
         self._taken = self.newest = held["taken"]
-        self._sum = _Pending(**{name: held[name] for name in _WHOLE}, latency_buckets=dict(held["buckets"]))
+        latency = Histogram.of_buckets(dict(held["buckets"]), total=held["total"], zeros=held["zeros"])
+        self._sum = _Pending(latency, **{name: held[name] for name in _WHOLE})
         self.reunion = self._taken + 1
-        self._pending[self.reunion] = _Pending()
-        self._pending[self.reunion].add(self._sum, -1)
+        self._collected(self.reunion).add(self._sum, -1)
 
     def begin_at(self, second: int) -> None:
         """Leave out what is before a second."""
@@ -102,11 +104,7 @@ class Seconds:
         if metric == LATENCY:
             pending = self._open(second)
             pending.failures += growth.outcomes.get(Outcome.FAILED, 0)
-            pending.latency_total += growth.total
-            pending.latency_zeros += growth.zeros
-            buckets = pending.latency_buckets
-            for index, count in growth.buckets:
-                buckets[index] = buckets.get(index, 0) + count
+            pending.latency.grow(growth.buckets, count=growth.samples, total=growth.total, zeros=growth.zeros)
         elif metric == ITERATIONS:
             self._open(second).iterations += growth.total
         elif metric == DROPPED_ITERATIONS:
@@ -115,7 +113,7 @@ class Seconds:
     def change_users(self, second: int, gained: int) -> None:
         """Count users that a stream gained, or lost if negative, until the end of a second."""
         if gained:
-            self._pending.setdefault(max(second, self._taken + 1), _Pending()).users_gained += gained
+            self._collected(max(second, self._taken + 1)).users_gained += gained
 
     def take(self, closed: int) -> tuple[Second, ...]:
         """Return the seconds up to a closed one, and forget them."""
@@ -132,18 +130,24 @@ class Seconds:
         if 0 <= second < place:
             self.mark_gap(place, place)
         self.reach(place)
-        return self._pending.setdefault(place, _Pending())
+        return self._collected(place)
+
+    def _collected(self, second: int) -> _Pending:
+        """Return what belongs to a second."""
+        pending = self._pending.get(second)
+        if pending is None:
+            pending = self._pending[second] = _Pending(cast("Histogram", self._make_cell(Kind.TREND)))
+        return pending
 
     def _close(self, second: int) -> Second:
-        pending = self._pending.pop(second, None) or _Pending()
+        pending = self._pending.pop(second, None) or _Pending(Histogram())
         self._users += pending.users_gained
         if second == self.reunion and pending.is_short:
             # A stream that was counted has not come back, so nobody knows how much of the rest is new.
-            pending = _Pending()
+            pending = _Pending(Histogram())
         self._sum.add(pending)
-        latency = Histogram.of_buckets(
-            pending.latency_buckets, total=pending.latency_total, zeros=pending.latency_zeros
-        )
+        grown = pending.latency
+        latency = Histogram.of_buckets(grown.buckets, total=grown.total, zeros=grown.zeros)
         return Second(
             second=second,
             requests=latency.count,

@@ -40,6 +40,8 @@ COUNTER_BYTES: Final = 2 * BLOCKS * BLOCK_BYTES
 WARMING_UP: Final = 1
 """Instead of the magic of such a block: the warm-up is not over, and everything counted so far belongs to it."""
 
+LARGEST_COUNT: Final = 1 << 48
+"""Of samples of one series of one stream: sums over all streams of a run stay within 64 bits."""
 ERRORS_CAP: Final = 200
 MESSAGE_CAP: Final = 300
 
@@ -177,6 +179,11 @@ class SeriesState:
     counts: tuple[int, ...] = ()
     outcomes: tuple[tuple[str, int], ...] = ()
 
+    @property
+    def fault(self) -> str:
+        """What is wrong with it, if it came from outside: one sentence, or nothing when it may be merged."""
+        return fault_of(self)
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorCount:
@@ -247,18 +254,19 @@ def unsound(state: StreamState) -> str:
         return "its history does not ascend"
     if len({series.key for series in state.series}) < len(state.series):
         return "a series comes twice"
-    return next((f"series {series.key.metric}: {fault}" for series in state.series if (fault := _fault(series))), "")
+    return next((f"series {series.key.metric}: {fault}" for series in state.series if (fault := series.fault)), "")
 
 
-def _fault(series: SeriesState) -> str:
+def fault_of(series: SeriesState) -> str:
     """Return what is wrong with one series, or nothing."""
-    if series.count < 0 or any(count < 0 for _, count in series.outcomes):
-        return "a count is negative"
+    counts = (series.count, series.zeros, *series.counts, *(count for _, count in series.outcomes))
+    if min(counts) < 0 or max(counts) > LARGEST_COUNT:
+        return f"a count is below 0 or above {LARGEST_COUNT}"
     if series.kind is not Kind.TREND:
         return "only a trend has buckets" if series.indexes or series.counts or series.zeros else ""
     if len(series.indexes) != len(series.counts):
         return f"{len(series.indexes)} bucket indexes for {len(series.counts)} counts"
-    if series.zeros < 0 or any(count < 1 for count in series.counts):
+    if 0 in series.counts:
         return "a bucket's count is below 1"
     if series.zeros + sum(series.counts) != series.count:
         return f"the buckets hold {series.zeros + sum(series.counts)} samples, the count says {series.count}"

@@ -21,6 +21,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end -}}
 
+{{/* Who may reach the ports of a run besides its own pods; who scrapes is for the installation to say. */}}
+{{- define "loadstone.access" -}}
+{{- $namespace := dict "matchLabels" (dict "kubernetes.io/metadata.name" .Release.Namespace) -}}
+{{- $pod := dict "matchLabels" (include "loadstone.selector" . | fromYaml) -}}
+{{- $operator := list (dict "namespaceSelector" $namespace "podSelector" $pod) -}}
+{{- dict "operator" $operator "metrics" (.Values.networkPolicy.metricsFrom | default list) | toJson -}}
+{{- end -}}
+
 {{/* What the operator may do where LoadTests are served: these verbs and nothing else. */}}
 {{- define "loadstone.rules" -}}
 - apiGroups: [loadstone.dev]
@@ -41,4 +49,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 - apiGroups: [""]
   resources: [secrets, events]
   verbs: [create]
+{{- if .Values.networkPolicy.enabled }}
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [create, patch]
+{{- end }}
 {{- end -}}

@@ -9,9 +9,20 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from loadstone_core.clock import rfc3339
+from loadstone_core.spec.model import Tls
 from loadstone_core.verdict.outcome import Reason
 from loadstone_operator import naming
-from loadstone_operator.cluster.api import CONFIG_MAPS, EVENTS, LOADTESTS, PODS, SECRETS, SERVICES, Kind
+from loadstone_operator.cluster.api import (
+    CONFIG_MAPS,
+    EVENTS,
+    LOADTESTS,
+    NETWORK_POLICIES,
+    PODS,
+    SECRETS,
+    SERVICES,
+    Kind,
+)
+from loadstone_operator.cluster.authorities import AuthorityUnusable
 from loadstone_operator.cluster.errors import ApiError, Conflict, Forbidden, Invalid, NotFound
 from loadstone_operator.cluster.reading import owner_of, trim_pod, trim_test
 from loadstone_operator.cluster.store import uid_of, version_of
@@ -25,6 +36,7 @@ if TYPE_CHECKING:
 
     from loadstone_core.clock import Clock
     from loadstone_operator.cluster.api import Api
+    from loadstone_operator.cluster.authorities import Authorities
     from loadstone_operator.manifests.order import RunOrder
     from loadstone_operator.observation import LoadTestView
     from loadstone_operator.ports import Body, Key
@@ -38,9 +50,12 @@ class NameTaken(ApiError):  # noqa: N818 (a state of the world)
 class KubernetesCluster:
     """The cluster that the operator works in; `namespaces` is empty when it serves all of them."""
 
-    def __init__(self, api: Api, clock: Clock, *, namespaces: tuple[str, ...], instance: str) -> None:
+    def __init__(
+        self, api: Api, clock: Clock, authorities: Authorities, *, namespaces: tuple[str, ...], instance: str
+    ) -> None:
         self._api = api
         self._clock = clock
+        self._authorities = authorities
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
         self._instance = instance
 
@@ -67,19 +82,31 @@ class KubernetesCluster:
             return None
 
     async def make_children(self, order: RunOrder, workers: int) -> list[Body]:
-        """Make the objects of a run, all at once, and return its pods.
+        """Sign for a run, make its objects, all at once, and return its pods.
 
         Raises:
             CreationFailed: an object was refused; a fatal refusal is reported before one that may pass.
         """
+        secrets = [objects.secret(order)]
+        if order.plan.tls is Tls.MUTUAL:
+            try:
+                credentials = await self._authorities.sign_run(order.plan.run.uid, workers, authority=order.authority)
+            except ApiError as error:
+                raise CreationFailed(creation_problem(error), []) from error
+            order = order.signed_by(credentials.authority)
+            secrets += objects.tls_secrets(order, credentials)
+        shared = [(SERVICES, objects.service(order))]
+        if order.runner.access is not None:
+            shared.append((NETWORK_POLICIES, objects.network_policy(order, order.runner.access)))
         pods = [master_pod(order), *(worker_pod(order, index, attempt=1) for index in range(workers))]
         answers = await asyncio.gather(
-            self._make_secret(order),
-            self._make_service(order),
+            # First what a kubelet would look for in vain, and only a while later look for again.
+            *(self._make_secret(order, secret) for secret in secrets),
+            *(self._make_named(order, kind, body) for kind, body in shared),
             *(self._make_pod(order, pod) for pod in pods),
             return_exceptions=True,
         )
-        made = [answer for answer in answers[2:] if isinstance(answer, dict)]
+        made = [answer for answer in answers[-len(pods) :] if isinstance(answer, dict)]
         refusals = [answer for answer in answers if isinstance(answer, BaseException)]
         problems = [creation_problem(refusal) for refusal in refusals if isinstance(refusal, ApiError)]
         if len(problems) < len(refusals):
@@ -110,9 +137,9 @@ class KubernetesCluster:
         except (NotFound, Conflict):
             return
 
-    async def save_report(self, test: LoadTestView, run: int, gzip_json: bytes) -> None:
+    async def save_report(self, test: LoadTestView, run: int, gzip_json: bytes, *, gzip_log: bytes) -> None:
         """Keep a run's report in the LoadTest's ConfigMap."""
-        await self._api.apply(CONFIG_MAPS, test.namespace, objects.report(test, run, gzip_json))
+        await self._api.apply(CONFIG_MAPS, test.namespace, objects.report(test, run, gzip_json, gzip_log=gzip_log))
 
     async def write_status(self, body: Body, status: Mapping[str, Any]) -> Body:
         """Write a whole status over the one in the body; return the body as it is then.
@@ -190,21 +217,21 @@ class KubernetesCluster:
         pages = await asyncio.gather(*lists)
         return [body for page in pages for body in page]
 
-    async def _make_secret(self, order: RunOrder) -> None:
+    async def _make_secret(self, order: RunOrder, secret: Body) -> None:
         try:
-            await self._api.create(SECRETS, order.loadtest.namespace, objects.secret(order))
+            await self._api.create(SECRETS, order.loadtest.namespace, secret)
         except Conflict:
             # Its name carries the LoadTest's UID, and it cannot be read: it is this run's own.
             return
 
-    async def _make_service(self, order: RunOrder) -> None:
-        service = objects.service(order)
+    async def _make_named(self, order: RunOrder, kind: Kind, body: Body) -> None:
+        """Make an object of a name that somebody else may have chosen, too."""
         try:
-            await self._api.create(SERVICES, order.loadtest.namespace, service)
+            await self._api.create(kind, order.loadtest.namespace, body)
         except Conflict:
-            held = await self._api.merge(SERVICES, order.loadtest.namespace, service["metadata"]["name"], {})
+            held = await self._api.merge(kind, order.loadtest.namespace, body["metadata"]["name"], {})
             if owner_of(held) != order.uid:
-                raise _taken("Service", service) from None
+                raise _taken(kind.name, body) from None
 
     async def _make_pod(self, order: RunOrder, pod: Body) -> Body:
         namespace = order.loadtest.namespace
@@ -224,6 +251,8 @@ def creation_problem(error: ApiError) -> CreationProblem:
     match error:
         case NameTaken():
             return CreationProblem(Reason.OPERATOR_ERROR, said, is_fatal=False, shown="NameConflict")
+        case AuthorityUnusable():
+            return CreationProblem(Reason.OPERATOR_ERROR, said, is_fatal=False, shown="AuthorityUnusable")
         case Forbidden(is_quota=True):
             return CreationProblem(
                 Reason.QUOTA_EXCEEDED,

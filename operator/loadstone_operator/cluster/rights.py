@@ -24,29 +24,60 @@ NEEDED: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
 }
 
 
-async def missing_rights(api: Api, namespaces: Iterable[str]) -> list[str]:
-    """Return each right that is missing in a namespace, as `verb resource in namespace`."""
+# Where the chart asks for them.
+NETWORK: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
+    ("networking.k8s.io", "networkpolicies"): ("create", "patch"),
+}
+# In the operator's own namespace, for the one Secret with its authorities; a name cannot be demanded of what is made.
+AUTHORITY: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {("", "secrets"): ("get", "update")}
+AUTHORITY_NEW: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {("", "secrets"): ("create",)}
+
+
+async def missing_rights(
+    api: Api, namespaces: Iterable[str], *, own: str, authority: str, with_policies: bool
+) -> list[str]:
+    """Return each right that is missing, as `verb resource in namespace`.
+
+    Args:
+        api: where to ask.
+        namespaces: whose LoadTests are served.
+        own: the operator's namespace.
+        authority: name of the Secret with its authorities.
+        with_policies: whether runs get a NetworkPolicy.
+    """
+    needed = {**NEEDED, **NETWORK} if with_policies else NEEDED
     missing: list[str] = []
     for namespace in namespaces:
-        body = {"apiVersion": "authorization.k8s.io/v1", "kind": RULES_REVIEWS.name, "spec": {"namespace": namespace}}
-        review = await api.create(RULES_REVIEWS, None, body)
-        rules = (review.get("status") or {}).get("resourceRules") or []
-        missing += [f"{right} in {namespace}" for right in lacking(rules)]
-    return missing
+        rules = await _rules(api, namespace)
+        missing += [f"{right} in {namespace}" for right in lacking(rules, needed)]
+    rules = await _rules(api, own)
+    named = [*lacking(rules, AUTHORITY, name=authority), *lacking(rules, AUTHORITY_NEW)]
+    return missing + [f"{right} ({authority}) in {own}" for right in named]
 
 
-def lacking(rules: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the needed rights that no rule grants, as `verb resource`."""
+def lacking(
+    rules: Iterable[Mapping[str, Any]],
+    needed: Mapping[tuple[str, str], tuple[str, ...]] = NEEDED,
+    *,
+    name: str = "",
+) -> list[str]:
+    """Return the needed rights that no rule grants for every object, or for the one of a name, as `verb resource`."""
     granted = list(rules)
     return [
         f"{verb} {resource}"
-        for (group, resource), verbs in NEEDED.items()
+        for (group, resource), verbs in needed.items()
         for verb in verbs
-        if not any(_grants(rule, group, resource, verb) for rule in granted)
+        if not any(_grants(rule, group, resource, verb=verb, name=name) for rule in granted)
     ]
 
 
-def _grants(rule: Mapping[str, Any], group: str, resource: str, verb: str) -> bool:
+async def _rules(api: Api, namespace: str) -> list[Mapping[str, Any]]:
+    body = {"apiVersion": "authorization.k8s.io/v1", "kind": RULES_REVIEWS.name, "spec": {"namespace": namespace}}
+    review = await api.create(RULES_REVIEWS, None, body)
+    return (review.get("status") or {}).get("resourceRules") or []
+
+
+def _grants(rule: Mapping[str, Any], group: str, resource: str, *, verb: str, name: str) -> bool:
     wishes = (("apiGroups", group), ("resources", resource), ("verbs", verb))
     is_named = all("*" in (rule.get(key) or ()) or wish in (rule.get(key) or ()) for key, wish in wishes)
-    return is_named and not rule.get("resourceNames")
+    return is_named and (not rule.get("resourceNames") or name in rule["resourceNames"])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from loadstone_core.clock import Clock
-    from loadstone_operator.ports import Key, MasterRef
+    from loadstone_operator.ports import Key, MasterRef, Trust
     from loadstone_operator.wishes import Steer
     from loadstone_protocol.v1.control_pb2 import RunReport
 
@@ -37,9 +37,9 @@ class _Link:
     """One master: its connection, and what has passed over it."""
 
     ref: MasterRef
-    follower: Follower
     view: MasterView
     revision: int
+    follower: Follower | None = None
     steered: Steer | None = None
     sha256: bytes = b""
     task: asyncio.Task[None] | None = None
@@ -53,9 +53,14 @@ class Followers:
     """
 
     def __init__(
-        self, clock: Clock, on_report: Callable[[Key], None], figures_seconds: Callable[[], float] = lambda: 2.0
+        self,
+        clock: Clock,
+        trust: Trust,
+        on_report: Callable[[Key], None],
+        figures_seconds: Callable[[], float] = lambda: 2.0,
     ) -> None:
         self._clock = clock
+        self._trust = trust
         self._on_report = on_report
         self._figures_seconds = figures_seconds
         self._links: dict[str, _Link] = {}
@@ -69,9 +74,8 @@ class Followers:
         if link is not None and link.ref == ref:
             return
         self.forget(ref.uid)
-        follower = Follower(ref.address, naming.run_uid(ref.uid, ref.run), ref.epoch)
         # From the clock, so that a restarted operator's first wish is newer than its predecessor's last.
-        link = _Link(ref, follower, MasterView(connected=False), revision=self._clock.wall_ns() // 1_000_000)
+        link = _Link(ref, MasterView(connected=False), revision=self._clock.wall_ns() // 1_000_000)
         link.task = asyncio.create_task(self._stay(key, link), name=f"follow {key.namespace}/{key.name}")
         self._links[ref.uid] = link
 
@@ -104,15 +108,19 @@ class Followers:
     async def fetch_report(self, uid: str) -> bytes:
         """Return the report and check it against the digest of the outcome."""
         link = self._link(uid)
-        report = await link.follower.fetch_report()
+        report = await _connected(link).fetch_report()
         if link.sha256 and hashlib.sha256(report).digest() != link.sha256:
             raise MasterUnreachable(f"the report of {link.ref.address} does not match its digest")
         return report
 
+    async def fetch_log(self, uid: str, size: int) -> bytes:
+        """Return the end of a run's log as gzip text of at most `size` bytes."""
+        return await _connected(self._link(uid)).fetch_logs(size=size)
+
     async def tell_stored(self, uid: str) -> None:
         """Tell the master that it may leave."""
         link = self._link(uid)
-        await link.follower.stored(link.sha256)
+        await _connected(link).stored(link.sha256)
         link.view = replace(link.view, stored=True)
 
     async def close(self) -> None:
@@ -130,7 +138,7 @@ class Followers:
 
     async def _send(self, link: _Link, wish: Steer) -> int:
         run_uid = naming.run_uid(link.ref.uid, link.ref.run)
-        return await link.follower.steer(
+        return await _connected(link).steer(
             write_steering(wish, run_uid=run_uid, epoch=link.ref.epoch, revision=link.revision)
         )
 
@@ -150,6 +158,8 @@ class Followers:
                     failures = len(_BACKOFF_SECONDS)
                 except (MasterUnreachable, ReportInvalid) as error:
                     _log.debug("Lost master", extra={"test": str(key), "error": str(error)})
+                except WorldError as error:
+                    _log.warning("Could not sign", extra={"test": str(key), "error": str(error)})
                 if link.view.connected:
                     link.view = replace(link.view, connected=False)
                     # Whoever answers next may have been started anew, and then knows of no wish.
@@ -158,16 +168,30 @@ class Followers:
                 await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
                 failures += 1
         finally:
-            await link.follower.close()
+            if link.follower is not None:
+                await link.follower.close()
 
     async def _reports(self, link: _Link) -> AsyncIterator[RunReport]:
         """Yield what a master says until it ends the stream; the watch is begun anew when another pace is wanted."""
-        has_moved = True
+        if link.follower is None:
+            link.follower = await self._open(link.ref)
+        follower, has_moved = link.follower, True
         while has_moved:
             asked, has_moved = self._figures_seconds(), False
-            async with aclosing(link.follower.watch(figures_every_seconds=asked)) as reports:
+            async with aclosing(follower.watch(figures_every_seconds=asked)) as reports:
                 async for report in reports:
                     yield report
                     has_moved = asked != self._figures_seconds()
                     if has_moved:
                         break
+
+    async def _open(self, ref: MasterRef) -> Follower:
+        run_uid = naming.run_uid(ref.uid, ref.run)
+        pems = await self._trust.sign_operator(run_uid, authority=ref.authority) if ref.authority else None
+        return Follower(ref.address, run_uid, ref.epoch, pems=pems)
+
+
+def _connected(link: _Link) -> Follower:
+    if link.follower is None:
+        raise NotFollowed(f"the master at {link.ref.address} is about to be connected to")
+    return link.follower

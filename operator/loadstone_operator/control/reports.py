@@ -147,6 +147,7 @@ def _outcome(outcome: wire.RunOutcome) -> Outcome:
         load=_table(outcome.load_json),
         thresholds=_list(outcome.thresholds_json),
         summary=_table(outcome.summary_json),
+        logs=_table(outcome.logs_json),
         has_report=bool(outcome.report_sha256),
     )
 

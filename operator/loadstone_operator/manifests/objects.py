@@ -1,4 +1,4 @@
-"""Make the objects of a run that are no pods: Secret, Service, and the ConfigMap with its report. Pure."""
+"""Make the objects of a run that are no pods: Secrets, Service, NetworkPolicy, ConfigMap with its report. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 from loadstone_operator import naming
 
 if TYPE_CHECKING:
-    from loadstone_operator.manifests.order import RunOrder
+    from collections.abc import Mapping
+
+    from loadstone_operator.manifests.order import Access, RunOrder
     from loadstone_operator.observation import LoadTestView
+    from loadstone_operator.trust.issued import RunCredentials, Signed
 
 SCRIPT_KEY: Final = "s"
+AUTHORITY_KEY: Final = "ca.crt"
 REPORT_KEY: Final = "report.json.gz"
+LOG_KEY: Final = "log.txt.gz"
+# Together with the report, in base64, well below what etcd takes.
+LOG_MOST_BYTES: Final = 256 * 1024
 REPORT_MOST_BYTES: Final = 512 * 1024
 
 
@@ -36,14 +43,25 @@ def secret(order: RunOrder) -> dict[str, Any]:
     name = naming.secret(order.loadtest.name, order.run, uid=order.uid)
     data = {f"{SCRIPT_KEY}{number}": order.files[path] for number, path in enumerate(sorted(order.files))}
     data["run.json"] = order.plan.to_json().encode()
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": _metadata(order, name, "script"),
-        "type": "Opaque",
-        "immutable": True,
-        "data": {key: b64encode(content).decode() for key, content in data.items()},
-    }
+    return _secret(order, name, "script", data=data)
+
+
+def tls_secrets(order: RunOrder, credentials: RunCredentials) -> list[dict[str, Any]]:
+    """Return the immutable Secrets with what master and agents show each other; each holds the authority, too."""
+    secrets = []
+    for first in range(0, len(credentials.workers), naming.TLS_WORKERS):
+        data = {AUTHORITY_KEY: credentials.authority_pem}
+        if first == 0:
+            data |= _pair(naming.ROLE_MASTER, credentials.master)
+        for worker in range(first, min(first + naming.TLS_WORKERS, len(credentials.workers))):
+            data |= _pair(f"{naming.ROLE_WORKER}-{worker}", credentials.workers[worker])
+        secrets.append(_secret(order, tls_secret_name(order, worker=first), "tls", data=data))
+    return secrets
+
+
+def tls_secret_name(order: RunOrder, *, worker: int = 0) -> str:
+    """Return the name of the Secret in which a worker's certificate is; the master's is with worker 0's."""
+    return naming.tls_secret(order.loadtest.name, order.run, uid=order.uid, authority=order.authority, worker=worker)
 
 
 def service(order: RunOrder) -> dict[str, Any]:
@@ -69,8 +87,29 @@ def service(order: RunOrder) -> dict[str, Any]:
     }
 
 
-def report(test: LoadTestView, run: int, gzip_json: bytes) -> dict[str, Any]:
-    """Return the ConfigMap with the latest run's report."""
+def network_policy(order: RunOrder, access: Access) -> dict[str, Any]:
+    """Return the NetworkPolicy that lets in whom a run needs: its workers, the operator, and who scrapes metrics."""
+    run = {naming.LABEL_UID: order.uid, naming.LABEL_RUN: str(order.run)}
+    workers = {"podSelector": {"matchLabels": {**run, naming.LABEL_ROLE: naming.ROLE_WORKER}}}
+    ways = ((naming.PORT_GRPC, (workers, *access.operator)), (naming.PORT_METRICS, access.metrics))
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _metadata(order, naming.service(order.loadtest.name, order.run), "network"),
+        "spec": {
+            "podSelector": {"matchLabels": run},
+            "policyTypes": ["Ingress"],
+            # An empty list of peers would mean everybody.
+            "ingress": [
+                {"from": list(peers), "ports": [{"protocol": "TCP", "port": port}]} for port, peers in ways if peers
+            ],
+        },
+    }
+
+
+def report(test: LoadTestView, run: int, gzip_json: bytes, *, gzip_log: bytes) -> dict[str, Any]:
+    """Return the ConfigMap with the latest run's report, and the end of its log unless that is empty."""
+    data = {REPORT_KEY: gzip_json} | ({LOG_KEY: gzip_log} if gzip_log else {})
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -80,7 +119,22 @@ def report(test: LoadTestView, run: int, gzip_json: bytes) -> dict[str, Any]:
             "labels": naming.child_labels(test.name, test.uid, run=run, component="report"),
             "ownerReferences": [owner_reference(test.name, test.uid)],
         },
-        "binaryData": {REPORT_KEY: b64encode(gzip_json).decode()},
+        "binaryData": {key: b64encode(content).decode() for key, content in data.items()},
+    }
+
+
+def _pair(owner: str, signed: Signed) -> dict[str, bytes]:
+    return {f"{owner}.crt": signed.certificate, f"{owner}.key": signed.key}
+
+
+def _secret(order: RunOrder, name: str, component: str, *, data: Mapping[str, bytes]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(order, name, component),
+        "type": "Opaque",
+        "immutable": True,
+        "data": {key: b64encode(content).decode() for key, content in data.items()},
     }
 
 

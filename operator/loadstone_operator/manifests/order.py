@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from base64 import b64decode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.plan.model import RunIdentity, ScriptRef
 from loadstone_core.plan.planner import plan_run
 from loadstone_core.spec.digest import files_digest, spec_digest
-from loadstone_core.spec.model import ConfigMapSource, ImageSource, InlineSource
+from loadstone_core.spec.model import ConfigMapSource, ImageSource, InlineSource, Tls
 from loadstone_operator import naming
 from loadstone_operator.manifests.resources import engines_for, resources_for
 
@@ -24,13 +24,26 @@ SCRIPT_DIRECTORY: Final = "/scripts"
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """Who may reach a run's ports besides its own pods, as NetworkPolicyPeers: the operator, and who scrapes."""
+
+    operator: tuple[Mapping[str, Any], ...]
+    metrics: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunnerDefaults:
-    """What a run gets that its spec does not name: image, pull policy, pull secrets, resources of an engine."""
+    """What a run gets that its spec does not name: image, pull policy, pull secrets, resources of an engine.
+
+    Attributes:
+        access: who else may reach its ports; None: no NetworkPolicy is made.
+    """
 
     image: str
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     engine_resources: Mapping[str, Any] | None = None
+    access: Access | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,7 @@ class RunOrder:
         uid: of the LoadTest.
         files: the script by path; empty when it is part of the image.
         resources: of the container with the engines.
+        authority: who signs for the run; empty before that is known, or where TLS is off.
     """
 
     uid: str
@@ -49,6 +63,7 @@ class RunOrder:
     files: Mapping[str, bytes]
     runner: RunnerDefaults
     resources: Mapping[str, Any]
+    authority: str = ""
 
     @property
     def image(self) -> str:
@@ -69,6 +84,14 @@ class RunOrder:
     def epoch(self) -> int:
         """Return the number of the run's master."""
         return self.plan.run.epoch
+
+    def signed_by(self, authority: str) -> RunOrder:
+        """Return the order with who signs for it; empty where TLS is off.
+
+        A run that has pods goes on with them as it began, whatever the spec says since.
+        """
+        tls = Tls.MUTUAL if authority else Tls.DISABLED
+        return replace(self, authority=authority, plan=replace(self.plan, tls=tls))
 
 
 class SourceMissing(Exception):  # noqa: N818 a state of the world that may pass

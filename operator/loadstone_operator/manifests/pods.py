@@ -6,25 +6,30 @@ pod passes the restricted pod security level.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.spec.model import MasterOnLoss
 from loadstone_operator import naming
 from loadstone_operator.manifests import resources
-from loadstone_operator.manifests.objects import SCRIPT_KEY, owner_reference
+from loadstone_operator.manifests.objects import AUTHORITY_KEY, SCRIPT_KEY, owner_reference, tls_secret_name
+from loadstone_protocol.identity import AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from loadstone_operator.manifests.order import RunOrder
 
 USER_TRUSTED: Final = 10001
 USER_ENGINE: Final = 10002
 GROUP: Final = 10001
+ANY_NAME: Final = "*"
 
 SOCKET_DIRECTORY: Final = "/run/loadstone"
+LOG_DIRECTORY: Final = "/var/log/loadstone"
 STATE_DIRECTORY: Final = "/var/lib/loadstone"
 PLAN_DIRECTORY: Final = "/etc/loadstone"
+TLS_DIRECTORY: Final = "/etc/loadstone-tls"
 
 # What an engine needs to finish, and an agent to hand over its last numbers; both share one grace period.
 WORKER_GRACE_SECONDS: Final = 25
@@ -76,6 +81,7 @@ def master_pod(order: RunOrder) -> dict[str, Any]:
         },
         {"name": "loadstone-state", "emptyDir": {"sizeLimit": "1Gi"}},
     ]
+    _identify(order, pod, naming.ROLE_MASTER, worker=0)
     return pod
 
 
@@ -107,6 +113,7 @@ def worker_pod(order: RunOrder, index: int, *, attempt: int) -> dict[str, Any]:
     pod = _pod(order, naming.ROLE_WORKER, labels, containers=(trusted, user_code))
     pod["metadata"]["name"] = name
     pod["spec"]["terminationGracePeriodSeconds"] = WORKER_GRACE_SECONDS
+    _identify(order, pod, f"{naming.ROLE_WORKER}-{index}", worker=index)
     template = order.loadtest.spec.workers.template.get("spec") or {}
     if "affinity" in template:
         pod["spec"]["affinity"] = template["affinity"]
@@ -158,6 +165,27 @@ def _pod(
     }
 
 
+def _identify(order: RunOrder, pod: dict[str, Any], owner: str, *, worker: int) -> None:
+    """Give the trusted container, and no other, what it shows its peers. Only its group may read it (the fsGroup)."""
+    if not order.authority:
+        return
+    pod["metadata"]["labels"][naming.LABEL_AUTHORITY] = order.authority
+    (trusted,) = pod["spec"]["initContainers"]
+    trusted["env"].append({"name": "LOADSTONE_TLS_DIR", "value": TLS_DIRECTORY})
+    trusted["volumeMounts"].append({"name": "loadstone-tls", "mountPath": TLS_DIRECTORY, "readOnly": True})
+    files = {AUTHORITY_KEY: AUTHORITY_FILE, f"{owner}.crt": CERTIFICATE_FILE, f"{owner}.key": KEY_FILE}
+    pod["spec"]["volumes"].append(
+        {
+            "name": "loadstone-tls",
+            "secret": {
+                "secretName": tls_secret_name(order, worker=worker),
+                "defaultMode": 0o400,
+                "items": [{"key": key, "path": path} for key, path in files.items()],
+            },
+        }
+    )
+
+
 def _trusted(
     order: RunOrder, role: str, *, environment: Mapping[str, str], limits: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -185,6 +213,7 @@ def _user_code(order: RunOrder, role: str, *, engines: int, limits: Mapping[str,
     }
     container = _container(order, role, user=USER_ENGINE, environment=told, limits=limits)
     container["command"] = ["python", "-m", "loadstone_runner", "launcher"]
+    container["env"] += _secrets(spec.env, spec.env_from)
     container["env"] = [*spec.env, {"name": "HOME", "value": "/tmp"}, *container["env"]]  # noqa: S108 (an emptyDir)
     if spec.env_from:
         container["envFrom"] = list(spec.env_from)
@@ -192,11 +221,24 @@ def _user_code(order: RunOrder, role: str, *, engines: int, limits: Mapping[str,
     return container
 
 
+def _secrets(env: Sequence[Mapping[str, Any]], env_from: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return how the launcher knows what it must keep out of logs: the names of variables that come from Secrets.
+
+    Of a whole Secret only the prefix is known here; without one, whatever is not known to be something else.
+    """
+    names = [each["name"] for each in env if "secretKeyRef" in (each.get("valueFrom") or {})]
+    prefixes = [each.get("prefix") or ANY_NAME for each in env_from if "secretRef" in each]
+    others = [each["name"] for each in env if each["name"] not in names] if prefixes else []
+    told = {"SECRETS": names, "SECRET_PREFIXES": prefixes, "NO_SECRETS": others}
+    return [{"name": f"LOADSTONE_{key}", "value": json.dumps(value)} for key, value in told.items() if value]
+
+
 def _container(
     order: RunOrder, name: str, *, user: int, environment: Mapping[str, str], limits: Mapping[str, Any]
 ) -> dict[str, Any]:
     mounts: list[dict[str, Any]] = [
         {"name": "loadstone-run", "mountPath": SOCKET_DIRECTORY},
+        {"name": "loadstone-log", "mountPath": LOG_DIRECTORY},
         {"name": f"loadstone-tmp-{name}", "mountPath": "/tmp"},  # noqa: S108 (an emptyDir)
     ]
     if order.files:
@@ -205,7 +247,10 @@ def _container(
         "name": name,
         "image": order.image,
         "imagePullPolicy": order.pull_policy,
-        "env": [{"name": f"LOADSTONE_{key}", "value": value} for key, value in environment.items()],
+        "env": [
+            {"name": f"LOADSTONE_{key}", "value": value}
+            for key, value in {**environment, "LOG_DIR": LOG_DIRECTORY}.items()
+        ],
         "resources": {kind: dict(amounts) for kind, amounts in limits.items()},
         "securityContext": {
             "runAsUser": user,
@@ -222,6 +267,8 @@ def _container(
 def _volumes(order: RunOrder, *containers: str) -> list[dict[str, Any]]:
     volumes: list[dict[str, Any]] = [
         {"name": "loadstone-run", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+        # On disk and twice of what a launcher holds, as an evicted pod would lose more than lines.
+        {"name": "loadstone-log", "emptyDir": {"sizeLimit": "128Mi"}},
         # One each, so that a script cannot reach into the files of the process that watches it.
         *({"name": f"loadstone-tmp-{name}", "emptyDir": {"sizeLimit": "1Gi"}} for name in containers),
     ]

@@ -27,7 +27,7 @@ HISTORY_MOST: Final = 10
 # What belongs to one run, and so leaves with it.
 _OF_A_RUN: Final = (
     "verdict", "exitCode", "reason", "message", "findings", "run", "workers", "progress", "summary", "load", "results",
-    "thresholds", "report",
+    "logs", "thresholds", "report",
 )  # fmt: skip
 _HURRY_NOT: Final = ("progress", "summary", "thresholds", "findings", "load")
 _MILLIS: Final = 1_000_000
@@ -147,7 +147,8 @@ def _end(status: dict[str, Any], seen: Observation, outcome: Outcome, *, report:
     run = dict(status["run"])
     run.setdefault("finishedAt", rfc3339(moment.now_ns))
     status["run"] = run
-    for key, value in (("load", outcome.load), ("results", outcome.results), ("summary", outcome.summary)):
+    parts = {"load": outcome.load, "results": outcome.results, "summary": outcome.summary, "logs": outcome.logs}
+    for key, value in parts.items():
         if value is not None:
             status[key] = dict(value)
     if outcome.thresholds is not None:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#loadstone_protocol/v1/control.proto\x12\x15loadstone_protocol.v1\"H\n\x0cWatchRequest\x12\x0f\n\x07run_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x18\n\x10\x66igures_every_ms\x18\x03 \x01(\r\"\xa3\x03\n\tRunReport\x12\x0f\n\x07run_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12.\n\x05stage\x18\x04 \x01(\x0e\x32\x1f.loadstone_protocol.v1.RunStage\x12\x34\n\x07workers\x18\x05 \x03(\x0b\x32#.loadstone_protocol.v1.WorkerReport\x12\x31\n\x08progress\x18\x06 \x01(\x0b\x32\x1f.loadstone_protocol.v1.Progress\x12\x17\n\x0fthresholds_json\x18\x07 \x01(\x0c\x12\x10\n\x08\x66indings\x18\x08 \x03(\t\x12.\n\x05times\x18\t \x01(\x0b\x32\x1f.loadstone_protocol.v1.RunTimes\x12\x32\n\x07outcome\x18\x0b \x01(\x0b\x32!.loadstone_protocol.v1.RunOutcome\x12\x13\n\x0bwaiting_for\x18\x0c \x01(\t\x12\x0e\n\x06paused\x18\r \x01(\x08\x12\x17\n\x0f\x63onfig_revision\x18\x0e \x01(\x04\"\xc6\x02\n\x0cWorkerReport\x12\x0e\n\x06worker\x18\x01 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x38\n\x05state\x18\x03 \x01(\x0e\x32).loadstone_protocol.v1.WorkerReport.State\x12\x0b\n\x03pod\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x11\n\texit_code\x18\x07 \x01(\x11\x12\r\n\x05users\x18\x08 \x01(\r\"\x8a\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x45XPECTED\x10\x01\x12\r\n\tCONNECTED\x10\x02\x12\x10\n\x0cREADY_WORKER\x10\x03\x12\x12\n\x0eRUNNING_WORKER\x10\x04\x12\x0b\n\x07SUSPECT\x10\x05\x12\x10\n\x0c\x45NDED_WORKER\x10\x06\x12\x08\n\x04LOST\x10\x07\"\xfc\x01\n\x08Progress\x12\x0f\n\x07percent\x18\x01 \x01(\r\x12\x12\n\nelapsed_ns\x18\x02 \x01(\x12\x12\r\n\x05users\x18\x03 \x01(\x04\x12\x10\n\x08requests\x18\x04 \x01(\x04\x12\x10\n\x08\x66\x61ilures\x18\x05 \x01(\x04\x12\x1b\n\x13requests_per_second\x18\x06 \x01(\x04\x12\x1b\n\x13\x66\x61ilures_per_second\x18\x07 \x01(\x04\x12\x0e\n\x06p50_ns\x18\x08 \x01(\x12\x12\x0e\n\x06p95_ns\x18\t \x01(\x12\x12\x0e\n\x06p99_ns\x18\n \x01(\x12\x12\x12\n\niterations\x18\x0b \x01(\x04\x12\x1a\n\x12\x64ropped_iterations\x18\x0c \x01(\x04\"\x82\x01\n\x08RunTimes\x12\x18\n\x10workers_ready_ns\x18\x01 \x01(\x12\x12\x17\n\x0fload_started_ns\x18\x02 \x01(\x12\x12\x17\n\x0fload_stopped_ns\x18\x03 \x01(\x12\x12\x13\n\x0b\x66inished_ns\x18\x04 \x01(\x12\x12\x15\n\rstart_skew_ns\x18\x05 \x01(\x12\"\xc0\x01\n\nRunOutcome\x12\x0f\n\x07verdict\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x11\n\texit_code\x18\x04 \x01(\r\x12\x14\n\x0cresults_json\x18\x05 \x01(\x0c\x12\x11\n\tload_json\x18\x06 \x01(\x0c\x12\x17\n\x0fthresholds_json\x18\x07 \x01(\x0c\x12\x14\n\x0csummary_json\x18\x08 \x01(\x0c\x12\x15\n\rreport_sha256\x18\t \x01(\x0c\"\x8c\x02\n\x08Steering\x12\x0f\n\x07run_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x0c\n\x04stop\x18\x04 \x01(\x08\x12\x13\n\x0bstop_reason\x18\x05 \x01(\t\x12\x11\n\timmediate\x18\x06 \x01(\x08\x12/\n\x05\x65nded\x18\x07 \x03(\x0b\x32 .loadstone_protocol.v1.WorkerEnd\x12\x0e\n\x06paused\x18\x08 \x01(\x08\x12(\n\x04\x61ims\x18\t \x03(\x0b\x32\x1a.loadstone_protocol.v1.Aim\x12-\n\x06\x63onfig\x18\n \x01(\x0b\x32\x1d.loadstone_protocol.v1.Values\"r\n\x06Values\x12\x39\n\x06values\x18\x01 \x03(\x0b\x32).loadstone_protocol.v1.Values.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"H\n\x03\x41im\x12\x10\n\x08scenario\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04\x12\x12\n\nspawn_rate\x18\x03 \x01(\x04\x12\x0c\n\x04rate\x18\x04 \x01(\x08\"`\n\tWorkerEnd\x12\x0e\n\x06worker\x18\x01 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x11\n\texit_code\x18\x05 \x01(\x11\"\x1f\n\x0bSteeringAck\x12\x10\n\x08revision\x18\x01 \x01(\x04\" \n\rReportRequest\x12\x0f\n\x07run_uid\x18\x01 \x01(\t\"+\n\x06Report\x12\x11\n\tgzip_json\x18\x01 \x01(\x0c\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\"/\n\x0cStoredNotice\x12\x0f\n\x07run_uid\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\"\x0b\n\tStoredAck*r\n\x08RunStage\x12\x19\n\x15RUN_STAGE_UNSPECIFIED\x10\x00\x12\r\n\tGATHERING\x10\x01\x12\t\n\x05\x41RMED\x10\x02\x12\x10\n\x0cRUNNING_LOAD\x10\x03\x12\x11\n\rSTOPPING_LOAD\x10\x04\x12\x0c\n\x08\x46INISHED\x10\x05\x32\xca\x02\n\x03Run\x12P\n\x05Watch\x12#.loadstone_protocol.v1.WatchRequest\x1a .loadstone_protocol.v1.RunReport0\x01\x12L\n\x05Steer\x12\x1f.loadstone_protocol.v1.Steering\x1a\".loadstone_protocol.v1.SteeringAck\x12R\n\x0b\x46\x65tchReport\x12$.loadstone_protocol.v1.ReportRequest\x1a\x1d.loadstone_protocol.v1.Report\x12O\n\x06Stored\x12#.loadstone_protocol.v1.StoredNotice\x1a .loadstone_protocol.v1.StoredAckb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#loadstone_protocol/v1/control.proto\x12\x15loadstone_protocol.v1\"H\n\x0cWatchRequest\x12\x0f\n\x07run_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x18\n\x10\x66igures_every_ms\x18\x03 \x01(\r\"\xa3\x03\n\tRunReport\x12\x0f\n\x07run_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12.\n\x05stage\x18\x04 \x01(\x0e\x32\x1f.loadstone_protocol.v1.RunStage\x12\x34\n\x07workers\x18\x05 \x03(\x0b\x32#.loadstone_protocol.v1.WorkerReport\x12\x31\n\x08progress\x18\x06 \x01(\x0b\x32\x1f.loadstone_protocol.v1.Progress\x12\x17\n\x0fthresholds_json\x18\x07 \x01(\x0c\x12\x10\n\x08\x66indings\x18\x08 \x03(\t\x12.\n\x05times\x18\t \x01(\x0b\x32\x1f.loadstone_protocol.v1.RunTimes\x12\x32\n\x07outcome\x18\x0b \x01(\x0b\x32!.loadstone_protocol.v1.RunOutcome\x12\x13\n\x0bwaiting_for\x18\x0c \x01(\t\x12\x0e\n\x06paused\x18\r \x01(\x08\x12\x17\n\x0f\x63onfig_revision\x18\x0e \x01(\x04\"\xc6\x02\n\x0cWorkerReport\x12\x0e\n\x06worker\x18\x01 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x38\n\x05state\x18\x03 \x01(\x0e\x32).loadstone_protocol.v1.WorkerReport.State\x12\x0b\n\x03pod\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x11\n\texit_code\x18\x07 \x01(\x11\x12\r\n\x05users\x18\x08 \x01(\r\"\x8a\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x45XPECTED\x10\x01\x12\r\n\tCONNECTED\x10\x02\x12\x10\n\x0cREADY_WORKER\x10\x03\x12\x12\n\x0eRUNNING_WORKER\x10\x04\x12\x0b\n\x07SUSPECT\x10\x05\x12\x10\n\x0c\x45NDED_WORKER\x10\x06\x12\x08\n\x04LOST\x10\x07\"\xfc\x01\n\x08Progress\x12\x0f\n\x07percent\x18\x01 \x01(\r\x12\x12\n\nelapsed_ns\x18\x02 \x01(\x12\x12\r\n\x05users\x18\x03 \x01(\x04\x12\x10\n\x08requests\x18\x04 \x01(\x04\x12\x10\n\x08\x66\x61ilures\x18\x05 \x01(\x04\x12\x1b\n\x13requests_per_second\x18\x06 \x01(\x04\x12\x1b\n\x13\x66\x61ilures_per_second\x18\x07 \x01(\x04\x12\x0e\n\x06p50_ns\x18\x08 \x01(\x12\x12\x0e\n\x06p95_ns\x18\t \x01(\x12\x12\x0e\n\x06p99_ns\x18\n \x01(\x12\x12\x12\n\niterations\x18\x0b \x01(\x04\x12\x1a\n\x12\x64ropped_iterations\x18\x0c \x01(\x04\"\x82\x01\n\x08RunTimes\x12\x18\n\x10workers_ready_ns\x18\x01 \x01(\x12\x12\x17\n\x0fload_started_ns\x18\x02 \x01(\x12\x12\x17\n\x0fload_stopped_ns\x18\x03 \x01(\x12\x12\x13\n\x0b\x66inished_ns\x18\x04 \x01(\x12\x12\x15\n\rstart_skew_ns\x18\x05 \x01(\x12\"\xd3\x01\n\nRunOutcome\x12\x0f\n\x07verdict\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x11\n\texit_code\x18\x04 \x01(\r\x12\x14\n\x0cresults_json\x18\x05 \x01(\x0c\x12\x11\n\tload_json\x18\x06 \x01(\x0c\x12\x17\n\x0fthresholds_json\x18\x07 \x01(\x0c\x12\x14\n\x0csummary_json\x18\x08 \x01(\x0c\x12\x15\n\rreport_sha256\x18\t \x01(\x0c\x12\x11\n\tlogs_json\x18\n \x01(\x0c\"\x8c\x02\n\x08Steering\x12\x0f\n\x07run_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x0c\n\x04stop\x18\x04 \x01(\x08\x12\x13\n\x0bstop_reason\x18\x05 \x01(\t\x12\x11\n\timmediate\x18\x06 \x01(\x08\x12/\n\x05\x65nded\x18\x07 \x03(\x0b\x32 .loadstone_protocol.v1.WorkerEnd\x12\x0e\n\x06paused\x18\x08 \x01(\x08\x12(\n\x04\x61ims\x18\t \x03(\x0b\x32\x1a.loadstone_protocol.v1.Aim\x12-\n\x06\x63onfig\x18\n \x01(\x0b\x32\x1d.loadstone_protocol.v1.Values\"r\n\x06Values\x12\x39\n\x06values\x18\x01 \x03(\x0b\x32).loadstone_protocol.v1.Values.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"H\n\x03\x41im\x12\x10\n\x08scenario\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04\x12\x12\n\nspawn_rate\x18\x03 \x01(\x04\x12\x0c\n\x04rate\x18\x04 \x01(\x08\"`\n\tWorkerEnd\x12\x0e\n\x06worker\x18\x01 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x11\n\texit_code\x18\x05 \x01(\x11\"\x1f\n\x0bSteeringAck\x12\x10\n\x08revision\x18\x01 \x01(\x04\" \n\rReportRequest\x12\x0f\n\x07run_uid\x18\x01 \x01(\t\"+\n\x06Report\x12\x11\n\tgzip_json\x18\x01 \x01(\x0c\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\"<\n\x0bLogsRequest\x12\x0f\n\x07run_uid\x18\x01 \x01(\t\x12\r\n\x05lines\x18\x02 \x01(\r\x12\r\n\x05\x62ytes\x18\x03 \x01(\r\"(\n\x04Logs\x12\x11\n\tgzip_text\x18\x01 \x01(\x0c\x12\r\n\x05lines\x18\x02 \x01(\r\"/\n\x0cStoredNotice\x12\x0f\n\x07run_uid\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\"\x0b\n\tStoredAck*r\n\x08RunStage\x12\x19\n\x15RUN_STAGE_UNSPECIFIED\x10\x00\x12\r\n\tGATHERING\x10\x01\x12\t\n\x05\x41RMED\x10\x02\x12\x10\n\x0cRUNNING_LOAD\x10\x03\x12\x11\n\rSTOPPING_LOAD\x10\x04\x12\x0c\n\x08\x46INISHED\x10\x05\x32\x98\x03\n\x03Run\x12P\n\x05Watch\x12#.loadstone_protocol.v1.WatchRequest\x1a .loadstone_protocol.v1.RunReport0\x01\x12L\n\x05Steer\x12\x1f.loadstone_protocol.v1.Steering\x1a\".loadstone_protocol.v1.SteeringAck\x12R\n\x0b\x46\x65tchReport\x12$.loadstone_protocol.v1.ReportRequest\x1a\x1d.loadstone_protocol.v1.Report\x12L\n\tFetchLogs\x12\".loadstone_protocol.v1.LogsRequest\x1a\x1b.loadstone_protocol.v1.Logs\x12O\n\x06Stored\x12#.loadstone_protocol.v1.StoredNotice\x1a .loadstone_protocol.v1.StoredAckb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VALUES_VALUESENTRY']._loaded_options = None
   _globals['_VALUES_VALUESENTRY']._serialized_options = b'8\001'
-  _globals['_RUNSTAGE']._serialized_start=2203
-  _globals['_RUNSTAGE']._serialized_end=2317
+  _globals['_RUNSTAGE']._serialized_start=2326
+  _globals['_RUNSTAGE']._serialized_end=2440
   _globals['_WATCHREQUEST']._serialized_start=62
   _globals['_WATCHREQUEST']._serialized_end=134
   _globals['_RUNREPORT']._serialized_start=137
@@ -48,27 +48,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNTIMES']._serialized_start=1143
   _globals['_RUNTIMES']._serialized_end=1273
   _globals['_RUNOUTCOME']._serialized_start=1276
-  _globals['_RUNOUTCOME']._serialized_end=1468
-  _globals['_STEERING']._serialized_start=1471
-  _globals['_STEERING']._serialized_end=1739
-  _globals['_VALUES']._serialized_start=1741
-  _globals['_VALUES']._serialized_end=1855
-  _globals['_VALUES_VALUESENTRY']._serialized_start=1810
-  _globals['_VALUES_VALUESENTRY']._serialized_end=1855
-  _globals['_AIM']._serialized_start=1857
-  _globals['_AIM']._serialized_end=1929
-  _globals['_WORKEREND']._serialized_start=1931
-  _globals['_WORKEREND']._serialized_end=2027
-  _globals['_STEERINGACK']._serialized_start=2029
-  _globals['_STEERINGACK']._serialized_end=2060
-  _globals['_REPORTREQUEST']._serialized_start=2062
-  _globals['_REPORTREQUEST']._serialized_end=2094
-  _globals['_REPORT']._serialized_start=2096
-  _globals['_REPORT']._serialized_end=2139
-  _globals['_STOREDNOTICE']._serialized_start=2141
-  _globals['_STOREDNOTICE']._serialized_end=2188
-  _globals['_STOREDACK']._serialized_start=2190
-  _globals['_STOREDACK']._serialized_end=2201
-  _globals['_RUN']._serialized_start=2320
-  _globals['_RUN']._serialized_end=2650
+  _globals['_RUNOUTCOME']._serialized_end=1487
+  _globals['_STEERING']._serialized_start=1490
+  _globals['_STEERING']._serialized_end=1758
+  _globals['_VALUES']._serialized_start=1760
+  _globals['_VALUES']._serialized_end=1874
+  _globals['_VALUES_VALUESENTRY']._serialized_start=1829
+  _globals['_VALUES_VALUESENTRY']._serialized_end=1874
+  _globals['_AIM']._serialized_start=1876
+  _globals['_AIM']._serialized_end=1948
+  _globals['_WORKEREND']._serialized_start=1950
+  _globals['_WORKEREND']._serialized_end=2046
+  _globals['_STEERINGACK']._serialized_start=2048
+  _globals['_STEERINGACK']._serialized_end=2079
+  _globals['_REPORTREQUEST']._serialized_start=2081
+  _globals['_REPORTREQUEST']._serialized_end=2113
+  _globals['_REPORT']._serialized_start=2115
+  _globals['_REPORT']._serialized_end=2158
+  _globals['_LOGSREQUEST']._serialized_start=2160
+  _globals['_LOGSREQUEST']._serialized_end=2220
+  _globals['_LOGS']._serialized_start=2222
+  _globals['_LOGS']._serialized_end=2262
+  _globals['_STOREDNOTICE']._serialized_start=2264
+  _globals['_STOREDNOTICE']._serialized_end=2311
+  _globals['_STOREDACK']._serialized_start=2313
+  _globals['_STOREDACK']._serialized_end=2324
+  _globals['_RUN']._serialized_start=2443
+  _globals['_RUN']._serialized_end=2851
 # @@protoc_insertion_point(module_scope)

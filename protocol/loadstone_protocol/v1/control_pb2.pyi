@@ -143,7 +143,7 @@ class RunTimes(_message.Message):
     def __init__(self, workers_ready_ns: _Optional[int] = ..., load_started_ns: _Optional[int] = ..., load_stopped_ns: _Optional[int] = ..., finished_ns: _Optional[int] = ..., start_skew_ns: _Optional[int] = ...) -> None: ...
 
 class RunOutcome(_message.Message):
-    __slots__ = ("verdict", "reason", "message", "exit_code", "results_json", "load_json", "thresholds_json", "summary_json", "report_sha256")
+    __slots__ = ("verdict", "reason", "message", "exit_code", "results_json", "load_json", "thresholds_json", "summary_json", "report_sha256", "logs_json")
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -153,6 +153,7 @@ class RunOutcome(_message.Message):
     THRESHOLDS_JSON_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_JSON_FIELD_NUMBER: _ClassVar[int]
     REPORT_SHA256_FIELD_NUMBER: _ClassVar[int]
+    LOGS_JSON_FIELD_NUMBER: _ClassVar[int]
     verdict: str
     reason: str
     message: str
@@ -162,7 +163,8 @@ class RunOutcome(_message.Message):
     thresholds_json: bytes
     summary_json: bytes
     report_sha256: bytes
-    def __init__(self, verdict: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., exit_code: _Optional[int] = ..., results_json: _Optional[bytes] = ..., load_json: _Optional[bytes] = ..., thresholds_json: _Optional[bytes] = ..., summary_json: _Optional[bytes] = ..., report_sha256: _Optional[bytes] = ...) -> None: ...
+    logs_json: bytes
+    def __init__(self, verdict: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., exit_code: _Optional[int] = ..., results_json: _Optional[bytes] = ..., load_json: _Optional[bytes] = ..., thresholds_json: _Optional[bytes] = ..., summary_json: _Optional[bytes] = ..., report_sha256: _Optional[bytes] = ..., logs_json: _Optional[bytes] = ...) -> None: ...
 
 class Steering(_message.Message):
     __slots__ = ("run_uid", "epoch", "revision", "stop", "stop_reason", "immediate", "ended", "paused", "aims", "config")
@@ -246,6 +248,24 @@ class Report(_message.Message):
     gzip_json: bytes
     sha256: bytes
     def __init__(self, gzip_json: _Optional[bytes] = ..., sha256: _Optional[bytes] = ...) -> None: ...
+
+class LogsRequest(_message.Message):
+    __slots__ = ("run_uid", "lines", "bytes")
+    RUN_UID_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    run_uid: str
+    lines: int
+    bytes: int
+    def __init__(self, run_uid: _Optional[str] = ..., lines: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+
+class Logs(_message.Message):
+    __slots__ = ("gzip_text", "lines")
+    GZIP_TEXT_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    gzip_text: bytes
+    lines: int
+    def __init__(self, gzip_text: _Optional[bytes] = ..., lines: _Optional[int] = ...) -> None: ...
 
 class StoredNotice(_message.Message):
     __slots__ = ("run_uid", "sha256")

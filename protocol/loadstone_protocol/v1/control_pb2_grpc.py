@@ -49,6 +49,11 @@ class RunStub:
                 request_serializer=loadstone__protocol_dot_v1_dot_control__pb2.ReportRequest.SerializeToString,
                 response_deserializer=loadstone__protocol_dot_v1_dot_control__pb2.Report.FromString,
                 _registered_method=True)
+        self.FetchLogs = channel.unary_unary(
+                '/loadstone_protocol.v1.Run/FetchLogs',
+                request_serializer=loadstone__protocol_dot_v1_dot_control__pb2.LogsRequest.SerializeToString,
+                response_deserializer=loadstone__protocol_dot_v1_dot_control__pb2.Logs.FromString,
+                _registered_method=True)
         self.Stored = channel.unary_unary(
                 '/loadstone_protocol.v1.Run/Stored',
                 request_serializer=loadstone__protocol_dot_v1_dot_control__pb2.StoredNotice.SerializeToString,
@@ -81,6 +86,13 @@ class RunServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchLogs(self, request, context):
+        """The newest lines of the log, as far as they have come.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Stored(self, request, context):
         """The follower holds outcome and report: the master may leave.
         """
@@ -105,6 +117,11 @@ def add_RunServicer_to_server(servicer, server):
                     servicer.FetchReport,
                     request_deserializer=loadstone__protocol_dot_v1_dot_control__pb2.ReportRequest.FromString,
                     response_serializer=loadstone__protocol_dot_v1_dot_control__pb2.Report.SerializeToString,
+            ),
+            'FetchLogs': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchLogs,
+                    request_deserializer=loadstone__protocol_dot_v1_dot_control__pb2.LogsRequest.FromString,
+                    response_serializer=loadstone__protocol_dot_v1_dot_control__pb2.Logs.SerializeToString,
             ),
             'Stored': grpc.unary_unary_rpc_method_handler(
                     servicer.Stored,
@@ -193,6 +210,33 @@ class Run:
             '/loadstone_protocol.v1.Run/FetchReport',
             loadstone__protocol_dot_v1_dot_control__pb2.ReportRequest.SerializeToString,
             loadstone__protocol_dot_v1_dot_control__pb2.Report.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loadstone_protocol.v1.Run/FetchLogs',
+            loadstone__protocol_dot_v1_dot_control__pb2.LogsRequest.SerializeToString,
+            loadstone__protocol_dot_v1_dot_control__pb2.Logs.FromString,
             options,
             channel_credentials,
             insecure,

@@ -136,12 +136,38 @@ class EngineEnd(_message.Message):
     def __init__(self, stream: _Optional[_Union[_statistics_pb2.StreamId, _Mapping]] = ..., clean: _Optional[bool] = ..., counters_known: _Optional[bool] = ..., counters: _Optional[_Union[_statistics_pb2.Counters, _Mapping]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., tail: _Optional[str] = ..., out_of_memory: _Optional[bool] = ..., final_sequence: _Optional[int] = ...) -> None: ...
 
 class Bye(_message.Message):
-    __slots__ = ("engines", "reason")
+    __slots__ = ("engines", "reason", "logs")
     ENGINES_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    LOGS_FIELD_NUMBER: _ClassVar[int]
     engines: _containers.RepeatedCompositeFieldContainer[EngineEnd]
     reason: str
-    def __init__(self, engines: _Optional[_Iterable[_Union[EngineEnd, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...
+    logs: _containers.RepeatedCompositeFieldContainer[LogEnd]
+    def __init__(self, engines: _Optional[_Iterable[_Union[EngineEnd, _Mapping]]] = ..., reason: _Optional[str] = ..., logs: _Optional[_Iterable[_Union[LogEnd, _Mapping]]] = ...) -> None: ...
+
+class LogEnd(_message.Message):
+    __slots__ = ("boot", "engine", "start", "fd", "ended", "lines", "bytes", "lost_lines", "lost_bytes", "sha256")
+    BOOT_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    FD_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    LOST_LINES_FIELD_NUMBER: _ClassVar[int]
+    LOST_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    boot: str
+    engine: int
+    start: int
+    fd: int
+    ended: bool
+    lines: int
+    bytes: int
+    lost_lines: int
+    lost_bytes: int
+    sha256: bytes
+    def __init__(self, boot: _Optional[str] = ..., engine: _Optional[int] = ..., start: _Optional[int] = ..., fd: _Optional[int] = ..., ended: _Optional[bool] = ..., lines: _Optional[int] = ..., bytes: _Optional[int] = ..., lost_lines: _Optional[int] = ..., lost_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ...) -> None: ...
 
 class Ping(_message.Message):
     __slots__ = ("sent_ns",)
@@ -310,6 +336,14 @@ class StatisticsFrame(_message.Message):
     state: _statistics_pb2.StreamState
     def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., state: _Optional[_Union[_statistics_pb2.StreamState, _Mapping]] = ...) -> None: ...
 
+class PackedStatisticsFrame(_message.Message):
+    __slots__ = ("peer", "state")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    peer: Peer
+    state: _statistics_pb2.PackedStreamState
+    def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., state: _Optional[_Union[_statistics_pb2.PackedStreamState, _Mapping]] = ...) -> None: ...
+
 class StatisticsAck(_message.Message):
     __slots__ = ("stream", "received", "durable", "want_full")
     STREAM_FIELD_NUMBER: _ClassVar[int]
@@ -321,3 +355,47 @@ class StatisticsAck(_message.Message):
     durable: int
     want_full: bool
     def __init__(self, stream: _Optional[_Union[_statistics_pb2.StreamId, _Mapping]] = ..., received: _Optional[int] = ..., durable: _Optional[int] = ..., want_full: _Optional[bool] = ...) -> None: ...
+
+class BulkFrame(_message.Message):
+    __slots__ = ("peer", "batch", "receipt")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    peer: Peer
+    batch: OutboxBatch
+    receipt: OutboxReceipt
+    def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., batch: _Optional[_Union[OutboxBatch, _Mapping]] = ..., receipt: _Optional[_Union[OutboxReceipt, _Mapping]] = ...) -> None: ...
+
+class OutboxBatch(_message.Message):
+    __slots__ = ("channel", "first", "oldest", "entries")
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    channel: str
+    first: int
+    oldest: int
+    entries: _containers.RepeatedCompositeFieldContainer[OutboxEntry]
+    def __init__(self, channel: _Optional[str] = ..., first: _Optional[int] = ..., oldest: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[OutboxEntry, _Mapping]]] = ...) -> None: ...
+
+class OutboxEntry(_message.Message):
+    __slots__ = ("payload", "lost", "lost_bytes")
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    LOST_BYTES_FIELD_NUMBER: _ClassVar[int]
+    payload: bytes
+    lost: int
+    lost_bytes: int
+    def __init__(self, payload: _Optional[bytes] = ..., lost: _Optional[int] = ..., lost_bytes: _Optional[int] = ...) -> None: ...
+
+class OutboxReceipt(_message.Message):
+    __slots__ = ("channel", "received", "durable", "resend")
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_FIELD_NUMBER: _ClassVar[int]
+    RESEND_FIELD_NUMBER: _ClassVar[int]
+    channel: str
+    received: int
+    durable: int
+    resend: bool
+    def __init__(self, channel: _Optional[str] = ..., received: _Optional[int] = ..., durable: _Optional[int] = ..., resend: _Optional[bool] = ...) -> None: ...

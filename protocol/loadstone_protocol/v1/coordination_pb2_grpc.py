@@ -44,6 +44,11 @@ class CoordinationStub:
                 request_serializer=loadstone__protocol_dot_v1_dot_coordination__pb2.StatisticsFrame.SerializeToString,
                 response_deserializer=loadstone__protocol_dot_v1_dot_coordination__pb2.StatisticsAck.FromString,
                 _registered_method=True)
+        self.Bulk = channel.stream_stream(
+                '/loadstone_protocol.v1.Coordination/Bulk',
+                request_serializer=loadstone__protocol_dot_v1_dot_coordination__pb2.BulkFrame.SerializeToString,
+                response_deserializer=loadstone__protocol_dot_v1_dot_coordination__pb2.BulkFrame.FromString,
+                _registered_method=True)
 
 
 class CoordinationServicer:
@@ -56,7 +61,13 @@ class CoordinationServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Statistics(self, request_iterator, context):
-        """A second connection for logs and artifacts is to come: rpc Bulk.
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Bulk(self, request_iterator, context):
+        """On a connection of its own, so that no flood of it delays the other two: what has to arrive whole, both ways.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -74,6 +85,11 @@ def add_CoordinationServicer_to_server(servicer, server):
                     servicer.Statistics,
                     request_deserializer=loadstone__protocol_dot_v1_dot_coordination__pb2.StatisticsFrame.FromString,
                     response_serializer=loadstone__protocol_dot_v1_dot_coordination__pb2.StatisticsAck.SerializeToString,
+            ),
+            'Bulk': grpc.stream_stream_rpc_method_handler(
+                    servicer.Bulk,
+                    request_deserializer=loadstone__protocol_dot_v1_dot_coordination__pb2.BulkFrame.FromString,
+                    response_serializer=loadstone__protocol_dot_v1_dot_coordination__pb2.BulkFrame.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +146,33 @@ class Coordination:
             '/loadstone_protocol.v1.Coordination/Statistics',
             loadstone__protocol_dot_v1_dot_coordination__pb2.StatisticsFrame.SerializeToString,
             loadstone__protocol_dot_v1_dot_coordination__pb2.StatisticsAck.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Bulk(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/loadstone_protocol.v1.Coordination/Bulk',
+            loadstone__protocol_dot_v1_dot_coordination__pb2.BulkFrame.SerializeToString,
+            loadstone__protocol_dot_v1_dot_coordination__pb2.BulkFrame.FromString,
             options,
             channel_credentials,
             insecure,

@@ -172,18 +172,28 @@ class SetupReport(_message.Message):
     def __init__(self, teardown: _Optional[bool] = ..., ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., result_json: _Optional[bytes] = ..., requests: _Optional[int] = ...) -> None: ...
 
 class ToEngine(_message.Message):
-    __slots__ = ("config", "ack", "setup", "summary", "event")
+    __slots__ = ("config", "ack", "setup", "summary", "event", "log_kept")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     SETUP_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
+    LOG_KEPT_FIELD_NUMBER: _ClassVar[int]
     config: EngineConfig
     ack: StateAck
     setup: SetupRequest
     summary: Summary
     event: RunEvent
-    def __init__(self, config: _Optional[_Union[EngineConfig, _Mapping]] = ..., ack: _Optional[_Union[StateAck, _Mapping]] = ..., setup: _Optional[_Union[SetupRequest, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., event: _Optional[_Union[RunEvent, _Mapping]] = ...) -> None: ...
+    log_kept: LogKept
+    def __init__(self, config: _Optional[_Union[EngineConfig, _Mapping]] = ..., ack: _Optional[_Union[StateAck, _Mapping]] = ..., setup: _Optional[_Union[SetupRequest, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., event: _Optional[_Union[RunEvent, _Mapping]] = ..., log_kept: _Optional[_Union[LogKept, _Mapping]] = ...) -> None: ...
+
+class LogKept(_message.Message):
+    __slots__ = ("number", "lost")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    lost: bool
+    def __init__(self, number: _Optional[int] = ..., lost: _Optional[bool] = ...) -> None: ...
 
 class EngineConfig(_message.Message):
     __slots__ = ("revision", "run_state", "start_at_ns", "slot", "slots", "stop_reason", "graceful_stop_ns", "setup_json", "worker", "attempt", "scenarios", "grants", "warm_up_ns", "config", "dropped", "shaped")

@@ -165,3 +165,31 @@ class UsersAt(_message.Message):
     sequence: int
     scenario_users: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, second: _Optional[int] = ..., sequence: _Optional[int] = ..., scenario_users: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class PackedStreamState(_message.Message):
+    __slots__ = ("stream", "sequence", "second", "full", "series", "counters", "errors", "users", "final", "first_start_ns", "scenario_users", "history")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FIELD_NUMBER: _ClassVar[int]
+    FULL_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
+    COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    USERS_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    FIRST_START_NS_FIELD_NUMBER: _ClassVar[int]
+    SCENARIO_USERS_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    stream: StreamId
+    sequence: int
+    second: int
+    full: bool
+    series: _containers.RepeatedScalarFieldContainer[bytes]
+    counters: Counters
+    errors: _containers.RepeatedCompositeFieldContainer[ErrorCount]
+    users: int
+    final: bool
+    first_start_ns: int
+    scenario_users: _containers.RepeatedScalarFieldContainer[int]
+    history: _containers.RepeatedCompositeFieldContainer[UsersAt]
+    def __init__(self, stream: _Optional[_Union[StreamId, _Mapping]] = ..., sequence: _Optional[int] = ..., second: _Optional[int] = ..., full: _Optional[bool] = ..., series: _Optional[_Iterable[bytes]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., errors: _Optional[_Iterable[_Union[ErrorCount, _Mapping]]] = ..., users: _Optional[int] = ..., final: _Optional[bool] = ..., first_start_ns: _Optional[int] = ..., scenario_users: _Optional[_Iterable[int]] = ..., history: _Optional[_Iterable[_Union[UsersAt, _Mapping]]] = ...) -> None: ...

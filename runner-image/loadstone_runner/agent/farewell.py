@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 SECOND: Final = 1_000_000_000
 LAUNCHER_ABSENT_NS: Final = 2 * SECOND
 FLUSH_NS: Final = 10 * SECOND
+# What the log of a worker may take to arrive when its engines have ended; the rest is missing then, and counted.
+LOGS_NS: Final = 8 * SECOND
+LOGS_TERMINATED_NS: Final = 5 * SECOND
 TERMINATION_MAX_NS: Final = 25 * SECOND
 # A master that is made anew within this time gets everything.
 MASTER_AWAITED_NS: Final = 120 * SECOND
@@ -27,6 +30,7 @@ class Farewell:
         terminated_ns: when SIGTERM came; None before.
         is_refused: the master does not want this agent.
         finish: how it ended; None before the end.
+        owes_logs: the master does not hold everything that was written to the log.
     """
 
     def __init__(self, engines: Engines) -> None:
@@ -34,6 +38,8 @@ class Farewell:
         self.terminated_ns: int | None = None
         self.is_refused = False
         self.finish: Finish | None = None
+        self.owes_logs = False
+        self._has_given_logs_up = False
         self._engines = engines
         self._has_launcher = False
         self._launcher_left_ns: int | None = None
@@ -66,6 +72,14 @@ class Farewell:
         if self._ended_ns is None and self._engines.have_ended():
             self._ended_ns = now_ns
 
+    def give_logs_up(self, now_ns: int) -> bool:
+        """Stop waiting for the log when it has had its time; return whether that is so for the first time."""
+        if self._has_given_logs_up or not self.owes_logs or self._ended_ns is None:
+            return False
+        patience_ns = LOGS_NS if self.terminated_ns is None else LOGS_TERMINATED_NS
+        self._has_given_logs_up = now_ns - self._ended_ns >= patience_ns
+        return self._has_given_logs_up
+
     def forget_bye(self) -> None:
         """Note that there is a new connection, on which nothing has been said."""
         self._has_said_bye = False
@@ -73,6 +87,8 @@ class Farewell:
     def bye(self, stop_reason: str) -> SayBye | None:
         """Return the last word, once: when no engine will say more and the master has all that they said."""
         if self._has_said_bye or not self._is_over() or not all(view.is_delivered for view in self._engines):
+            return None
+        if self.owes_logs and not self._has_given_logs_up:
             return None
         self._has_said_bye = True
         ends = self._engines.ends()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from loadstone_protocol.messages import EngineEnd, Granted, Peer
     from loadstone_runner.agent.ledger import Ledger
+    from loadstone_runner.agent.logs import LogEnd
 
 TAIL_MAX: Final = 4_096
 
@@ -200,11 +201,24 @@ def end_message(end: EngineEnd) -> coordination_pb2.EngineEnd:
     )
 
 
-def bye_message(ends: Iterable[EngineEnd], reason: str) -> coordination_pb2.AgentMessage:
+def bye_message(ends: Iterable[EngineEnd], reason: str, logs: Iterable[LogEnd] = ()) -> coordination_pb2.AgentMessage:
     """Return the last words."""
-    return coordination_pb2.AgentMessage(
-        bye=coordination_pb2.Bye(engines=[end_message(end) for end in ends], reason=reason)
+    bye = coordination_pb2.Bye(
+        engines=[end_message(end) for end in ends], reason=reason, logs=[log_end_message(end) for end in logs]
     )
+    return coordination_pb2.AgentMessage(bye=bye)
+
+
+def log_end_message(end: LogEnd) -> coordination_pb2.LogEnd:
+    """Return how much was written to a stream of the log."""
+    message = coordination_pb2.LogEnd(
+        boot=end.boot, engine=end.stream.engine, start=end.stream.start, fd=end.stream.fd, ended=end.tally is not None
+    )
+    if end.tally is not None:
+        message.lines, message.bytes = end.tally.lines, end.tally.size
+        message.lost_lines, message.lost_bytes = end.tally.lost_lines, end.tally.lost_size
+        message.sha256 = end.tally.digest
+    return message
 
 
 def ping_message(sent_ns: int) -> coordination_pb2.AgentMessage:
@@ -234,6 +248,11 @@ def config_message(told: Configure, *, worker: int, attempt: int) -> engine_pb2.
             attempt=attempt,
         )
     )
+
+
+def kept_message(number: int, *, is_lost: bool) -> engine_pb2.ToEngine:
+    """Return what became of the lines before a mark."""
+    return engine_pb2.ToEngine(log_kept=engine_pb2.LogKept(number=number, lost=is_lost))
 
 
 def received_message(sequence: int) -> engine_pb2.ToEngine:

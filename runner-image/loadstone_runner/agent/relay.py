@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from loadstone_protocol.v1 import statistics_pb2
     from loadstone_runner.agent.effects import Configure, Summary
     from loadstone_runner.agent.session import Session
+    from loadstone_runner.spool import LogStream
     from loadstone_runner.transport.local.engines import EngineLink
 
 Stream = tuple[int, int]  # (engine, start)
@@ -98,6 +99,12 @@ class Relay:
         link = self._links.get((told.engine, told.start))
         if link is not None:
             link.send(messages.config_message(told, worker=self._worker, attempt=self._attempt))
+
+    def tell_kept(self, stream: LogStream, number: int, is_lost: bool) -> None:  # noqa: FBT001 called by position
+        """Tell an engine what became of the lines before a mark of its own."""
+        link = self._links.get((stream.engine, stream.start))
+        if link is not None:
+            link.send(messages.kept_message(number, is_lost=is_lost))
 
     def whole_states(self, engine: int | None = None) -> list[coordination_pb2.StatisticsFrame]:
         """Return the whole state of every stream, or of one engine's."""

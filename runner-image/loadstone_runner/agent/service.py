@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from loadstone_core.stats.stream import Counters
 from loadstone_runner.agent import effects as do
 from loadstone_runner.agent.health import Health
+from loadstone_runner.agent.logs import LogShipper
 from loadstone_runner.agent.mount import script_digest
 from loadstone_runner.agent.relay import Relay
 from loadstone_runner.agent.session import Session
@@ -78,6 +79,9 @@ class Agent:
             report=self._uplink.report,
             react=self._react,
         )
+        self._logs = LogShipper(
+            settings.log_dir, self._uplink.bulk, on_kept=self._relay.tell_kept, on_settled=self._on_logs_settled
+        )
         self._launcher: LauncherLink | None = None
         self._launcher_gone = asyncio.Event()
         self._finished = asyncio.Event()
@@ -131,6 +135,8 @@ class Agent:
         """Take in what the launcher reports."""
         match event:
             case {"event": "exited"}:
+                # All that it wrote is in the spool by now, and its end, too.
+                self._ship_logs()
                 ended = exit_of(event)
                 if not self._session.know(ended.engine, ended.start):
                     raise EventError("the launcher speaks of an engine that this worker does not have")
@@ -156,6 +162,7 @@ class Agent:
         """Note that the launcher's connection has ended."""
         self._launcher = None
         self._launcher_gone.set()
+        self._ship_logs()
         self._session.miss_launcher(_boottime_ns())
         self._react()
 
@@ -176,14 +183,14 @@ class Agent:
             case do.Pings(times):
                 self._uplink.ask_for_time(times)
             case do.Act.RETELL_STATES:
-                self._uplink.open_statistics()
+                self._uplink.open_streams()
             case do.Conclude(engine, start):
                 counters = self._relay.counters(engine, start)
                 self._session.conclude(engine, start, counters, now_ns=_boottime_ns())
             case do.SayEnd(end):
                 self._uplink.say_end(end)
             case do.SayBye():
-                self._uplink.say_bye(effect)
+                self._uplink.say_bye(effect, self._logs.ends())
             case do.Act.BEQUEATH:
                 self._uplink.bequeath()
             case do.Act.HANG_UP:
@@ -197,6 +204,14 @@ class Agent:
                 self._finished.set()
             case _:
                 assert_never(effect)
+
+    def _on_logs_settled(self) -> None:
+        self._ship_logs()
+        self._react()
+
+    def _ship_logs(self) -> None:
+        self._logs.pump()
+        self._session.owe_logs(owes=self._logs.owes)
 
     def _order(self, **order: object) -> None:
         if self._launcher is not None:
@@ -218,6 +233,7 @@ class Agent:
             if loop.time() >= next_beat:
                 next_beat = max(next_beat + BEAT_SECONDS, loop.time())
                 self._uplink.beat_soon()
+            self._ship_logs()
             self._session.tick(_boottime_ns())
             self._react()
 

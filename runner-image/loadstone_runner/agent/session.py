@@ -263,6 +263,12 @@ class Session:
         self._desired.look_for_applied()
         self._say_bye()
 
+    def owe_logs(self, *, owes: bool) -> None:
+        """Note whether the master lacks something of the log: the last word waits for it, for a while."""
+        self._farewell.owes_logs = owes
+        if not owes:
+            self._say_bye()
+
     # The launcher's side.
 
     def meet_launcher(self, now_ns: int) -> None:
@@ -298,6 +304,8 @@ class Session:
         if remaining_ns is not None and remaining_ns <= 0 and self.engines.living():
             self._halt("the lease has run out", grace_ns=0, now_ns=now_ns)
         self._look_for_ends(now_ns)
+        if self._farewell.give_logs_up(now_ns):
+            self._say_bye()
         self._add(self._farewell.give_up(EXIT_ENDED_EARLY, now_ns, is_welcome=self._is_welcome))
 
     def summary(self, now_ns: int) -> Summary:

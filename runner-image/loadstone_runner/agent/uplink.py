@@ -13,25 +13,33 @@ from typing import TYPE_CHECKING
 
 from loadstone_core import __version__
 from loadstone_protocol.codec import WireError
+from loadstone_protocol.credentials import read_pems
 from loadstone_protocol.messages import Peer
 from loadstone_protocol.v1 import coordination_pb2
 from loadstone_runner.agent import messages
 from loadstone_runner.agent.clock import RoundTrip
+from loadstone_runner.transport.grpc.bulk import BulkEnd
+from loadstone_runner.transport.grpc.bulk_client import BulkClient
 from loadstone_runner.transport.grpc.client import MasterClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from loadstone_protocol.messages import EngineEnd
     from loadstone_runner.agent.effects import SayBye
     from loadstone_runner.agent.health import Health
+    from loadstone_runner.agent.logs import LogEnd
     from loadstone_runner.agent.relay import Relay
     from loadstone_runner.agent.session import Session
     from loadstone_runner.settings import AgentSettings
 
 
 class Uplink:
-    """The master's side of an agent, a ClientListener."""
+    """The master's side of an agent, a ClientListener.
+
+    Attributes:
+        bulk: this agent's outboxes and inboxes, on a connection of their own.
+    """
 
     def __init__(
         self,
@@ -42,14 +50,21 @@ class Uplink:
         script_digest: str,
         react: Callable[[], None],
     ) -> None:
-        """Begin without a connection; `react` carries out what the session wants done."""
+        """Begin without a connection; `react` carries out what the session wants done.
+
+        Raises:
+            OSError: certificate, key or authority cannot be read.
+        """
         self._session = session
         self._health = health
         self._react = react
         self._peer = Peer(settings.run_uid, settings.worker, settings.attempt, os.urandom(8).hex(), settings.pod)
         self._script_digest = script_digest
         self._engines = settings.engines
-        self._client = MasterClient(settings.master, self)
+        pems = read_pems(settings.tls_dir)
+        self._client = MasterClient(settings.master, self, run_uid=settings.run_uid, pems=pems)
+        self.bulk = BulkEnd()
+        self._bulk_client = BulkClient(self.bulk, run_uid=settings.run_uid, pems=pems, on_bad_frame=self._blame)
         self._relay: Relay
         self._connection: asyncio.Task[None] | None = None
         self._pings_left = 0
@@ -64,9 +79,11 @@ class Uplink:
         """Raise what ended the search for a master, if anything did: without it this agent is of no use."""
         if self._connection is not None and self._connection.done() and not self._connection.cancelled():
             self._connection.result()
+        self._bulk_client.check()
 
     def leave(self) -> None:
         """Stop looking for a master."""
+        self._bulk_client.close()
         if self._connection is not None:
             self._connection.cancel()
 
@@ -96,8 +113,7 @@ class Uplink:
         try:
             self._hear(message)
         except WireError as error:
-            self._health.bad_messages += 1
-            _say(f"the master sent something that cannot be meant: {error}")
+            self._blame(error)
         self._react()
 
     def on_acknowledged(self, ack: coordination_pb2.StatisticsAck) -> None:
@@ -115,6 +131,7 @@ class Uplink:
     def on_closed(self, why: str) -> None:
         """Note that there is no master."""
         self._health.connection_lost(why)
+        self._bulk_client.close()
         self._session.disconnect()
         self._react()
 
@@ -124,9 +141,11 @@ class Uplink:
         """Pass a state on."""
         self._client.report(frame)
 
-    def open_statistics(self) -> None:
-        """Begin the statistics stream of this connection; it begins with everything."""
-        self._client.open_statistics(coordination_pb2.StatisticsFrame(peer=messages.peer_message(self._peer)))
+    def open_streams(self) -> None:
+        """Begin the other streams with this master: statistics with everything, bulk with what is not durable."""
+        peer = messages.peer_message(self._peer)
+        self._client.open_statistics(coordination_pb2.StatisticsFrame(peer=peer))
+        self._bulk_client.open(self._client.target, peer)
 
     def hang_up(self) -> None:
         """Leave this master and look for another."""
@@ -142,9 +161,9 @@ class Uplink:
         """Say that an engine's process has ended."""
         self._client.say(coordination_pb2.AgentMessage(engine_end=messages.end_message(end)))
 
-    def say_bye(self, bye: SayBye) -> None:
-        """Say that nothing more will come."""
-        self._client.say(messages.bye_message(bye.ends, bye.reason))
+    def say_bye(self, bye: SayBye, logs: Iterable[LogEnd]) -> None:
+        """Say that nothing more will come, and how much was written to the log."""
+        self._client.say(messages.bye_message(bye.ends, bye.reason, logs))
 
     def ask_for_time(self, times: int) -> None:
         """Ask for the master's clock; each question follows an answer, so that no two share a round trip."""
@@ -156,6 +175,10 @@ class Uplink:
         if not self._beat_is_due:
             self._beat_is_due = True
             asyncio.get_running_loop().call_soon(self._beat)
+
+    def _blame(self, error: WireError) -> None:
+        self._health.bad_messages += 1
+        _say(f"the master sent something that cannot be meant: {error}")
 
     def _hear(self, message: coordination_pb2.MasterMessage) -> None:
         session, now_ns = self._session, time.clock_gettime_ns(time.CLOCK_BOOTTIME)

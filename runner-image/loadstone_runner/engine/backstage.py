@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from loadstone import Environment, seat
 from loadstone_runner.engine.events import Audience
 from loadstone_runner.engine.introduction import load_and_report
+from loadstone_runner.engine.marks import LogMarks
 from loadstone_runner.engine.measuring import Services
 from loadstone_runner.engine.strays import Strays
 
@@ -31,12 +32,14 @@ class Backstage:
     Attributes:
         services: that its plain functions find.
         stop_asked: why it wants the run to end; empty: it does not.
+        marks: of its durable lines.
     """
 
     def __init__(self, instruments: Instruments, *, is_director: bool, on_stop: Callable[[], None]) -> None:
         """Serve a script; `on_stop` is called when it first wants the run to end."""
         self.services = Services(instruments)
         self.services.on_stop = self._note_stop
+        self.services.marks = self.marks = LogMarks()
         self.stop_asked = ""
         self._instruments = instruments
         self._is_director = is_director

@@ -150,6 +150,8 @@ class Director:
                     self._shaping.hear(message.summary.json)
             case "config":
                 self._configure(message.config)
+            case "log_kept":
+                self._backstage.marks.hear(message.log_kept.number, is_lost=message.log_kept.lost)
 
     def _configure(self, config: engine_pb2.EngineConfig) -> None:
         seat.set_config(config.config)

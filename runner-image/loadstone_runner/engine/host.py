@@ -141,6 +141,8 @@ class Engine:
         match message.WhichOneof("kind"):
             case "config":
                 self._configure(message.config)
+            case "log_kept":
+                self._backstage.marks.hear(message.log_kept.number, is_lost=message.log_kept.lost)
             case "ack" if self._reports is not None:
                 self._reports.acknowledge(message.ack.received)
                 if self._final_sequence and self._reports.acknowledged >= self._final_sequence:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.engine.ahead import import_ahead
 from loadstone_runner.engine.script import Script, ScriptError, load_script
 
 if TYPE_CHECKING:
@@ -31,5 +32,6 @@ def load_and_report(settings: EngineSettings) -> tuple[Script | None, engine_pb2
         script = load_script(settings.script_dir, settings.entrypoint)
     except ScriptError as error:
         return None, engine_pb2.ScriptReport(ok=False, problem=str(error), traceback=error.trace)
+    import_ahead(settings.script_dir, settings.target)
     names = [each.__name__ for each in script.users]
     return script, engine_pb2.ScriptReport(ok=True, user_classes=names, has_shape=script.shape is not None)

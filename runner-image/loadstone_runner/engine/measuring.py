@@ -6,6 +6,7 @@ In which order a request's counters are written belongs to `instruments`.
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from gevent import getcurrent
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from loadstone_runner.engine.instruments import Instruments
+    from loadstone_runner.engine.marks import LogMarks
 
 log = logging.getLogger("loadstone.engine")
 
@@ -36,9 +38,10 @@ class Services:
     Attributes:
         rows: returns the next row's number of a unique feeder, waiting for it; None: the load is over.
         on_stop: hears why the script wants the run to end.
+        marks: of lines for which somebody waits; None: nobody would say what became of them.
     """
 
-    __slots__ = ("_instruments", "_rounded", "on_stop", "rows")
+    __slots__ = ("_instruments", "_rounded", "marks", "on_stop", "rows")
 
     def __init__(self, instruments: Instruments) -> None:
         """Serve a script; `instruments` record what belongs to no user."""
@@ -46,6 +49,7 @@ class Services:
         self._rounded: set[str] = set()
         self.rows: Callable[[str, int], int | None] = _no_rows
         self.on_stop: Callable[[str], None] = _ignore
+        self.marks: LogMarks | None = None
 
     def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
         """Record a check."""
@@ -125,6 +129,14 @@ class Services:
     def count_error(self, kind: str, message: str, name: str) -> None:
         """Count something that went wrong and raised nothing."""
         self._instruments.recorder.error(kind, message, name)
+
+    def log_durably(self, text: str, timeout: float) -> bool:
+        """Write a line and wait until the master holds it; return whether it does."""
+        if self.marks is not None:
+            return self.marks.write(text, timeout)
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+        return True
 
     def stop_run(self, why: str) -> None:
         """Ask for the end of the run."""

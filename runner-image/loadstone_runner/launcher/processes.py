@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import resource
 import signal
 from typing import TYPE_CHECKING, Final
 
-from loadstone_runner.launcher.tee import Output, Source, Tail
+from loadstone_runner.launcher.tee import Output, Redactor, Source, Tail
+from loadstone_runner.spool import LogStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from loadstone_runner.launcher.spool import Spool
 
     # Takes the environment, gives the exit code.
     Program = Callable[[Mapping[str, str]], int]
@@ -20,6 +24,10 @@ if TYPE_CHECKING:
 PR_SET_PDEATHSIG: Final = 1
 EXIT_NOT_STARTED: Final = 127
 DEFAULT_SIGNALS: Final = (signal.SIGTERM, signal.SIGCHLD)
+# What images and containers set by themselves.
+SURROUNDINGS: Final = frozenset({"PATH", "HOME", "HOSTNAME", "LANG", "TERM", "TZ", "PWD", "SHLVL", "USER", "GPG_KEY"})
+SURROUNDING: Final = ("LOADSTONE_", "PYTHON", "KUBERNETES_", "LC_")
+ANY_NAME: Final = "*"
 _LIBC = ctypes.CDLL(None)
 
 
@@ -35,9 +43,9 @@ class Engine:
         status: what waitpid(2) gave; None while it lives.
     """
 
-    __slots__ = ("number", "out_of_memory", "pid", "sources", "start", "status", "tail", "was_killed")
+    __slots__ = ("_spool", "number", "out_of_memory", "pid", "sources", "start", "status", "tail", "was_killed")
 
-    def __init__(self, number: int, *, start: int, pid: int) -> None:
+    def __init__(self, number: int, *, start: int, pid: int, spool: Spool) -> None:
         self.number = number
         self.start = start
         self.pid = pid
@@ -46,6 +54,18 @@ class Engine:
         self.was_killed = False
         self.out_of_memory = False
         self.status: int | None = None
+        self._spool = spool
+
+    def hear(self, reader: int, output: Output, *, fd: int, redact: Redactor) -> None:
+        """Read what the process writes to its descriptor `fd` from `reader`, and pass it on."""
+        stream = LogStream(self.number, self.start, fd)
+
+        def sink(block: bytes, lines: int, marks: list[bytes]) -> None:
+            self.tail.add(block)
+            output.put(block, lines)
+            self._spool.put(stream, block, lines, marks=marks)
+
+        self.sources[reader] = Source(reader, sink, redact)
 
     @property
     def code(self) -> int | None:
@@ -81,6 +101,8 @@ class Engine:
             source.read_rest()
             os.close(fd)
         self.sources.clear()
+        for written_to in (1, 2):
+            self._spool.end(LogStream(self.number, self.start, written_to))
 
 
 def start_engine(
@@ -89,9 +111,10 @@ def start_engine(
     program: Program,
     environment: Mapping[str, str],
     outputs: tuple[Output, Output],
+    spool: Spool,
     memory_limit_bytes: int = 0,
 ) -> Engine:
-    """Start an engine for the first time, with `outputs` (standard output and error) taking what it prints.
+    """Start an engine for the first time, with `outputs` (standard output and error) and `spool` taking what it prints.
 
     In the child this does not return: SystemExit with the exit code of `program` leaves through the caller.
 
@@ -108,11 +131,34 @@ def start_engine(
         _become_engine(told, parent=parent, writers=[writer for _, writer in pipes])
         show_as(told.get("LOADSTONE_ENGINE_ROLE", "engine"))
         raise SystemExit(program(told))
-    engine = Engine(number, start=1, pid=pid)
-    for (reader, writer), output in zip(pipes, outputs, strict=True):
+    engine = Engine(number, start=1, pid=pid, spool=spool)
+    redact = Redactor(secrets_of(environment))
+    for fd, ((reader, writer), output) in enumerate(zip(pipes, outputs, strict=True), start=1):
         os.close(writer)
-        engine.sources[reader] = Source(reader, engine.tail, output)
+        engine.hear(reader, output, fd=fd, redact=redact)
     return engine
+
+
+def secrets_of(environment: Mapping[str, str]) -> list[str]:
+    """Return the values that come from Secrets: of variables that are named, or have one of the prefixes that are.
+
+    Whole Secrets without a prefix are told by `*`: then it is every variable of which nothing else is known.
+    """
+    named = set(_listed(environment, "LOADSTONE_SECRETS"))
+    plain = set(_listed(environment, "LOADSTONE_NO_SECRETS"))
+    prefixes = tuple(_listed(environment, "LOADSTONE_SECRET_PREFIXES"))
+    begins = tuple(each for each in prefixes if each != ANY_NAME)
+
+    def is_secret(name: str) -> bool:
+        if name in named or (begins and name.startswith(begins)):
+            return True
+        return ANY_NAME in prefixes and name not in plain | SURROUNDINGS and not name.startswith(SURROUNDING)
+
+    return [value for name, value in environment.items() if is_secret(name)]
+
+
+def _listed(environment: Mapping[str, str], name: str) -> list[str]:
+    return [str(each) for each in json.loads(environment.get(name) or "[]")]
 
 
 def _become_engine(environment: Mapping[str, str], *, parent: int, writers: Sequence[int]) -> None:

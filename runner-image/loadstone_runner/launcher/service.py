@@ -16,6 +16,7 @@ from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_
 from loadstone_runner.launcher.lease import LeaseFile
 from loadstone_runner.launcher.link import AgentLink
 from loadstone_runner.launcher.processes import Engine, raise_open_files, start_engine
+from loadstone_runner.launcher.spool import Spool
 from loadstone_runner.launcher.switch import SECOND_NS, Due, Switch
 from loadstone_runner.launcher.tee import Output
 
@@ -30,7 +31,7 @@ EXIT_TERMINATED: Final = 128 + signal.SIGTERM
 EXIT_ABANDONED: Final = 1
 DIRECTOR: Final = "director"
 # The last line of the engine, for whoever asks why it is gone.
-KILLED: Final = b"it did not end when it was told to and was killed; a task that never waits lets it hear nothing"
+KILLED: Final = b"it did not end when it was told to and was killed; a task that never waits lets it hear nothing\n"
 AGENT_ABSENT_NS: Final = 60 * SECOND_NS
 # The agent gives up on its master long before.
 ORDER_AWAITED_NS: Final = 300 * SECOND_NS
@@ -66,6 +67,7 @@ class Launcher:
         "_outputs",
         "_poll",
         "_settings",
+        "_spool",
         "_switch",
         "_terminated",
         "_usage_ns",
@@ -78,6 +80,7 @@ class Launcher:
         self._lease = LeaseFile(f"{settings.socket_dir}/lease")
         self._engines: dict[int, Engine] = {}  # by process
         self._outputs = (Output(1), Output(2))
+        self._spool = Spool(settings.log_dir, f"{_now_ns():016x}")
         self._memory = this_memory()
         self._kills_seen = self._memory.out_of_memory_kills()
         self._wakeup = _wake_on_signals()
@@ -93,7 +96,12 @@ class Launcher:
         limit = self._memory.limit_bytes()
         for number in range(self._settings.engines):
             engine = start_engine(
-                number, program=program, environment=os.environ, outputs=self._outputs, memory_limit_bytes=limit
+                number,
+                program=program,
+                environment=os.environ,
+                outputs=self._outputs,
+                spool=self._spool,
+                memory_limit_bytes=limit,
             )
             self._engines[engine.pid] = engine
         self._link = AgentLink(f"{self._settings.socket_dir}/launcher.sock", _now_ns())

@@ -4,34 +4,48 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import deque
-from typing import Final
+import select
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 TAIL_LINES: Final = 20
 LINE_MAX_BYTES: Final = 16 * 1024
 TAIL_LINE_MAX: Final = 1_000
+TAIL_BYTES: Final = 4 * TAIL_LINES * TAIL_LINE_MAX  # a character has four bytes at most
 QUEUE_MAX_BYTES: Final = 1024 * 1024
 # POSIX: a pipe that polls as writable takes this much without blocking.
 PIPE_BUF: Final = 4096
+WRITES_IN_A_TURN: Final = 32
 READ_BYTES: Final = 64 * 1024
 REST_READS: Final = 64
+# A line of its own, written behind a line for whose sake somebody waits; it goes no further than here.
+MARK: Final = b"\x1eloadstone-mark "
+MARK_DIGITS_MAX: Final = 20
+MARK_MAX_BYTES: Final = len(MARK) + MARK_DIGITS_MAX + 1
+
+SECRET_MIN_BYTES: Final = 4
 
 
 class Tail:
     """The last lines of one engine, from both of its outputs in the order in which they came."""
 
-    __slots__ = ("_lines",)
+    __slots__ = ("_held",)
 
     def __init__(self) -> None:
-        self._lines: deque[str] = deque(maxlen=TAIL_LINES)
+        self._held = bytearray()
 
-    def add(self, line: bytes) -> None:
-        """Remember a line."""
-        self._lines.append(line.decode(errors="replace").rstrip()[:TAIL_LINE_MAX])
+    def add(self, block: bytes) -> None:
+        """Remember lines, each with its end."""
+        self._held += block[-TAIL_BYTES:]
+        if len(self._held) > 2 * TAIL_BYTES:
+            del self._held[:-TAIL_BYTES]
 
     def text(self) -> str:
         """Return the lines, newline between them."""
-        return "\n".join(self._lines)
+        lines = self._held.decode(errors="replace").split("\n")[:-1]
+        return "\n".join(line.rstrip()[:TAIL_LINE_MAX] for line in lines[-TAIL_LINES:])
 
 
 class Output:
@@ -52,38 +66,44 @@ class Output:
         """Whether something is left to write."""
         return bool(self._queue)
 
-    def put(self, line: bytes) -> None:
-        """Queue a line."""
-        if len(self._queue) + len(line) > QUEUE_MAX_BYTES:
-            self._dropped += 1
+    def put(self, block: bytes, lines: int = 1) -> None:
+        """Queue whole lines."""
+        if len(self._queue) + len(block) > QUEUE_MAX_BYTES:
+            self._dropped += lines
             return
         if self._dropped:
             self._queue += b"launcher: %d lines of output were dropped, nobody read them in time\n" % self._dropped
             self._dropped = 0
-        self._queue += line
+        self._queue += block
 
     def write_some(self) -> None:
         """Write what the reader takes without blocking; call it when the descriptor polls as writable."""
-        try:
-            written = os.write(self._fd, self._queue[:PIPE_BUF])
-        except BlockingIOError:
-            return
-        except OSError:
-            # The reader is gone for good.
-            written = len(self._queue)
-        del self._queue[:written]
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        for _ in range(WRITES_IN_A_TURN):
+            try:
+                written = os.write(self._fd, self._queue[:PIPE_BUF])
+            except BlockingIOError:
+                return
+            except OSError:
+                # The reader is gone for good.
+                written = len(self._queue)
+            del self._queue[:written]
+            if not self._queue or not poll.poll(0):
+                return
 
 
 class Source:
-    """One output of one engine, read to its end."""
+    """One output of one engine, read to its end, in blocks of whole lines."""
 
-    __slots__ = ("_fd", "_partial", "_tail", "_to")
+    __slots__ = ("_fd", "_partial", "_pass", "_redact")
 
-    def __init__(self, fd: int, tail: Tail, to: Output) -> None:
+    def __init__(self, fd: int, sink: Callable[[bytes, int, list[bytes]], None], redact: Redactor) -> None:
+        """Read from a descriptor; `sink` takes whole lines, how many they are, and the marks behind them."""
         os.set_blocking(fd, False)
         self._fd = fd
-        self._tail = tail
-        self._to = to
+        self._pass = sink
+        self._redact = redact
         self._partial = b""
 
     def read_some(self) -> bool:
@@ -111,16 +131,59 @@ class Source:
     def finish(self) -> None:
         """Pass on a line without its end."""
         if self._partial:
-            self._pass(self._partial)
+            self._give(self._partial + b"\n")
             self._partial = b""
 
     def _split(self, received: bytes) -> None:
-        *lines, self._partial = (self._partial + received).split(b"\n")
-        for line in lines:
-            self._pass(line)
+        block, newline, self._partial = (self._partial + received).rpartition(b"\n")
+        if newline:
+            self._give(block + newline)
         if len(self._partial) > LINE_MAX_BYTES:
-            self.finish()
+            # What is not whole yet stays: a secret or a mark that is cut in two would be neither.
+            self._partial = self._redact(self._partial)
+            kept = self._redact.longest + MARK_MAX_BYTES
+            self._give(self._partial[:-kept] + b"\n")
+            self._partial = self._partial[-kept:]
 
-    def _pass(self, line: bytes) -> None:
-        self._tail.add(line)
-        self._to.put(line + b"\n")
+    def _give(self, block: bytes) -> None:
+        block, marks = take_marks(block)
+        block = self._redact(block)
+        self._pass(block, block.count(b"\n"), marks)
+
+
+class Redactor:
+    """Puts asterisks in the place of secrets.
+
+    Attributes:
+        longest: of the secrets, in bytes.
+    """
+
+    __slots__ = ("_secrets", "longest")
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        # A secret of several lines comes in several; what is too short to be one would hide half of every line.
+        pieces = {line.strip().encode() for secret in secrets for line in secret.splitlines()}
+        self._secrets = sorted((each for each in pieces if len(each) >= SECRET_MIN_BYTES), key=len, reverse=True)
+        self.longest = max(map(len, self._secrets), default=0)
+
+    def __call__(self, block: bytes) -> bytes:
+        """Return lines without secrets."""
+        for secret in self._secrets:
+            if secret in block:
+                block = block.replace(secret, b"***")
+        return block
+
+
+def take_marks(block: bytes) -> tuple[bytes, list[bytes]]:
+    """Return lines without the marks among them, and the numbers that the marks name."""
+    marks: list[bytes] = []
+    at = 0
+    while (at := block.find(MARK, at)) >= 0:
+        end = block.find(b"\n", at)
+        number = block[at + len(MARK) : end]
+        if not number.isdigit() or len(number) > MARK_DIGITS_MAX:
+            at = end
+            continue
+        marks.append(number)
+        block = block[:at] + block[end + 1 :]
+    return block, marks

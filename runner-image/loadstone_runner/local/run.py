@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
+import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadstone_core.plan.model import RunPlan
+from loadstone_core.spec.model import Tls
 from loadstone_protocol.follower import Follower, MasterUnreachable
 from loadstone_protocol.v1 import control_pb2 as pb
 from loadstone_runner.local.folders import Folders, make_folders, read_address
 from loadstone_runner.local.processes import Command, Processes
+from loadstone_runner.master.log_reading import whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,6 +39,7 @@ class LocalRun:
     """One run: its plan, the script's files, and what the engines get as environment.
 
     Attributes:
+        log_file: where the whole log is written when everything has ended, as gzip text.
         metrics: where a process serves its metrics, `host:port` by role (master, agent-0); without one it does not.
     """
 
@@ -43,6 +48,7 @@ class LocalRun:
     environment: Mapping[str, str]
     on_report: Callable[[pb.RunReport], None]
     keep_logs: bool = False
+    log_file: Path | None = None
     metrics: Mapping[str, str] = field(default_factory=dict)
     _stops: int = 0
     _restarts: int = 0
@@ -57,12 +63,16 @@ class LocalRun:
         """Start everything, follow the master to the outcome, keep the report, end everything."""
         folders = make_folders(files=self.files, workers=self.plan.workers)
         script = replace(self.plan.script, directory=str(folders.script))
-        folders.run_file.write_text(replace(self.plan, script=script).to_json())
+        # All sockets are on loopback, and nobody here signs certificates.
+        plan = replace(self.plan, script=script, tls=Tls.DISABLED)
+        folders.run_file.write_text(plan.to_json())
         processes = Processes()
         try:
             return await self._follow(folders, processes)
         finally:
             await asyncio.shield(processes.end(END_SECONDS))
+            if self.log_file is not None:
+                _write_log(folders.master / "log", self.log_file)
             if not self.keep_logs:
                 folders.remove()
 
@@ -222,6 +232,13 @@ class LocalRun:
             },
             log_file=folders.log_file(f"agent-{worker}"),
         )
+
+
+def _write_log(folder: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.open(to, "wb", compresslevel=6) as file:
+        for text in whole(folder):
+            file.write(text)
 
 
 async def _keep(follower: Follower, report: pb.RunReport) -> LocalResult:

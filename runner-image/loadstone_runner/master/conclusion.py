@@ -6,7 +6,7 @@ The table of verdicts is core's; the report with everything is made by `export`.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.load.profile import Model
@@ -56,6 +56,7 @@ class End:
         outside: requests of setup and teardown, by that name.
         notes: findings that decide nothing.
         remarks: what one has to know to read the figures of the load.
+        logs: `status.logs`.
         load_ns: how long the load ran until it was told to stop; None if it never began.
         idle_ns: how long of it the load was paused.
         load_started_ns: the wall clock's, 0 if it never began.
@@ -73,6 +74,7 @@ class End:
     load_started_ns: int
     idle_ns: int = 0
     remarks: tuple[str, ...] = ()
+    logs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,7 @@ class Conclusion:
     load: dict[str, Any]
     thresholds: list[dict[str, Any]]
     summary: dict[str, str]
+    logs: dict[str, Any]
 
     def to_view(self, report_sha256: bytes) -> OutcomeView:
         """Return what followers get; the digest is that of the report's file."""
@@ -97,6 +100,7 @@ class Conclusion:
             thresholds_json=to_json(self.thresholds),
             summary_json=to_json(self.summary),
             report_sha256=report_sha256,
+            logs_json=to_json(self.logs),
         )
 
 
@@ -115,6 +119,7 @@ def conclude_run(end: End) -> Conclusion:
         load=_load_status(end, ending.efforts, totals),
         thresholds=end.judge.to_status(is_over=True, load_started_ns=end.load_started_ns),
         summary=summary_status(results, elapsed_ns),
+        logs=end.logs,
     )
 
 

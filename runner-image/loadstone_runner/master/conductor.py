@@ -21,6 +21,7 @@ from loadstone_runner.master.checkpoints import Checkpoints
 from loadstone_runner.master.commander import Commander
 from loadstone_runner.master.conclusion import OUT_OF_MEMORY, End, conclude_run, not_concluded, to_json
 from loadstone_runner.master.crew import Crew
+from loadstone_runner.master.exchange import Exchange
 from loadstone_runner.master.farewell import Farewells
 from loadstone_runner.master.inheritance import Inheritance
 from loadstone_runner.master.judge import Judge
@@ -31,6 +32,7 @@ from loadstone_runner.master.remarks import remarks_on, slow_workers
 from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Departure, Member, Roster
 from loadstone_runner.master.run import Stage
+from loadstone_runner.master.shelf import new_merge
 from loadstone_runner.master.views import Times, figures_of, waiting_for, worker_view
 from loadstone_runner.master.workload import Workload
 
@@ -56,19 +58,22 @@ log = logging.getLogger(__name__)
 class Conductor:
     """One run. Everything happens on the event loop; `tick` is called a few times a second, nothing else by time."""
 
+    outcome: OutcomeView | None = None
+    findings: tuple[str, ...] = ()
+    report: tuple[bytes, bytes] = (b"", b"")
+
     def __init__(self, plan: RunPlan, *, clock: Clock, store: Store, director: Director) -> None:
         self.run_uid, self.epoch = plan.run.uid, plan.run.epoch
         self.plan = plan
         self.roster = Roster(run_uid=plan.run.uid, epoch=plan.run.epoch, expected=plan.workers)
-        self.measurement = Measurement(plan.scenarios, plan.warm_up_ns)
+        self.measurement = Measurement(plan.scenarios, plan.warm_up_ns, merge=new_merge())
         self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
-        self.outcome: OutcomeView | None = None
-        self.findings: tuple[str, ...] = ()
         self.finished = asyncio.Event()
         self.stored_by_follower = asyncio.Event()
         self.all_left = asyncio.Event()
         self.clock, self.director = clock, director
+        self.exchange = Exchange()
         self.state = run.RunState()
         self.workload = Workload(plan, self.roster, self.measurement)
         self.crew = Crew(self.epoch, plan.workers, self.workload.grants, store.write_grants)
@@ -84,7 +89,6 @@ class Conductor:
         self.inheritance = Inheritance()
         self.outside: dict[str, int] = {}
         self.notes: list[Cause] = []
-        self.report = (b"", b"")
         self._config_revision = 0
         self._newest_row: Row | None = None
 
@@ -268,16 +272,9 @@ class Conductor:
         if effect.order is RunOrder.RUNNING:
             self.deadline_ns = None
             self._await_start()
-            loop = asyncio.get_running_loop()
-            loop.call_later(REUNION_SECONDS, self.measurement.settle)
-            if self.plan.is_shaped:
-                loop.call_later(REUNION_SECONDS, self._miss_director)
+            asyncio.get_running_loop().call_later(REUNION_SECONDS, self.measurement.settle)
+            self.director.expect(REUNION_SECONDS)
         self._configure(effect)
-
-    def _miss_director(self) -> None:
-        if not self.director.is_connected and self.state.stage in {Stage.ARMED, Stage.RUNNING_LOAD}:
-            text = "the director did not come back to the restarted master, and with it the shape of the load was lost"
-            self.handle(run.Broke(Reason.DIRECTOR_LOST, text))
 
     def _stop_clock(self, effect: run.Configure) -> None:
         """Note how long the load ran, and until when its workers may take to end."""
@@ -326,8 +323,16 @@ class Conductor:
         for member in (each for each in self.roster.members if not each.has_said_bye):
             self.farewells.lose(member.worker, member.attempt, has_begun=self.load_ns is not None)
         self._close_seconds()
-        if complaint := self.director.complaint():
-            self.notes.append(Cause(Reason.HANDLER_ERRORS, complaint))
+        logs = self.farewells.logs.summary(is_silent=not all(each.has_said_bye for each in self.roster.members))
+        self.notes += [
+            Cause(reason, complaint)
+            for reason, complaint in (
+                (Reason.HANDLER_ERRORS, self.director.complaint()),
+                # A run that ends before its load does not wait for the last lines of its workers.
+                (Reason.LOGS_INCOMPLETE, logs.complaint() if self.load_ns is not None else ""),
+            )
+            if complaint
+        ]
         self.times.finish(self.clock.wall_ns(), has_loaded=self.load_ns is not None)
         end = End(
             plan=self.plan,
@@ -340,6 +345,7 @@ class Conductor:
             notes=(*self.notes, *slow_workers(self.roster.members)),
             remarks=remarks_on(self.plan, has_shape=self.director.has_shape, shape_asked=self.workload.shape_asked),
             load_ns=self.load_ns,
+            logs=logs.to_status(),
             idle_ns=self.workload.course.idle_ns(self.load_ns or 0),
             load_started_ns=self.times.load_started_ns,
         )

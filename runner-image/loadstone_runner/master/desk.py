@@ -15,6 +15,7 @@ from loadstone_runner.master import run
 from loadstone_runner.master.farewell import TERMINATED
 from loadstone_runner.master.roster import LEASE_NS, Departure, Member
 from loadstone_runner.master.run import Stage
+from loadstone_runner.master.shelf import read_series
 
 if TYPE_CHECKING:
     from loadstone_core.clock import Clock
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Steering
     from loadstone_protocol.views import RunView
     from loadstone_runner.master.conductor import Conductor
+    from loadstone_runner.master.log_desk import LogDesk
+    from loadstone_runner.transport.grpc.bulk import BulkEnd
     from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 log = logging.getLogger(__name__)
@@ -31,10 +34,14 @@ log = logging.getLogger(__name__)
 class Desk:
     """The `MasterPort` of one run."""
 
-    def __init__(self, conductor: Conductor, clock: Clock) -> None:
+    read_series = staticmethod(read_series)
+
+    def __init__(self, conductor: Conductor, clock: Clock, logs: LogDesk) -> None:
         self.run_uid = conductor.plan.run.uid
         self.epoch = conductor.plan.run.epoch
+        self.plan = conductor.plan
         self._run = conductor
+        self._logs = logs
         self._clock = clock
         self._roster = conductor.roster
         self._crew = conductor.crew
@@ -113,6 +120,10 @@ class Desk:
         """Note that a statistics connection has ended."""
         self._crew.detach_statistics(link)
 
+    def join_bulk(self, peer: Peer) -> BulkEnd | None:
+        """Return the channels of the agent that was taken in last."""
+        return self._run.exchange.end_of(peer.worker, peer.attempt) if self._roster.knows(peer) else None
+
     def blame(self, peer: Peer, error: WireError) -> None:
         """Say who sent what cannot be meant."""
         log.warning("Refused a message: worker=%d pod=%s reason=%s", peer.worker, peer.pod, error)
@@ -142,6 +153,10 @@ class Desk:
     def report_file(self) -> tuple[bytes, bytes]:
         """Return the report and its digest; empty before the run is finished."""
         return self._run.report
+
+    def log_tail(self, *, lines: int, size: int) -> tuple[bytes, int]:
+        """Return the last lines of the log."""
+        return self._logs.tail_gzip(lines, size)
 
     def stored(self, digest: bytes) -> bool:
         """Note that a follower holds the report."""
@@ -194,7 +209,7 @@ class Desk:
     def _hear_bye(self, member: Member, bye: Bye) -> None:
         for end in bye.engines:
             self._end_engine(member, end)
-        self._run.farewells.hear_bye(member.worker, bye)
+        self._run.farewells.hear_bye(member.worker, member.attempt, bye)
         self._settle(member)
 
     def _settle(self, member: Member) -> None:

@@ -115,6 +115,11 @@ class Director:
         if self._link is not None:
             self._link.send(self._config)
 
+    def tell_kept(self, number: int, is_lost: bool) -> None:  # noqa: FBT001 called by position
+        """Tell the director what became of the lines before a mark of its own."""
+        if self._link is not None:
+            self._link.send(engine_pb2.ToEngine(log_kept=engine_pb2.LogKept(number=number, lost=is_lost)))
+
     def inform(self, news: Incident | Summary) -> None:
         """Tell the director how the run is, or what has happened to it; one that is not there misses it."""
         if self._link is None:
@@ -124,6 +129,15 @@ class Director:
             return
         kind, message = _EVENTS[news.happened], news.message[:MESSAGE_MAX]
         self._link.send(engine_pb2.ToEngine(event=engine_pb2.RunEvent(kind=kind, worker=news.worker, message=message)))
+
+    def expect(self, seconds: float) -> None:
+        """Take a director that is not there by then for one that is gone: this master is not its first."""
+        asyncio.get_running_loop().call_later(seconds, self._miss)
+
+    def _miss(self) -> None:
+        if self._link is None and not self.is_gone:
+            self.is_gone = True
+            self._listener.on_director_gone("the director did not come back to a master that was started again")
 
     def renew_lease(self) -> None:
         """Let the launcher keep the director alive; without this it ends with its master."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from loadstone_core.stats.stream import StreamId
 from loadstone_runner.master.conclusion import OUT_OF_MEMORY
+from loadstone_runner.master.logbook import LogBook
 from loadstone_runner.master.roster import Departure
 
 if TYPE_CHECKING:
@@ -20,9 +21,14 @@ TERMINATED = Departure("Terminated", "the worker was told to end before the load
 
 
 class Farewells:
-    """The streams of a run by worker, their last states, and the Byes that wait for one."""
+    """The streams of a run by worker, their last states, and the Byes that wait for one.
+
+    Attributes:
+        logs: what was written, and what of it has come.
+    """
 
     def __init__(self, measurement: Measurement) -> None:
+        self.logs = LogBook()
         self._measurement = measurement
         self._streams: dict[int, set[StreamId]] = {}
         self._finals: dict[StreamId, int] = {}
@@ -42,9 +48,11 @@ class Farewells:
         self._measurement.end(end)
         return departure_of(end)
 
-    def hear_bye(self, worker: int, bye: Bye) -> None:
+    def hear_bye(self, worker: int, attempt: int, bye: Bye) -> None:
         """Take in a Bye; `take_complete` says when it holds."""
         self._byes[worker] = bye
+        for end in bye.logs:
+            self.logs.hear_end(worker, attempt, end)
 
     def take_complete(self, worker: int) -> frozenset[StreamId] | None:
         """Close all streams of a worker if its Bye and every last state have come; return them, else None."""

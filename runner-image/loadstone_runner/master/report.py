@@ -32,6 +32,7 @@ def report_of(conclusion: Conclusion, end: End, times: Times) -> bytes:
             {"kind": each.kind, "message": each.message, "name": each.name, "count": each.count}
             for each in results.totals.errors
         ],
+        "logs": conclusion.logs,
         "workers": [_worker(member) for member in end.roster.members],
     }
     return write_report(head, series=results.totals.series.values(), rows=end.measurement.timeline.rows())

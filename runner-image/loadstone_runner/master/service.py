@@ -14,15 +14,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from loadstone_core.errors import LoadstoneError
+from loadstone_core.errors import InternalError, LoadstoneError
 from loadstone_core.plan.model import RunPlan
+from loadstone_core.spec.model import Tls
 from loadstone_protocol.codec import WireError, stream_state_from_bytes
+from loadstone_protocol.credentials import read_pems
 from loadstone_runner.export.prometheus import render
 from loadstone_runner.export.scraping import serve_metrics
 from loadstone_runner.master.conductor import Conductor
 from loadstone_runner.master.desk import Desk
 from loadstone_runner.master.director import Director
 from loadstone_runner.master.director_desk import DirectorDesk
+from loadstone_runner.master.log_desk import LogDesk, recall
+from loadstone_runner.master.log_store import LogStore
 from loadstone_runner.master.store import Store
 from loadstone_runner.master.takeover import Kept, await_inheritance, keep, resume
 from loadstone_runner.settings import Address
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loadstone_core.stats.stream import StreamState
+    from loadstone_protocol.identity import Pems
     from loadstone_runner.settings import MasterSettings
 
 TICK_SECONDS: Final = 0.25
@@ -79,6 +84,7 @@ async def serve(settings: MasterSettings) -> int:
         director = Director()
         conductor = Conductor(plan, clock=SystemClock(), store=store, director=director)
         DirectorDesk(conductor, director)
+        logs = _open_logs(settings, conductor, director)
         async with contextlib.AsyncExitStack() as stack:
             keep(conductor)
             # Before anybody can say anything.
@@ -86,9 +92,10 @@ async def serve(settings: MasterSettings) -> int:
                 resume(conductor, kept)
             elif plan.run.epoch > 1:
                 await_inheritance(conductor)
+            desk = Desk(conductor, SystemClock(), logs)
             listen = _former_address(settings.listen, store)
-            store.write_address(await _listen(settings, listen, conductor=conductor, director=director, stack=stack))
-            if not await _Life(settings, conductor, director).run(stack):
+            store.write_address(await _listen(settings, listen, desk=desk, director=director, stack=stack))
+            if not await _Life(settings, conductor, director, logs).run(stack):
                 return EXIT_SUCCEEDED
     except (LoadstoneError, OSError) as error:
         log.error("The master cannot go on: %s", error)  # noqa: TRY400 one sentence is what people need here
@@ -104,8 +111,9 @@ async def serve(settings: MasterSettings) -> int:
 class _Life:
     """The time of one master from the first tick to its leave."""
 
-    def __init__(self, settings: MasterSettings, conductor: Conductor, director: Director) -> None:
+    def __init__(self, settings: MasterSettings, conductor: Conductor, director: Director, logs: LogDesk) -> None:
         self._settings = settings
+        self._logs = logs
         self._conductor = conductor
         self._director = director
         self._terminated = asyncio.Event()
@@ -139,6 +147,7 @@ class _Life:
             await asyncio.sleep(TICK_SECONDS)
             if number % LEASE_TICKS == 0:
                 self._director.renew_lease()
+            self._logs.take_in(self._settings.log_dir)
             if self._conductor.finished.is_set():
                 continue
             try:
@@ -164,6 +173,8 @@ class _Life:
             await _within(self._settings.linger_seconds, self._scraped, self._terminated)
         self._director.dismiss()
         await _within(LAUNCHER_LEAVES_SECONDS, self._director.launcher_gone)
+        self._logs.take_in(self._settings.log_dir)
+        await self._logs.finish()
         await _within(min(KUBELET_SECONDS, self._settings.linger_seconds), self._terminated)
 
     def _say_last_word(self) -> None:
@@ -211,24 +222,46 @@ def _former_address(listen: Address, store: Store) -> Address:
     return Address(listen.host, int(former)) if not listen.port and former.isdigit() else listen
 
 
+def _open_logs(settings: MasterSettings, conductor: Conductor, director: Director) -> LogDesk:
+    """Return where logs come in, with what a former start of this master has kept of them."""
+    folder = Path(settings.state_dir) / "log"
+    recall(conductor.farewells.logs, folder)
+    return LogDesk(
+        conductor.farewells.logs,
+        LogStore(folder),
+        exchange=conductor.exchange,
+        on_director_kept=director.tell_kept,
+    )
+
+
 async def _listen(
-    settings: MasterSettings,
-    listen: Address,
-    *,
-    conductor: Conductor,
-    director: Director,
-    stack: contextlib.AsyncExitStack,
+    settings: MasterSettings, listen: Address, *, desk: Desk, director: Director, stack: contextlib.AsyncExitStack
 ) -> str:
     """Listen for agents and followers, for the director and for its launcher; return the address of the former."""
     sockets = Path(settings.socket_dir)
-    desk = Desk(conductor, SystemClock())
-    server, port = await serve_grpc(str(listen), desk, workers=conductor.plan.workers)
+    pems = _pems(desk.plan, settings)
+    server, port = await serve_grpc(str(listen), desk, workers=desk.plan.workers, pems=pems)
     stack.push_async_callback(server.stop, 0.5)
     engines = await serve_engines(sockets / "agent.sock", director)
     stack.callback(engines.close)
     launchers = await serve_launcher(sockets / "launcher.sock", director)
     stack.callback(launchers.close)
     return str(Address(listen.host, port))
+
+
+def _pems(plan: RunPlan, settings: MasterSettings) -> Pems | None:
+    """Return what the master shows and asks for; None where the plan wants no TLS.
+
+    Raises:
+        InternalError: the plan wants TLS and there is nothing to show.
+        OSError: certificate, key or authority cannot be read.
+    """
+    if plan.tls is Tls.DISABLED:
+        return None
+    pems = read_pems(settings.tls_dir)
+    if pems is None:
+        raise InternalError("the plan asks for TLS, but LOADSTONE_TLS_DIR names no folder with a certificate")
+    return pems
 
 
 def _kept(store: Store) -> Kept | None:

@@ -20,6 +20,7 @@ from loadstone_core.units import (
     format_rate,
     format_share,
     parse_duration,
+    parse_share,
 )
 
 DURATIONS = st.integers(0, LONGEST_DURATION)
@@ -208,3 +209,25 @@ def test_a_share_reads_as_none_or_all_only_if_it_is(whole: int, data: st.DataObj
 )
 def test_a_rate_is_per_second(count: int, nanoseconds: int, text: str) -> None:
     assert format_rate(count, nanoseconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "ppm"),
+    [
+        ("0%", 0),
+        ("1%", 10_000),
+        ("0.0001%", 1),
+        ("2.5%", 25_000),
+        ("99.9999%", 999_999),
+        ("100%", 10**6),
+        ("100.0%", 10**6),
+    ],
+)
+def test_a_share_is_read_exactly_in_parts_per_million(text: str, ppm: int) -> None:
+    assert parse_share(text) == ppm
+
+
+@pytest.mark.parametrize("text", ["", "1", "%", "-1%", "100.1%", "101%", "0.00001%", "1 %", "1%%", "\u0661%", ".5%"])
+def test_what_is_no_share_is_refused_with_what_to_write(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape("must be a share such as 1% or 0.5%, at most 100%")):
+        parse_share(text)

@@ -98,7 +98,7 @@ class MemoryCluster:
     async def delete_pod(self, namespace: str, name: str, uid: str) -> None:
         self.pods.pop(name, None)
 
-    async def save_report(self, test: Any, run: int, gzip_json: bytes) -> None:
+    async def save_report(self, test: Any, run: int, gzip_json: bytes, *, gzip_log: bytes) -> None:
         self.reports.append((run, gzip_json))
 
     async def write_status(self, body: dict[str, Any], status: Any) -> dict[str, Any]:
@@ -148,6 +148,9 @@ class MemoryMasters:
 
     async def steer(self, uid: str, wish: Steer) -> None:
         self.wishes[uid] = wish
+
+    async def fetch_log(self, uid: str, size: int) -> bytes:
+        return b"log"
 
     async def fetch_report(self, uid: str) -> bytes:
         return b"report"

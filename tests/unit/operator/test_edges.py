@@ -347,6 +347,8 @@ TOLD = {"LOADSTONE_NAMESPACE": "ops", "LOADSTONE_POD_NAME": "pod", "LOADSTONE_RU
         {"LOADSTONE_LOG_LEVEL": "LOUD"},
         {"LOADSTONE_ENGINE_RESOURCES": "[1]"},
         {"LOADSTONE_ENGINE_RESOURCES": "{"},
+        {"LOADSTONE_NETWORK_POLICY": '{"operator": []}'},
+        {"LOADSTONE_NETWORK_POLICY": '{"operator": [], "metrics": {}}'},
     ],
 )
 def test_a_wrong_setting_is_named(change: dict[str, str]) -> None:

@@ -7,10 +7,12 @@ import pytest
 from loadstone_core.admission import admit
 from loadstone_core.plan.model import RunPlan
 from loadstone_core.spec.digest import files_digest
+from loadstone_core.spec.model import Tls
 from loadstone_operator import naming
 from loadstone_operator.cluster.reading import owner_of, read_pod
 from loadstone_operator.manifests import objects
 from loadstone_operator.manifests.order import (
+    Access,
     RunnerDefaults,
     RunOrder,
     SourceMissing,
@@ -19,6 +21,7 @@ from loadstone_operator.manifests.order import (
 )
 from loadstone_operator.manifests.pods import master_pod, worker_pod
 from loadstone_operator.observation import LoadTestView
+from loadstone_operator.trust.issued import RunCredentials, Signed
 
 RUNNER = RunnerDefaults("loadstone-runner:1", pull_secrets=("registry",))
 
@@ -49,6 +52,9 @@ def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
 
 def env(container: dict[str, Any]) -> dict[str, Any]:
     return {each["name"]: each.get("value", each.get("valueFrom")) for each in container["env"]}
+
+
+SIGNED = RunCredentials("a1b2", b"ca", Signed(b"m", b"mk"), (Signed(b"w0", b"k0"), Signed(b"w1", b"k1")))
 
 
 PODS = {
@@ -95,14 +101,14 @@ def test_the_trusted_process_is_a_native_sidecar_with_a_user_of_its_own(role: st
 
 
 @pytest.mark.parametrize("role", PODS)
-def test_every_mount_has_its_volume_and_no_volume_is_shared_but_the_sockets_and_the_script(role: str) -> None:
+def test_every_mount_has_its_volume_and_no_volume_is_shared_but_sockets_log_and_script(role: str) -> None:
     pod = PODS[role]()
     volumes = [volume["name"] for volume in pod["spec"]["volumes"]]
     mounts = [[mount["name"] for mount in container["volumeMounts"]] for container in containers(pod)]
 
     assert len(set(volumes)) == len(volumes)
     assert set(mounts[0]) | set(mounts[1]) == set(volumes)
-    assert set(mounts[0]) & set(mounts[1]) == {"loadstone-run", "loadstone-script"}
+    assert set(mounts[0]) & set(mounts[1]) == {"loadstone-run", "loadstone-log", "loadstone-script"}
 
 
 @pytest.mark.parametrize("role", PODS)
@@ -151,6 +157,33 @@ def test_a_users_environment_reaches_the_script_and_not_the_trusted_process() ->
         assert user_code["envFrom"] == [{"secretRef": {"name": "shop"}}]
         assert "TOKEN" not in env(trusted)
         assert "envFrom" not in trusted
+
+
+@pytest.mark.promise("log-secrets")
+def test_the_launcher_is_told_which_variables_come_from_secrets() -> None:
+    spec = {
+        "env": [
+            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "shop", "key": "token"}}},
+            {"name": "PAGE", "value": "front"},
+        ],
+        "envFrom": [{"secretRef": {"name": "shop"}}, {"prefix": "P_", "secretRef": {"name": "shop"}}],
+    }
+    told = env(PODS["worker"](**spec)["spec"]["containers"][0])
+    plain = env(PODS["worker"](env=[{"name": "PAGE", "value": "front"}])["spec"]["containers"][0])
+
+    assert json.loads(told["LOADSTONE_SECRETS"]) == ["TOKEN"]
+    assert json.loads(told["LOADSTONE_SECRET_PREFIXES"]) == ["*", "P_"]
+    assert json.loads(told["LOADSTONE_NO_SECRETS"]) == ["PAGE"]
+    assert not [name for name in plain if "SECRET" in name]
+
+
+def test_the_log_waits_on_a_disk_that_both_containers_share() -> None:
+    for make in PODS.values():
+        pod = make()
+        for container in containers(pod):
+            assert {"name": "loadstone-log", "mountPath": "/var/log/loadstone"} in container["volumeMounts"]
+            assert env(container)["LOADSTONE_LOG_DIR"] == "/var/log/loadstone"
+        assert {"name": "loadstone-log", "emptyDir": {"sizeLimit": "128Mi"}} in pod["spec"]["volumes"]
 
 
 TEMPLATE = {
@@ -226,10 +259,13 @@ def test_what_is_missing_of_a_config_map_is_named(
 
 
 def test_a_report_belongs_to_its_loadtest() -> None:
-    made = objects.report(LoadTestView("shop", "checkout", "uid-1", 1), 4, b"gzip")
+    made = objects.report(LoadTestView("shop", "checkout", "uid-1", 1), 4, b"gzip", gzip_log=b"log")
 
     assert owner_of(made) == "uid-1"
-    assert base64.b64decode(made["binaryData"]["report.json.gz"]) == b"gzip"
+    held = {key: base64.b64decode(content) for key, content in made["binaryData"].items()}
+    assert held == {"report.json.gz": b"gzip", "log.txt.gz": b"log"}
+    silent = objects.report(LoadTestView("shop", "checkout", "uid-1", 1), 4, b"gzip", gzip_log=b"")
+    assert list(silent["binaryData"]) == ["report.json.gz"]
     assert json.dumps(made)
 
 
@@ -241,3 +277,91 @@ def test_every_child_belongs_to_the_loadtest_and_may_be_evicted() -> None:
         assert owner["blockOwnerDeletion"] is False
         assert child["metadata"]["labels"][naming.MANAGED_BY] == "loadstone"
         assert child["metadata"]["namespace"] == "shop"
+
+
+# Who shows what to whom
+
+
+@pytest.mark.promise("keys-unseen")
+@pytest.mark.parametrize("role", PODS)
+def test_certificate_and_key_are_mounted_into_the_trusted_container_and_no_other(role: str) -> None:
+    signed = order().signed_by("a1b2")
+    pod = master_pod(signed) if role == "master" else worker_pod(signed, 1, attempt=2)
+    owner = "master" if role == "master" else "worker-1"
+    (trusted,), (user_code,) = pod["spec"]["initContainers"], pod["spec"]["containers"]
+    (volume,) = (each for each in pod["spec"]["volumes"] if each["name"] == "loadstone-tls")
+
+    (mount,) = (each for each in trusted["volumeMounts"] if each["name"] == "loadstone-tls")
+    assert mount["readOnly"]
+    assert mount["mountPath"] == env(trusted)["LOADSTONE_TLS_DIR"]
+    assert "loadstone-tls" not in {each["name"] for each in user_code["volumeMounts"]}
+    assert "LOADSTONE_TLS_DIR" not in env(user_code)
+    assert volume["secret"]["defaultMode"] == 0o400
+    items = {each["key"]: each["path"] for each in volume["secret"]["items"]}
+    assert items == {"ca.crt": "ca.crt", f"{owner}.crt": "tls.crt", f"{owner}.key": "tls.key"}
+    assert read_pod(pod).authority == "a1b2"
+
+
+def test_a_run_without_tls_mounts_nothing_and_says_so_to_its_master() -> None:
+    plain = order(transport={"tls": "Disabled"})
+    for pod in (master_pod(plain), worker_pod(plain, 0, attempt=1)):
+        assert "loadstone-tls" not in {each["name"] for each in pod["spec"]["volumes"]}
+        assert not any("LOADSTONE_TLS_DIR" in env(each) for each in containers(pod))
+        assert read_pod(pod).authority == ""
+    assert plain.plan.tls is Tls.DISABLED
+    assert RunPlan.from_json(plain.plan.to_json()) == plain.plan
+
+
+def test_a_run_that_has_pods_goes_on_as_it_began_whatever_its_spec_says_since() -> None:
+    assert order(transport={"tls": "Disabled"}).signed_by("a1b2").plan.tls is Tls.MUTUAL
+    assert order().signed_by("").plan.tls is Tls.DISABLED
+
+
+def test_the_certificates_of_a_run_are_in_secrets_that_nobody_can_change_and_that_hold_no_more_than_fits() -> None:
+    signed = order().signed_by("a1b2")
+    (small,) = objects.tls_secrets(signed, SIGNED)
+    assert small["immutable"]
+    assert small["metadata"]["name"] == objects.tls_secret_name(signed)
+    workers = {f"worker-{index}.{kind}" for index in range(2) for kind in ("crt", "key")}
+    assert set(small["data"]) == {"ca.crt", "master.crt", "master.key", *workers}
+
+    worker = Signed(bytes(600), bytes(241))
+    secrets = objects.tls_secrets(signed, RunCredentials("a1b2", bytes(480), worker, (worker,) * 5_000))
+    sizes = [sum(len(base64.b64decode(each)) for each in secret["data"].values()) for secret in secrets]
+    assert max(sizes) < 2**20
+    by_name = {secret["metadata"]["name"]: secret["data"] for secret in secrets}
+    assert len(by_name) == len(secrets)
+    for index in (0, 499, 500, 4_999):
+        held = by_name[objects.tls_secret_name(signed, worker=index)]
+        assert {"ca.crt", f"worker-{index}.crt", f"worker-{index}.key"} <= set(held)
+
+
+@pytest.mark.promise("no-token")
+@pytest.mark.parametrize("role", PODS)
+def test_no_pod_of_a_run_gets_a_token_of_the_api(role: str) -> None:
+    pod = PODS[role]()["spec"]
+
+    assert pod["automountServiceAccountToken"] is False
+    assert not any("projected" in each for each in pod["volumes"])
+
+
+@pytest.mark.promise("network-policy")
+def test_the_ports_of_a_run_are_open_to_its_workers_the_operator_and_who_scrapes() -> None:
+    operator, prometheus = {"podSelector": {"matchLabels": {"app": "operator"}}}, {"ipBlock": {"cidr": "10.0.0.0/8"}}
+    policy = objects.network_policy(order(), Access((operator,), (prometheus,)))
+    labels = [master_pod(order())["metadata"]["labels"], worker_pod(order(), 0, attempt=1)["metadata"]["labels"]]
+
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    assert all(policy["spec"]["podSelector"]["matchLabels"].items() <= each.items() for each in labels)
+    grpc, metrics = policy["spec"]["ingress"]
+    workers, other = grpc["from"]
+    assert [workers["podSelector"]["matchLabels"].items() <= each.items() for each in labels] == [False, True]
+    assert other == operator
+    assert (grpc["ports"], metrics["ports"]) == (
+        [{"protocol": "TCP", "port": naming.PORT_GRPC}],
+        [{"protocol": "TCP", "port": naming.PORT_METRICS}],
+    )
+    assert metrics["from"] == [prometheus]
+    # An empty `from` would let everybody in.
+    (only,) = objects.network_policy(order(), Access((operator,), ()))["spec"]["ingress"]
+    assert only["from"] == [workers, operator]

@@ -10,7 +10,7 @@ from loadstone_core.load.scenario import Scenario
 from loadstone_core.register import Version
 from loadstone_protocol import coordination
 from loadstone_protocol.codec import WireError
-from loadstone_protocol.messages import Bye, Granted, Heartbeat, Inheritance, Ping, RunOrder
+from loadstone_protocol.messages import Bye, Granted, Heartbeat, Inheritance, LogEnd, Ping, RunOrder
 from loadstone_protocol.v1 import control_pb2, engine_pb2
 from loadstone_protocol.v1 import coordination_pb2 as pb
 
@@ -88,6 +88,56 @@ def test_other_words_are_read_and_nothing_at_all_is_refused() -> None:
     assert coordination.word_from_message(pb.AgentMessage(engine_end=end)) == bye.engines[0]
     assert coordination.word_from_message(pb.AgentMessage(ping=pb.Ping(sent_ns=3))) == Ping(3)
     for bad in (pb.AgentMessage(), pb.AgentMessage(engine_end=pb.EngineEnd())):
+        with pytest.raises(WireError):
+            coordination.word_from_message(bad)
+
+
+def log_end(**changes: Any) -> pb.AgentMessage:
+    fields: dict[str, Any] = {
+        "boot": "b",
+        "start": 1,
+        "fd": 2,
+        "ended": True,
+        "lines": 3,
+        "bytes": 30,
+        "lost_lines": 1,
+        "lost_bytes": 10,
+        "sha256": bytes(32),
+        **changes,
+    }
+    return pb.AgentMessage(bye=pb.Bye(logs=[pb.LogEnd(**fields)]))
+
+
+def test_a_bye_says_what_was_written_to_the_log() -> None:
+    bye = coordination.word_from_message(log_end())
+    assert isinstance(bye, Bye)
+    assert bye.logs == (
+        LogEnd(
+            boot="b",
+            engine=0,
+            start=1,
+            fd=2,
+            has_ended=True,
+            lines=3,
+            size=30,
+            lost_lines=1,
+            lost_size=10,
+            digest=bytes(32),
+        ),
+    )
+    unknown = coordination.word_from_message(log_end(ended=False))
+    assert isinstance(unknown, Bye)
+    assert unknown.logs == (LogEnd(boot="b", engine=0, start=1, fd=2, has_ended=False),)
+    for bad in (
+        log_end(boot=""),
+        log_end(boot="x" * 65),
+        log_end(start=0),
+        log_end(fd=3),
+        log_end(lost_lines=4),
+        log_end(lost_bytes=31),
+        log_end(sha256=b"short"),
+        pb.AgentMessage(bye=pb.Bye(logs=[pb.LogEnd()] * 5_000)),
+    ):
         with pytest.raises(WireError):
             coordination.word_from_message(bad)
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from grpc import aio
 
-from loadstone_protocol.channel import CLIENT_OPTIONS
 from loadstone_protocol.v1 import coordination_pb2, coordination_pb2_grpc
+from loadstone_runner.transport.grpc.dialing import open_channel
 
 if TYPE_CHECKING:
+    from loadstone_protocol.identity import Pems
     from loadstone_runner.settings import Address
 
 LOOKUP_EVERY_SECONDS: Final = 0.2
@@ -26,9 +27,6 @@ BACKOFF_MAX_SECONDS: Final = 5.0
 FIRST_WORD_SECONDS: Final = 5.0
 # Half a minute of seconds that the master has not taken: the whole state will say it with fewer bytes.
 FRAMES_MAX: Final = 30
-
-# Else a new channel would find the old one's connection and wait out its backoff.
-_OPTIONS: Final = (*CLIENT_OPTIONS, ("grpc.use_local_subchannel_pool", 1))
 
 
 class ClientListener(Protocol):
@@ -58,8 +56,11 @@ class ClientListener(Protocol):
 class MasterClient:
     """The way to the master, there or not. What is said while there is no connection is lost."""
 
-    def __init__(self, master: Address, listener: ClientListener) -> None:
+    def __init__(self, master: Address, listener: ClientListener, *, run_uid: str, pems: Pems | None) -> None:
+        """Begin without a connection; with `pems` nobody is a master but this run's, without them TLS is off."""
         self._master = master
+        self._run_uid = run_uid
+        self._pems = pems
         self._listener = listener
         self._words: deque[coordination_pb2.AgentMessage] = deque()
         self._frames: deque[coordination_pb2.StatisticsFrame] = deque()
@@ -69,11 +70,17 @@ class MasterClient:
         self._control: Any = None
         self._statistics: asyncio.Task[None] | None = None
         self._stub: Any = None
+        self._target = ""
         self._streams = 0
         self._failure: BaseException | None = None
         self._has_been_heard = False
         self._was_ever_heard = False
         self._lookups = 0
+
+    @property
+    def target(self) -> str:
+        """The master of the newest connection, by gRPC's name of its address."""
+        return self._target
 
     def say(self, message: coordination_pb2.AgentMessage) -> None:
         """Queue a message for the control stream; a heartbeat takes the place of one that has not left yet."""
@@ -136,7 +143,8 @@ class MasterClient:
 
     async def _connection(self, target: str) -> str:
         """Hold one connection as long as it lasts; return why it ended."""
-        async with aio.insecure_channel(target, options=_OPTIONS) as channel:
+        self._target = target
+        async with open_channel(target, run_uid=self._run_uid, pems=self._pems) as channel:
             self._stub = coordination_pb2_grpc.CoordinationStub(channel)  # type: ignore[no-untyped-call]  # generated
             self._control = self._stub.Control()
             self._words.clear()

@@ -15,22 +15,28 @@ from grpc import aio
 
 from loadstone_core.errors import WorldError
 from loadstone_protocol import coordination
-from loadstone_protocol.channel import SERVER_OPTIONS, concurrent_calls
+from loadstone_protocol.channel import MESSAGE_MAX_BYTES, SERVER_OPTIONS, concurrent_calls
 from loadstone_protocol.codec import WireError, stream_state_from_message
 from loadstone_protocol.control import run_report
+from loadstone_protocol.credentials import add_port
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc, coordination_pb2, coordination_pb2_grpc
 from loadstone_protocol.views import differ_in_figures
+from loadstone_runner.transport.grpc.gate import Gate
 from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
-    from loadstone_core.stats.stream import StreamState
+    from loadstone_core.stats.stream import SeriesState, StreamState
+    from loadstone_protocol.identity import Pems
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Refusal, Steering
     from loadstone_protocol.views import RunView
+    from loadstone_runner.transport.grpc.bulk import BulkEnd
 
 BAD_FRAMES_MAX: Final = 10
 HELLO_SECONDS: Final = 10.0
+LOG_LINES: Final = 10_000
+LOG_BYTES: Final = 256 * 1024
 
 
 class ListenError(WorldError):
@@ -42,6 +48,10 @@ class MasterPort(Protocol):
 
     run_uid: str
     epoch: int
+
+    def read_series(self, content: bytes, /) -> SeriesState:
+        """Return the state of a series; raise WireError if these bytes are none."""
+        ...
 
     def join(self, hello: Hello, link: AgentLink) -> Refusal | None:
         """Take an agent in (after `welcome` on its link), or return why not."""
@@ -67,6 +77,10 @@ class MasterPort(Protocol):
         """Note that a statistics connection has ended."""
         ...
 
+    def join_bulk(self, peer: Peer) -> BulkEnd | None:
+        """Return this side's channels of a peer that is known from its control stream; None if it is not."""
+        ...
+
     def blame(self, peer: Peer, error: WireError) -> None:
         """Count a message that could not be meant."""
         ...
@@ -83,38 +97,68 @@ class MasterPort(Protocol):
         """Return the gzip JSON of the report and its sha256; empty before the run is finished."""
         ...
 
+    def log_tail(self, *, lines: int, size: int) -> tuple[bytes, int]:
+        """Return the last lines of the log as gzip text of at most `size` bytes, and how many they are."""
+        ...
+
     def stored(self, sha256: bytes) -> bool:
         """Note that a follower holds the report with this digest; return whether it is the right one."""
         ...
 
 
-async def serve(listen: str, port: MasterPort, *, workers: int) -> tuple[aio.Server, int]:
-    """Listen on `host:port` (0: any) and return the server and the port that it got.
+async def serve(listen: str, port: MasterPort, *, workers: int, pems: Pems | None) -> tuple[aio.Server, int]:
+    """Listen on `host:port` (0: any) and return the server and the port that it got; without `pems` TLS is off.
 
     Raises:
         ListenError: the address is taken or not of this machine.
     """
+    gate = Gate(port.run_uid, is_open=pems is None)
     server = aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=concurrent_calls(workers))
-    coordination_pb2_grpc.add_CoordinationServicer_to_server(_Coordination(port), server)  # type: ignore[no-untyped-call]  # generated
-    control_pb2_grpc.add_RunServicer_to_server(_Run(port), server)  # type: ignore[no-untyped-call]  # generated
+    server.add_generic_rpc_handlers((_coordination_of(_Coordination(port, gate)),))
+    control_pb2_grpc.add_RunServicer_to_server(_Run(port, gate), server)  # type: ignore[no-untyped-call]  # generated
     try:
-        bound = server.add_insecure_port(listen)
+        bound = add_port(server, listen, pems)
     except RuntimeError as error:
         raise ListenError(f"cannot listen on {listen}; is the port taken?") from error
     await server.start()
     return server, bound
 
 
+def _coordination_of(servicer: _Coordination) -> grpc.GenericRpcHandler:
+    """Return what agents call, as generated but for one thing: series of statistics stay as they came."""
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "Control": grpc.stream_stream_rpc_method_handler(
+            servicer.Control,
+            request_deserializer=coordination_pb2.AgentMessage.FromString,
+            response_serializer=coordination_pb2.MasterMessage.SerializeToString,
+        ),
+        "Statistics": grpc.stream_stream_rpc_method_handler(
+            servicer.Statistics,
+            request_deserializer=coordination_pb2.PackedStatisticsFrame.FromString,
+            response_serializer=coordination_pb2.StatisticsAck.SerializeToString,
+        ),
+        "Bulk": grpc.stream_stream_rpc_method_handler(
+            servicer.Bulk,
+            request_deserializer=coordination_pb2.BulkFrame.FromString,
+            response_serializer=coordination_pb2.BulkFrame.SerializeToString,
+        ),
+    }
+    return grpc.method_handlers_generic_handler("loadstone_protocol.v1.Coordination", handlers)
+
+
 class _Coordination(coordination_pb2_grpc.CoordinationServicer):
     """What agents call."""
 
-    def __init__(self, port: MasterPort) -> None:
+    def __init__(self, port: MasterPort, gate: Gate) -> None:
         self._port = port
+        self._gate = gate
+        self._bulk: dict[int, asyncio.Task[Any]] = {}  # by worker
 
     async def Control(  # noqa: N802 the name in the proto
         self, requests: AsyncIterator[coordination_pb2.AgentMessage], context: aio.ServicerContext[Any, Any]
     ) -> None:
         hello = await _hello(requests, context)
+        await self._gate.admit_worker(context, hello.peer.worker)
         link = AgentLink(hello.peer, _this_task())
         refusal = self._port.join(hello, link)
         if refusal is not None:
@@ -126,9 +170,10 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
             self._port.part(link)
 
     async def Statistics(  # noqa: N802 the name in the proto
-        self, requests: AsyncIterator[coordination_pb2.StatisticsFrame], context: aio.ServicerContext[Any, Any]
+        self, requests: AsyncIterator[coordination_pb2.PackedStatisticsFrame], context: aio.ServicerContext[Any, Any]
     ) -> None:
-        peer = await _statistics_peer(requests, context)
+        peer = await _peer_of_stream(requests, context)
+        await self._gate.admit_worker(context, peer.worker)
         if not self._port.may_report(peer):
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "say Hello on the control stream first")
         link = StatisticsLink(peer)
@@ -136,6 +181,51 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
             await _both_ways(link.pump(context), self._collect(requests, context, link))
         finally:
             self._port.part_statistics(link)
+
+    async def Bulk(  # noqa: N802 the name in the proto
+        self, requests: AsyncIterator[coordination_pb2.BulkFrame], context: aio.ServicerContext[Any, Any]
+    ) -> None:
+        peer = await _peer_of_stream(requests, context)
+        await self._gate.admit_worker(context, peer.worker)
+        end = self._port.join_bulk(peer)
+        if end is None:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "say Hello on the control stream first")
+            return
+        with self._only(peer):
+            end.begin()
+            await _both_ways(end.pump(context.write), self._exchange(requests, context, peer, end=end))
+
+    @contextlib.contextmanager
+    def _only(self, peer: Peer) -> Iterator[None]:
+        """Let a Bulk connection be the only one of its worker: it ends the one before."""
+        task = _this_task()
+        before = self._bulk.get(peer.worker)
+        if before is not None:
+            before.cancel()
+        self._bulk[peer.worker] = task
+        try:
+            yield
+        finally:
+            if self._bulk.get(peer.worker) is task:
+                del self._bulk[peer.worker]
+
+    async def _exchange(
+        self,
+        requests: AsyncIterator[coordination_pb2.BulkFrame],
+        context: aio.ServicerContext[Any, Any],
+        peer: Peer,
+        *,
+        end: BulkEnd,
+    ) -> None:
+        bad_frames = 0
+        async for frame in requests:
+            if not self._port.may_report(peer):
+                await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another agent has taken this one's place")
+            try:
+                end.hear(frame)
+            except WireError as error:
+                bad_frames += 1
+                await self._refuse_frame(context, peer, error=error, is_last=bad_frames > BAD_FRAMES_MAX)
 
     async def _listen(
         self,
@@ -155,14 +245,14 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
 
     async def _collect(
         self,
-        requests: AsyncIterator[coordination_pb2.StatisticsFrame],
+        requests: AsyncIterator[coordination_pb2.PackedStatisticsFrame],
         context: aio.ServicerContext[Any, Any],
         link: StatisticsLink,
     ) -> None:
         bad_frames = 0
         async for frame in requests:
             try:
-                state = _state_of(frame, link.peer)
+                state = _state_of(frame, link.peer, self._port.read_series)
             except WireError as error:
                 bad_frames += 1
                 await self._refuse_frame(context, link.peer, error=error, is_last=bad_frames > BAD_FRAMES_MAX)
@@ -182,8 +272,9 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
 class _Run(control_pb2_grpc.RunServicer):
     """What followers call."""
 
-    def __init__(self, port: MasterPort) -> None:
+    def __init__(self, port: MasterPort, gate: Gate) -> None:
         self._port = port
+        self._gate = gate
 
     async def Watch(  # noqa: N802 the name in the proto
         self, request: control_pb2.WatchRequest, context: aio.ServicerContext[Any, Any]
@@ -218,6 +309,14 @@ class _Run(control_pb2_grpc.RunServicer):
         gzip_json, sha256 = self._port.report_file()
         return control_pb2.Report(gzip_json=gzip_json, sha256=sha256)
 
+    async def FetchLogs(  # noqa: N802 the name in the proto
+        self, request: control_pb2.LogsRequest, context: aio.ServicerContext[Any, Any]
+    ) -> control_pb2.Logs:
+        await self._check(request.run_uid, context)
+        lines, size = request.lines or LOG_LINES, min(request.bytes or LOG_BYTES, MESSAGE_MAX_BYTES // 2)
+        gzip_text, count = self._port.log_tail(lines=lines, size=size)
+        return control_pb2.Logs(gzip_text=gzip_text, lines=count)
+
     async def Stored(  # noqa: N802 the name in the proto
         self, request: control_pb2.StoredNotice, context: aio.ServicerContext[Any, Any]
     ) -> control_pb2.StoredAck:
@@ -227,6 +326,7 @@ class _Run(control_pb2_grpc.RunServicer):
         return control_pb2.StoredAck()
 
     async def _check(self, run_uid: str, context: aio.ServicerContext[Any, Any], epoch: int | None = None) -> None:
+        await self._gate.admit_operator(context)
         if run_uid != self._port.run_uid or epoch not in {None, self._port.epoch}:
             ours = f"run {self._port.run_uid}, epoch {self._port.epoch}"
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"this master serves {ours}")
@@ -248,10 +348,11 @@ async def _hello(
         raise
 
 
-async def _statistics_peer(
-    requests: AsyncIterator[coordination_pb2.StatisticsFrame], context: aio.ServicerContext[Any, Any]
+async def _peer_of_stream(
+    requests: AsyncIterator[coordination_pb2.PackedStatisticsFrame] | AsyncIterator[coordination_pb2.BulkFrame],
+    context: aio.ServicerContext[Any, Any],
 ) -> Peer:
-    """Return the peer that the first frame of a statistics stream names, or abort the call."""
+    """Return the peer that the first frame of a stream names, or abort the call."""
     try:
         return coordination.peer_from_message((await _first(requests)).peer)
     except WireError as error:
@@ -267,10 +368,12 @@ async def _first(requests: AsyncIterator[Any]) -> Any:
         raise WireError("a stream begins by saying who is there") from error
 
 
-def _state_of(frame: coordination_pb2.StatisticsFrame, peer: Peer) -> StreamState:
+def _state_of(
+    frame: coordination_pb2.PackedStatisticsFrame, peer: Peer, read_series: Callable[[bytes], SeriesState]
+) -> StreamState:
     if frame.WhichOneof("kind") != "state":
         raise WireError("a frame of a statistics stream holds a state")
-    state = stream_state_from_message(frame.state)
+    state = stream_state_from_message(frame.state, read_series)
     if (state.stream.worker, state.stream.attempt) != (peer.worker, peer.attempt):
         raise WireError(f"worker {peer.worker} reports for stream {state.stream}")
     return state

@@ -26,6 +26,8 @@ from loadstone_core.spec.model import (
     Source,
     Stage,
     ThresholdSpec,
+    Tls,
+    Transport,
     Workers,
 )
 from loadstone_core.spec.parsing import parse_loadtest, parse_spec, read_loadtest
@@ -88,6 +90,7 @@ def test_a_minimal_spec_gets_every_default() -> None:
         trigger=None,
         startup_timeout_ns=10 * MINUTE,
         results=Results(("50", "90", "95", "99", "99.9")),
+        transport=Transport(tls=Tls.MUTUAL),
     )
 
 
@@ -95,7 +98,7 @@ def test_a_scenario_has_what_is_its_own_and_shares_the_rest() -> None:
     spec = parse_spec(
         {
             "source": MINIMAL["source"],
-            "load": {"target": "http://shop/", "gracefulStop": "7s"},
+            "load": {"target": "http://shop/", "gracefulStop": "7s", "tolerance": "5%"},
             "scenarios": [
                 {"name": "a", "users": 2, "duration": "1s", "startTime": "3s"},
                 {"name": "b", "user": "Buyer", "rate": 9, "duration": "1s", "maxUsers": 4, "preallocatedUsers": 2}
@@ -108,6 +111,7 @@ def test_a_scenario_has_what_is_its_own_and_shares_the_rest() -> None:
     first, second, third = spec.scenarios
     assert (first.name, first.user, first.start_ns, first.start_after) == ("a", None, 3 * SECOND, None)
     assert (first.load.target, first.load.graceful_stop_ns, first.load.users) == ("http://shop", 7 * SECOND, 2)
+    assert [spec.load.tolerance_ppm, *(each.load.tolerance_ppm for each in spec.scenarios)] == [50_000] * 4
     assert (second.name, second.user, second.start_after) == ("b", "Buyer", "a")
     assert (second.load.target, second.load.graceful_stop_ns) == ("http://pay", 0)
     assert (second.load.rate, second.load.max_users, second.load.preallocated_users) == (9, 4, 2)

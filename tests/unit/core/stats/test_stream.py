@@ -149,12 +149,15 @@ def test_a_state_outside_its_bounds_is_refused(fault: str, change: dict[str, Any
 @pytest.mark.parametrize(
     ("fault", "change"),
     [
-        ("count is negative", {"count": -1}),
-        ("count is negative", {"outcomes": (("failed", -1),)}),
+        ("count is below 0", {"count": -1}),
+        ("count is below 0", {"outcomes": (("failed", -1),)}),
+        ("count is below 0", {"zeros": -1}),
+        ("count is below 0", {"counts": (5, -1)}),
+        ("or above 281474976710656", {"count": 2**48 + 1}),
+        ("or above 281474976710656", {"kind": Kind.RATE, "count": 2**48 + 1}),
         ("only a trend has buckets", {"kind": Kind.RATE}),
         ("2 bucket indexes for 1 counts", {"counts": (5,)}),
         ("count is below 1", {"counts": (5, 0)}),
-        ("count is below 1", {"zeros": -1}),
         ("hold 6 samples, the count says 7", {"count": 7}),
         ("do not ascend", {"indexes": (7, 3)}),
         ("do not ascend", {"indexes": (3, 3)}),

@@ -268,6 +268,42 @@ def test_a_new_connection_hears_all_ends_again_and_bye_after_its_own_acknowledge
     assert len(_of(session.take(), SayBye)) == 1
 
 
+@pytest.mark.promise("logs-complete")
+def test_bye_waits_until_the_master_holds_the_log_but_not_for_ever():
+    session = _running()
+    session.owe_logs(owes=True)
+    _end(session, S)
+    session.deliver(0, 1, 3)
+    session.tick(2 * S)
+    assert not _of(session.take(), SayBye)
+    session.owe_logs(owes=False)
+    assert len(_of(session.take(), SayBye)) == 1
+
+    hopeless = _running()
+    hopeless.owe_logs(owes=True)
+    _end(hopeless, S)
+    hopeless.deliver(0, 1, 3)
+    hopeless.tick(8 * S)
+    assert not _of(hopeless.take(), SayBye)
+    hopeless.tick(9 * S)
+    assert len(_of(hopeless.take(), SayBye)) == 1
+    hopeless.tick(20 * S)
+    hopeless.owe_logs(owes=False)
+    assert not _of(hopeless.take(), SayBye)
+
+
+def test_a_pod_that_is_being_deleted_has_less_time_for_its_log():
+    session = _running()
+    session.owe_logs(owes=True)
+    session.terminate(0)
+    _end(session, S)
+    session.deliver(0, 1, 3)
+    session.take()
+    session.tick(6 * S)
+
+    assert [bye.reason for bye in _of(session.take(), SayBye)] == ["terminated"]
+
+
 def test_bye_waits_for_the_last_engine():
     session = _running(2)
     _end(session, S, 0)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadstone_runner.launcher import tee
-from loadstone_runner.launcher.tee import Output, Source, Tail
+from loadstone_runner.launcher.tee import Output, Redactor, Source, Tail, take_marks
 
 
 @pytest.fixture
@@ -15,6 +15,16 @@ def pipe():
     yield ends
     for end in ends:
         os.close(end)
+
+
+def _source(fd, output, *, tail=None, secrets=(), marks=None):
+    def sink(block, lines, marked):
+        (tail or Tail()).add(block)
+        output.put(block, lines)
+        if marks is not None:
+            marks.extend(marked)
+
+    return Source(fd, sink, Redactor(secrets))
 
 
 def _read(fd):
@@ -28,25 +38,25 @@ def _read(fd):
 def test_the_tail_is_the_last_twenty_lines(lines):
     tail = Tail()
     for line in lines:
-        tail.add(line.encode())
+        tail.add(line.encode() + b"\n")
 
     assert tail.text() == "\n".join(line.rstrip() for line in lines[-20:])
 
 
 def test_a_line_that_is_no_text_or_too_long_is_kept_as_far_as_it_goes():
     tail = Tail()
-    tail.add(b"\xff" + b"x" * 5_000)
+    tail.add(b"\xff" + b"x" * 5_000 + b"\n")
 
     assert tail.text() == "\ufffd" + "x" * 999
 
 
-@given(st.binary(max_size=300), st.lists(st.integers(1, 40), max_size=20))
+@given(st.binary(max_size=300).filter(lambda text: tee.MARK not in text), st.lists(st.integers(1, 40), max_size=20))
 def test_what_an_engine_writes_comes_out_whole_however_it_is_cut(content, cuts):
     source_end, engine_end = os.pipe()
     read_end, write_end = os.pipe()
     try:
         output = Output(write_end)
-        source = Source(source_end, Tail(), output)
+        source = _source(source_end, output)
         rest = content
         for cut in cuts:
             piece, rest = rest[:cut], rest[cut:]
@@ -106,7 +116,7 @@ def test_an_output_whose_reader_is_gone_throws_away():
 def test_a_source_that_has_ended_says_so_and_passes_on_its_last_line(pipe):
     read_end, write_end = os.pipe()
     tail = Tail()
-    source = Source(read_end, tail, Output(pipe[1]))
+    source = _source(read_end, Output(pipe[1]), tail=tail)
     os.write(write_end, b"no end")
     os.close(write_end)
 
@@ -119,7 +129,7 @@ def test_a_source_that_has_ended_says_so_and_passes_on_its_last_line(pipe):
 def test_a_line_without_an_end_does_not_grow_for_ever(pipe):
     read_end, write_end = os.pipe()
     output = Output(pipe[1])
-    source = Source(read_end, Tail(), output)
+    source = _source(read_end, output)
     os.write(write_end, b"x" * (tee.LINE_MAX_BYTES + 1))
     source.read_some()
     os.close(read_end)
@@ -133,7 +143,7 @@ def test_a_process_that_was_left_behind_and_prints_for_ever_is_not_read_for_ever
     monkeypatch.setattr(tee, "READ_BYTES", 10)
     read_end, write_end = os.pipe()
     output = Output(pipe[1])
-    source = Source(read_end, Tail(), output)
+    source = _source(read_end, output)
     os.write(write_end, b"x" * 1_000)
     source.read_rest()
     output.write_some()
@@ -144,6 +154,74 @@ def test_a_process_that_was_left_behind_and_prints_for_ever_is_not_read_for_ever
 
 
 def test_nothing_to_read_yet_is_no_end(pipe):
-    source = Source(pipe[0], Tail(), Output(pipe[1]))
+    source = _source(pipe[0], Output(pipe[1]))
 
     assert source.read_some()
+
+
+@given(
+    st.lists(st.sampled_from(["plain", "hunter2hunter2", "a hunter2hunter2 b", "x" * 40, "line one", "two"])), st.data()
+)
+def test_no_secret_comes_out_however_the_text_is_cut(words, data):
+    read_end, write_end = os.pipe()
+    out, into = os.pipe()
+    output = Output(into)
+    source = _source(read_end, output, secrets=["hunter2hunter2", "line one\ntwo", "abc"])
+    text = "\n".join(words).encode()
+    try:
+        while text:
+            cut = data.draw(st.integers(1, len(text)))
+            os.write(write_end, text[:cut])
+            source.read_some()
+            text = text[cut:]
+        os.close(write_end)
+        source.read_rest()
+        while output.is_waiting:
+            output.write_some()
+        os.set_blocking(out, False)
+        received = _read(out)
+    finally:
+        for end in (read_end, out, into):
+            os.close(end)
+
+    assert b"hunter2" not in received
+    assert b"line one" not in received
+    assert received.count(b"plain") == words.count("plain")
+
+
+def test_a_secret_in_a_line_that_is_too_long_is_not_cut_open(pipe, monkeypatch):
+    monkeypatch.setattr(tee, "LINE_MAX_BYTES", 100)
+    read_end, write_end = os.pipe()
+    output = Output(pipe[1])
+    source = _source(read_end, output, secrets=["s" * 30])
+    for at in range(0, 90, 3):
+        for piece in (b"-" * (60 + at), b"s" * 20, b"s" * 10, b"-" * 90):
+            os.write(write_end, piece)
+            source.read_some()
+    os.close(write_end)
+    source.read_rest()
+    os.close(read_end)
+    while output.is_waiting:
+        output.write_some()
+    received = _read(pipe[0])
+
+    assert b"s" not in received.replace(b"\n", b"")
+    assert received.count(b"***") == 30
+
+
+def test_marks_are_taken_out_and_told_with_the_lines_before_them(pipe):
+    read_end, write_end = os.pipe()
+    output, marks = Output(pipe[1]), []
+    source = _source(read_end, output, marks=marks)
+    os.write(write_end, b"a\n\x1eloadstone-mark 7\nb\n\x1eloadstone-ma")
+    source.read_some()
+    os.write(write_end, b"rk 8\n")
+    os.close(write_end)
+    source.read_rest()
+    os.close(read_end)
+    output.write_some()
+
+    assert _read(pipe[0]) == b"a\nb\n"
+    assert marks == [b"7", b"8"]
+    assert take_marks(b"nothing\n") == (b"nothing\n", [])
+    assert take_marks(tee.MARK + b"x\n" + tee.MARK + b"9\n") == (tee.MARK + b"x\n", [b"9"])

@@ -34,11 +34,11 @@ def test_a_worker_is_done_with_its_bye_and_its_last_state_in_any_order() -> None
     for is_bye_first in (True, False):
         held, measurement = farewells()
         if is_bye_first:
-            held.hear_bye(2, Bye((END,), ""))
+            held.hear_bye(2, 1, Bye((END,), ""))
             assert held.take_complete(2) is None
         measurement.apply(FINAL, since_start_ns=SECOND)
         held.see(FINAL)
-        held.hear_bye(2, Bye((END,), ""))
+        held.hear_bye(2, 1, Bye((END,), ""))
         assert held.take_complete(2) == frozenset({STREAM})
         assert held.take_complete(2) is None
         assert not measurement.merge.totals().unaccounted_at_least
@@ -47,7 +47,7 @@ def test_a_worker_is_done_with_its_bye_and_its_last_state_in_any_order() -> None
 def test_a_worker_is_done_once_each_engine_that_ended_clean_has_said_its_last() -> None:
     held, _ = farewells()
     died = replace(END, stream=replace(STREAM, engine=1), is_clean=False, final_sequence=9)
-    held.hear_bye(2, Bye((replace(END, final_sequence=2), died), ""))
+    held.hear_bye(2, 1, Bye((replace(END, final_sequence=2), died), ""))
     for state in (replace(FINAL, final=False), FINAL, replace(FINAL, sequence=2, final=False)):
         held.see(state)
         assert held.take_complete(2) is None
@@ -62,7 +62,7 @@ def test_a_stream_that_a_bye_does_not_name_is_lost() -> None:
     for each in (FINAL, other):
         measurement.apply(each, since_start_ns=SECOND)
         held.see(each)
-    held.hear_bye(2, Bye((END,), ""))
+    held.hear_bye(2, 1, Bye((END,), ""))
 
     assert held.take_complete(2) == frozenset({STREAM, other.stream})
     assert measurement.merge.totals().unaccounted_at_least

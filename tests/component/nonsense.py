@@ -1,0 +1,59 @@
+"""What anybody can send to a port: silence, half a word, bytes of nothing. No test is here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+
+CLOSED_SECONDS = 60
+OPENINGS = (
+    b"",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+    b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # the beginning of a ClientHello
+    b"\x16\x03\x01\xff\xff",
+)
+
+
+async def chatter(host: str, port: int, *, connections: int, seed: int) -> None:
+    """Say nonsense on many connections at once, and see each of them closed by the other side."""
+    chance = random.Random(seed)  # noqa: S311 (bytes for a port, not for a lock)
+
+    async def say(words: bytes) -> None:
+        reader, writer = await asyncio.open_connection(host, port)
+        with contextlib.suppress(ConnectionError):
+            writer.write(words)
+            await writer.drain()
+            async with asyncio.timeout(CLOSED_SECONDS):
+                while await reader.read(65_536):
+                    pass
+        writer.close()
+
+    lengths = (0, 1, 300, 20_000)
+    words = [chance.choice(OPENINGS) + chance.randbytes(chance.choice(lengths)) for _ in range(connections)]
+    await asyncio.gather(*map(say, words))
+
+
+async def silence(host: str, port: int, *, connections: int) -> None:
+    """Open many connections at once, say nothing, and see each of them closed by the other side."""
+    loop = asyncio.get_running_loop()
+    sockets = [socket.create_connection((host, port)) for _ in range(connections)]
+    try:
+        async with asyncio.timeout(CLOSED_SECONDS):
+            for each in sockets:
+                each.setblocking(False)  # noqa: FBT003 (the standard library's)
+                with contextlib.suppress(ConnectionError):
+                    while await loop.sock_recv(each, 65_536):
+                        pass
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def resident_bytes(pid: int) -> int:
+    """Return how much memory a process has."""
+    with open(f"/proc/{pid}/statm") as statm:  # noqa: PTH123 (no file)
+        return int(statm.read().split()[1]) * 4_096

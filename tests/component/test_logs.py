@@ -1,0 +1,285 @@
+"""What engines print reaches the master whole and once, whoever is slow, frozen or killed meanwhile; or is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import os
+import random
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.component.log_rig import Rig
+from tests.component.scripted_agent import until
+
+from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.load.scenario import Scenario
+from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
+from loadstone_core.spec.digest import files_digest
+from loadstone_runner.local.run import LocalRun
+from loadstone_runner.master.logbook import LogSummary
+
+promise = pytest.mark.promise
+SECOND = 1_000_000_000
+# How many small engines start and stop, of these so many under one launcher; runs of real ones. More in `make soak`.
+CYCLES = int(os.environ.get("LOG_CYCLES", "500"))
+AT_ONCE = 125
+RUNS = int(os.environ.get("LOG_RUNS", "1"))
+
+# As an engine's last moments: lines of both outputs and of logging, from hooks that run ever later, then atexit.
+CYCLE = """
+import atexit, logging, os, random, sys, time
+name = os.environ["LOADSTONE_ENGINE"]
+is_debug = int(name) % 2 == 1
+logging.basicConfig(level=logging.DEBUG if is_debug else logging.INFO, format="%(message)s", stream=sys.stderr)
+atexit.register(lambda: sys.stdout.write(f"{name} atexit\\n"))
+for hook in ("on_stop", "quitting"):
+    for number in range(5):
+        print(f"{name} {hook} {number}")
+        logging.debug(f"{name} {hook} debug {number}")
+    time.sleep(random.random() * 0.02)
+sys.stderr.write(f"{name} without an end")
+for run in atexit._ncallbacks() and [atexit._run_exitfuncs]:
+    run()
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+def of_cycle(engine: int) -> list[str]:
+    lines = [f"{engine} {hook} {number}" for hook in ("on_stop", "quitting") for number in range(5)]
+    if engine % 2:
+        lines += [f"{engine} {hook} debug {number}" for hook in ("on_stop", "quitting") for number in range(5)]
+    return [*lines, f"{engine} atexit", f"{engine} without an end"]
+
+
+async def cycles(folder: Path, engines: int, *, seed: int) -> None:
+    """Let so many engines start and stop, everything around them at random moments, and compare."""
+    chance = random.Random(seed)  # noqa: S311 no secret
+    async with Rig(folder, CYCLE, engines=engines) as rig:
+        for start in chance.sample([rig.master, rig.agent, rig.launcher], 3):
+            await start()
+            await asyncio.sleep(chance.random() * 0.3)
+        logs = await rig.summary()
+        expected = Counter(line for engine in range(engines) for line in of_cycle(engine))
+        assert Counter(rig.kept()) == expected
+        size = sum(len(line) + 1 for line in expected.elements())
+        assert logs == LogSummary(
+            lines=expected.total(), size=size, missing_lines=0, missing_size=0, is_at_least=False, damaged=0
+        )
+
+
+@promise("logs-complete")
+@pytest.mark.parametrize("seed", range(CYCLES // AT_ONCE))
+def test_no_line_of_an_engines_last_moments_is_missing_or_there_twice(tmp_path, seed) -> None:
+    asyncio.run(cycles(tmp_path, AT_ONCE, seed=seed))
+
+
+LONG = """
+import time
+for number in range(3000):
+    print(number, "x" * 60, flush=True)
+    if number % 10 == 0: time.sleep(0.01)
+"""
+
+
+@promise("logs-complete")
+@pytest.mark.parametrize("killed", ["master", "agent"])
+def test_a_process_on_the_way_is_killed_and_started_again_and_nothing_is_missing_or_there_twice(
+    tmp_path, killed
+) -> None:
+    async def check() -> None:
+        async with Rig(tmp_path, LONG) as rig:
+            for start in (rig.master, rig.agent, rig.launcher):
+                await start()
+            await until(lambda: len(rig.kept()) > 200)
+            await rig.kill(killed)
+            at_kill = len(rig.kept())
+            await asyncio.sleep(0.5)
+            await getattr(rig, killed)()
+            logs = await rig.summary()
+            assert at_kill < 3_000
+            assert rig.kept() == [f"{number} {'x' * 60}" for number in range(3_000)]
+            assert (logs.is_complete, logs.lines) == (True, 3_000)
+
+    asyncio.run(check())
+
+
+FLOOD = """
+import os, time
+line = b"y" * 99 + b"\\n"
+block = line * 600
+written = 0
+began = time.monotonic()
+while (now := time.monotonic() - began) < 4.0:
+    if written < now * 17_000_000:
+        os.write(1, block)
+        written += len(block)
+    else:
+        time.sleep(0.001)
+open(os.environ["COUNT"], "w").write(str(written))
+"""
+
+
+@promise("logs-complete")
+def test_a_flood_slows_no_engine_grows_no_memory_and_its_gap_is_an_exact_number(tmp_path) -> None:
+    def resident(rig: Rig, role: str) -> int:
+        pages = Path(f"/proc/{rig.processes[role].pid}/statm").read_text().split()[1]
+        return int(pages) * 4096
+
+    async def check() -> None:
+        count = tmp_path / "count"
+        async with Rig(tmp_path / "rig", FLOOD, spool_bytes=4 * 1024 * 1024, COUNT=str(count)) as rig:
+            for start in (rig.master, rig.agent, rig.launcher):
+                await start()
+            await until(rig.kept)
+            before = {role: resident(rig, role) for role in ("launcher", "agent")}
+            largest = dict(before)
+            while not count.exists():
+                largest = {role: max(size, resident(rig, role)) for role, size in largest.items()}
+                await asyncio.sleep(0.1)
+            logs = await rig.summary()
+            written = int(count.read_text())
+
+            # A gigabyte a minute is asked for; a machine that does other things, too, may give less.
+            assert written > 4.0 * 17_000_000 / 3
+            assert (logs.lines + logs.missing_lines, logs.size + logs.missing_size) == (written // 100, written)
+            assert logs.missing_lines > 0
+            assert not logs.is_at_least
+            assert f"{logs.missing_lines} lines" in logs.complaint()
+            assert all(size - before[role] < 40_000_000 for role, size in largest.items()), (before, largest)
+            # Each gap stands at its place in what is kept.
+            gaps = [line for line in rig.kept() if line.startswith("[")]
+            assert sum(int(gap[1:].split()[0]) for gap in gaps) == logs.missing_lines
+
+    asyncio.run(check())
+
+
+@promise("logs-complete")
+def test_a_worker_that_is_killed_as_a_whole_is_said_not_to_be_known_whole(tmp_path) -> None:
+    async def check() -> None:
+        async with Rig(tmp_path, LONG + "time.sleep(60)") as rig:
+            for start in (rig.master, rig.agent, rig.launcher):
+                await start()
+            await until(lambda: len(rig.kept()) > 200)
+            await rig.kill("launcher")
+            logs = await rig.summary()
+            assert not logs.is_complete
+            assert logs.to_status()["missingAtLeast"]
+
+    asyncio.run(check())
+
+
+SCRIPT = """
+import atexit, logging, os, sys
+import gevent
+from loadstone import User, constant, events, log, task
+
+atexit.register(lambda: print("atexit", os.getpid()))
+
+
+@events.quitting.add_listener
+def quitting(environment, **_):
+    print("quitting", os.getpid())
+
+
+
+class Visitor(User):
+    wait = constant(0.05)
+
+    def on_start(self):
+        self.turns = 0
+        assert log(f"durable {self.number}", durable=True)
+        print("token is", os.environ["TOKEN"])
+
+    @task
+    def turn(self):
+        self.turns += 1
+        logging.getLogger("mine").info("turn %d of %d", self.turns, self.number)
+
+    def on_stop(self):
+        print("on_stop", self.number, self.turns, file=sys.stderr)
+"""
+
+
+def local_run(folder: Path, *, workers: int, engines: int, users: int, **environment: str) -> tuple[Any, list[str]]:
+    files = {"test.py": SCRIPT.encode()}
+    end_ns = 2 * SECOND
+    load = LoadProfile(Model.USERS, Profile((Segment(0, end_ns, users, users),), end_ns), None)
+    plan = RunPlan(
+        run=RunIdentity(uid="logs/1", loadtest="logs", namespace="local", number=1, epoch=1),
+        spec_digest="sha256:00",
+        workers=workers,
+        engines_per_worker=engines,
+        scenarios=(Scenario(name="default", load=load, target="http://127.0.0.1:1", graceful_stop_ns=SECOND),),
+        tolerance_ppm=10_000,
+        target="http://127.0.0.1:1",
+        percentiles=("50",),
+        thresholds=(),
+        warm_up_ns=0,
+        startup_timeout_ns=60 * SECOND,
+        script=ScriptRef(digest=files_digest(files), directory="/scripts", entrypoint="test.py"),
+    )
+    log_file = folder / "log.gz"
+    run = LocalRun(plan=plan, files=files, environment=environment, on_report=lambda _report: None, log_file=log_file)
+    result = asyncio.run(asyncio.wait_for(run.run(), 90))
+    return result, gzip.decompress(log_file.read_bytes()).decode().splitlines()
+
+
+@promise("logs-complete", "log-durable", "log-secrets")
+@pytest.mark.parametrize("_run", range(RUNS))
+def test_all_that_a_script_prints_is_in_the_log_with_durable_lines_and_without_secrets(tmp_path, _run) -> None:
+    users = 12
+    result, lines = local_run(
+        tmp_path,
+        workers=2,
+        engines=2,
+        users=users,
+        TOKEN="hunter2hunter2",
+        LOADSTONE_SECRETS='["TOKEN"]',
+    )
+    text = [line.partition(" | ")[2] for line in lines]
+    logs = json.loads(result.outcome.logs_json)
+
+    assert result.outcome.verdict == "Passed", result.outcome
+    assert {line.partition(" | ")[0] for line in lines} >= {"worker-0", "worker-0/1", "worker-1", "worker-1/1"}
+    assert sorted(line for line in text if line.startswith("durable")) == sorted(
+        f"durable {number}" for number in range(users)
+    )
+    assert text.count("token is ***") == users
+    assert not any("hunter2" in line or "loadstone-mark" in line for line in lines)
+    stopped = [line.split() for line in text if line.startswith("on_stop")]
+    turns = {int(number): int(count) for _, number, count in stopped}
+    assert sorted(turns) == list(range(users))
+    for number, count in turns.items():
+        assert sum(line.endswith(f" of {number}") and "turn" in line for line in text) == count
+    quitting = sorted(line.split()[1] for line in text if line.startswith("quitting"))
+    assert len(quitting) >= 4
+    assert set(quitting) <= {line.split()[1] for line in text if line.startswith("atexit")}
+    assert logs["complete"]
+    assert logs["lines"] >= sum(not line.startswith("director") for line in lines)
+
+
+def test_whoever_waits_for_a_durable_line_without_a_master_is_told_no_in_time(tmp_path) -> None:
+    code = """
+import sys, time
+from loadstone_runner.engine.marks import LogMarks
+began = time.monotonic()
+answer = LogMarks().write("nobody holds this", 0.5)
+print("answer", answer, time.monotonic() - began < 10, flush=True)
+"""
+
+    async def check() -> None:
+        async with Rig(tmp_path, code) as rig:
+            await rig.launcher()
+            began = time.monotonic()
+            while "answer" not in (tmp_path / "launcher.log").read_text():
+                assert time.monotonic() - began < 30
+                await asyncio.sleep(0.05)
+            assert (tmp_path / "launcher.log").read_text() == "nobody holds this\nanswer False True\n"
+
+    asyncio.run(check())
