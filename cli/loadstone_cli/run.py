@@ -57,11 +57,12 @@ def run_file(
     with progress:
         result = asyncio.run(_run(run, progress))
     report = keep_report(result, results, test.name)
-    log_file.replace(results / LOGS / f"{test.name}-{_stamp(result)}.log.gz")
+    log = log_file.replace(results / LOGS / f"{test.name}-{_stamp(result)}.log.gz")
     status = as_status(result)
     if status_file is not None:
         status_file.write_text(json.dumps(status, indent=2) + "\n")
     print_result(test.name, status, report)
+    print(f"log of {test.name}: {log}")
     return int(result.outcome.exit_code)
 
 

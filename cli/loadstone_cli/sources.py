@@ -1,5 +1,6 @@
 """Find the script of a LoadTest on this machine, and its environment; say what only a cluster can give."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,8 +37,10 @@ def local_script(spec: LoadTestSpec, document: Document, others: Sequence[Docume
 
 
 def local_environment(spec: LoadTestSpec) -> dict[str, str]:
-    """Return the environment values that stand in the file itself."""
-    return {str(entry["name"]): str(entry["value"]) for entry in spec.env if "value" in entry}
+    """Return the environment values that stand in the file itself, and which of the shell's are to be in no log."""
+    values = {str(entry["name"]): str(entry["value"]) for entry in spec.env if "value" in entry}
+    secrets = [entry["name"] for entry in spec.env if "secretKeyRef" in (entry.get("valueFrom") or {})]
+    return values | ({"LOADSTONE_SECRETS": json.dumps(secrets)} if secrets else {})
 
 
 def only_in_a_cluster(spec: LoadTestSpec) -> list[str]:

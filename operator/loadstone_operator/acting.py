@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from loadstone_core.errors import LoadstoneError, WorldError
 from loadstone_core.spec.digest import files_digest
@@ -12,6 +12,7 @@ from loadstone_core.spec.model import ConfigMapSource
 from loadstone_operator.actions import (
     CreateChildren,
     CreateMaster,
+    CreateWorkers,
     DeletePods,
     FetchSource,
     MarkRun,
@@ -25,7 +26,7 @@ from loadstone_operator.ports import CreationFailed
 from loadstone_operator.wishes import Steer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from loadstone_core.clock import Clock
     from loadstone_core.spec.model import LoadTest
@@ -69,6 +70,8 @@ class Actor:
                 return await self._create(look, action)
             case CreateMaster():
                 return await self._replace_master(look, action)
+            case CreateWorkers():
+                await self._replace(look, action)
             case DeletePods():
                 await self._delete(look, action)
             case Steer():
@@ -87,10 +90,7 @@ class Actor:
     async def _fetch_source(self, look: Look) -> None:
         loadtest, memory = _accepted(look), look.memory
         now = self._clock.monotonic_ns()
-        kind = loadtest.spec.source.kind
-        held = None
-        if isinstance(kind, ConfigMapSource):
-            held = await self._cluster.fetch_config_map(loadtest.namespace, kind.name)
+        held = await self._fetch_config_map(loadtest)
         memory.source_asked_ns = now
         try:
             memory.files = script_files(loadtest, held)
@@ -101,7 +101,9 @@ class Actor:
             memory.source = SourceState.FOUND
 
     async def _replace_master(self, look: Look, action: CreateMaster) -> bool:
-        memory, order = look.memory, self._order(look, action)
+        memory, loadtest = look.memory, _accepted(look)
+        files = memory.files if memory.files is not None else script_files(loadtest, None)
+        order = self._order(look, action, files)
         # Whatever comes of it: no epoch is ever given to two masters.
         memory.epoch_reserved = 0
         try:
@@ -112,23 +114,17 @@ class Actor:
         _log.info("Made another master", extra={"run": order.plan.run.uid, "epoch": action.epoch})
         return True
 
-    def _order(self, look: Look, action: CreateChildren | CreateMaster) -> RunOrder:
+    async def _fetch_config_map(self, loadtest: LoadTest) -> Mapping[str, Any] | None:
+        kind = loadtest.spec.source.kind
+        if not isinstance(kind, ConfigMapSource):
+            return None
+        return await self._cluster.fetch_config_map(loadtest.namespace, kind.name)
+
+    async def _create(self, look: Look, action: CreateChildren) -> bool:
         loadtest, memory = _accepted(look), look.memory
         files = memory.files if memory.files is not None else script_files(loadtest, None)
         memory.source_digest = files_digest(files) if files else ""
-        order = make_order(
-            loadtest,
-            uid=look.seen.test.uid,
-            run=action.run,
-            epoch=action.epoch,
-            files=files,
-            runner=self._runner,
-        )
-        authority = look.seen.authority()
-        return order if authority is None else order.signed_by(authority)
-
-    async def _create(self, look: Look, action: CreateChildren) -> bool:
-        memory, order = look.memory, self._order(look, action)
+        order = self._order(look, action, files)
         try:
             pods = await self._cluster.make_children(order, action.workers)
         except CreationFailed as failed:
@@ -141,6 +137,40 @@ class Actor:
         for pod in pods:
             self._store.see_pod(pod)
         return memory.creation is None
+
+    async def _replace(self, look: Look, action: CreateWorkers) -> None:
+        """Make the pods that take the places of lost ones; what fails is tried again at the next look."""
+        loadtest, memory = _accepted(look), look.memory
+        try:
+            if memory.files is None:
+                # Only their names matter here: what is in them, the run's Secret holds.
+                memory.files = script_files(loadtest, await self._fetch_config_map(loadtest))
+            pods = await self._cluster.make_workers(self._order(look, action, memory.files), action.workers)
+        except CreationFailed as failed:
+            pods = failed.pods
+            _log.warning("Could not replace workers", extra={"test": look.seen.test.name, "error": str(failed)})
+        except SourceMissing as missing:
+            pods = []
+            _log.warning("Could not replace workers", extra={"test": look.seen.test.name, "error": str(missing)})
+        else:
+            _log.info("Replaced workers", extra={"test": look.seen.test.name, "pods": len(pods)})
+        for pod in pods:
+            self._store.see_pod(pod)
+
+    def _order(
+        self, look: Look, action: CreateChildren | CreateMaster | CreateWorkers, files: Mapping[str, bytes]
+    ) -> RunOrder:
+        """Return the order of a run; once it has pods, whoever comes shows what they show."""
+        order = make_order(
+            _accepted(look),
+            uid=look.seen.test.uid,
+            run=action.run,
+            epoch=action.epoch,
+            files=files,
+            runner=self._runner,
+        )
+        authority = look.seen.authority(action.run)
+        return order if authority is None else order.signed_by(authority)
 
     async def _delete(self, look: Look, action: DeletePods) -> None:
         namespace = look.seen.test.namespace

@@ -35,6 +35,15 @@ class CreateMaster:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateWorkers:
+    """Make another pod for workers that were lost, by (worker, attempt); what exists already is left as it is."""
+
+    run: int
+    epoch: int
+    workers: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DeletePods:
     """Delete these pods, by name and UID."""
 
@@ -62,7 +71,9 @@ class MarkRun:
     value: str
 
 
-Action: TypeAlias = FetchSource | CreateChildren | CreateMaster | DeletePods | Steer | SaveReport | TellStored | MarkRun
+Action: TypeAlias = (
+    FetchSource | CreateChildren | CreateMaster | CreateWorkers | DeletePods | Steer | SaveReport | TellStored | MarkRun
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from loadstone_operator.actions import (
     Begin,
     CreateChildren,
     CreateMaster,
+    CreateWorkers,
     Decision,
     DeletePods,
     End,
@@ -41,6 +42,7 @@ from loadstone_operator.observation import (
     SourceState,
     Stage,
 )
+from loadstone_operator.replacing import missing_pods
 from loadstone_operator.status.edits import for_the_next_run
 from loadstone_operator.wishes import Steer
 
@@ -255,7 +257,9 @@ def _end_failed_start(seen: Observation) -> Decision | None:
         problem = pod.problem
         if problem and problem.patience_seconds is not None and pod.problem_seconds >= problem.patience_seconds:
             return _fail(seen, problem.reason, problem.message)
-    if problems and problems[0].problem and _is_too_late(seen):
+    # With a quorum the load may begin all the same, which the master decides.
+    has_quorum = isinstance(seen.spec, Accepted) and seen.spec.min_available is not None
+    if problems and problems[0].problem and _is_too_late(seen) and not has_quorum:
         return _fail(seen, problems[0].problem.reason, problems[0].problem.message)
     limit = _startup_seconds(seen)
     if seen.seconds_in_run < limit + _MASTER_FIRST_SECONDS:
@@ -278,6 +282,8 @@ def _go_on(seen: Observation) -> Decision:
     wish = wanted(seen, steered)
     if seen.master is not None and seen.master.connected and seen.master.stage is not None and wish != steered:
         actions.append(wish)
+    if lost := missing_pods(seen):
+        actions.append(CreateWorkers(seen.run, seen.held.epoch, lost))
     stale = tuple((pod.name, pod.uid) for pod in seen.pods if pod.run < seen.run and not pod.deleting)
     if stale:
         actions.append(DeletePods(stale))

@@ -231,6 +231,8 @@ def _accepted(loadtest: LoadTest) -> Accepted:
         config=loadtest.spec.config,
         parts=part_digests(loadtest.raw_spec),
         master_on_loss=loadtest.spec.master_on_loss,
+        on_loss=loadtest.spec.workers.on_loss,
+        min_available=loadtest.spec.workers.min_available,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from loadstone_core.spec.model import MasterOnLoss
+from loadstone_core.spec.model import MasterOnLoss, OnLoss
 from loadstone_operator.naming import ROLE_MASTER, ROLE_WORKER
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ class Accepted:
         config: the script's values.
         parts: digests of what counts from the next run on when it is edited, by its path.
         master_on_loss: whether another master takes over from one that is lost.
+        on_loss: what happens when a worker is lost.
+        min_available: with so many workers the load begins once the start has timed out.
     """
 
     workers: int
@@ -98,6 +100,8 @@ class Accepted:
     config: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)
     master_on_loss: MasterOnLoss = MasterOnLoss.RESTART
+    on_loss: OnLoss = OnLoss.REPLACE
+    min_available: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,11 @@ SpecView: TypeAlias = Accepted | Rejected
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the status says. `run` is 0 unless a run has been given its number and was not refused."""
+    """What the status says. `run` is 0 unless a run has been given its number and was not refused.
+
+    Attributes:
+        attempts: how often the pods of workers were made, of those that were made more than once.
+    """
 
     observed_generation: int = -1
     phase: Phase | None = None
@@ -124,6 +132,7 @@ class Held:
     epoch: int = 1
     cause: Cause = Cause.CREATED
     workers: int = 0
+    attempts: Mapping[int, int] = field(default_factory=dict)
     trigger: str | None = None
     digest: str = ""
     parts: Mapping[str, str] = field(default_factory=dict)
@@ -340,9 +349,9 @@ class Observation:
         masters = [pod for pod in self.pods if pod.role == ROLE_MASTER and pod.run == self.run]
         return max(masters, key=lambda pod: pod.epoch, default=None)
 
-    def authority(self) -> str | None:
-        """Return who has signed for the newest run; empty when its TLS is off, None while it has no pods."""
-        return next((pod.authority for pod in self.pods if pod.run == self.run), None)
+    def authority(self, run: int) -> str | None:
+        """Return who has signed for a run; empty when its TLS is off, None while it has no pods."""
+        return next((pod.authority for pod in self.pods if pod.run == run), None)
 
     def worker_pods(self) -> tuple[PodView, ...]:
         """Return the newest attempt of each worker of the newest run, by index."""

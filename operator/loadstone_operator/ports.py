@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from loadstone_operator.manifests.order import RunOrder
     from loadstone_operator.observation import CreationProblem, LoadTestView, MasterView
@@ -74,6 +74,10 @@ class Cluster(Protocol):
 
     async def make_master(self, order: RunOrder) -> Body:
         """Make one more master of a run and lead its workers there; return its pod, or raise CreationFailed."""
+        ...
+
+    async def make_workers(self, order: RunOrder, workers: Sequence[tuple[int, int]]) -> list[Body]:
+        """Make pods of workers, by (worker, attempt), and return them; raise CreationFailed when one is refused."""
         ...
 
     async def delete_pod(self, namespace: str, name: str, uid: str) -> None:

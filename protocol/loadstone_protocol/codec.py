@@ -13,19 +13,12 @@ from google.protobuf.message import DecodeError
 
 from loadstone_core.errors import InternalError
 from loadstone_core.load.grant import Grant
+from loadstone_core.load.lots import Lot, Share
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.stats.metrics import Kind, SeriesKey
-from loadstone_core.stats.stream import (
-    BLOCKS,
-    Counters,
-    ErrorCount,
-    SeriesState,
-    StreamId,
-    StreamState,
-    UsersAt,
-    unsound,
-)
+from loadstone_core.stats.stream import BLOCKS, Counters, ErrorCount, SeriesState, StreamId, StreamState, unsound
+from loadstone_protocol.history import history_from_messages, history_to_messages
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 
 if TYPE_CHECKING:
@@ -135,10 +128,7 @@ def stream_state_to_message(state: StreamState, *, first_start_ns: int = 0) -> s
         final=state.final,
         first_start_ns=first_start_ns,
         scenario_users=state.scenario_users,
-        history=[
-            statistics_pb2.UsersAt(second=each.second, sequence=each.sequence, scenario_users=each.users)
-            for each in state.history
-        ],
+        history=history_to_messages(state.history),
     )
 
 
@@ -172,7 +162,7 @@ def stream_state_from_message(
         users=message.users,
         final=message.final,
         scenario_users=tuple(message.scenario_users),
-        history=tuple(UsersAt(each.second, each.sequence, tuple(each.scenario_users)) for each in message.history),
+        history=history_from_messages(message.history),
     )
     if fault := unsound(state):
         raise WireError(f"a state of stream {state.stream} cannot be meant: {fault}")
@@ -296,6 +286,22 @@ def scenario_from_message(message: engine_pb2.LoadPlan) -> Scenario:
         tags=tuple(message.tags),
         exclude_tags=tuple(message.exclude_tags),
     )
+
+
+def shares_to_messages(shares: Iterable[Share]) -> list[engine_pb2.Share]:
+    """Return the messages of what engines do of a load."""
+    return [
+        engine_pb2.Share(engine=each.engine, index=each.lot.first, parts=each.lot.parts, from_ns=each.from_ns)
+        for each in shares
+    ]
+
+
+def shares_from_messages(messages: Iterable[engine_pb2.Share]) -> tuple[Share, ...]:
+    """Return what engines do of a load; raise WireError for a lot that is none, or a time before the load."""
+    shares = tuple(Share(each.engine, Lot(each.index, each.parts), each.from_ns) for each in messages)
+    if not all(each.lot.first < each.lot.parts and each.from_ns >= 0 for each in shares):
+        raise WireError("a share is one of its parts, counted from 0, from a moment of the load on")
+    return shares
 
 
 def grants_to_messages(grants: Iterable[Grant]) -> list[engine_pb2.Grant]:

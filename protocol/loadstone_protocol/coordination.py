@@ -15,6 +15,7 @@ from loadstone_protocol.codec import (
     counters_from_message,
     grants_to_messages,
     scenario_to_message,
+    shares_to_messages,
     stream_id_from_message,
 )
 from loadstone_protocol.messages import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from loadstone_core.load.grant import Grant
+    from loadstone_core.load.lots import Share
     from loadstone_core.load.scenario import Scenario
 
 TEXT_MAX: Final = 8_192
@@ -238,8 +240,15 @@ def config_message(version: Version, body: bytes) -> coordination_pb2.MasterMess
     )
 
 
-def assignment_message(
-    epoch: int, *, version: int, slot: int, slots: int, grants: Iterable[Grant]
+def assignment_message(  # noqa: PLR0913 each is a field of one message
+    epoch: int,
+    *,
+    version: int,
+    slot: int,
+    slots: int,
+    grants: Iterable[Grant],
+    holding: int = 0,
+    shares: Iterable[Share] = (),
 ) -> coordination_pb2.MasterMessage:
     """Return one worker's assignment as it travels."""
     return coordination_pb2.MasterMessage(
@@ -249,6 +258,8 @@ def assignment_message(
             slot=slot,
             slots=slots,
             grants=grants_to_messages(grants),
+            holding=holding,
+            shares=shares_to_messages(shares),
         )
     )
 
@@ -372,4 +383,6 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
         exhausted=status.exhausted,
         stop_asked=status.stop_asked[:TEXT_MAX],
         flavour=status.flavour[:FLAVOUR_MAX],
+        holding=status.holding,
+        leaving=status.leaving,
     )

@@ -135,6 +135,8 @@ class EngineNews:
     exhausted: int = 0
     stop_asked: str = ""  # why the script wants the run to end; empty: it does not
     flavour: str = ""  # of the request path: compiled or pure
+    holding: int = 0  # version of the shares that it follows
+    leaving: int = 0  # users of shares that it gave up, which have not ended yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

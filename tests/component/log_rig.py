@@ -145,9 +145,13 @@ class Rig:
         await self.serving.desk.finish()
         return self.serving.book.summary(is_silent=False)
 
+    def beats(self) -> int:
+        """Return how many heartbeats have come over the newest connection."""
+        return len(self.connection.all("heartbeat"))
+
     async def _bye(self) -> Any:
         while True:
-            connection = await self.serving.connections.get()
+            connection = self.connection = await self.serving.connections.get()
             while not connection.ended.is_set():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(0.2):

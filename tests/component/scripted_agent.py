@@ -61,6 +61,7 @@ class Agent:
         self.known = 0
         self.left = 0
         self.rate = 0
+        self.leaving = 0
         self.applied: coordination_pb2.Config | None = None
         self.body = coordination_pb2.CommonBody()
         self.assignments: list[coordination_pb2.Assignment] = []
@@ -77,6 +78,11 @@ class Agent:
         return coordination_pb2.Peer(
             run_uid=RUN_UID, worker=self.worker, attempt=self.attempt, boot="b1", pod=f"pod-{self.worker}"
         )
+
+    @property
+    def lots(self) -> set[tuple[int, int]]:
+        """What it is to do of the load: every so manieth number, from the first on."""
+        return {(each.index, each.parts) for each in self.assignments[-1].shares} if self.assignments else set()
 
     async def connect(self, *, major: int = 1) -> None:
         self.channel = open_channel(self.address, CLIENT_OPTIONS, run_uid=RUN_UID, pems=self.pems)
@@ -127,6 +133,7 @@ class Agent:
                         await self.heartbeat()
                     case "assignment":
                         self.assignments.append(message.assignment)
+                        await self.heartbeat()
                     case "pong":
                         self.pongs.append(message.pong)
                     case "leave":
@@ -158,6 +165,8 @@ class Agent:
             stage=stage,
             users=self.users,
             grants=[engine_pb2.GrantState(name=ITERATIONS, known=self.known, left=self.left, per_second=self.rate)],
+            holding=self.assignments[-1].holding if self.assignments else 0,
+            leaving=self.leaving,
         )
         engine = coordination_pb2.EngineSummary(engine=0, start=1, status=status)
         fields: dict[str, Any] = {"engines": [engine], **self.beat_fields}

@@ -69,7 +69,7 @@ class Master:
         self.end = BulkEnd()
         self.end.receive("logs", self.apply, lambda channel: Inbox(sum(each[0] == channel for each in self.kept)))
         self.desk = Desk(self.end)
-        self.server, _ = await serve(f"127.0.0.1:{self.port}", cast("MasterPort", self.desk), workers=4)
+        self.server, _ = await serve(f"127.0.0.1:{self.port}", cast("MasterPort", self.desk), workers=4, pems=None)
 
     async def stop(self) -> None:
         await self.server.stop(None)

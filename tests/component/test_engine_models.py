@@ -7,6 +7,7 @@ import gevent
 import pytest
 
 from loadstone import User, task
+from loadstone_core.load.lots import Lot
 from loadstone_core.load.profile import FOREVER_NS, LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_runner.engine.counters import CounterFile
@@ -345,3 +346,91 @@ def test_the_first_iteration_is_late_by_what_it_came_after_its_due_and_not_after
 
     assert 0 <= bench.model.first_late_ns < SECOND // 3
     bench.end()
+
+
+@pytest.mark.promise("load-moves")
+def test_users_of_a_lot_that_is_given_up_end_after_their_iteration_and_come_back_with_their_numbers() -> None:
+    sleep = sleeper(0.2)
+    bench = Bench(sleep, Model.USERS, (60.0, 6))
+    left: list[int] = []
+    bench.model.population.on_left = lambda: left.append(len(bench.model.population))
+    both = {Lot(0, 2): 0, Lot(1, 2): 0}
+    bench.model.hold(both)
+    bench.run(0.1)
+    assert len(bench.model.population) == 6
+
+    bench.model.hold({Lot(0, 2): 0})
+    assert bench.model.leaving == 3
+    gevent.sleep(0.4)
+    assert (bench.model.leaving, len(bench.model.population), left) == (0, 3, [3])
+
+    bench.model.hold({Lot(0, 2): 0, Lot(1, 2): time.monotonic_ns() + SECOND // 2})
+    gevent.sleep(0.1)
+    assert len(bench.model.population) == 3
+    gevent.sleep(0.6)
+    assert len(bench.model.population) == 6
+    bench.end()
+
+    assert sorted(sleep.lives) == [0, 1, 1, 2, 3, 3, 4, 5, 5]
+
+
+@pytest.mark.promise("load-moves")
+def test_a_user_that_is_wanted_again_before_it_has_ended_goes_on() -> None:
+    sleep = sleeper(0.3)
+    bench = Bench(sleep, Model.USERS, (60.0, 4))
+    bench.run(0.1)
+
+    bench.model.hold({})
+    assert bench.model.leaving == 4
+    bench.model.hold({Lot(0, 1): 0})
+    gevent.sleep(0.5)
+    assert (bench.model.leaving, len(bench.model.population)) == (0, 4)
+    bench.end()
+
+    assert sorted(sleep.lives) == [0, 1, 2, 3]
+
+
+@pytest.mark.promise("load-moves")
+def test_iterations_of_a_lot_that_was_given_up_are_not_begun_before_it_comes_back() -> None:
+    numbers: list[int] = []
+
+    class Counting(User):
+        @task
+        def one(self) -> None:
+            numbers.append(self.iteration)
+
+    bench = Bench(Counting, Model.RATE, (60.0, 100))
+    begin = time.monotonic_ns()
+    bench.model.hold({Lot(0, 2): begin, Lot(1, 2): begin})
+    bench.model.start(begin)
+    gevent.sleep(0.4 - (time.monotonic_ns() - begin) / SECOND)
+    bench.model.hold({Lot(0, 2): begin})
+    given_up = (time.monotonic_ns() - begin) * 100 // SECOND
+    bench.model.hold({Lot(0, 2): begin, Lot(1, 2): begin + SECOND})
+    gevent.sleep(1.4 - (time.monotonic_ns() - begin) / SECOND)
+    done = (time.monotonic_ns() - begin) * 100 // SECOND
+    bench.end()
+
+    assert numbers == sorted(set(numbers))
+    even, odd = ([number for number in numbers if number % 2 == rest] for rest in (0, 1))
+    # A busy machine may drop what is due at the very end.
+    assert even == list(range(0, len(even) * 2, 2))
+    assert len(even) * 2 > done - 20
+    assert not [number for number in odd if given_up < number < 100]
+    assert set(range(1, given_up - 10, 2)) | set(range(101, done - 20, 2)) <= set(odd)
+
+
+def test_users_beyond_a_smaller_share_of_the_most_users_end_those_without_work_first() -> None:
+    bench = Bench(sleeper(0.4), Model.RATE, (0.1, 20), (60.0, 0), max_users=8, preallocated_users=8)
+    bench.model.hold({Lot(0, 2): 0, Lot(1, 2): 0})
+    bench.run(0.2)
+    assert len(bench.model.population) == 8
+
+    bench.model.hold({Lot(0, 8): time.monotonic_ns()})
+    gevent.sleep(0.05)
+    # Two work, and one of them is more than there may be.
+    assert (len(bench.model.population), bench.model.leaving) == (2, 1)
+    gevent.sleep(0.5)
+    assert (len(bench.model.population), bench.model.leaving) == (1, 0)
+    bench.end()
+    assert bench.total("dropped_iterations") == 0

@@ -109,6 +109,60 @@ def test_a_process_on_the_way_is_killed_and_started_again_and_nothing_is_missing
     asyncio.run(check())
 
 
+KILLED = """
+import os, signal
+for number in range(2000):
+    print(number, flush=True)
+os.write(1, b"no end")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@promise("logs-complete")
+def test_what_an_engine_had_written_when_it_was_killed_is_there_to_the_last_byte(tmp_path) -> None:
+    async def check() -> None:
+        async with Rig(tmp_path, KILLED) as rig:
+            for start in (rig.master, rig.agent, rig.launcher):
+                await start()
+            logs = await rig.summary()
+            assert logs.is_complete
+            assert rig.kept() == [*map(str, range(2_000)), "no end"]
+
+    asyncio.run(check())
+
+
+PACED = """
+import os, time
+began, done = time.monotonic(), 0
+for number in range(1500):
+    due = began + number / 500
+    if time.monotonic() < due:
+        time.sleep(due - time.monotonic())
+    print(number, "z" * 100, flush=True)
+    done += time.monotonic() < due + 0.25
+open(os.environ["COUNT"], "w").write(str(done))
+"""
+
+
+@promise("logs-complete")
+def test_nobody_takes_the_log_for_a_while_and_the_engine_does_not_notice(tmp_path) -> None:
+    async def check() -> None:
+        count = tmp_path / "count"
+        async with Rig(tmp_path / "rig", PACED, spool_bytes=64 * 1024, COUNT=str(count)) as rig:
+            await rig.agent()
+            await rig.launcher()
+            await until(count.exists)
+            await rig.master()
+            logs = await rig.summary()
+            # Each line was written when it was due, give or take what a busy machine takes.
+            assert int(count.read_text()) > 1_000
+            assert logs.missing_lines > 500
+            assert logs.lines + logs.missing_lines == 1_500
+            assert not logs.is_at_least
+
+    asyncio.run(check())
+
+
 FLOOD = """
 import os, time
 line = b"y" * 99 + b"\\n"
@@ -152,6 +206,8 @@ def test_a_flood_slows_no_engine_grows_no_memory_and_its_gap_is_an_exact_number(
             assert not logs.is_at_least
             assert f"{logs.missing_lines} lines" in logs.complaint()
             assert all(size - before[role] < 40_000_000 for role, size in largest.items()), (before, largest)
+            # One a second, and more when something changes: the flood has a connection of its own.
+            assert rig.beats() >= 4
             # Each gap stands at its place in what is kept.
             gaps = [line for line in rig.kept() if line.startswith("[")]
             assert sum(int(gap[1:].split()[0]) for gap in gaps) == logs.missing_lines

@@ -12,7 +12,7 @@ from tests.component.master_process import master_of, plan_of, scenario, steerin
 from tests.component.scripted_agent import until
 
 from loadstone_core.units import SECOND
-from loadstone_protocol.v1 import control_pb2, coordination_pb2, engine_pb2
+from loadstone_protocol.v1 import control_pb2, engine_pb2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +95,7 @@ def test_a_director_hears_each_second_how_its_run_is_and_what_happens_to_it(tmp_
             await until(lambda: len(director.events) == 2)
             lost, *others = agents
             end = lost.end(clean=False, signal=9)
-            await lost.control.write(coordination_pb2.AgentMessage(engine_end=end))
+            await lost.say(engine_end=end)
             await asyncio.gather(*(agent.stopped() for agent in others))
             await asyncio.gather(lost.say_bye(end), *(agent.bye() for agent in others))
             await master.finish()

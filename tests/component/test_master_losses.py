@@ -44,7 +44,7 @@ def test_iterations_that_were_granted_to_a_lost_worker_are_not_waited_for(tmp_pa
 
 def test_a_lost_worker_is_named_and_what_it_did_is_bounded_by_its_counters(tmp_path: Path) -> None:
     async def run() -> None:
-        async with master_of(plan_of(users(2, 30), workers=2), tmp_path) as master:
+        async with master_of(plan_of(users(2, 30), workers=2, max_lost_percent=0), tmp_path) as master:
             await master.direct()
             agents = await master.crew(2)
             await asyncio.gather(*(agent.load(seconds=1, users=1, requests=20) for agent in agents))
@@ -173,7 +173,8 @@ def test_a_master_that_is_killed_and_started_again_collects_everything_and_never
     tmp_path: Path,
 ) -> None:
     async def run() -> None:
-        async with master_of(plan_of(users(2, 60), master_on_loss=MasterOnLoss.ABORT), tmp_path) as master:
+        plan = plan_of(users(2, 60), max_lost_percent=0, master_on_loss=MasterOnLoss.ABORT)
+        async with master_of(plan, tmp_path) as master:
             await master.direct()
             agents = await master.crew(2)
             await asyncio.gather(*(agent.load(seconds=1, users=1, requests=10) for agent in agents))

@@ -21,8 +21,8 @@ def restart_operator() -> None:
 
 
 @promise("worker-lost", "exact-totals")
-def test_a_deleted_worker_is_reported_and_the_run_ends_honestly(lab) -> None:
-    start(lab)
+def test_a_deleted_worker_whose_load_does_not_move_is_reported_and_the_run_ends_honestly(lab) -> None:
+    start(lab, workers__onLoss="Continue")
     lab.kubectl("delete", "pod", "pass-w-1-1-1", "--wait=false")
     status = lab.wait_finished("pass")
 

@@ -8,6 +8,7 @@ promise = pytest.mark.promise
 def run(lab, script: str, *, seconds: float = 90.0, **load):
     document = lab.manifest("pass", source__inline__content=script)
     document["spec"]["load"] = {"target": document["spec"]["load"]["target"], "users": 10} | load
+    document["spec"]["workers"]["maxLostPercent"] = 0
     # Only what happens to the workers is judged here.
     document["spec"].pop("thresholds", None)
     lab.reset_target()

@@ -112,9 +112,13 @@ class Run:
 
 
 def start_two_runs(lab: Lab, far: str) -> tuple[Run, Run]:
-    """Start a rate with half of its workers on the far node, and users with a fifth of their workers there."""
+    """Start a rate with half of its workers on the far node, and users with a fifth of their workers there.
+
+    No load moves: here is seen what is said of a share that nobody does.
+    """
     for name, kind, duration, replicas, skew in (("half", "rate", "3m", 2, 1), ("fifth", "pass", "70s", 5, 3)):
         workers = spread(name, replicas=replicas, skew=skew, far=far)
+        workers |= {"onLoss": "Continue", "maxLostPercent": 0 if name == "half" else 20}
         document = lab.manifest(kind, load__duration=duration, workers=workers)
         document["metadata"]["name"] = name
         lab.apply(document)

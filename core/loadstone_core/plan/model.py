@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from loadstone_core.errors import InternalError
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
-from loadstone_core.spec.model import MasterOnLoss, OnNoData, Severity, ThresholdSpec, Tls
+from loadstone_core.spec.defaults import MAX_LOST_PERCENT
+from loadstone_core.spec.model import MasterOnLoss, OnLoss, OnNoData, Severity, ThresholdSpec, Tls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,6 +75,10 @@ class RunPlan:
         config: values for the script, as they are until somebody changes them.
         dropped: metrics and labels that are not recorded.
         master_on_loss: whether another master goes on with the run.
+        on_loss: what happens to the load of a worker that is lost.
+        max_lost_percent: how many workers may be lost at a time, in percent, rounded up to whole workers.
+        min_available: with so many workers the load begins once the start has timed out.
+        lease_ns: how long a worker makes load without a word of the master.
         tls: whether the master takes in only those who show a certificate of this run.
     """
 
@@ -92,7 +97,21 @@ class RunPlan:
     config: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     master_on_loss: MasterOnLoss = MasterOnLoss.RESTART
+    on_loss: OnLoss = OnLoss.REPLACE
+    max_lost_percent: int = MAX_LOST_PERCENT
+    min_available: int | None = None
+    lease_ns: int = 30_000_000_000
     tls: Tls = Tls.MUTUAL
+
+    @property
+    def most_lost(self) -> int:
+        """How many workers may be lost at a time, in whole ones, rounded up; never all of them."""
+        return min(-(-self.workers * self.max_lost_percent // 100), self.workers - 1)
+
+    @property
+    def moves_load(self) -> bool:
+        """Whether others do what a lost worker was to do."""
+        return self.on_loss in {OnLoss.REDISTRIBUTE, OnLoss.REPLACE}
 
     @property
     def graceful_stop_ns(self) -> int:
@@ -140,6 +159,7 @@ def _plan(document: Mapping[str, Any]) -> RunPlan:
         script=ScriptRef(**fields.pop("script")),
         dropped=tuple(fields.pop("dropped")),
         master_on_loss=MasterOnLoss(fields.pop("master_on_loss", MasterOnLoss.RESTART)),
+        on_loss=OnLoss(fields.pop("on_loss")),
         tls=Tls(fields.pop("tls")),
         **fields,
     )

@@ -48,6 +48,10 @@ def plan_run(
         config=spec.config,
         dropped=spec.results.dropped,
         master_on_loss=spec.master_on_loss,
+        on_loss=spec.workers.on_loss,
+        max_lost_percent=spec.workers.max_lost_percent,
+        min_available=spec.workers.min_available,
+        lease_ns=spec.transport.lease_ns,
         tls=spec.transport.tls,
     )
 

@@ -20,6 +20,9 @@ GRACEFUL_STOP: Final = "30s"
 STARTUP_TIMEOUT: Final = "10m"
 DELAY_ABORT: Final = "10s"
 REPLICAS: Final = 1
+# How many workers may be lost at a time, in percent, before the run is an Error.
+MAX_LOST_PERCENT: Final = 20
+LEASE: Final = "30s"
 PERCENTILES: Final = ("50", "90", "95", "99", "99.9")
 TOLERANCE: Final = "1%"
 

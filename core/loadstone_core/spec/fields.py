@@ -10,9 +10,9 @@ from typing import Final
 
 from loadstone_core.spec import defaults, validation
 from loadstone_core.spec.environment import ENV, ENV_FROM
-from loadstone_core.spec.load_rules import LOADS
+from loadstone_core.spec.load_rules import LOADS, WORKERS
 from loadstone_core.spec.loads import LOAD, SCENARIOS, duration
-from loadstone_core.spec.model import Engine, MasterOnLoss, OnNoData, Severity, Tls
+from loadstone_core.spec.model import Engine, MasterOnLoss, OnLoss, OnNoData, Severity, Tls
 from loadstone_core.spec.shape import Flag, Listing, Record, Table, Text, Whole
 from loadstone_core.spec.source import SOURCE
 from loadstone_core.spec.template import TEMPLATE
@@ -99,9 +99,38 @@ SPEC: Final = Record(
                     most=defaults.REPLICAS_MOST,
                     default=defaults.REPLICAS,
                 ),
+                "onLoss": Text(
+                    about=(
+                        "What happens when a worker is lost in mid-run. Replace: its load moves to the others at once, "
+                        "and back to a new pod when that is ready. Redistribute: it moves to the others and stays "
+                        "there. Continue: the run goes on with less load. Abort: the run ends as Error. "
+                        "Default: Replace."
+                    ),
+                    choices=tuple(each.value for each in OnLoss),
+                    default=OnLoss.REPLACE.value,
+                ),
+                "maxLostPercent": Whole(
+                    about=(
+                        "How many workers may be lost and not replaced at a time, in percent, rounded up to whole "
+                        "workers; with more, or without any left, the run ends as Error with WorkersLost. Default: 20."
+                    ),
+                    least=0,
+                    most=100,
+                    default=defaults.MAX_LOST_PERCENT,
+                ),
+                "minAvailable": Whole(
+                    about=(
+                        "With so many workers the load begins when startupTimeout is over, and they share all of it "
+                        "(with onLoss Continue or Abort: only their own part). Default: it begins with all workers or "
+                        "not at all. Example: 8."
+                    ),
+                    least=1,
+                    most=defaults.REPLICAS_MOST,
+                ),
                 "template": TEMPLATE,
             },
             default={},
+            rules=WORKERS,
         ),
         "master": Record(
             about="The pod that leads the run: it merges what the workers measure, and comes to the verdict.",
@@ -160,6 +189,12 @@ SPEC: Final = Record(
                     ),
                     choices=tuple(tls.value for tls in Tls),
                     default=Tls.MUTUAL.value,
+                ),
+                "lease": duration(
+                    "For how long a worker makes load without a word of the master, from 10s to 5m. The master gives "
+                    "its load away 5 s later, or at once when its container is known to have ended. Default: 30s.",
+                    rules=validation.LEASE,
+                    default=defaults.LEASE,
                 ),
             },
             default={},

@@ -231,4 +231,12 @@ LOADS: Final = (
         needs=("scenarios", "load", "workers"),
     ),
 )
+WORKERS: Final = (
+    Rule(
+        message="minAvailable must not exceed replicas",
+        holds=lambda workers: workers.get("minAvailable", 1) <= workers["replicas"],
+        cel="!has(self.minAvailable) || self.minAvailable <= self.replicas",
+        needs=("minAvailable", "replicas"),
+    ),
+)
 CLASS_NAME: Final = (matching(r"[A-Za-z_][A-Za-z0-9_]*", "must be the name of a class, such as Buyer"),)

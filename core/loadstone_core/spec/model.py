@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from loadstone_core.spec.defaults import MAX_LOST_PERCENT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,6 +38,15 @@ class OnNoData(StrEnum):
     FAIL = "Fail"
     INCONCLUSIVE = "Inconclusive"
     PASS = "Pass"  # noqa: S105 (the word of the resource, no password)
+
+
+class OnLoss(StrEnum):
+    """What happens to the load of a worker that is lost in mid-run."""
+
+    REDISTRIBUTE = "Redistribute"
+    REPLACE = "Replace"
+    CONTINUE = "Continue"
+    ABORT = "Abort"
 
 
 class Ramp(StrEnum):
@@ -150,10 +161,19 @@ class ScenarioSpec:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """How many worker pods, and the allowed part of their pod template as it was written ({} if unset)."""
+    """How many worker pods, and the allowed part of their pod template as it was written ({} if unset).
+
+    Attributes:
+        on_loss: what happens to the load of one that is lost.
+        max_lost_percent: how many may be lost at a time, in percent, rounded up to whole workers.
+        min_available: with so many the load begins when the start has timed out; None: with all or not at all.
+    """
 
     replicas: int
     template: Mapping[str, Any]
+    on_loss: OnLoss = OnLoss.REPLACE
+    max_lost_percent: int = MAX_LOST_PERCENT
+    min_available: int | None = None
 
 
 class MasterOnLoss(StrEnum):
@@ -185,9 +205,14 @@ class Results:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
-    """How operator, master and workers of a run talk to each other."""
+    """How operator, master and workers of a run talk to each other.
+
+    Attributes:
+        lease_ns: how long a worker makes load without a word of the master.
+    """
 
     tls: Tls = Tls.MUTUAL
+    lease_ns: int = 30_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

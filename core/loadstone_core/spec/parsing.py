@@ -24,6 +24,7 @@ from loadstone_core.spec.model import (
     LoadTest,
     LoadTestSpec,
     MasterOnLoss,
+    OnLoss,
     OnNoData,
     Ramp,
     Results,
@@ -143,7 +144,13 @@ def _spec(value: Mapping[str, Any]) -> LoadTestSpec:
         scenarios=tuple(
             _scenario(each, load) for each in value.get("scenarios") or [{"name": defaults.SCENARIO, **load}]
         ),
-        workers=Workers(workers["replicas"], workers.get("template", {})),
+        workers=Workers(
+            workers["replicas"],
+            workers.get("template", {}),
+            on_loss=OnLoss(workers["onLoss"]),
+            max_lost_percent=workers["maxLostPercent"],
+            min_available=workers.get("minAvailable"),
+        ),
         env=tuple(value.get("env", ())),
         env_from=tuple(value.get("envFrom", ())),
         thresholds=tuple(_threshold(threshold) for threshold in value.get("thresholds", ())),
@@ -155,7 +162,7 @@ def _spec(value: Mapping[str, Any]) -> LoadTestSpec:
         results=Results(
             tuple(value["results"]["percentiles"]), tuple(value["results"].get("metrics", {}).get("drop", ()))
         ),
-        transport=Transport(tls=Tls(value["transport"]["tls"])),
+        transport=Transport(tls=Tls(value["transport"]["tls"]), lease_ns=parse_duration(value["transport"]["lease"])),
         config=value.get("config", {}),
         master_on_loss=MasterOnLoss(value["master"]["onLoss"]),
     )

@@ -83,7 +83,16 @@ _WORKERS: Final = _record(
     ready=_count("How many pods are running."),
     connected=_count("How many are connected to the master."),
     running=_count("How many make load."),
-    lost=_count("How many were lost during the run."),
+    lost=_count("How many are lost and not replaced."),
+    replaced=_count("How many were lost and have a new pod that takes part."),
+    attempts=_some(
+        "How often the pods of workers were made, of those that were made more than once.",
+        _record(
+            "One worker.",
+            worker=_count("Number of the worker, from 0 on."),
+            attempt=_count("How often its pod was made."),
+        ),
+    ),
     ratio=_text("Connected of desired, such as 2/2."),
     selector=_text("Label selector of the worker pods, for kubectl get pods -l."),
     problems=_some(

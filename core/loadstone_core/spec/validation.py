@@ -22,6 +22,8 @@ _RELATIVE_PATH: Final = rf"{_SEGMENT}(/{_SEGMENT})*"
 _PATH_SENTENCE: Final = "must be relative paths of letters, digits, dots, dashes and slashes without . or .., such as"
 _DOTS_IN_CEL: Final = "('/' + {0} + '/').contains('/./') || ('/' + {0} + '/').contains('/../')"
 _ENTRYPOINT_IN_CEL: Final = f"(has(self.entrypoint) ? self.entrypoint : '{defaults.ENTRYPOINT}')"
+LEASE_LEAST_NS: Final = 10_000_000_000
+LEASE_MOST_NS: Final = 300_000_000_000
 _DURATION: Final = DURATION_PATTERN.removeprefix("^").removesuffix("$")
 _ZERO: Final = r"^(0+(\.0+)?(ms|s|m|h))+$"
 _EXPRESSION: Final = (
@@ -84,6 +86,14 @@ LONG_DURATION: Final = (
         message="must be longer than zero, such as 30s",
         holds=lambda text: parse_duration(text) > 0,
         cel=f"!self.matches(r'{_ZERO}')",
+    ),
+)
+LEASE: Final = (
+    *DURATION,
+    Rule(
+        message="must be from 10s to 5m",
+        holds=lambda text: LEASE_LEAST_NS <= parse_duration(text) <= LEASE_MOST_NS,
+        cel="duration(self) >= duration('10s') && duration(self) <= duration('5m')",
     ),
 )
 SHARE: Final = (

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from loadstone_core.verdict.ending import Effort, Ending, ThresholdFinding
 
-# Share of the workers, in percent, whose loss makes a run an Error whatever the others did.
-MAX_LOST_PERCENT: Final = 20
 # Share of the seconds, in percent, in which the generator may be late before its numbers prove nothing.
 SATURATED_PERCENT: Final = 10
 # Lateness of a second (p99 of schedule slip or loop lag) from which on the generator counts as saturated in it.
@@ -179,7 +177,7 @@ def _without_data(ending: Ending, on_no_data: OnNoData) -> tuple[Cause, ...]:
 
 
 def _are_too_many_lost(ending: Ending) -> bool:
-    return ending.workers_lost * 100 > ending.workers * MAX_LOST_PERCENT
+    return ending.most_lost > ending.most_lost_allowed
 
 
 def _unaccounted(ending: Ending) -> str:
@@ -188,7 +186,10 @@ def _unaccounted(ending: Ending) -> str:
 
 def _lost(ending: Ending) -> str:
     lost = f"lost {ending.workers_lost} of {_count(ending.workers, 'worker')}"
-    return f"{lost}: {ending.first_loss}" if ending.first_loss else f"{lost}; see the problems of the workers"
+    if ending.workers_lost > ending.workers:
+        lost = f"lost workers {ending.workers_lost} times"
+    why = f": {ending.first_loss}" if ending.first_loss else "; see the problems of the workers"
+    return f"{lost}{why}; {ending.relief}" if ending.relief else f"{lost}{why}"
 
 
 def _is_short(effort: Effort, tolerance_ppm: int) -> bool:

@@ -83,7 +83,10 @@ class Ending:
         saturated_seconds: those of them in which the generator was late (`SATURATED_LAG_NS`) or lacked something.
         exhausted_seconds: those of them in which it could open no connection for want of ports, files or memory.
         workers: expected.
-        workers_lost: those of them whose load was lost.
+        workers_lost: how often one of them was lost.
+        most_lost: how many were lost, and not replaced, at a time.
+        most_lost_allowed: how many may be.
+        relief: what became of the load of those that were lost, and of them; empty if nothing did.
         used_up: names of feeders whose rows were used up, which ended users.
         first_loss: what became of the first of them, if anybody knows.
     """
@@ -109,5 +112,8 @@ class Ending:
     exhausted_seconds: int = 0
     workers: int
     workers_lost: int = 0
+    most_lost: int = 0
+    most_lost_allowed: int = 0
+    relief: str = ""
     used_up: tuple[str, ...] = ()
     first_loss: str = ""

@@ -32,7 +32,7 @@ from loadstone_operator.observation import CreationProblem
 from loadstone_operator.ports import CreationFailed, StatusConflict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from loadstone_core.clock import Clock
     from loadstone_operator.cluster.api import Api
@@ -129,6 +129,20 @@ class KubernetesCluster:
         except ApiError as error:
             raise CreationFailed(creation_problem(error), []) from error
         return pod
+
+    async def make_workers(self, order: RunOrder, workers: Sequence[tuple[int, int]]) -> list[Body]:
+        """Make pods of workers, by (worker, attempt), and return those that are there then.
+
+        Raises:
+            CreationFailed: a pod was refused.
+        """
+        made: list[Body] = []
+        for index, attempt in workers:
+            try:
+                made.append(await self._make_pod(order, worker_pod(order, index, attempt=attempt)))
+            except ApiError as error:
+                raise CreationFailed(creation_problem(error), made) from error
+        return made
 
     async def delete_pod(self, namespace: str, name: str, uid: str) -> None:
         """Delete a pod; one that is gone already, or has a successor of its name, is deleted."""

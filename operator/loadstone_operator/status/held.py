@@ -17,6 +17,7 @@ def read_held(status: Mapping[str, Any]) -> Held:
     """Return what a status holds; what is missing or unknown is read as if it had never been written."""
     run = status.get("run") or {}
     number = int(run.get("number") or 0)
+    workers = status.get("workers") or {}
     history = [int(past.get("run") or 0) for past in status.get("history") or ()]
     return Held(
         observed_generation=int(status.get("observedGeneration", -1)),
@@ -28,7 +29,8 @@ def read_held(status: Mapping[str, Any]) -> Held:
         last_run=max([number, *history]),
         epoch=int(run.get("epoch") or 1),
         cause=_word(Cause, run.get("cause")) or Cause.CREATED,
-        workers=int((status.get("workers") or {}).get("desired") or 0),
+        workers=int(workers.get("desired") or 0),
+        attempts={int(each["worker"]): int(each["attempt"]) for each in workers.get("attempts") or ()},
         trigger=status.get("lastHandledTrigger"),
         digest=str(run.get("specHash", "")),
         parts=dict(run.get("specParts") or {}),

@@ -56,9 +56,20 @@ def _tales(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Tale]:
     if not is_new and old.get("phase") in _UNDER_WAY and old.get("phase") != new.get("phase") in _UNDER_WAY:
         yield Tale(number, *_UNDER_WAY[new["phase"]])
     yield from _problems(old, new, number)
+    yield from _replacements({} if is_new else old, new, number)
     if new.get("finished") and (is_new or not old.get("finished") or old.get("verdict") != new.get("verdict")):
         is_warning = new.get("verdict") != Verdict.PASSED
         yield Tale(number, str(new.get("reason")), _note(f"{new.get('verdict')}: {new.get('message', '')}"), is_warning)
+
+
+def _replacements(old: Mapping[str, Any], new: Mapping[str, Any], run: int) -> Iterator[Tale]:
+    """Yield that the pod of a lost worker is made again."""
+    known = {each["worker"]: each["attempt"] for each in (old.get("workers") or {}).get("attempts") or ()}
+    for each in (new.get("workers") or {}).get("attempts") or ():
+        worker, attempt = each["worker"], each["attempt"]
+        if known.get(worker, 1) < attempt:
+            text = f"Worker {worker} was lost and gets a new pod (attempt {attempt})."
+            yield Tale(run, "WorkerReplaced", text, detail=f"{worker}/{attempt}")
 
 
 def _problems(old: Mapping[str, Any], new: Mapping[str, Any], run: int) -> Iterator[Tale]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_operator import naming
 from loadstone_operator.observation import Accepted, Observation, PodView, Stage
+from loadstone_operator.replacing import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,12 +27,13 @@ def project_workers(status: Mapping[str, Any], seen: Observation) -> dict[str, A
     number = int((status.get("run") or {}).get("number", 0))
     desired = int(old.get("desired") or (seen.spec.workers if isinstance(seen.spec, Accepted) else 0))
     told = seen.master.workers if seen.master and seen.master.stage else None
-    counts = {key: int(old.get(key, 0)) for key in ("connected", "running", "lost")}
+    counts = {key: int(old.get(key, 0)) for key in ("connected", "running", "lost", "replaced")}
     if told is not None:
         counts = {
             "connected": sum(worker.state in _TAKING_PART for worker in told),
             "running": sum(worker.state == "Running" for worker in told),
             "lost": sum(worker.state == "Lost" for worker in told),
+            "replaced": sum(worker.state in _TAKING_PART and worker.attempt > 1 for worker in told),
         }
     block: dict[str, Any] = {
         "desired": desired,
@@ -40,6 +42,9 @@ def project_workers(status: Mapping[str, Any], seen: Observation) -> dict[str, A
         "ratio": f"{counts['connected']}/{desired}",
         "selector": naming.worker_selector(seen.test.uid, number),
     }
+    newest = attempts(seen)
+    if newest:
+        block["attempts"] = [{"worker": worker, "attempt": attempt} for worker, attempt in sorted(newest.items())]
     problems = _merge(list(_problems(seen)), list(old.get("problems") or ()))
     if problems:
         block["problems"] = problems

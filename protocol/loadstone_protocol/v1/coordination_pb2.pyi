@@ -301,18 +301,22 @@ class CommonBody(_message.Message):
     def __init__(self, run_state: _Optional[_Union[_engine_pb2.RunState, str]] = ..., script_digest: _Optional[str] = ..., start_at_ns: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., scenarios: _Optional[_Iterable[_Union[_engine_pb2.LoadPlan, _Mapping]]] = ..., warm_up_ns: _Optional[int] = ..., config: _Optional[_Mapping[str, str]] = ..., dropped: _Optional[_Iterable[str]] = ..., memory: _Optional[bytes] = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("epoch", "version", "slot", "slots", "grants")
+    __slots__ = ("epoch", "version", "slot", "slots", "grants", "holding", "shares")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     GRANTS_FIELD_NUMBER: _ClassVar[int]
+    HOLDING_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     version: int
     slot: int
     slots: int
     grants: _containers.RepeatedCompositeFieldContainer[_engine_pb2.Grant]
-    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[int] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[_engine_pb2.Grant, _Mapping]]] = ...) -> None: ...
+    holding: int
+    shares: _containers.RepeatedCompositeFieldContainer[_engine_pb2.Share]
+    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[int] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[_engine_pb2.Grant, _Mapping]]] = ..., holding: _Optional[int] = ..., shares: _Optional[_Iterable[_Union[_engine_pb2.Share, _Mapping]]] = ...) -> None: ...
 
 class Pong(_message.Message):
     __slots__ = ("sent_ns", "master_ns")

@@ -84,7 +84,7 @@ class ScriptReport(_message.Message):
     def __init__(self, ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., user_classes: _Optional[_Iterable[str]] = ..., preflight_failed: _Optional[bool] = ..., has_shape: _Optional[bool] = ...) -> None: ...
 
 class EngineStatus(_message.Message):
-    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "memory_bytes", "grants", "over", "stop_asked", "errors", "shape", "flavour", "exhausted")
+    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "memory_bytes", "grants", "over", "stop_asked", "errors", "shape", "flavour", "exhausted", "holding", "leaving")
     class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STAGE_UNSPECIFIED: _ClassVar[EngineStatus.Stage]
@@ -112,6 +112,8 @@ class EngineStatus(_message.Message):
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     FLAVOUR_FIELD_NUMBER: _ClassVar[int]
     EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
+    HOLDING_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
     stage: EngineStatus.Stage
     users: int
     applied_revision: int
@@ -125,7 +127,9 @@ class EngineStatus(_message.Message):
     shape: ShapeState
     flavour: str
     exhausted: int
-    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[GrantState, _Mapping]]] = ..., over: _Optional[_Iterable[int]] = ..., stop_asked: _Optional[str] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ..., shape: _Optional[_Union[ShapeState, _Mapping]] = ..., flavour: _Optional[str] = ..., exhausted: _Optional[int] = ...) -> None: ...
+    holding: int
+    leaving: int
+    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[GrantState, _Mapping]]] = ..., over: _Optional[_Iterable[int]] = ..., stop_asked: _Optional[str] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ..., shape: _Optional[_Union[ShapeState, _Mapping]] = ..., flavour: _Optional[str] = ..., exhausted: _Optional[int] = ..., holding: _Optional[int] = ..., leaving: _Optional[int] = ...) -> None: ...
 
 class ShapeState(_message.Message):
     __slots__ = ("users", "spawn_rate", "over", "failed")
@@ -196,7 +200,7 @@ class LogKept(_message.Message):
     def __init__(self, number: _Optional[int] = ..., lost: _Optional[bool] = ...) -> None: ...
 
 class EngineConfig(_message.Message):
-    __slots__ = ("revision", "run_state", "start_at_ns", "slot", "slots", "stop_reason", "graceful_stop_ns", "setup_json", "worker", "attempt", "scenarios", "grants", "warm_up_ns", "config", "dropped", "shaped")
+    __slots__ = ("revision", "run_state", "start_at_ns", "slot", "slots", "stop_reason", "graceful_stop_ns", "setup_json", "worker", "attempt", "scenarios", "grants", "warm_up_ns", "config", "dropped", "shaped", "holding", "shares")
     class ConfigEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -220,6 +224,8 @@ class EngineConfig(_message.Message):
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     SHAPED_FIELD_NUMBER: _ClassVar[int]
+    HOLDING_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
     revision: int
     run_state: RunState
     start_at_ns: int
@@ -236,7 +242,9 @@ class EngineConfig(_message.Message):
     config: _containers.ScalarMap[str, str]
     dropped: _containers.RepeatedScalarFieldContainer[str]
     shaped: bool
-    def __init__(self, revision: _Optional[int] = ..., run_state: _Optional[_Union[RunState, str]] = ..., start_at_ns: _Optional[int] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., worker: _Optional[int] = ..., attempt: _Optional[int] = ..., scenarios: _Optional[_Iterable[_Union[LoadPlan, _Mapping]]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., warm_up_ns: _Optional[int] = ..., config: _Optional[_Mapping[str, str]] = ..., dropped: _Optional[_Iterable[str]] = ..., shaped: _Optional[bool] = ...) -> None: ...
+    holding: int
+    shares: _containers.RepeatedCompositeFieldContainer[Share]
+    def __init__(self, revision: _Optional[int] = ..., run_state: _Optional[_Union[RunState, str]] = ..., start_at_ns: _Optional[int] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., worker: _Optional[int] = ..., attempt: _Optional[int] = ..., scenarios: _Optional[_Iterable[_Union[LoadPlan, _Mapping]]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., warm_up_ns: _Optional[int] = ..., config: _Optional[_Mapping[str, str]] = ..., dropped: _Optional[_Iterable[str]] = ..., shaped: _Optional[bool] = ..., holding: _Optional[int] = ..., shares: _Optional[_Iterable[_Union[Share, _Mapping]]] = ...) -> None: ...
 
 class StateAck(_message.Message):
     __slots__ = ("received",)
@@ -297,6 +305,18 @@ class Grant(_message.Message):
     first_range: int
     ranges: _containers.RepeatedCompositeFieldContainer[IterationRange]
     def __init__(self, name: _Optional[str] = ..., engine: _Optional[int] = ..., first_range: _Optional[int] = ..., ranges: _Optional[_Iterable[_Union[IterationRange, _Mapping]]] = ...) -> None: ...
+
+class Share(_message.Message):
+    __slots__ = ("engine", "index", "parts", "from_ns")
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    FROM_NS_FIELD_NUMBER: _ClassVar[int]
+    engine: int
+    index: int
+    parts: int
+    from_ns: int
+    def __init__(self, engine: _Optional[int] = ..., index: _Optional[int] = ..., parts: _Optional[int] = ..., from_ns: _Optional[int] = ...) -> None: ...
 
 class Segment(_message.Message):
     __slots__ = ("start_ns", "duration_ns", "from_value", "to_value")

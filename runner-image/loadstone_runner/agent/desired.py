@@ -164,6 +164,8 @@ class Desired:
                 grants=tuple(each for each in assignment.grants if each.engine == view.engine),
                 stop_reason=reason,
                 graceful_stop_ns=grace_ns,
+                holding=assignment.holding,
+                shares=tuple(each for each in assignment.shares if each.engine == view.engine),
             )
             for view in views
         ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from loadstone_core.load.grant import Grant
+    from loadstone_core.load.lots import Share
     from loadstone_core.register import Held
     from loadstone_protocol.messages import EngineEnd, EngineStage, RunOrder
 
@@ -34,13 +35,20 @@ class Common(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """This worker's part of the load: slot `slot` of `slots`, and what its engines are granted."""
+    """This worker's part of the load: slot `slot` of `slots`, and what its engines are granted.
+
+    Attributes:
+        holding: version of `shares`; 0: none are told, and the slot is this worker's part.
+        shares: what its engines do of the load.
+    """
 
     epoch: int
     version: int
     slot: int
     slots: int
     grants: tuple[Grant, ...]
+    holding: int = 0
+    shares: tuple[Share, ...] = ()
 
 
 class EngineStatus(NamedTuple):
@@ -48,12 +56,14 @@ class EngineStatus(NamedTuple):
 
     Attributes:
         is_starving: users wait for numbers, and none are left.
+        leaving: users of shares that it gave up.
     """
 
     stage: EngineStage
     users: int
     applied_revision: int
     is_starving: bool
+    leaving: int = 0
 
 
 class ProcessEnd(NamedTuple):
@@ -84,6 +94,8 @@ class Configure(NamedTuple):
     grants: tuple[Grant, ...]
     stop_reason: str
     graceful_stop_ns: int
+    holding: int = 0
+    shares: tuple[Share, ...] = ()
 
 
 class Act(Enum):

@@ -38,6 +38,7 @@ class EngineView:
     stage: EngineStage = EngineStage.LOADING
     users: int = 0
     applied_revision: int = 0
+    leaving: int = 0
     sequence: int = 0
     has_final: bool = False
     received: int = 0
@@ -111,8 +112,10 @@ class Engines:
 
     def hear(self, view: EngineView, status: EngineStatus) -> bool:
         """Take in what an engine says of itself; return whether the master should know at once."""
-        is_news = (view.stage, view.applied_revision) != (status.stage, status.applied_revision)
+        told = (status.stage, status.applied_revision, status.leaving)
+        is_news = (view.stage, view.applied_revision, view.leaving) != told
         view.stage = status.stage
         view.users = status.users
         view.applied_revision = status.applied_revision
+        view.leaving = status.leaving
         return is_news

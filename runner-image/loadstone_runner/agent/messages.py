@@ -16,6 +16,8 @@ from loadstone_protocol.codec import (
     counters_to_message,
     grants_from_messages,
     grants_to_messages,
+    shares_from_messages,
+    shares_to_messages,
     stream_id_to_message,
 )
 from loadstone_protocol.messages import EngineStage, RefusalCode, RunOrder
@@ -88,6 +90,8 @@ def assignment_from_message(message: coordination_pb2.Assignment) -> Assignment:
         slot=message.slot,
         slots=message.slots,
         grants=grants_from_messages(message.grants),
+        holding=message.holding,
+        shares=shares_from_messages(message.shares),
     )
 
 
@@ -103,6 +107,7 @@ def status_from_message(message: engine_pb2.EngineStatus) -> EngineStatus:
         users=message.users,
         applied_revision=message.applied_revision,
         is_starving=any(each.waiting and not each.left for each in message.grants),
+        leaving=message.leaving,
     )
 
 
@@ -246,6 +251,8 @@ def config_message(told: Configure, *, worker: int, attempt: int) -> engine_pb2.
             dropped=body.dropped,
             worker=worker,
             attempt=attempt,
+            holding=told.holding,
+            shares=shares_to_messages(told.shares),
         )
     )
 

@@ -11,17 +11,21 @@ from typing import cast as cast_type
 
 import gevent
 
+from loadstone_core.load.lots import Lot
 from loadstone_core.load.profile import FOREVER_NS, dues, next_number, planned_iterations
-from loadstone_core.load.share import share
 from loadstone_core.stats.histogram import Histogram
+from loadstone_runner.engine.moments import sleep_until
 from loadstone_runner.engine.path import Usher
-from loadstone_runner.engine.population import Population, Portion
+from loadstone_runner.engine.population import Population
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from loadstone_core.load.profile import LoadProfile
     from loadstone_core.load.scenario import Scenario
     from loadstone_runner.engine.cast import Cast
-    from loadstone_runner.engine.native import Scene
+    from loadstone_runner.engine.native import Scene, Seat
+    from loadstone_runner.engine.population import Portion
 
 USERS_LEAST: Final = 100
 USERS_MOST: Final = 10_000
@@ -36,16 +40,39 @@ _SECOND_NS: Final = 1_000_000_000
 _LOOK_SECONDS: Final = 0.001
 
 
-def users_limit(load: LoadProfile, portion: Portion) -> int:
+def users_limit(load: LoadProfile, lots: Iterable[Lot]) -> int:
     """Return how many users an engine may make: its share of what is asked, else enough for iterations of 10 s."""
     if load.max_users is not None:
-        return share(load.max_users, portion.slot, portion.slots)
-    enough = min(USERS_MOST, max(USERS_LEAST, -(-SECONDS_OF_RATE * load.profile.peak // portion.slots)))
-    return max(enough, share(load.preallocated_users, portion.slot, portion.slots))
+        return sum(lot.share(load.max_users) for lot in lots)
+    lots = tuple(lots)
+    enough = sum(-(-SECONDS_OF_RATE * load.profile.peak // lot.parts) for lot in lots)
+    return max(min(USERS_MOST, max(USERS_LEAST, enough)), sum(lot.share(load.preallocated_users) for lot in lots))
+
+
+class Strand:
+    """The iterations of one lot, in the order in which they are due.
+
+    Attributes:
+        from_ns: what was due before this moment of the monotonic clock is for somebody else.
+        until_ns: and what is due from this one on.
+        first: number of the first that is due here, in the load that is followed.
+        handed: how many of them were given to users or dropped.
+        driver: that hands them out.
+    """
+
+    __slots__ = ("driver", "first", "from_ns", "handed", "lot", "until_ns")
+
+    def __init__(self, lot: Lot, from_ns: int, until_ns: int) -> None:
+        self.lot = lot
+        self.from_ns = from_ns
+        self.until_ns = until_ns
+        self.first = lot.first
+        self.handed = 0
+        self.driver: gevent.Greenlet[..., None] | None = None
 
 
 class ArrivalModel(Usher):
-    """Follow a rate profile: this slot's part of the iterations, evenly interleaved with those of the others."""
+    """Follow a rate profile: this engine's lots of the iterations, evenly interleaved with those of the others."""
 
     has_pauses = False
     is_free = False
@@ -55,34 +82,57 @@ class ArrivalModel(Usher):
         recorder, scenario = scene.instruments.recorder, scene.instruments.scenario
         super().__init__(cast_type("Histogram", recorder.cell_of_slip(scenario=scenario)))
         self.population = Population(scene, cast, turns=self, portion=portion)
-        self.users_limit = users_limit(load, portion)
+        self.lots: dict[Lot, int] = {Lot(portion.slot, portion.slots): 0}
+        self.users_limit = users_limit(load, self.lots)
         self._recorder = recorder
         self._scenario = scenario
         self._load = load
-        self._slot = portion.slot
-        self._slots = portion.slots
+        self._portion = portion
         self._next_index = 0
         self._first_iteration = 0
-        self._began_at_ns = 0
-        self._until_ns = FOREVER_NS
-        self._handed = 0  # of those that are due, however they end
-        self._present = 0  # the load that is followed, counted
-        self._driver: gevent.Greenlet[..., None] | None = None
+        self._began_at_ns: int | None = None
+        self._until_ns = FOREVER_NS  # when another load begins
+        self._strands: dict[Lot, Strand] = {}
+        self._given_up: list[Strand] = []  # that hand out what was due before
+        self._change: gevent.Greenlet[..., None] | None = None  # waits for the moment of another load
         self._is_over = False
 
     def start(self, start_at_ns: int) -> None:
         """Begin iterations as they are due, counted from a moment of the monotonic clock."""
-        self._driver = gevent.spawn(self._dispatch, start_at_ns)
+        self._change = gevent.spawn(self._dispatch, start_at_ns)
 
     def follow(self, scenario: Scenario, start_at_ns: int) -> None:
         """Follow another profile from a moment of the monotonic clock on, and the present one until then."""
         self._until_ns = start_at_ns
-        self._driver = gevent.spawn(self._take_over, self._driver, scenario, start_at_ns)
+        for strand in self._strands.values():
+            strand.until_ns = start_at_ns
+        self._change = gevent.spawn(self._take_over, self._change, scenario, start_at_ns)
+
+    def hold(self, lots: Mapping[Lot, int]) -> None:
+        """Have the iterations of these lots, each from a moment of the monotonic clock on, and no others."""
+        if self._is_over:
+            return
+        self.lots = dict(lots)
+        self.users_limit = users_limit(self._load, self.lots)
+        self._let_go()
+        for lot in self._strands.keys() - self.lots.keys():
+            strand = self._strands.pop(lot)
+            strand.until_ns = min(strand.until_ns, monotonic_ns())
+            self._given_up.append(strand)
+        self._given_up = [each for each in self._given_up if each.driver is not None and not each.driver.dead]
+        if self._began_at_ns is not None:
+            for lot in self.lots.keys() - self._strands.keys():
+                self._drive(lot)
+
+    @property
+    def leaving(self) -> int:
+        """How many users there are beyond the share of the users that were asked for."""
+        return 0 if self._load.max_users is None else max(0, len(self.population) - self.users_limit)
 
     def settle(self, until_ns: int) -> None:
         """Wait until everything has begun, or was dropped, that was due in the profile, which is over."""
         while monotonic_ns() < until_ns and not self._is_over:
-            if self._driver is None or (self._driver.dead and not self.unbegun):
+            if self._change is None or (all(each.dead for each in self._drivers()) and not self.unbegun):
                 return
             gevent.sleep(_LOOK_SECONDS)
 
@@ -91,8 +141,8 @@ class ArrivalModel(Usher):
         if not self._is_over:
             self._drop_what_is_late(monotonic_ns() - PUNCTUAL_NS)
         self._is_over = True
-        if self._driver is not None:
-            self._driver.kill(block=False)
+        for driver in self._drivers():
+            driver.kill(block=False)
         for seat in list(self.population.seats.values()):
             # Made before the load, and maybe never started.
             if not seat.greenlet.started:
@@ -120,60 +170,79 @@ class ArrivalModel(Usher):
     def _drop(self, count: int) -> None:
         self._recorder.dropped(count, scenario=self._scenario)
 
+    def _drivers(self) -> list[gevent.Greenlet[..., None]]:
+        change = [] if self._change is None else [self._change]
+        strands = (*self._strands.values(), *self._given_up)
+        return change + [each.driver for each in strands if each.driver is not None]
+
     def _drop_what_is_late(self, until_ns: int) -> None:
         """Drop what was due before a moment and has not come to its turn."""
-        if not self._began_at_ns:
+        if self._began_at_ns is None:
             return
-        due = planned_iterations(self._load.profile, until_ns - self._began_at_ns)
-        if self._load.iterations is not None:
-            due = min(due, self._load.iterations)
-        behind = len(range(self._slot, due, self._slots)) - self._handed
-        if behind > 0:
-            self._handed += behind
-            self._drop(behind)
+        for strand in (*self._strands.values(), *self._given_up):
+            due = planned_iterations(self._load.profile, max(0, min(until_ns, strand.until_ns) - self._began_at_ns))
+            if self._load.iterations is not None:
+                due = min(due, self._load.iterations)
+            behind = len(range(strand.first, due, strand.lot.parts)) - strand.handed
+            if behind > 0:
+                strand.handed += behind
+                self._drop(behind)
 
     def _take_over(self, older: gevent.Greenlet[..., None] | None, scenario: Scenario, start_at_ns: int) -> None:
         try:
-            while (left_ns := start_at_ns - monotonic_ns()) > 0:
-                gevent.sleep(left_ns / _SECOND_NS)
+            sleep_until(start_at_ns)
         finally:
             if older is not None:
                 older.kill(block=False)
         if self._is_over:
             return
         self._drop_what_is_late(start_at_ns)
-        self._load, self._first_iteration = scenario.load, scenario.first_iteration
+        for strand in (*self._strands.values(), *self._given_up):
+            if strand.driver is not None:
+                strand.driver.kill(block=False)
+        self._strands.clear()
+        self._given_up.clear()
         self._until_ns = FOREVER_NS
-        # One that was killed may come to its turn once more.
-        self._present += 1
-        self.users_limit = users_limit(scenario.load, Portion(self._slot, self._slots))
-        self._follow(start_at_ns)
+        self._load, self._first_iteration = scenario.load, scenario.first_iteration
+        self.users_limit = users_limit(scenario.load, self.lots)
+        self._begin(start_at_ns)
 
     def _preallocate(self, start_at_ns: int) -> None:
         """Make users before the load begins; they begin with it."""
-        wanted = share(self._load.preallocated_users, self._slot, self._slots)
-        seats = [self.population.seat(index, hold=True) for index in range(wanted)]
+        wanted = sum(lot.share(self._load.preallocated_users) for lot in self.lots)
+        seats = [self._seat(hold=True) for _ in range(wanted)]
         for seat in seats:
             self.admit(seat)
-        self._next_index = wanted
         _rest_until(start_at_ns)
         for seat in seats:
             seat.greenlet.start()
 
+    def _seat(self, *, hold: bool = False) -> Seat:
+        """Make a user, with a number that no other engine gives."""
+        place = self._portion.slot + self._next_index * self._portion.slots
+        self._next_index += 1
+        return self.population.seat(place, hold=hold)
+
     def _dispatch(self, start_at_ns: int) -> None:
         self._preallocate(start_at_ns)
-        self._follow(start_at_ns)
+        if not self._is_over:
+            self._begin(start_at_ns)
 
-    def _follow(self, start_at_ns: int) -> None:
-        if self._is_over:
-            return
-        profile, present = self._load.profile, self._present
+    def _begin(self, start_at_ns: int) -> None:
         self._began_at_ns = start_at_ns
+        for lot in self.lots:
+            self._drive(lot)
+
+    def _drive(self, lot: Lot) -> None:
+        strand = self._strands[lot] = Strand(lot, self.lots[lot], self._until_ns)
+        strand.driver = gevent.spawn(self._follow, strand)
+
+    def _follow(self, strand: Strand) -> None:
+        start_at_ns, step = self._began_at_ns or 0, strand.lot.parts
         now_ns = monotonic_ns()
-        first = self._first_number(now_ns - start_at_ns)
+        first = self._first_number(strand, now_ns, start_at_ns)
         number, in_a_row = first + self._first_iteration, 0
-        self._handed = len(range(self._slot, first, self._slots))
-        for after_ns in dues(profile, first, self._slots, limit=self._load.iterations):
+        for after_ns in dues(self._load.profile, first, step, limit=self._load.iterations):
             due_ns = start_at_ns + after_ns
             # Of what has come due meanwhile, one look at the clock serves all.
             if due_ns > now_ns:
@@ -181,26 +250,27 @@ class ArrivalModel(Usher):
             # Behind the plan, and still everybody else must come to their turn.
             if due_ns > now_ns or in_a_row >= BATCH_MOST:
                 now_ns, in_a_row = _rest_until(due_ns), 0
-                if self._is_superseded(present):
+                if self._is_over:
                     return
-            if due_ns >= self._until_ns:
+            if due_ns >= strand.until_ns:
                 return
-            self._handed += 1
+            strand.handed += 1
             if not self.hand(number, due_ns):
                 self._make_user(number, due_ns)
-            number += self._slots
+            number += step
             in_a_row += 1
 
-    def _is_superseded(self, present: int) -> bool:
-        return self._is_over or present != self._present
-
-    def _first_number(self, late_ns: int) -> int:
+    def _first_number(self, strand: Strand, now_ns: int, start_at_ns: int) -> int:
         """Return where to begin; what was due long before is dropped."""
-        if late_ns <= LATE_NS:
-            return self._slot
-        first = next_number(self._load.profile, late_ns, self._slot, self._slots)
-        missed = (first - self._slot) // self._slots
+        profile, lot = self._load.profile, strand.lot
+        from_ns = max(start_at_ns, strand.from_ns)
+        strand.first = lot.first if from_ns == start_at_ns else next_number(profile, from_ns - start_at_ns, *lot)
+        if now_ns - from_ns <= LATE_NS:
+            return strand.first
+        first = next_number(profile, now_ns - start_at_ns, *lot)
+        missed = (first - strand.first) // lot.parts
         if missed:
+            strand.handed += missed
             self._drop(missed)
         return first
 
@@ -209,9 +279,16 @@ class ArrivalModel(Usher):
         if len(self.population) >= self.users_limit:
             self._drop(1)
             return
-        seat = self.population.seat(self._next_index)
-        self._next_index += 1
-        self.give(seat, number, due_ns)
+        self.give(self._seat(), number, due_ns)
+
+    def _let_go(self) -> None:
+        """Let users end that are more than the share of those that were asked for: first those without work."""
+        seats = [seat for seat in self.population.seats.values() if not seat.is_retired]
+        surplus = max(0, len(seats) - self.users_limit) if self._load.max_users is not None else 0
+        for seat in sorted(seats, key=lambda each: each.has_work or not each.is_resting)[:surplus]:
+            # Who rests is given nothing more; who works does its iteration to the end.
+            seat.is_gone = seat.is_gone or (seat.is_resting and not seat.has_work)
+            seat.retire()
 
 
 def _rest_until(at_ns: int) -> int:

@@ -7,23 +7,25 @@ each user has done its own.
 from __future__ import annotations
 
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import gevent
 
+from loadstone_core.load.lots import Lot
 from loadstone_core.load.pacing import targets
 from loadstone_core.stats.histogram import Histogram
+from loadstone_runner.engine.moments import sleep_until
 from loadstone_runner.engine.population import Population
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from loadstone_core.load.profile import LoadProfile, Profile
     from loadstone_core.load.scenario import Scenario
     from loadstone_runner.engine.cast import Cast
     from loadstone_runner.engine.native import Scene, Seat
     from loadstone_runner.engine.numbers import Numbers
     from loadstone_runner.engine.population import Portion
-
-_SECOND_NS: Final = 1_000_000_000
 
 
 class ClosedModel:
@@ -39,27 +41,47 @@ class ClosedModel:
         self.first_late_ns = -1
         self._first_due_ns = 0
         self.is_free = numbers is None and load.iterations_per_user is None
+        self.lots: dict[Lot, int] = {Lot(portion.slot, portion.slots): 0}
         self._profile = load.profile
         self._iterations_each = load.iterations_per_user
-        self._portion = portion
         self._numbers = numbers
-        self._driver: gevent.Greenlet[..., None] | None = None
+        self._start_at_ns: int | None = None
+        self._drivers: dict[Lot, gevent.Greenlet[..., None]] = {}
+        self._change: gevent.Greenlet[..., None] | None = None  # waits for the moment of another profile
         self._is_over = False
-        self._present = 0  # the profile that is followed, counted
 
     def start(self, start_at_ns: int) -> None:
         """Have users from a moment of the monotonic clock on; one that has passed means: as far as they should be."""
-        self._driver = gevent.spawn(self._follow, start_at_ns)
+        self._start_at_ns = start_at_ns
+        for lot in self.lots:
+            self._drive(lot)
 
     def follow(self, scenario: Scenario, start_at_ns: int) -> None:
         """Follow another profile from a moment of the monotonic clock on, and the present one until then."""
-        self._driver = gevent.spawn(self._take_over, self._driver, scenario.load.profile, start_at_ns)
+        self._change = gevent.spawn(self._take_over, self._change, scenario.load.profile, start_at_ns)
+
+    def hold(self, lots: Mapping[Lot, int]) -> None:
+        """Have the users of these lots, each from a moment of the monotonic clock on, and no others.
+
+        Users that do a number of iterations each stay where they have begun: elsewhere they would do all of them again.
+        """
+        if self._is_over or (self._start_at_ns is not None and self._iterations_each is not None):
+            return
+        before, self.lots = self.lots, dict(lots)
+        for lot in before.keys() - self.lots.keys():
+            if lot in self._drivers:
+                self._drivers.pop(lot).kill(block=False)
+            self.population.give_up(lot)
+        if self._start_at_ns is not None:
+            for lot in self.lots.keys() - before.keys():
+                self._drive(lot)
 
     def stop(self) -> None:
         """Begin no further iteration."""
         self._is_over = True
-        if self._driver is not None:
-            self._driver.kill(block=False)
+        self._halt()
+        if self._change is not None:
+            self._change.kill(block=False)
         self.population.retire_all()
 
     def rouse(self) -> None:
@@ -69,8 +91,14 @@ class ClosedModel:
     @property
     def is_done(self) -> bool:
         """Whether nothing more will be begun: everybody has come, and has gone by itself."""
-        is_asked = self._profile.peak > 0
-        return is_asked and self._driver is not None and self._driver.dead and not len(self.population)
+        is_asked = self._profile.peak > 0 and self._start_at_ns is not None
+        drivers = (*self._drivers.values(), *((self._change,) if self._change is not None else ()))
+        return is_asked and all(each.dead for each in drivers) and not len(self.population)
+
+    @property
+    def leaving(self) -> int:
+        """How many users of lots that were given up have not ended yet."""
+        return len(self.population.leaving)
 
     def recent_slips(self) -> Histogram:
         """Return how late iterations were started: in a closed model none is."""
@@ -109,25 +137,48 @@ class ClosedModel:
 
     def _take_over(self, older: gevent.Greenlet[..., None] | None, profile: Profile, start_at_ns: int) -> None:
         try:
-            while (left_ns := start_at_ns - monotonic_ns()) > 0:
-                gevent.sleep(left_ns / _SECOND_NS)
+            sleep_until(start_at_ns)
         finally:
             if older is not None:
                 older.kill(block=False)
-        self._profile = profile
-        # One that was killed may come to its turn once more.
-        self._present += 1
-        if not self._is_over and not profile.value_at(0):
-            self.population.resize(0)
-        self._follow(start_at_ns)
+        self._halt()
+        self._profile, self._start_at_ns = profile, start_at_ns
+        if self._is_over:
+            return
+        for lot in self.lots:
+            if not profile.value_at(0):
+                self.population.resize(lot, 0)
+            self._drive(lot)
 
-    def _follow(self, start_at_ns: int) -> None:
-        present = self._present
-        for after_ns, users in targets(self._profile, self._portion.slot, self._portion.slots):
-            while (left_ns := start_at_ns + after_ns - monotonic_ns()) > 0:
-                gevent.sleep(left_ns / _SECOND_NS)
-            if self._is_over or present != self._present:
-                return
+    def _drive(self, lot: Lot) -> None:
+        self._drivers[lot] = gevent.spawn(self._follow, lot)
+
+    def _halt(self) -> None:
+        """Let the numbers of users stay as they are."""
+        for driver in self._drivers.values():
+            driver.kill(block=False)
+        self._drivers.clear()
+
+    def _follow(self, lot: Lot) -> None:
+        start_at_ns, begin_ns = self._start_at_ns or 0, self.lots[lot]
+        reached = 0
+        for after_ns, users in targets(self._profile, *lot):
+            at_ns = start_at_ns + after_ns
+            if max(at_ns, begin_ns) > monotonic_ns():
+                # Whoever comes late has as many as there should be, and not all that there were meanwhile.
+                self._resize(lot, reached)
+                sleep_until(max(at_ns, begin_ns))
+                if not self._is_present(lot):
+                    return
             if users and not self._first_due_ns:
-                self._first_due_ns = start_at_ns + after_ns
-            self.population.resize(users)
+                self._first_due_ns = max(at_ns, begin_ns)
+            reached = users
+        self._resize(lot, reached)
+
+    def _resize(self, lot: Lot, users: int) -> None:
+        if self._is_present(lot):
+            self.population.resize(lot, users)
+
+    def _is_present(self, lot: Lot) -> bool:
+        """Say whether the greenlet that asks still decides: one that was killed may come to its turn once more."""
+        return self._drivers.get(lot) is gevent.getcurrent()

@@ -23,6 +23,7 @@ from loadstone_protocol.codec import (
     WireError,
     grants_from_messages,
     scenarios_from_messages,
+    shares_from_messages,
     stream_state_to_message,
 )
 from loadstone_protocol.v1 import engine_pb2
@@ -33,8 +34,9 @@ from loadstone_runner.engine.introduction import hello
 from loadstone_runner.engine.lease import Lease
 from loadstone_runner.engine.link import AgentLink
 from loadstone_runner.engine.load import make_model
+from loadstone_runner.engine.moments import sleep_until
 from loadstone_runner.engine.numbers import Allotment
-from loadstone_runner.engine.part import Part, PartStage, sleep_until
+from loadstone_runner.engine.part import Part, PartStage
 from loadstone_runner.engine.path import FLAVOUR, Instruments
 from loadstone_runner.engine.population import Portion
 from loadstone_runner.engine.preflight import PreflightError, check
@@ -91,6 +93,7 @@ class Engine:
         self._backstage.services.rows = self._allotment.next_row
         self._reports: Reports | None = None
         self._start_at_ns = 0
+        self._holding = 0
         self._is_stopping = False
         self._is_finishing = False
         self._closed_second = -1
@@ -198,8 +201,18 @@ class Engine:
             self._start_at_ns = config.start_at_ns
             if config.warm_up_ns:
                 self._spawn(lambda: self._warm_up(config.start_at_ns + config.warm_up_ns))
+        self._hold(config)
         for part, scenario in zip(self._parts, scenarios, strict=True):
             part.follow(scenario, self._start_at_ns)
+
+    def _hold(self, config: engine_pb2.EngineConfig) -> None:
+        """Do the lots of the load that this engine is told, and no others."""
+        if not config.holding:
+            return
+        self._holding = config.holding
+        lots = {each.lot: self._start_at_ns + each.from_ns for each in shares_from_messages(config.shares)}
+        for part in self._parts:
+            part.model.hold(lots)
 
     def _warm_up(self, until_ns: int) -> None:
         """Leave out what is measured before a moment."""
@@ -224,7 +237,8 @@ class Engine:
                 instruments=self._instruments.beside(scenario.name, place),
                 allotment=self._allotment,
             )
-            parts.append(Part(scenario, model, portion=portion, spawn=self._spawn, on_change=self._look_at_parts))
+            model.population.on_left = self._say_status_soon
+            parts.append(Part(scenario, model, spawn=self._spawn, on_change=self._look_at_parts))
         return parts
 
     def _look_at_parts(self) -> None:
@@ -330,9 +344,10 @@ class Engine:
     def _say_status(self) -> None:
         self._status_is_due = False
         slips = Histogram()
-        status = engine_pb2.EngineStatus(stage=self._stage, applied_revision=self._applied)
+        status = engine_pb2.EngineStatus(stage=self._stage, applied_revision=self._applied, holding=self._holding)
         for place, part in enumerate(self._parts):
             status.users += len(part.model.population)
+            status.leaving += part.model.leaving
             slips.merge(part.model.recent_slips())
             if part.has_nothing_left:
                 status.over.append(place)

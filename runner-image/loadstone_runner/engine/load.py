@@ -15,9 +15,10 @@ from loadstone_runner.engine.native import Role, Scene
 from loadstone_runner.engine.tasks import select, tags_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from loadstone import User
+    from loadstone_core.load.lots import Lot
     from loadstone_core.load.scenario import Scenario
     from loadstone_core.stats.histogram import Histogram
     from loadstone_runner.engine.instruments import Instruments
@@ -35,10 +36,12 @@ class LoadModel(Protocol):
 
     Attributes:
         population: that it drives.
+        lots: of the load that it follows, and from which moment of the monotonic clock on.
         first_late_ns: how long after it was due the first iteration began; -1: none has.
     """
 
     population: Population
+    lots: dict[Lot, int]
     first_late_ns: int
 
     def start(self, start_at_ns: int) -> None:
@@ -49,8 +52,17 @@ class LoadModel(Protocol):
         """Follow another load from a moment of the monotonic clock on, and the present one until then."""
         ...
 
+    def hold(self, lots: Mapping[Lot, int]) -> None:
+        """Follow these lots of the load, each from a moment of the monotonic clock on, and no others."""
+        ...
+
     def stop(self) -> None:
         """Begin no further iteration."""
+        ...
+
+    @property
+    def leaving(self) -> int:
+        """How many users live that are somebody else's to have."""
         ...
 
     def rouse(self) -> None:

@@ -14,13 +14,13 @@ import gevent
 
 from loadstone_core.load.pacing import spawned
 from loadstone_core.load.profile import Model
+from loadstone_runner.engine.moments import sleep_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loadstone_core.load.scenario import Scenario
     from loadstone_runner.engine.load import LoadModel
-    from loadstone_runner.engine.population import Portion
 
 log = logging.getLogger("loadstone.engine")
 
@@ -55,7 +55,6 @@ class Part:
         scenario: Scenario,
         model: LoadModel,
         *,
-        portion: Portion,
         spawn: Callable[[Callable[[], None]], gevent.Greenlet[..., None]],
         on_change: Callable[[], None],
     ) -> None:
@@ -63,7 +62,6 @@ class Part:
         self.scenario = scenario
         self.model = model
         self.stage = PartStage.WAITING
-        self._portion = portion
         self._spawn = spawn
         self._on_change = on_change
         self._begin_ns: int | None = None
@@ -106,8 +104,9 @@ class Part:
         load = self.scenario.load
         if load.model is Model.RATE or self._begin_ns is None:
             return
-        full_ns, users = spawned(load.profile, self._portion.slot, self._portion.slots)
-        at_ns = self._begin_ns + full_ns
+        peaks = [spawned(load.profile, *lot) for lot in self.model.lots]
+        users = sum(peak for _, peak in peaks)
+        at_ns = self._begin_ns + max((full_ns for full_ns, _ in peaks), default=0)
         sleep_until(at_ns)
         while len(self.model.population) < users and monotonic_ns() < at_ns + _SECOND_NS:
             gevent.sleep(_LOOK_SECONDS / 10)
@@ -155,10 +154,3 @@ class Part:
     def _become(self, stage: PartStage) -> None:
         self.stage = stage
         self._on_change()
-
-
-def sleep_until(at_ns: int) -> None:
-    """Return at a moment of the monotonic clock, not before."""
-    # The loop counts from when it last looked at the clock, so one sleep may be a little short.
-    while (left_ns := at_ns - monotonic_ns()) > 0:
-        gevent.sleep(left_ns / _SECOND_NS)

@@ -9,12 +9,15 @@ from gevent.event import Event
 from loadstone_runner.engine.native import Seat
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loadstone_core.load.lots import Lot
     from loadstone_runner.engine.cast import Cast
     from loadstone_runner.engine.native import Scene, Turns
 
 
 class Portion(NamedTuple):
-    """Which part of which scenario an engine has: slot `slot` of `slots`, place `scenario` of `scenarios`."""
+    """Where an engine begins in which scenario: slot `slot` of `slots`, place `scenario` of `scenarios`."""
 
     slot: int
     slots: int
@@ -23,7 +26,7 @@ class Portion(NamedTuple):
 
 
 class Population:
-    """Users by seat. User `index` of slot s among n is the user `s + index * n` of the scenario, of its numbers.
+    """Users by seat: the place that each has among all users of the scenario, whatever engine it is on.
 
     Numbers are unique in the run: of m scenarios, the one at place p has the numbers p, p + m, p + 2 m, and so on.
 
@@ -32,6 +35,8 @@ class Population:
         is_empty: an event that is set while there are none.
         scene: that they share.
         cast: which class each is of.
+        leaving: seats of lots that were given up, whose users have not ended yet.
+        on_left: called when the last of them has.
     """
 
     def __init__(self, scene: Scene, cast: Cast, *, turns: Turns, portion: Portion) -> None:
@@ -42,35 +47,47 @@ class Population:
         self.cast = cast
         self._turns = turns
         self._portion = portion
-        self._wanted = 0
+        self.leaving: set[int] = set()
+        self.on_left: Callable[[], None] = lambda: None
+        self._wanted: dict[Lot, int] = {}
 
     def __len__(self) -> int:
         return len(self.seats)
 
-    def resize(self, wanted: int) -> None:
-        """Have users in the seats below `wanted` and let the others go after their iteration.
+    def resize(self, lot: Lot, wanted: int) -> None:
+        """Have users in the first seats of a lot and let its others go after their iteration.
 
         A user that is still finishing when its seat is wanted again goes on, so there are never more than wanted
         beside those that finish.
         """
-        before, self._wanted = self._wanted, wanted
-        for index in range(wanted, before):
-            if index in self.seats:
-                self.seats[index].retire()
-        for index in range(before, wanted):
-            seat = self.seats.get(index)
+        before, self._wanted[lot] = self._wanted.get(lot, 0), wanted
+        for turn in range(wanted, before):
+            place = lot.first + turn * lot.parts
+            if place in self.seats:
+                self.seats[place].retire()
+        for turn in range(before, wanted):
+            place = lot.first + turn * lot.parts
+            seat = self.seats.get(place)
             if seat is None:
-                self.seat(index)
+                self.seat(place)
             else:
                 seat.is_retired = False
+                self.leaving.discard(place)
 
-    def seat(self, index: int, *, hold: bool = False) -> Seat:
+    def give_up(self, lot: Lot) -> None:
+        """Let the users of a lot go after their iteration: somebody else will have them."""
+        wanted = self._wanted.pop(lot, 0)
+        for place in range(lot.first, lot.first + wanted * lot.parts, lot.parts):
+            if place in self.seats:
+                self.leaving.add(place)
+                self.seats[place].retire()
+
+    def seat(self, place: int, *, hold: bool = False) -> Seat:
         """Make a user for a free seat; with `hold` it does nothing until its greenlet is started."""
         portion = self._portion
-        place = portion.slot + index * portion.slots
         role = self.scene.roles[self.cast.class_of(place)]
         number = place * portion.scenarios + portion.scenario
-        seat = self.seats[index] = Seat(index, number, role=role, scene=self.scene, turns=self._turns, hold=hold)
+        seat = self.seats[place] = Seat(place, number, role=role, scene=self.scene, turns=self._turns, hold=hold)
         # So that what belongs to no user, such as `check`, finds out for which scenario it is called.
         self.is_empty.clear()
         seat.greenlet.rawlink(lambda _greenlet: self._left(seat))
@@ -78,13 +95,13 @@ class Population:
 
     def retire_all(self) -> None:
         """Let everybody go after the running iteration."""
-        self._wanted = 0
+        self._wanted.clear()
         for seat in self.seats.values():
             seat.retire()
 
     def kill_all(self) -> None:
         """End everybody now; a second time also those that are in on_stop."""
-        self._wanted = 0
+        self._wanted.clear()
         for seat in list(self.seats.values()):
             seat.kill()
 
@@ -99,7 +116,11 @@ class Population:
         if seat.has_work:
             self._turns.abandoned()
         # A user that was on its way out when its seat was wanted again; nobody takes the place of one that has quit.
-        if seat.index < self._wanted and not seat.has_quit:
+        if self._wanted and not seat.is_retired and not seat.has_quit:
             self.seat(seat.index)
+        if seat.index in self.leaving:
+            self.leaving.discard(seat.index)
+            if not self.leaving:
+                self.on_left()
         if not self.seats:
             self.is_empty.set()

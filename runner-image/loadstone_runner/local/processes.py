@@ -56,6 +56,11 @@ class Processes:
         text = self._logs[role].read_text(errors="replace").strip().splitlines()
         return "\n".join(text[-lines:])
 
+    def kill(self, role: str) -> None:
+        """End the process called `role` at once, and what dies with it."""
+        if self._held[role].returncode is None:
+            self._held[role].kill()
+
     async def wait(self, role: str) -> int:
         """Wait until the process called `role` has ended; return its exit code."""
         return await self._held[role].wait()

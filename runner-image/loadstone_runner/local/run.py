@@ -52,6 +52,7 @@ class LocalRun:
     metrics: Mapping[str, str] = field(default_factory=dict)
     _stops: int = 0
     _restarts: int = 0
+    _ended: list[pb.WorkerEnd] = field(default_factory=list)
     _steered: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop(self) -> None:
@@ -88,14 +89,34 @@ class LocalRun:
             await processes.start(self._agent(folders, worker, address))
         identity = self.plan.run
         follower = Follower(address, identity.uid, identity.epoch)
-        steering = asyncio.create_task(self._steer(follower))
+        beside = [asyncio.create_task(self._steer(follower))]
+        beside += [asyncio.create_task(self._attend(worker, processes)) for worker in range(self.plan.workers)]
         try:
             return await self._watch(follower, folders, processes)
         finally:
-            steering.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await steering
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await follower.close()
+
+    async def _attend(self, worker: int, processes: Processes) -> None:
+        """Tell the master when both processes of a worker have ended: nobody else does if its agent cannot."""
+        roles = (f"agent-{worker}", f"worker-{worker}")
+        waiting = [asyncio.ensure_future(processes.wait(role)) for role in roles]
+        try:
+            await waiting[0]
+            # Without its agent nobody hears of what its engines do, and nobody ends them.
+            processes.kill(roles[1])
+            await waiting[1]
+        finally:
+            for each in waiting:
+                each.cancel()
+        code = processes.exit_code(roles[0]) or 0
+        message = f"the agent of worker {worker} ended with {_how(code)}"
+        self._ended.append(
+            pb.WorkerEnd(worker=worker, attempt=1, reason="AgentDied", message=message, exit_code=abs(code))
+        )
+        self._steered.set()
 
     async def _watch(self, follower: Follower, folders: Folders, processes: Processes) -> LocalResult:
         """Pass reports on until one holds the outcome. A master that has ended by itself before is lost."""
@@ -139,22 +160,22 @@ class LocalRun:
             ended.cancel()
 
     async def _steer(self, follower: Follower) -> None:
-        """Tell the master of each stop that was asked for, until it has heard."""
+        """Tell the master of each stop that was asked for, and of each worker that has ended, until it has heard."""
         told = 0
         while True:
             await self._steered.wait()
             self._steered.clear()
-            while told < self._stops:
-                wanted = self._stops
+            while told < (wanted := self._stops + len(self._ended)):
                 with contextlib.suppress(MasterUnreachable):
                     await follower.steer(
                         pb.Steering(
                             run_uid=self.plan.run.uid,
                             epoch=self.plan.run.epoch,
                             revision=wanted,
-                            stop=True,
-                            stop_reason="Stopped",
-                            immediate=wanted > 1,
+                            stop=self._stops > 0,
+                            stop_reason="Stopped" if self._stops else "",
+                            immediate=self._stops > 1,
+                            ended=self._ended,
                         )
                     )
                     told = wanted
@@ -232,6 +253,10 @@ class LocalRun:
             },
             log_file=folders.log_file(f"agent-{worker}"),
         )
+
+
+def _how(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def _write_log(folder: Path, to: Path) -> None:

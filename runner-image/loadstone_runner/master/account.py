@@ -201,9 +201,11 @@ class Iterations:
         self.completed += ended - self._completed.get(stream, 0)
         self._started[stream], self._completed[stream] = begun, ended
 
-    def completed_by(self, worker: int) -> int:
-        """Return how many iterations the streams of a worker have completed."""
-        return sum(done for stream, done in self._completed.items() if stream.worker == worker)
+    def completed_by(self, worker: int, attempt: int) -> int:
+        """Return how many iterations the streams of an attempt of a worker have completed."""
+        return sum(
+            done for stream, done in self._completed.items() if (stream.worker, stream.attempt) == (worker, attempt)
+        )
 
 
 class Account:

@@ -45,6 +45,7 @@ class Commander:
         order: the newest that was given; None before the first.
         remember: returns what is kept with each version, for a later start of this master.
         bequeath: returns the same as it travels with each version, for a master in another pod.
+        is_running: the newest configuration asks for load.
     """
 
     def __init__(self, plan: RunPlan, course: Course, *, clock: Clock, store: Store, crew: Crew) -> None:
@@ -58,6 +59,7 @@ class Commander:
         self.setup_json = b""
         self.config = plan.config
         self.config_revision = 0
+        self.is_running = False
         self._plan = plan
         self._course = course
         self._clock = clock
@@ -91,6 +93,7 @@ class Commander:
         self._keep(is_finished=False)
         if is_start:
             self._set_start(round_trip_ns)
+        self.is_running = effect.order is RunOrder.RUNNING
         body = self._body(effect)
         self.held = Held(version, sha256(body).hexdigest())
         if self.has_news or not self.config_revision:

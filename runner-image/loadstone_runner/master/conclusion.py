@@ -20,6 +20,7 @@ from loadstone_core.verdict.outcome import Verdict, conclude
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.views import OutcomeView
 from loadstone_runner.master.remarks import listener_errors
+from loadstone_runner.master.roster import OUT_OF_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
     from loadstone_core.verdict.outcome import Outcome
     from loadstone_runner.master.account import Account
     from loadstone_runner.master.judge import Judge
+    from loadstone_runner.master.losses import Loss, Losses
     from loadstone_runner.master.measurement import Measurement
-    from loadstone_runner.master.roster import Member, Roster
+    from loadstone_runner.master.roster import Roster
     from loadstone_runner.master.run import RunState
 
-OUT_OF_MEMORY: Final = "OOMKilled"
 MIXED: Final = "mixed"  # the model of scenarios with several models
 LATE_NS: Final = 10 * MILLISECOND  # an iteration that starts so much after it was due counts as late
 UNITS: Final = {Model.USERS: "user-seconds", Model.RATE: "iterations", Model.ITERATIONS: "iterations"}
@@ -50,6 +51,7 @@ class End:
         plan: what was asked.
         state: at the end: who stopped it, what broke.
         roster: who was lost.
+        losses: what became of them.
         measurement: what was measured; every stream that will be closed is.
         unused: numbers that were granted to lost workers and not taken, by name.
         judge: the thresholds as they were judged so far.
@@ -65,6 +67,7 @@ class End:
     plan: RunPlan
     state: RunState
     roster: Roster
+    losses: Losses
     measurement: Measurement
     unused: dict[str, int]
     judge: Judge
@@ -160,11 +163,11 @@ def summary_status(results: Results, elapsed_ns: int) -> dict[str, str]:
 def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) -> Ending:
     plan, state, measurement = end.plan, end.state, end.measurement
     totals, load_ns = results.totals, end.load_ns
-    lost = end.roster.lost()
+    losses = tuple(end.losses)
     return Ending(
         stopped=None if state.stop is None else Reason(state.stop),
         stop_message=state.stop_message,
-        errors=(*(Cause(Reason(each.reason), each.message) for each in state.broke), *_out_of_memory(lost)),
+        errors=(*(Cause(Reason(each.reason), each.message) for each in state.broke), *_out_of_memory(losses)),
         thresholds=findings,
         notes=(
             *end.notes,
@@ -189,21 +192,24 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         saturated_seconds=measurement.saturation.seconds,
         exhausted_seconds=measurement.saturation.exhausted_seconds,
         workers=plan.workers,
-        workers_lost=len(lost),
+        workers_lost=len(losses),
+        most_lost=end.roster.most_lost,
+        most_lost_allowed=plan.most_lost,
+        relief=end.losses.describe(),
         used_up=tuple(sorted({each.name for each in totals.errors if each.kind == FEEDER_ERROR})),
-        first_loss=next((each.departure.message for each in lost if each.departure and each.departure.message), ""),
+        first_loss=next((each.departure.message for each in losses if each.departure.message), ""),
     )
 
 
-def _out_of_memory(lost: tuple[Member, ...]) -> list[Cause]:
+def _out_of_memory(losses: tuple[Loss, ...]) -> list[Cause]:
     return [
         Cause(
             Reason.WORKER_OOM,
-            f"worker {member.worker} ({member.pod or 'never seen'}) was killed: it used more memory than its limit; "
+            f"worker {each.worker} ({each.pod or 'never seen'}) was killed: it used more memory than its limit; "
             "raise workers.template.resources.limits.memory, or spread the load over more workers",
         )
-        for member in lost
-        if member.departure is not None and member.departure.reason == OUT_OF_MEMORY
+        for each in losses
+        if each.departure.reason == OUT_OF_MEMORY
     ]
 
 

@@ -11,7 +11,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, assert_never
 
 from loadstone_core.units import SECOND
-from loadstone_core.verdict.causes import MAX_LOST_PERCENT
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.messages import RunOrder
 from loadstone_protocol.views import RunView
@@ -19,21 +18,23 @@ from loadstone_runner.master import run
 from loadstone_runner.master.board import Board
 from loadstone_runner.master.checkpoints import Checkpoints
 from loadstone_runner.master.commander import Commander
-from loadstone_runner.master.conclusion import OUT_OF_MEMORY, End, conclude_run, not_concluded, to_json
+from loadstone_runner.master.conclusion import End, conclude_run, not_concluded, to_json
 from loadstone_runner.master.crew import Crew
 from loadstone_runner.master.exchange import Exchange
 from loadstone_runner.master.farewell import Farewells
 from loadstone_runner.master.inheritance import Inheritance
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.keeper import Keeper
+from loadstone_runner.master.losses import event_of_loss
 from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.news import Happened, Incident, News
+from loadstone_runner.master.relief import Relief
 from loadstone_runner.master.remarks import remarks_on, slow_workers
 from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Departure, Member, Roster
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.shelf import new_merge
-from loadstone_runner.master.views import Times, figures_of, waiting_for, worker_view
+from loadstone_runner.master.views import Times, waiting_for, worker_view
 from loadstone_runner.master.workload import Workload
 
 if TYPE_CHECKING:
@@ -42,15 +43,13 @@ if TYPE_CHECKING:
     from loadstone_core.stats.stream import StreamState
     from loadstone_core.stats.timeline import Row
     from loadstone_protocol.views import OutcomeView, ProgressView
-    from loadstone_runner.export.prometheus import RunFigures
     from loadstone_runner.master.director import Director
     from loadstone_runner.master.store import Store
 
 TICK_SECONDS: Final = 0.25
 DRAIN_NS: Final = 15 * SECOND  # beside gracefulStop, for the last states
 TEARDOWN_NS: Final = 30 * SECOND
-# Who lives is back long before: agents and launchers end what they watch 30 s after the last word of a master.
-REUNION_SECONDS: Final = 40.0
+REUNION_SECONDS: Final = 40.0  # who lives is back long before: leases have run out by then
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ class Conductor:
     def __init__(self, plan: RunPlan, *, clock: Clock, store: Store, director: Director) -> None:
         self.run_uid, self.epoch = plan.run.uid, plan.run.epoch
         self.plan = plan
-        self.roster = Roster(run_uid=plan.run.uid, epoch=plan.run.epoch, expected=plan.workers)
+        self.roster = Roster(run_uid=plan.run.uid, epoch=self.epoch, expected=plan.workers, lease_ns=plan.lease_ns)
         self.measurement = Measurement(plan.scenarios, plan.warm_up_ns, merge=new_merge())
         self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
@@ -76,11 +75,14 @@ class Conductor:
         self.exchange = Exchange()
         self.state = run.RunState()
         self.workload = Workload(plan, self.roster, self.measurement)
-        self.crew = Crew(self.epoch, plan.workers, self.workload.grants, store.write_grants)
+        self.crew = Crew(self.epoch, plan.workers, self.workload.grants, self.workload.shares, store.write_grants)
         self.commander = Commander(plan, self.workload.course, clock=clock, store=store, crew=self.crew)
         self.farewells = Farewells(self.measurement)
         self.keeper = Keeper(store, self._durable)
         self.checkpoints = Checkpoints(store, self.measurement.merge.take_lost)
+        self.relief = Relief(
+            self.workload, self.roster, crew=self.crew, farewells=self.farewells, commander=self.commander, clock=clock
+        )
         self._store = store
         self.board = Board(self._view)
         self.news = News(self.measurement.accounts)
@@ -104,17 +106,16 @@ class Conductor:
         while self.state.stage is not Stage.FINISHED:
             self.handle(run.Overdue())
 
-    def show(self) -> None:
-        """Show the run to its followers for the first time."""
-        self.board.show()
-
     def tick(self) -> None:
         """Look at everything that time alone changes."""
         if self.inheritance.is_awaited:
             self.inheritance.look(self.clock.monotonic_ns())
             return
-        for member in self.roster.tick(self.clock.boottime_ns()):
+        now_ns = self.clock.boottime_ns()
+        for member in self.roster.tick(now_ns):
             self._after_loss(member)
+            self.relief.release(member.worker, member.attempt)
+        self.relief.tick(now_ns)
         self._close_seconds()
         self.steer_load()
         self.check_load()
@@ -137,9 +138,11 @@ class Conductor:
     # --- Losses into events.
 
     def lose(self, worker: int, attempt: int, departure: Departure, *, awaits_bye: bool = False) -> None:
-        """Note that a worker is gone before its time; see `Roster.lose`."""
+        """Note that a worker is gone before its time; see `Roster.lose`. Without a Bye to await it has ended."""
         if self.roster.lose(worker, attempt, departure, awaits_bye=awaits_bye):
             self._after_loss(self.roster.members[worker])
+        if not awaits_bye:
+            self.relief.release(worker, attempt)
         self.check_over()
 
     def _after_loss(self, member: Member) -> None:
@@ -150,12 +153,9 @@ class Conductor:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
         self.judge.skip()
         self.checkpoints.hurry()
-        lost = len(self.roster.lost())
-        if self.state.stage is Stage.GATHERING and departure.reason != OUT_OF_MEMORY:
-            message = f"worker {member.worker} was lost before the load began: {departure.message or departure.reason}"
-            self.handle(run.Broke(Reason.WORKERS_LOST, message))
-        elif self.state.stage is Stage.GATHERING or lost * 100 > self.plan.workers * MAX_LOST_PERCENT:
-            self.handle(run.TooManyLost())
+        self.relief.note(member, departure)
+        if event := event_of_loss(member.worker, departure, self.plan, self.state, lost=len(self.roster.lost())):
+            self.handle(event)
         self.board.touch()
 
     # --- Time into events.
@@ -200,7 +200,10 @@ class Conductor:
 
     def _miss_deadline(self) -> None:
         self.deadline_ns = None
-        if self.state.stage is Stage.GATHERING:
+        if self.state.stage is Stage.GATHERING and self._has_quorum():
+            self.notes.append(self.relief.start_without(self.roster.missing()))
+            self.handle(run.Applied())
+        elif self.state.stage is Stage.GATHERING:
             message = f"the load could not begin in time: waited for {self._waiting_for()}; or raise startupTimeout"
             self.handle(run.Broke(Reason.STARTUP_TIMEOUT, message))
         elif self.state.stage is Stage.STOPPING_LOAD:
@@ -208,6 +211,10 @@ class Conductor:
                 text = f"worker {member.worker} did not report its end in time"
                 self.lose(member.worker, member.attempt, Departure("Overdue", text))
             self.handle(run.Overdue())
+
+    def _has_quorum(self) -> bool:
+        """Say whether enough workers are ready for a load that begins without the others."""
+        return self.state.order is RunOrder.READY and 0 < (self.plan.min_available or 0) <= len(self.roster.applied)
 
     # --- Events into effects.
 
@@ -268,12 +275,11 @@ class Conductor:
         return until_start
 
     def go_on(self, effect: run.Configure) -> None:
-        """Say again what was ordered last: whoever comes is told it by this master, under a version of its own."""
+        """Say again what was ordered last, under a version of this master's own."""
         if effect.order is RunOrder.RUNNING:
             self.deadline_ns = None
             self._await_start()
-            asyncio.get_running_loop().call_later(REUNION_SECONDS, self.measurement.settle)
-            self.director.expect(REUNION_SECONDS)
+            self.director.expect(REUNION_SECONDS, then=self.measurement.settle)
         self._configure(effect)
 
     def _stop_clock(self, effect: run.Configure) -> None:
@@ -294,16 +300,16 @@ class Conductor:
         else:
             self.director.ask(is_teardown=True)
 
-    def _durable(self, worker: int, states: tuple[StreamState, ...]) -> None:
+    def _durable(self, attempt: tuple[int, int], states: tuple[StreamState, ...]) -> None:
         for state in states:
             self.crew.say_durable(state.stream, state.sequence)
-        self.crew.let_leave(worker, is_run_over=True)
+        self.crew.let_leave(*attempt, is_run_over=True)
         self.note_who_left()
 
     def note_who_left(self) -> None:
         """Note when nobody is connected any more who was not let go."""
         if self.state.stage is Stage.FINISHED and all(
-            self.crew.has_left(each.worker) or not each.is_connected for each in self.roster.members
+            self.crew.has_left(each.worker, each.attempt) or not each.is_connected for each in self.roster.members
         ):
             self.all_left.set()
 
@@ -320,7 +326,7 @@ class Conductor:
         self.note_who_left()
 
     def _conclude(self) -> None:
-        for member in (each for each in self.roster.members if not each.has_said_bye):
+        for member in (each for each in self.roster.members if not (each.has_said_bye or each.is_excused)):
             self.farewells.lose(member.worker, member.attempt, has_begun=self.load_ns is not None)
         self._close_seconds()
         logs = self.farewells.logs.summary(is_silent=not all(each.has_said_bye for each in self.roster.members))
@@ -338,6 +344,7 @@ class Conductor:
             plan=self.plan,
             state=self.state,
             roster=self.roster,
+            losses=self.relief.losses,
             measurement=self.measurement,
             unused=self.workload.unused_rows(),
             judge=self.judge,
@@ -358,13 +365,6 @@ class Conductor:
 
     # --- Tables into views.
 
-    def figures(self) -> RunFigures:
-        """Return what Prometheus is shown."""
-        verdict = self.outcome.verdict if self.outcome else ""
-        return figures_of(
-            self.plan.run, self.state.stage.value, verdict, roster=self.roster, merge=self.measurement.merge
-        )
-
     def _progress(self) -> ProgressView:
         load_ns = self.commander.since_start_ns() if self.load_ns is None else self.load_ns
         if self.outcome is not None:
@@ -376,11 +376,11 @@ class Conductor:
         if self.commander.config and self.roster.applied_revision() >= self.commander.config_revision:
             self._config_revision = self.commander.config_revision
         return RunView(
-            run_uid=self.run_uid,
+            run_uid=self.plan.run.uid,
             epoch=self.epoch,
             sequence=sequence,
             stage=self.state.stage.value,
-            workers=tuple(map(worker_view, self.roster.members)),
+            workers=tuple(worker_view(each, self.relief.losses.newest(each.worker)) for each in self.roster.members),
             progress=self._progress(),
             thresholds_json=to_json(self.judge.to_status(is_over=is_over, load_started_ns=self.times.load_started_ns)),
             findings=self.findings,

@@ -11,10 +11,10 @@ from loadstone_protocol.messages import Refusal, RefusalCode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from loadstone_core.load.grant import Grant
     from loadstone_core.register import Version
     from loadstone_core.stats.stream import StreamId
     from loadstone_runner.master.grants import Grants
+    from loadstone_runner.master.shares import Shares
     from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 FAREWELL_SECONDS: Final = 1.0
@@ -26,19 +26,22 @@ log = logging.getLogger(__name__)
 class Crew:
     """One link down for each worker that is connected, and one back for each statistics stream."""
 
-    def __init__(self, epoch: int, slots: int, grants: Grants, keep: Callable[[Mapping[str, Any]], None]) -> None:
-        """Begin without links; `keep` writes down who was given which numbers, in a thread."""
+    def __init__(
+        self, epoch: int, slots: int, grants: Grants, shares: Shares, keep: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        """Begin without links; `keep` writes down who was given which numbers and shares, in a thread."""
         self._epoch = epoch
         self._slots = slots
         self._grants = grants
+        self._shares = shares
         self._keep = keep
-        self._kept = grants.given
+        self._kept = self._given
         self._due: set[int] = set()
         self._granting: asyncio.Task[None] | None = None
         self._links: dict[int, AgentLink] = {}
         self._statistics: dict[int, StatisticsLink] = {}
         self._config: tuple[Version, bytes] | None = None
-        self._left: set[int] = set()
+        self._left: set[tuple[int, int]] = set()
 
     def attach(self, link: AgentLink) -> None:
         """Take the link of a worker; an older one of the same worker has no use any more."""
@@ -72,39 +75,54 @@ class Crew:
             link.configure(version, body)
 
     def assign(self, workers: Iterable[int]) -> None:
-        """Send workers what they are to do now, once it is on disk: no number is ever given to two engines."""
+        """Send workers what they are to do now, once it is on disk: nothing is ever given to two engines."""
         self._due.update(workers)
         if self._granting is not None:
             return
-        if self._kept != self._grants.given:
+        if self._kept != self._given:
             self._granting = asyncio.create_task(self._grant())
             return
         for worker in self._due:
-            self._assign(worker, *self._grants.of(worker))
+            self._assign(worker, self._of(worker))
         self._due.clear()
+
+    @property
+    def _given(self) -> tuple[int, int]:
+        """How often numbers and shares were given: what is on disk holds as long as these stay."""
+        return self._grants.given, self._shares.given
+
+    def _of(self, worker: int) -> dict[str, Any]:
+        link = self._links.get(worker)
+        version, grants = self._grants.of(worker)
+        holding, shares = self._shares.of(worker, link.peer.attempt if link is not None else 0)
+        # Each of them only grows, and so does their sum.
+        return {"version": version + holding, "grants": grants, "holding": holding, "shares": shares}
 
     async def _grant(self) -> None:
         """Keep what was given, then tell those whom it concerns; what is given meanwhile comes next."""
         while self._due:
             due, self._due = self._due, set()
-            given, told = self._grants.given, {worker: self._grants.of(worker) for worker in due}
+            given, told = self._given, {worker: self._of(worker) for worker in due if worker in self._links}
+            links = {worker: self._links[worker] for worker in told}
             try:
                 if given != self._kept:
-                    await asyncio.to_thread(self._keep, self._grants.remember())
+                    held = {"grants": self._grants.remember(), "shares": self._shares.remember()}
+                    await asyncio.to_thread(self._keep, held)
             except OSError:
                 log.exception("Could not keep what was granted")
                 self._due |= due
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self._kept = given
-            for worker, (version, grants) in told.items():
-                self._assign(worker, version, grants)
+            for worker, words in told.items():
+                if self._links.get(worker) is links[worker]:
+                    self._assign(worker, words)
         self._granting = None
 
-    def _assign(self, worker: int, version: int, grants: tuple[Grant, ...]) -> None:
+    def _assign(self, worker: int, words: dict[str, Any]) -> None:
         link = self._links.get(worker)
         if link is not None:
-            link.assign(self._epoch, version=version, slot=worker, slots=self._slots, grants=grants)
+            link.assign(self._epoch, slot=worker, slots=self._slots, **words)
 
     def attach_statistics(self, link: StatisticsLink) -> None:
         """Take the newest statistics stream of a worker."""
@@ -121,16 +139,16 @@ class Crew:
         if link is not None:
             link.acknowledge(stream, received=sequence, durable=sequence, wants_full=False)
 
-    def let_leave(self, worker: int, *, is_run_over: bool) -> None:
-        """Let a worker go, now or when it comes again to ask."""
-        self._left.add(worker)
+    def let_leave(self, worker: int, attempt: int, *, is_run_over: bool) -> None:
+        """Let an attempt of a worker go, now or when it comes again to ask."""
+        self._left.add((worker, attempt))
         link = self._links.get(worker)
-        if link is not None:
+        if link is not None and link.peer.attempt == attempt:
             link.leave(is_run_over=is_run_over)
 
-    def has_left(self, worker: int) -> bool:
-        """Say whether a worker was let go."""
-        return worker in self._left
+    def has_left(self, worker: int, attempt: int) -> bool:
+        """Say whether an attempt of a worker was let go."""
+        return (worker, attempt) in self._left
 
     @property
     def is_empty(self) -> bool:

@@ -6,14 +6,25 @@ What happens then is the affair of `conductor`; who said it, and whether it can 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Reason
-from loadstone_protocol.messages import Bye, EngineEnd, Heartbeat, Inheritance, Ping, Refusal, RefusalCode, RunOrder
+from loadstone_protocol.messages import (
+    Bye,
+    EngineEnd,
+    EngineStage,
+    Heartbeat,
+    Inheritance,
+    Ping,
+    Refusal,
+    RefusalCode,
+    RunOrder,
+)
 from loadstone_runner.master import run
 from loadstone_runner.master.farewell import TERMINATED
-from loadstone_runner.master.roster import LEASE_NS, Departure, Member
+from loadstone_runner.master.roster import Departure, Member, WorkerState
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.shelf import read_series
 
@@ -52,20 +63,24 @@ class Desk:
 
     def join(self, hello: Hello, link: AgentLink) -> Refusal | None:
         """Take an agent in, or return why not."""
-        is_new = hello.peer.worker < self._run.plan.workers and not self._roster.members[hello.peer.worker].attempt
-        if self._run.state.stage is Stage.FINISHED and is_new:
-            return Refusal(RefusalCode.RUN_OVER, f"run {self.run_uid} is over")
+        former = None
+        if hello.peer.worker < self._run.plan.workers:
+            former = replace(self._roster.members[hello.peer.worker])
+            if self._run.state.stage is Stage.FINISHED and hello.peer.attempt > former.attempt:
+                return Refusal(RefusalCode.RUN_OVER, f"run {self.run_uid} is over")
         member = self._roster.join(hello, self._clock.boottime_ns())
         if isinstance(member, Refusal):
             log.warning("Refused an agent: worker=%d reason=%s", hello.peer.worker, member.detail)
             return member
+        if former is not None and former.attempt < member.attempt:
+            self._run.relief.welcome(member, former)
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)
-        link.welcome(self.epoch, LEASE_NS, wants_inheritance=self._run.inheritance.is_awaited)
+        link.welcome(self.epoch, self._run.plan.lease_ns, wants_inheritance=self._run.inheritance.is_awaited)
         self._digest = self._digest or member.script_digest
         self._look_at(member)
         self._crew.brief(link)
-        if self._crew.has_left(member.worker):
+        if self._crew.has_left(member.worker, member.attempt):
             link.leave(is_run_over=True)
         self._run.board.touch()
         return None
@@ -168,8 +183,11 @@ class Desk:
     # --- Words into events.
 
     def _hear_beat(self, member: Member, beat: Heartbeat) -> None:
+        # What an engine was late while it imported the script, in mid-run perhaps, is no load that was late.
+        running = {each.engine for each in member.engines if each.stage is EngineStage.RUNNING}
         has_changed = self._roster.hear(member, beat, self._clock.boottime_ns())
-        self._run.measurement.hear(beat, since_start_ns=self._run.commander.since_start_ns())
+        at_work = [each for each in beat.engines if each.engine in running]
+        self._run.measurement.hear(at_work, since_start_ns=self._run.commander.since_start_ns())
         if self._run.state.order is RunOrder.RUNNING and not member.state.is_over:
             living = self._roster.places()
             for engine in beat.engines:
@@ -178,12 +196,14 @@ class Desk:
         for why in filter(None, (each.stop_asked for each in beat.engines)):
             self._run.on_stop_asked(why)
         self._look_at(member)
+        self._run.relief.hear(member, beat)
         if has_changed:
             self._run.board.touch()
 
     def _look_at(self, member: Member) -> None:
         """Look whether a worker keeps the run from starting, or was the last that it waited for."""
         if self._run.state.stage is not Stage.GATHERING:
+            self._look_at_late(member)
             return
         if news := member.script_problem():
             reason = Reason.PREFLIGHT_FAILED if news.is_preflight else Reason.SCRIPT_INVALID
@@ -195,10 +215,21 @@ class Desk:
             if len(self._roster.applied) == self._run.plan.workers:
                 self._run.handle(run.Applied())
 
+    def _look_at_late(self, member: Member) -> None:
+        """Do without a worker that came in mid-run and cannot take part."""
+        if member.state is not WorkerState.CONNECTED or self._run.state.order is RunOrder.STOPPED:
+            return
+        news = member.script_problem()
+        problem = news.describe() if news is not None else member.conflict(self._digest or member.script_digest)
+        if problem is not None:
+            reason = Reason.SCRIPT_INVALID if news is not None else Reason.CONFIG_CONFLICT
+            self._run.lose(member.worker, member.attempt, Departure(reason, problem))
+
     def _end_engine(self, member: Member, end: EngineEnd) -> None:
         departure = self._run.farewells.end_engine(end)
         if departure is not None:
             self._run.lose(member.worker, member.attempt, departure, awaits_bye=True)
+        self._run.relief.release(member.worker, member.attempt, end.stream.engine)
 
     def _hear_end(self, member: Member, word: EngineEnd | Bye) -> None:
         if isinstance(word, EngineEnd):
@@ -214,13 +245,13 @@ class Desk:
 
     def _settle(self, member: Member) -> None:
         """Let a worker end whose Bye has come with everything that it promised."""
-        streams = self._run.farewells.take_complete(member.worker)
+        streams = self._run.farewells.take_complete(member.worker, member.attempt)
         if streams is None:
             return
         self._run.check_load(ahead_ns=SECOND)
         if self._run.state.order is not RunOrder.STOPPED:
             self._run.lose(member.worker, member.attempt, TERMINATED)
         self._roster.end(member)
-        self._run.keeper.settle(member.worker, streams)
+        self._run.keeper.settle((member.worker, member.attempt), streams)
         self._run.check_over()
         self._run.board.touch()

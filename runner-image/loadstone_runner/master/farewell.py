@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loadstone_core.stats.stream import StreamId
-from loadstone_runner.master.conclusion import OUT_OF_MEMORY
 from loadstone_runner.master.logbook import LogBook
-from loadstone_runner.master.roster import Departure
+from loadstone_runner.master.roster import OUT_OF_MEMORY, Departure
 
 if TYPE_CHECKING:
     from loadstone_core.stats.stream import StreamState
@@ -21,7 +20,7 @@ TERMINATED = Departure("Terminated", "the worker was told to end before the load
 
 
 class Farewells:
-    """The streams of a run by worker, their last states, and the Byes that wait for one.
+    """The streams of a run by worker and attempt, their last states, and the Byes that wait for one.
 
     Attributes:
         logs: what was written, and what of it has come.
@@ -30,19 +29,19 @@ class Farewells:
     def __init__(self, measurement: Measurement) -> None:
         self.logs = LogBook()
         self._measurement = measurement
-        self._streams: dict[int, set[StreamId]] = {}
+        self._streams: dict[tuple[int, int], set[StreamId]] = {}
         self._finals: dict[StreamId, int] = {}
-        self._byes: dict[int, Bye] = {}
+        self._byes: dict[tuple[int, int], Bye] = {}
 
     def see(self, state: StreamState) -> None:
         """Remember whose stream has reported, and whether that was its last word, merged or not."""
-        self._streams.setdefault(state.stream.worker, set()).add(state.stream)
+        self._of(state.stream.worker, state.stream.attempt).add(state.stream)
         if state.final:
             self._finals[state.stream] = state.sequence
 
     def end_engine(self, end: EngineEnd) -> Departure | None:
         """Take in how an engine ended; return why its worker is lost, or None after a clean end."""
-        self._streams.setdefault(end.stream.worker, set()).add(end.stream)
+        self._of(end.stream.worker, end.stream.attempt).add(end.stream)
         if end.is_clean:
             return None
         self._measurement.end(end)
@@ -50,20 +49,20 @@ class Farewells:
 
     def hear_bye(self, worker: int, attempt: int, bye: Bye) -> None:
         """Take in a Bye; `take_complete` says when it holds."""
-        self._byes[worker] = bye
+        self._byes[(worker, attempt)] = bye
         for end in bye.logs:
             self.logs.hear_end(worker, attempt, end)
 
-    def take_complete(self, worker: int) -> frozenset[StreamId] | None:
+    def take_complete(self, worker: int, attempt: int) -> frozenset[StreamId] | None:
         """Close all streams of a worker if its Bye and every last state have come; return them, else None."""
-        bye = self._byes.get(worker)
+        bye = self._byes.get((worker, attempt))
         if bye is None or not all(map(self._has_final, bye.engines)):
             return None
-        del self._byes[worker]
+        del self._byes[(worker, attempt)]
         for end in bye.engines:
             self._measurement.end(end)
         told = {end.stream for end in bye.engines}
-        streams = self._streams.setdefault(worker, set())
+        streams = self._of(worker, attempt)
         for stream in streams - told:
             self._measurement.lose(stream)
         streams |= told
@@ -71,11 +70,14 @@ class Farewells:
 
     def lose(self, worker: int, attempt: int, *, has_begun: bool) -> None:
         """Close what a lost worker has reported; what it did beyond that nobody knows."""
-        streams = self._streams.setdefault(worker, set())
+        streams = self._of(worker, max(1, attempt))
         if has_begun and not streams:
             streams.add(StreamId(worker, max(1, attempt), 0, 1))
         for stream in streams:
             self._measurement.lose(stream)
+
+    def _of(self, worker: int, attempt: int) -> set[StreamId]:
+        return self._streams.setdefault((worker, attempt), set())
 
     def _has_final(self, end: EngineEnd) -> bool:
         """Say whether the last state of an engine that ended has arrived, as far as there is one."""

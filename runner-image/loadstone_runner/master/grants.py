@@ -60,16 +60,38 @@ class _Ledger:
 
 @dataclass(slots=True)
 class _Book:
-    """The numbers of one name; `total` is None if there is no last one."""
+    """The numbers of one name.
+
+    Attributes:
+        total: how many there are; None if there is no last one.
+        next: from here on nobody was given any.
+        returned: what was given to somebody who never came.
+        former: what attempts of workers that were replaced had been granted, and had left by their last word.
+    """
 
     total: int | None
     next: int = 0
     ledgers: dict[Place, _Ledger] = field(default_factory=dict)
+    returned: list[range] = field(default_factory=list)
+    former: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
 
     @property
     def left(self) -> int | None:
         """How many numbers nobody has been given yet; None: there are always more."""
-        return None if self.total is None else self.total - self.next
+        return None if self.total is None else self.total - self.next + sum(map(len, self.returned))
+
+    def take(self, count: int) -> list[range]:
+        """Return ranges of so many numbers, or of as many as there are."""
+        taken = []
+        while count > 0 and self.returned:
+            first = self.returned.pop(0)
+            if first[count:]:
+                self.returned.insert(0, first[count:])
+            taken.append(first[:count])
+            count -= len(taken[-1])
+        fresh = range(self.next, self.next + count if self.total is None else min(self.next + count, self.total))
+        self.next = max(self.next, fresh.stop)
+        return [*taken, fresh] if fresh else taken
 
 
 class Grants:
@@ -135,6 +157,11 @@ class Grants:
         book = self._books.get(name)
         return 0 if book is None else sum(each.granted for place, each in book.ledgers.items() if place[0] == worker)
 
+    def former(self, name: str) -> dict[tuple[int, int], int]:
+        """Return how many numbers of a name attempts of workers had been given that were replaced."""
+        book = self._books.get(name)
+        return {} if book is None else {each: granted for each, (granted, _) in book.former.items()}
+
     def unused_by(self, worker: int) -> dict[str, int]:
         """Return how many numbers of each name a worker had left by its last word."""
         unused = {
@@ -142,6 +169,29 @@ class Grants:
             for name, book in self._books.items()
         }
         return {name: count for name, count in unused.items() if count}
+
+    def unused_by_former(self) -> dict[str, int]:
+        """Return how many numbers of each name attempts had left that were replaced."""
+        return {
+            name: sum(left for _, left in book.former.values()) for name, book in self._books.items() if book.former
+        }
+
+    def replace(self, worker: int, attempt: int) -> None:
+        """Begin anew with a worker: what this attempt was given is not given again, and its successor has none."""
+        for book in self._books.values():
+            ledgers = [book.ledgers.pop(place) for place in [each for each in book.ledgers if each.worker == worker]]
+            if ledgers:
+                granted, left = book.former.get((worker, attempt), (0, 0))
+                granted += sum(each.granted for each in ledgers)
+                book.former[(worker, attempt)] = (granted, left + sum(each.left for each in ledgers))
+        self._versions[worker] += 1
+
+    def take_back(self, worker: int) -> None:
+        """Let others have what was meant for a worker that never came, and so has never heard of it."""
+        for book in self._books.values():
+            for place in [each for each in book.ledgers if each.worker == worker]:
+                book.returned += book.ledgers.pop(place).ranges
+        self._versions[worker] += 1
 
     def open(self, name: str) -> tuple[int, ...]:
         """Give every engine its first block of a name that has a last number; return whose assignment has changed."""
@@ -211,15 +261,14 @@ class Grants:
         return tuple(changed)
 
     def _give(self, book: _Book, place: Place, count: int) -> None:
-        given = range(book.next, book.next + count if book.total is None else min(book.next + count, book.total))
+        given = book.take(count)
         if not given:
             return
         ledger = book.ledgers.setdefault(place, _Ledger())
-        book.next = given.stop
-        ledger.ranges.append(given)
+        ledger.ranges += given
         ledger.last_block = count
-        ledger.granted += len(given)
-        ledger.left += len(given)
+        ledger.granted += sum(map(len, given))
+        ledger.left += sum(map(len, given))
         self._versions[place.worker] += 1
         self.given += 1
 

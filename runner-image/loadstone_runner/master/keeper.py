@@ -13,23 +13,25 @@ if TYPE_CHECKING:
     from loadstone_core.stats.stream import StreamId, StreamState
     from loadstone_runner.master.store import Store
 
+    Attempt = tuple[int, int]  # a worker, and how often its pod was made
+
 
 class Keeper:
     """The final states that have come, and the workers that wait for theirs to be on disk."""
 
-    def __init__(self, store: Store, on_durable: Callable[[int, tuple[StreamState, ...]], None]) -> None:
+    def __init__(self, store: Store, on_durable: Callable[[Attempt, tuple[StreamState, ...]], None]) -> None:
         self._store = store
         self._on_durable = on_durable
         self._finals: dict[StreamId, StreamState] = {}
-        self._waiting: dict[int, tuple[StreamState, ...]] = {}
+        self._waiting: dict[Attempt, tuple[StreamState, ...]] = {}
         self._writing: asyncio.Task[None] | None = None
 
     def hold(self, state: StreamState) -> None:
         """Keep the last state of a stream until its worker has said everything."""
         self._finals[state.stream] = state
 
-    def settle(self, worker: int, streams: Iterable[StreamId]) -> None:
-        """Write what the streams of a worker ended with, then say so: `on_durable(worker, states)`."""
+    def settle(self, worker: Attempt, streams: Iterable[StreamId]) -> None:
+        """Write what the streams of an attempt of a worker ended with, then say so: `on_durable(worker, states)`."""
         states = tuple(self._finals.pop(stream) for stream in streams if stream in self._finals)
         self._waiting[worker] = states
         if self._writing is None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TAIL_LINES: Final = 10_000
 TAIL_BYTES: Final = 8 * 1024 * 1024
 DIRECTOR: Final = -1
+STREAMS_MAX: Final = 100_000  # four of each of 5,000 workers, five times over
 
 
 class Source(NamedTuple):
@@ -94,6 +95,10 @@ class LogSummary:
         if self.damaged:
             said.append(f"what {self.damaged} streams really said, as their digests differ")
         return f"the log lacks {', and '.join(said)}; kubectl logs may still have it while the pods are there"
+
+
+# Of streams beyond the bound, which no honest run has; it never ends, so the log is not complete then.
+_OVERFLOW: Final = (Source(0, 0, ""), LogStream(0, 0, 0))
 
 
 class LogBook:
@@ -171,7 +176,10 @@ class LogBook:
         return b"".join(wanted), count
 
     def _stream(self, source: Source, stream: LogStream) -> _Stream:
-        return self._streams.setdefault((source, stream), _Stream())
+        key = (source, stream)
+        if key not in self._streams and len(self._streams) >= STREAMS_MAX:
+            key = _OVERFLOW
+        return self._streams.setdefault(key, _Stream())
 
     def _missing(self, stream: _Stream) -> tuple[int, int]:
         if stream.told is None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from loadstone_core.stats.stream import StreamId, StreamState
     from loadstone_core.stats.timeline import Row
     from loadstone_core.verdict.evaluation import Measured
-    from loadstone_protocol.messages import EngineEnd, Heartbeat
+    from loadstone_protocol.messages import EngineEnd, EngineNews
 
 # A second is shown at the latest when it is this much older than the newest one, whoever has not reported it.
 LAG_SECONDS: Final = 5
@@ -103,11 +103,11 @@ class Measurement:
         for account in self.accounts:
             account.user_seconds.leave(stream)
 
-    def hear(self, beat: Heartbeat, *, since_start_ns: int) -> None:
-        """Take in how late the engines of a worker were in the last second of load."""
+    def hear(self, engines: Iterable[EngineNews], *, since_start_ns: int) -> None:
+        """Take in how late engines were in the last second of load."""
         second = since_start_ns // SECOND - 1
         if second * SECOND >= self._warm_up_ns and second >= 0:
-            for engine in beat.engines:
+            for engine in engines:
                 self.saturation.observe(second, engine.loop_lag_ns, engine.schedule_slip_ns, engine.exhausted)
 
     def close_seconds(self) -> tuple[Row, ...]:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 _REMEMBERED: Final = ("attempt", "pod", "script_digest", "has_said_bye", "awaits_bye")
 LEASE_NS: Final = 30 * SECOND  # after this the worker stops its load by itself
-LOST_NS: Final = 35 * SECOND  # after this the master may rely on that
+LEASE_SLACK_NS: Final = 5 * SECOND  # so much later the master may rely on that
 SUSPECT_NS: Final = 5 * SECOND
+SILENT: Final = "Silent"
+OUT_OF_MEMORY: Final = "OOMKilled"
 
 
 class WorkerState(StrEnum):
@@ -67,6 +69,7 @@ class Member:
     departure: Departure | None = None
     has_said_bye: bool = False
     awaits_bye: bool = False  # lost, and yet its agent lives and has more to say
+    is_excused: bool = False  # has not come, and the run has begun without it
     round_trip_ns: int = 0
     starts: dict[tuple[int, int], int] = field(default_factory=dict)  # (engine, start) -> first load, master's clock
 
@@ -94,7 +97,7 @@ class Member:
     @property
     def is_settled(self) -> bool:
         """Whether nothing more will be heard of the worker that counts."""
-        return self.state.is_over and not self.awaits_bye
+        return (self.state.is_over and not self.awaits_bye) or self.is_excused
 
     @property
     def engines(self) -> tuple[EngineNews, ...]:
@@ -110,11 +113,14 @@ class Member:
 class Roster:
     """The workers 0 to `expected` - 1 of one run."""
 
-    def __init__(self, *, run_uid: str, epoch: int, expected: int) -> None:
+    def __init__(self, *, run_uid: str, epoch: int, expected: int, lease_ns: int = LEASE_NS) -> None:
         self._run_uid = run_uid
         self._epoch = epoch
+        self._lost_ns = lease_ns + LEASE_SLACK_NS
         self.members = tuple(Member(worker) for worker in range(expected))
         self.applied: set[int] = set()  # workers that have acknowledged the newest configuration
+        self.most_lost = 0  # workers at a time
+        self._replaced: dict[tuple[int, int], int] = {}  # attempts that a newer one has replaced, and when last heard
 
     def join(self, hello: Hello, now_ns: int) -> Member | Refusal:
         """Take an agent in, or say why not. The newest attempt of a worker wins, then the newest connection."""
@@ -123,7 +129,9 @@ class Roster:
             return refusal
         peer = hello.peer
         member = self.members[peer.worker]
-        if peer.attempt > member.attempt:
+        if peer.attempt > member.attempt or member.heard_ns is None:
+            if member.heard_ns is not None:
+                self._replaced[(member.worker, member.attempt)] = member.heard_ns
             member.beat, member.departure = None, None
             member.has_said_bye = member.awaits_bye = False
             member.state = WorkerState.EXPECTED
@@ -135,6 +143,7 @@ class Roster:
         member.attempt, member.boot, member.pod = peer.attempt, peer.boot, peer.pod
         member.script_digest = hello.script_digest
         member.is_connected = True
+        member.is_excused = False
         member.heard_ns = now_ns
         if member.state is WorkerState.EXPECTED:
             member.state = WorkerState.CONNECTED
@@ -245,6 +254,7 @@ class Roster:
         member.attempt = attempt
         member.departure = departure
         member.state = WorkerState.LOST
+        self.most_lost = max(self.most_lost, len(self.lost()))
         return True
 
     def tick(self, now_ns: int) -> tuple[Member, ...]:
@@ -254,13 +264,34 @@ class Roster:
             if member.is_settled or member.heard_ns is None:
                 continue
             silent_ns = now_ns - member.heard_ns
-            if silent_ns > LOST_NS:
+            if silent_ns > self._lost_ns:
                 text = f"worker {member.worker} ({member.pod}) was not heard for {silent_ns // SECOND} s"
-                if self.lose(member.worker, member.attempt, Departure("Silent", text)):
+                if self.lose(member.worker, member.attempt, Departure(SILENT, text)):
                     lost.append(member)
             elif silent_ns > SUSPECT_NS and not member.state.is_over:
                 member.state = WorkerState.SUSPECT
         return tuple(lost)
+
+    def excuse(self, worker: int) -> None:
+        """Note that the run begins without a worker; it may still come."""
+        self.members[worker].is_excused = True
+
+    def take_expired(self, now_ns: int) -> list[tuple[int, int]]:
+        """Return (worker, attempt) of those that were replaced and whose leases have run out by now, each once."""
+        expired = [each for each, heard_ns in self._replaced.items() if now_ns - heard_ns > self._lost_ns]
+        for each in expired:
+            del self._replaced[each]
+        return expired
+
+    def able(self) -> dict[tuple[int, int], int]:
+        """Return (worker, engine) of the engines that can do load now, with the attempts of their workers."""
+        return {
+            (member.worker, each.engine): member.attempt
+            for member in self.members
+            if member.state in {WorkerState.READY, WorkerState.RUNNING} and member.beat and not member.beat.is_draining
+            for each in member.engines
+            if each.stage in {EngineStage.READY, EngineStage.RUNNING}
+        }
 
     def missing(self) -> tuple[int, ...]:
         """Return the workers that have not come yet."""

@@ -29,6 +29,7 @@ from loadstone_runner.master.log_desk import LogDesk, recall
 from loadstone_runner.master.log_store import LogStore
 from loadstone_runner.master.store import Store
 from loadstone_runner.master.takeover import Kept, await_inheritance, keep, resume
+from loadstone_runner.master.views import figures_of
 from loadstone_runner.settings import Address
 from loadstone_runner.transport.grpc.server import serve as serve_grpc
 from loadstone_runner.transport.local.engines import serve_engines
@@ -128,7 +129,7 @@ class _Life:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._terminated.set)
         await self._show_metrics(stack)
-        self._conductor.show()
+        self._conductor.board.show()
         ticking = asyncio.create_task(self._tick())
         try:
             await _first(self._conductor.finished, self._terminated)
@@ -201,7 +202,11 @@ class _Life:
     async def _render(self, accept: str) -> tuple[bytes, str]:
         # Whether this scrape holds the final values is known before it is made.
         is_final = self._conductor.finished.is_set()
-        page = await render(self._conductor.figures(), accept)
+        seen = self._conductor
+        verdict = seen.outcome.verdict if seen.outcome else ""
+        merge = seen.measurement.merge
+        figures = figures_of(seen.plan.run, seen.state.stage.value, verdict, roster=seen.roster, merge=merge)
+        page = await render(figures, accept)
         if is_final:
             self._scraped.set()
         return page

@@ -201,7 +201,8 @@ def _recall_decisions(conductor: Conductor, kept: Kept) -> None:
         account.user_seconds.recall_plan(plan)
     conductor.workload.recall(held)
     if kept.grants is not None:
-        conductor.workload.grants.recall(kept.grants)
+        conductor.workload.grants.recall(kept.grants["grants"])
+        conductor.workload.shares.recall(kept.grants["shares"])
     conductor.workload.grants.number_from((commander.boot << BOOT_BITS) + 1)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from loadstone_core.plan.model import RunIdentity
     from loadstone_core.stats.merge import Merge
+    from loadstone_runner.master.losses import Loss
     from loadstone_runner.master.roster import Member, Roster
 
 
@@ -44,16 +45,19 @@ class Times:
         )
 
 
-def worker_view(member: Member) -> WorkerView:
-    """Return one worker for followers."""
+def worker_view(member: Member, loss: Loss | None = None) -> WorkerView:
+    """Return one worker for followers, with what became of its load if it was lost."""
     departure = member.departure
+    said = [departure.message] if departure and departure.message else []
+    if departure and loss is not None and loss.describe():
+        said.append(loss.describe())
     return WorkerView(
         worker=member.worker,
         attempt=member.attempt,
         state=member.state.value,
         pod=member.pod,
         reason=departure.reason if departure else "",
-        message=departure.message if departure else "",
+        message="; ".join(said),
         exit_code=departure.exit_code if departure else 0,
         users=member.users,
     )

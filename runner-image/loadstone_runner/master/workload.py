@@ -13,7 +13,8 @@ from loadstone_core.load.grant import of_feeder, of_iterations
 from loadstone_core.load.profile import Model
 from loadstone_runner.master import run
 from loadstone_runner.master.course import Course
-from loadstone_runner.master.grants import Grants
+from loadstone_runner.master.grants import Grants, Place
+from loadstone_runner.master.shares import Shares
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,7 @@ class Workload:
     Attributes:
         course: its scenarios.
         grants: the numbers of its iterations and rows.
+        shares: who does which part of it.
         counts_iterations: whether a scenario ends with its iterations.
         shape_asked: the most users that a shape in the script has asked for.
     """
@@ -43,6 +45,13 @@ class Workload:
             plan.workers,
             plan.engines_per_worker,
         )
+        self.shares = Shares(
+            plan.workers,
+            plan.engines_per_worker,
+            whole=max(max(each.load.profile.peak, each.load.most_users) for each in plan.scenarios),
+            epoch=plan.run.epoch,
+        )
+        self._moves = plan.moves_load
         self.counts_iterations = any(each.load.model is Model.ITERATIONS for each in plan.scenarios)
         self.shape_asked = 0
         self._aims: tuple[Aim, ...] = ()
@@ -97,11 +106,19 @@ class Workload:
         known = (of_iterations(each.name) for each in self.course.scenarios if each.start_ns is not None)
         return {worker for name in known for worker in self.grants.open(name)}
 
+    def move(self, from_ns: int) -> set[int]:
+        """Let what nobody does be done by whoever is there, from a moment of the load on; return whose part changed."""
+        if not self.shares.may_move:
+            return set()
+        able = {Place(*place): attempt for place, attempt in self._roster.able().items()}
+        return self.shares.settle(able, from_ns=max(0, from_ns), moves=self._moves)
+
     def unused_rows(self) -> dict[str, int]:
         """Return how many rows of feeders lost workers were granted and had not taken, as far as they had said."""
         unused: Counter[str] = Counter()
         for member in self._roster.lost():
             unused.update(self.grants.unused_by(member.worker))
+        unused.update(self.grants.unused_by_former())
         return {name: count for name, count in unused.items() if name.startswith(of_feeder(""))}
 
     def _is_done(self, place: int, since_start_ns: int) -> bool:
@@ -114,5 +131,6 @@ class Workload:
     def _abandoned(self, account: Account) -> int:
         """Return how many iterations were granted to workers that are lost: what they did not do is never redone."""
         name, iterations = of_iterations(account.scenario.name), account.iterations
-        lost = (member.worker for member in self._roster.lost())
-        return sum(max(0, self.grants.granted_to(name, worker) - iterations.completed_by(worker)) for worker in lost)
+        gone = {(each.worker, each.attempt): self.grants.granted_to(name, each.worker) for each in self._roster.lost()}
+        gone |= self.grants.former(name)
+        return sum(max(0, granted - iterations.completed_by(*attempt)) for attempt, granted in gone.items())

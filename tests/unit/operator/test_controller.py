@@ -3,7 +3,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadstone_core.clock import ManualClock, rfc3339
+from loadstone_core.spec.model import Tls
 from loadstone_core.verdict.outcome import Reason, Verdict
 from loadstone_operator import naming
 from loadstone_operator.acting import Actor
+from loadstone_operator.actions import CreateWorkers
 from loadstone_operator.capacity import Ledger, Limits
 from loadstone_operator.cluster.store import Store
 from loadstone_operator.controller import Controller, progress_seconds
@@ -36,6 +38,7 @@ class MemoryCluster:
 
     def __init__(self) -> None:
         self.versions = itertools.count(1)
+        self.authorities = itertools.count(1)
         self.tests: dict[Key, dict[str, Any]] = {}
         self.pods: dict[str, dict[str, Any]] = {}
         self.config_maps: dict[str, dict[str, Any]] = {}
@@ -88,11 +91,20 @@ class MemoryCluster:
         self.calls.append(f"make {order.run} with {workers}")
         if self.refusal:
             raise CreationFailed(self.refusal, [])
+        if order.plan.tls is Tls.MUTUAL and not order.authority:
+            order = order.signed_by(f"authority-{next(self.authorities)}")
         made = [master_pod(order), *(worker_pod(order, index, attempt=1) for index in range(workers))]
         for pod in made:
             name = pod["metadata"]["name"]
             pod["metadata"].update(uid=f"pod-{name}", resourceVersion=str(next(self.versions)))
             self.pods.setdefault(name, pod)
+        return made
+
+    async def make_workers(self, order: Any, workers: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+        made = [worker_pod(order, index, attempt=attempt) for index, attempt in workers]
+        for pod in made:
+            pod["metadata"].update(uid=f"pod-{pod['metadata']['name']}", resourceVersion=str(next(self.versions)))
+            self.pods[pod["metadata"]["name"]] = pod
         return made
 
     async def delete_pod(self, namespace: str, name: str, uid: str) -> None:
@@ -177,11 +189,13 @@ class Operator:
         self.cluster, self.masters, self.store = MemoryCluster(), MemoryMasters(), Store()
         self.queue = WorkQueue()
         ledger = Ledger(limits or Limits())
+        self.looker = Looker(self.store, self.masters, ledger, self.clock)
+        self.actor = Actor(self.cluster, self.masters, self.store, runner=RunnerDefaults("r:1"), clock=self.clock)
         self.controller = Controller(
             cluster=self.cluster,
             store=self.store,
-            looker=Looker(self.store, self.masters, ledger, self.clock),
-            actor=Actor(self.cluster, self.masters, self.store, runner=RunnerDefaults("r:1"), clock=self.clock),
+            looker=self.looker,
+            actor=self.actor,
             ledger=ledger,
             lease=HeldLease(),  # type: ignore[arg-type]  # the part of a Lease that the shell asks
             metrics=Metrics(),
@@ -599,5 +613,28 @@ def test_the_loop_looks_at_what_was_heard_and_tries_again_what_failed() -> None:
 
         assert operator.controller.is_primed
         assert len(operator.cluster.pods) == 3
+
+    run(story())
+
+
+@pytest.mark.promise("mutual-tls")
+@pytest.mark.parametrize(
+    ("began", "edited", "authority"),
+    [("Mutual", "Mutual", "authority-1"), ("Mutual", "Disabled", "authority-1"), ("Disabled", "Mutual", None)],
+)
+def test_who_takes_a_lost_workers_place_shows_what_the_run_began_with(
+    began: str, edited: str, authority: str | None
+) -> None:
+    async def story() -> None:
+        operator = Operator()
+        await operator.hear(operator.cluster.put("checkout", transport={"tls": began}))
+        body = operator.cluster.put("checkout", generation=2, transport={"tls": edited})
+        operator.store.see_test(body)
+        look = operator.looker.look(Key("shop", "checkout"), body)
+        await operator.actor.act(look, [CreateWorkers(run=1, epoch=1, workers=((1, 2),))])
+
+        assert "checkout-w-1-1-2" in operator.cluster.pods
+        labels = [pod["metadata"]["labels"] for pod in operator.cluster.pods.values()]
+        assert {each.get(naming.LABEL_AUTHORITY) for each in labels} == {authority}
 
     run(story())

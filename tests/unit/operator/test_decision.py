@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from loadstone_core.errors import Problem
 from loadstone_core.lifecycle.phases import Phase
 from loadstone_core.load.change import Aim
-from loadstone_core.spec.model import MasterOnLoss
+from loadstone_core.spec.model import MasterOnLoss, OnLoss
 from loadstone_core.verdict.outcome import Reason, Verdict
 from loadstone_operator.actions import (
     Begin,
     CreateChildren,
     CreateMaster,
+    CreateWorkers,
     Decision,
     DeletePods,
     End,
@@ -466,6 +467,68 @@ def test_a_lost_worker_is_told_while_the_run_goes_on() -> None:
     assert decide(seen).update == Progress(Phase.RUNNING, Reason.WORKERS_LOST, "Worker 1 was lost: it fell silent.")
 
 
+def replacing(worker: WorkerView, **changes: Any) -> Observation:
+    master = MasterView(connected=True, stage=Stage.RUNNING, workers=(WorkerView(0, 1, "Running"), worker))
+    return replace(RUNNING, **{"master": master, **changes})
+
+
+LOST = WorkerView(1, 1, "Lost", message="it fell silent")
+
+
+def statuses(seen: Observation) -> tuple[dict[int, int], tuple[CreateWorkers, ...]]:
+    """Return the attempts that the status gets, and the pods that are made."""
+    decision = decide(seen)
+    assert isinstance(decision.update, Progress)
+    held = read_held(project({"run": {"number": 1}}, seen, decision.update, Moment(1, 1)))
+    return dict(held.attempts), tuple(each for each in decision.actions if isinstance(each, CreateWorkers))
+
+
+@pytest.mark.promise("worker-replaced")
+def test_a_lost_worker_gets_another_pod_once_its_attempt_is_in_the_status() -> None:
+    assert statuses(replacing(LOST)) == ({1: 2}, ())
+
+    noted = replacing(LOST, held=replace(RUNNING.held, attempts={1: 2}))
+    assert statuses(noted) == ({1: 2}, (CreateWorkers(1, 1, ((1, 2),)),))
+
+    made = replace(noted, pods=(*noted.pods, replace(WORKERS[1], name="checkout-w-1-1-2", attempt=2)))
+    assert statuses(made) == ({1: 2}, ())
+
+
+@pytest.mark.promise("worker-replaced")
+def test_a_new_pod_that_ends_before_it_takes_part_is_replaced_and_one_that_vanished_is_made_again() -> None:
+    held = replace(RUNNING.held, attempts={1: 2})
+    second = replace(WORKERS[1], name="checkout-w-1-1-2", attempt=2)
+
+    failed = replacing(LOST, held=held, pods=(*RUNNING.pods, replace(second, phase="Failed")))
+    assert statuses(failed) == ({1: 3}, ())
+    vanished = replacing(LOST, held=held)
+    assert statuses(vanished) == ({1: 2}, (CreateWorkers(1, 1, ((1, 2),)),))
+    # It was here, so its number is used up.
+    gone = replacing(replace(LOST, attempt=2), held=held)
+    assert statuses(gone) == ({1: 3}, ())
+
+
+def test_a_worker_is_not_replaced_for_ever() -> None:
+    assert statuses(replacing(replace(LOST, attempt=5), held=replace(RUNNING.held, attempts={1: 5}))) == ({1: 5}, ())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"spec": replace(SPEC, on_loss=OnLoss.REDISTRIBUTE)},
+        {"spec": replace(SPEC, parts={"image": "other"})},
+        {"test": replace(RUNNING.test, suspend=True)},
+        {"test": replace(RUNNING.test, stop_run=1)},
+        {"master": MasterView(connected=True, stage=Stage.STOPPING, workers=(LOST,))},
+    ],
+)
+def test_nobody_is_replaced_where_that_is_not_wanted_or_of_no_use(changes: dict[str, Any]) -> None:
+    seen = replacing(LOST, **changes)
+
+    assert statuses(seen) == ({}, ())
+    assert statuses(replace(seen, held=replace(seen.held, attempts={1: 2}))) == ({1: 2}, ())
+
+
 def test_pods_of_an_older_run_leave_when_a_new_one_has_begun() -> None:
     old = replace(MASTER, name="checkout-m-0-1", uid="old", run=0, phase="Succeeded")
 
@@ -534,6 +597,8 @@ class World:
                 self._pod(PodView(f"m-{run}-{epoch}", f"m-{run}-{epoch}", "master", run, epoch=epoch, phase="Running"))
                 for index in range(workers):
                     self._pod(PodView(f"w-{run}-{index}", f"w-{run}-{index}", "worker", run, index, phase="Running"))
+            case CreateWorkers(run=run, workers=workers):
+                self._replace(run, workers)
             case DeletePods(pods=pods):
                 for name, _ in pods:
                     self.pods.pop(name, None)
@@ -546,6 +611,11 @@ class World:
                 self.master = replace(self.master, stored=True)
             case MarkRun(value=value):
                 self.test = replace(self.test, last_run=value)
+
+    def _replace(self, run: int, workers: tuple[tuple[int, int], ...]) -> None:
+        for index, attempt in workers:
+            name = f"w-{run}-{index}-{attempt}"
+            self._pod(PodView(name, name, "worker", run, index, attempt=attempt, phase="Running"))
 
     def _pod(self, pod: PodView) -> None:
         self.pods.setdefault(pod.name, pod)
@@ -591,6 +661,9 @@ def wishes(world: World, number: int) -> dict[str, dict[str, object]]:
 FAULTS = {
     "lose master": lambda pods: {name: pod for name, pod in pods.items() if pod.role != "master"},
     "lose worker": lambda pods: {name: pod for name, pod in pods.items() if not name.startswith("w-1-0")},
+    "fail worker": lambda pods: {
+        name: replace(pod, phase="Failed") if name.startswith("w-1-1") else pod for name, pod in pods.items()
+    },
     "finish pods": lambda pods: {name: replace(pod, phase="Succeeded") for name, pod in pods.items()},
 }
 
@@ -601,7 +674,17 @@ def speak(world: World, stage: Stage, *, is_over: bool) -> None:
         return
     held = world.master or MasterView(connected=True)
     outcome = PASSED if is_over else held.outcome
-    world.master = replace(held, connected=True, stage=Stage.FINISHED if outcome else stage, outcome=outcome)
+    workers = tuple(worker_of(world, index) for index in range(SPEC.workers))
+    stage = Stage.FINISHED if outcome else stage
+    world.master = replace(held, connected=True, stage=stage, outcome=outcome, workers=workers)
+
+
+def worker_of(world: World, index: int) -> WorkerView:
+    """The master has heard of the newest attempt that runs; of one that has ended it says that it is lost."""
+    pods = [pod for pod in world.observe().worker_pods() if pod.worker == index]
+    attempt = max([1, *(pod.attempt for pod in pods)])
+    lives = any(not pod.is_terminal for pod in pods)
+    return WorkerView(index, attempt, "Running" if lives else "Lost")
 
 
 happenings = st.sampled_from([*wishes(World(), 0), *FAULTS, "restart operator", "stage", "outcome"])

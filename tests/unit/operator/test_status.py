@@ -345,7 +345,12 @@ def test_the_story_is_told_once_station_by_station() -> None:
     ended = project(running, replace(talking, held=read_held(running)), END, Moment(0, 4 * SECOND))
 
     assert [tale.reason for tale in tales({}, began)] == ["RunStarted"]
-    assert [tale.reason for tale in tales(began, running)] == ["WorkersReady", "LoadStarted", "Silent"]
+    assert [tale.reason for tale in tales(began, running)] == [
+        "WorkersReady",
+        "LoadStarted",
+        "Silent",
+        "WorkerReplaced",
+    ]
     assert [(tale.reason, tale.is_warning) for tale in tales(running, ended)] == [("Passed", False)]
     assert tales(ended, ended) == ()
 

@@ -51,7 +51,7 @@ class AgentLink:
         self._send(coordination.config_message(version, body))
 
     def assign(self, epoch: int, **assignment: Any) -> None:
-        """Send the worker's own assignment: `version`, `slot`, `slots`, `grants`."""
+        """Send the worker's own assignment: the arguments of `assignment_message`."""
         self._send(coordination.assignment_message(epoch, **assignment))
 
     def leave(self, *, is_run_over: bool) -> None:

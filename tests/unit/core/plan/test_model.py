@@ -11,7 +11,7 @@ from loadstone_core.errors import InternalError
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
-from loadstone_core.spec.model import OnNoData, Severity, ThresholdSpec
+from loadstone_core.spec.model import OnLoss, OnNoData, Severity, ThresholdSpec
 
 times = st.integers(0, 2**63 - 1)
 positive = st.integers(1, 2**40)
@@ -69,6 +69,8 @@ plans = st.builds(
     warm_up_ns=times,
     startup_timeout_ns=times,
     script=st.builds(ScriptRef, digest=st.none() | words, directory=words, entrypoint=words),
+    on_loss=st.sampled_from(OnLoss),
+    min_available=st.none() | positive,
 )
 
 PLAN = RunPlan(

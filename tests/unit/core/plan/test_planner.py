@@ -16,12 +16,14 @@ from loadstone_core.spec.model import (
     InlineSource,
     Load,
     LoadTestSpec,
+    OnLoss,
     OnNoData,
     Results,
     ScenarioSpec,
     Severity,
     Source,
     ThresholdSpec,
+    Transport,
     Workers,
 )
 
@@ -61,7 +63,8 @@ SPEC = LoadTestSpec(
     source=Source(InlineSource("", {}), "test.py"),
     load=LOAD,
     scenarios=alone(LOAD),
-    workers=Workers(2, {}),
+    workers=Workers(2, {}, on_loss=OnLoss.CONTINUE, max_lost_percent=30, min_available=1),
+    transport=Transport(lease_ns=60 * SECOND),
     env=(),
     env_from=(),
     thresholds=(FAST,),
@@ -74,7 +77,7 @@ SPEC = LoadTestSpec(
 
 
 def plan(load, workers, room, scenarios=None):
-    spec = replace(SPEC, load=load, scenarios=scenarios or alone(load), workers=Workers(workers, {}))
+    spec = replace(SPEC, load=load, scenarios=scenarios or alone(load), workers=replace(SPEC.workers, replicas=workers))
     return plan_run(spec, IDENTITY, spec_digest="sha256:ab", script=SCRIPT, engines_per_worker=room)
 
 
@@ -92,7 +95,24 @@ def test_a_plan_holds_what_the_spec_asks_for():
         warm_up_ns=3,
         startup_timeout_ns=600 * SECOND,
         script=SCRIPT,
+        on_loss=OnLoss.CONTINUE,
+        max_lost_percent=30,
+        min_available=1,
+        lease_ns=60 * SECOND,
     )
+
+
+@pytest.mark.parametrize(
+    ("workers", "percent", "allowed"), [(1, 20, 0), (2, 100, 1), (3, 20, 1), (10, 20, 2), (11, 20, 3), (9, 0, 0)]
+)
+def test_a_share_of_the_workers_is_rounded_up_and_all_may_never_be_lost(workers, percent, allowed):
+    assert replace(plan(LOAD, workers, 1), max_lost_percent=percent).most_lost == allowed
+
+
+@pytest.mark.parametrize("on_loss", OnLoss)
+def test_load_moves_where_it_is_redistributed_and_where_workers_are_replaced(on_loss):
+    is_moved = on_loss in {OnLoss.REDISTRIBUTE, OnLoss.REPLACE}
+    assert replace(plan(LOAD, 2, 1), on_loss=on_loss).moves_load == is_moved
 
 
 @given(st.integers(0, 500), st.integers(1, 50), st.integers(0, 16))

@@ -18,6 +18,7 @@ from loadstone_core.spec.model import (
     Load,
     LoadTest,
     LoadTestSpec,
+    OnLoss,
     OnNoData,
     Ramp,
     Results,
@@ -131,7 +132,10 @@ def test_a_full_spec_keeps_all_that_was_written() -> None:
     assert (spec.load.duration_ns, spec.load.graceful_stop_ns) == (90 * MINUTE, 0)
     assert list(spec.env) == raw["env"]
     assert list(spec.env_from) == raw["envFrom"]
-    assert spec.workers == Workers(4, raw["workers"]["template"])
+    assert spec.workers == Workers(
+        4, raw["workers"]["template"], on_loss=OnLoss.ABORT, max_lost_percent=0, min_available=3
+    )
+    assert spec.transport.lease_ns == 45 * 10**9
     assert spec.thresholds[1] == ThresholdSpec(
         name="reliable",
         expr="failures:rate < 1%",

@@ -67,8 +67,8 @@ TABLE = [
     *[(1, {"stopped": reason}, reason) for reason in RULES[0].reasons],
     *[(2, errors(reason), reason) for reason in RULES[1].reasons],
     (2, errors(Reason.IMAGE_PULL, Reason.STARTUP_TIMEOUT), Reason.IMAGE_PULL),
-    (2, {"workers_lost": 10}, Reason.WORKERS_LOST),
-    (2, {"workers_lost": 3}, Reason.WORKERS_LOST),
+    (2, {"workers_lost": 10, "most_lost": 10, "most_lost_allowed": 9}, Reason.WORKERS_LOST),
+    (2, {"workers_lost": 3, "most_lost": 3, "most_lost_allowed": 2}, Reason.WORKERS_LOST),
     (2, {"iterations": 5, "iterations_raised": 5}, Reason.SCRIPT_ERRORS),
     (2, {"iterations": 0}, Reason.SCRIPT_ERRORS),
     (3, thresholds(threshold(FAILING, **RELIABLE)), Reason.THRESHOLDS_FAILED),
@@ -96,7 +96,7 @@ TABLE = [
     (8, effort(10_050), Reason.PASSED),
     (8, effort(Fraction(297, 200), planned=Fraction(3, 2)), Reason.PASSED),
     (8, effort(0, planned=0) | {"iterations": 0, "requests": 0, "failures": 0}, Reason.PASSED),
-    (8, {"workers_lost": 2}, Reason.PASSED),
+    (8, {"workers_lost": 9, "most_lost": 2, "most_lost_allowed": 2}, Reason.PASSED),
     (8, {"iterations": 6, "iterations_raised": 5}, Reason.PASSED),
     (8, {"saturated_seconds": 10}, Reason.PASSED),
     (8, {"unaccounted": 50}, Reason.PASSED),
@@ -210,6 +210,7 @@ def test_what_decides_nothing_is_listed_after_what_does():
         GOOD,
         **effort(5_000),
         workers_lost=1,
+        most_lost_allowed=1,
         notes=(Cause(Reason.SERIES_LIMITED, "2,000 series"),),
         thresholds=(threshold(SLOW, severity=Severity.WARN), threshold(NO_DATA, on_no_data=OnNoData.PASS)),
     )
@@ -226,7 +227,7 @@ def test_what_decides_nothing_is_listed_after_what_does():
 def test_who_lost_the_workers_has_the_word_on_it():
     lost = Cause(Reason.WORKERS_LOST, "worker 3 was evicted from node a")
 
-    outcome = conclude(replace(GOOD, workers_lost=5, errors=(lost,)))
+    outcome = conclude(replace(GOOD, workers_lost=5, most_lost=5, errors=(lost,)))
 
     assert outcome.message == "worker 3 was evicted from node a"
     assert outcome.findings == ("WorkersLost: worker 3 was evicted from node a",)
@@ -268,12 +269,19 @@ def test_who_lost_the_workers_has_the_word_on_it():
             ),
         ),
         (
-            {"workers": 1, "workers_lost": 1},
+            {"workers": 1, "workers_lost": 1, "most_lost": 1},
             "lost 1 of 1 worker; see the problems of the workers, and give the workers more memory, or nodes that stay",
         ),
         (
-            {"workers": 4, "workers_lost": 2, "first_loss": "worker 3 was not heard for 35 s"},
+            {"workers": 4, "workers_lost": 2, "most_lost": 2, "first_loss": "worker 3 was not heard for 35 s"},
             "lost 2 of 4 workers: worker 3 was not heard for 35 s",
+        ),
+        (
+            effort(8_000) | {"workers_lost": 11, "relief": "all were replaced"},
+            (
+                "achieved 8000 of 10000 user-seconds (80 %); lost workers 11 times; see the problems of the workers; "
+                "all were replaced"
+            ),
         ),
         (
             {"iterations": 7, "iterations_raised": 7, "raised_most": "KeyError: 'item' in Shop.buy"},

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadstone_core.load.grant import Grant
+from loadstone_core.load.lots import Lot, Share
 from loadstone_core.register import Held, Version
 from loadstone_core.stats.stream import Counters, StreamId
 from loadstone_protocol.codec import WireError
@@ -75,9 +76,17 @@ def test_an_assignment_that_cannot_be_meant_is_refused(assignment):
 
 def test_an_assignment_is_read():
     grant = epb.Grant(name="feeder/a", engine=1, ranges=[epb.IterationRange(start=4, count=2)], first_range=5)
-    assignment = messages.assignment_from_message(cpb.Assignment(epoch=1, version=2, slot=3, slots=4, grants=[grant]))
+    shares = [epb.Share(engine=1, index=2, parts=8, from_ns=9)]
+    told = cpb.Assignment(epoch=1, version=2, slot=3, slots=4, grants=[grant], holding=7, shares=shares)
 
-    assert assignment == (1, 2, 3, 4, (Grant("feeder/a", 1, (range(4, 6),), 5),))
+    grants = (Grant("feeder/a", 1, (range(4, 6),), 5),)
+    assert messages.assignment_from_message(told) == (1, 2, 3, 4, grants, 7, (Share(1, Lot(2, 8), 9),))
+
+
+@pytest.mark.parametrize("fields", [{"index": 2, "parts": 2}, {"parts": 0}, {"parts": 1, "from_ns": -1}])
+def test_a_share_that_is_none_is_refused(fields):
+    with pytest.raises(WireError):
+        messages.assignment_from_message(cpb.Assignment(version=1, slots=1, holding=1, shares=[epb.Share(**fields)]))
 
 
 def test_refusals_and_stages_of_later_versions_are_taken_for_the_safest():

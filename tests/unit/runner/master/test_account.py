@@ -118,7 +118,7 @@ def test_iterations_are_those_of_the_newest_counters_of_each_stream() -> None:
         counted.observe(stream, started, started - 1)
 
     assert (counted.started, counted.completed) == (16, 14)
-    assert {worker: counted.completed_by(worker) for worker in (ONE.worker, TWO.worker, 9)} == {
+    assert {worker: counted.completed_by(worker, 1) for worker in (ONE.worker, TWO.worker, 9)} == {
         ONE.worker: 8,
         TWO.worker: 6,
         9: 0,

@@ -13,9 +13,10 @@ from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_runner.master.conclusion import End, conclude_run
 from loadstone_runner.master.judge import Judge
+from loadstone_runner.master.losses import Losses
 from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.report import report_of
-from loadstone_runner.master.roster import Departure, Roster
+from loadstone_runner.master.roster import Departure, Member, Roster
 from loadstone_runner.master.run import Broke, RunState, Stage
 from loadstone_runner.master.views import Times
 
@@ -64,6 +65,7 @@ def ended(**changes: object) -> End:
         plan=PLAN,
         state=FINISHED,
         roster=Roster(run_uid="u/1", epoch=1, expected=10),
+        losses=Losses(),
         measurement=measured(),
         unused={},
         judge=Judge(()),
@@ -102,9 +104,10 @@ def test_who_stopped_the_run_wins_over_what_broke() -> None:
 
 
 def test_a_worker_out_of_memory_is_an_error_however_few_they_are() -> None:
-    roster = Roster(run_uid="u/1", epoch=1, expected=10)
-    roster.lose(3, 1, Departure("OOMKilled", "signal 9"))
-    outcome = conclude_run(ended(roster=roster)).outcome
+    losses = Losses()
+    losses.note(Member(3, attempt=1), Departure("OOMKilled", "signal 9"), 0)
+    losses.replace(3)
+    outcome = conclude_run(ended(losses=losses)).outcome
 
     assert outcome.reason is Reason.WORKER_OOM
     assert "worker 3" in outcome.message

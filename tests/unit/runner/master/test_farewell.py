@@ -35,12 +35,12 @@ def test_a_worker_is_done_with_its_bye_and_its_last_state_in_any_order() -> None
         held, measurement = farewells()
         if is_bye_first:
             held.hear_bye(2, 1, Bye((END,), ""))
-            assert held.take_complete(2) is None
+            assert held.take_complete(2, 1) is None
         measurement.apply(FINAL, since_start_ns=SECOND)
         held.see(FINAL)
         held.hear_bye(2, 1, Bye((END,), ""))
-        assert held.take_complete(2) == frozenset({STREAM})
-        assert held.take_complete(2) is None
+        assert held.take_complete(2, 1) == frozenset({STREAM})
+        assert held.take_complete(2, 1) is None
         assert not measurement.merge.totals().unaccounted_at_least
 
 
@@ -50,10 +50,10 @@ def test_a_worker_is_done_once_each_engine_that_ended_clean_has_said_its_last() 
     held.hear_bye(2, 1, Bye((replace(END, final_sequence=2), died), ""))
     for state in (replace(FINAL, final=False), FINAL, replace(FINAL, sequence=2, final=False)):
         held.see(state)
-        assert held.take_complete(2) is None
+        assert held.take_complete(2, 1) is None
     held.see(replace(FINAL, sequence=2))
 
-    assert held.take_complete(2) == frozenset({STREAM, died.stream})
+    assert held.take_complete(2, 1) == frozenset({STREAM, died.stream})
 
 
 def test_a_stream_that_a_bye_does_not_name_is_lost() -> None:
@@ -64,7 +64,7 @@ def test_a_stream_that_a_bye_does_not_name_is_lost() -> None:
         held.see(each)
     held.hear_bye(2, 1, Bye((END,), ""))
 
-    assert held.take_complete(2) == frozenset({STREAM, other.stream})
+    assert held.take_complete(2, 1) == frozenset({STREAM, other.stream})
     assert measurement.merge.totals().unaccounted_at_least
 
 

@@ -187,3 +187,55 @@ def test_a_peer_that_makes_up_names_is_heard_only_so_far() -> None:
         grants.hear(Place(0, 0), [GrantNews(f"feeder/{number}", 0, left=0, per_second=0, waiting=1)], living=[])
 
     assert len(grants.of(0)[1]) == 256
+
+
+def test_a_new_attempt_begins_anew_and_what_the_old_one_had_is_not_given_again() -> None:
+    grants = Grants({WORK: 10_000}, 2, 1)
+    grants.open(WORK)
+    lost, other = engines(2, 1)
+    for each in (lost, other):
+        each.learn(grants)
+        each.take(WORK, 5)
+    granted = grants.granted_to(WORK, 0)
+    grants.replace(0, 1)
+    assert (grants.granted_to(WORK, 0), grants.former(WORK)) == (0, {(0, 1): granted})
+
+    newcomer = Engine(lost.place)
+    for _ in range(10):
+        for each in (newcomer, other):
+            grants.hear(each.place, [each.news(WORK, per_second=1_000, waiting=1)], living=[lost.place, other.place])
+            each.learn(grants)
+            each.take(WORK, 10_000)
+
+    done = other.numbers[WORK] + newcomer.numbers[WORK]
+    assert len(done) == len(set(done)) == 10_000 - granted
+    assert not set(done) & set(lost.numbers[WORK])
+
+
+def test_what_an_attempt_had_left_when_it_was_replaced_stays_known() -> None:
+    grants = Grants({}, 1, 1)
+    grants.hear(Place(0, 0), [GrantNews(ROWS, 0, left=0, per_second=0, waiting=9)], living=[])
+    grants.replace(0, 1)
+    grants.replace(0, 2)
+
+    assert (grants.unused_by(0), grants.unused_by_former()) == ({}, {ROWS: 9})
+    assert grants.former("feeder/other") == {}
+
+
+@given(st.integers(1, 3_000), st.integers(1, 40))
+def test_numbers_that_were_meant_for_somebody_who_never_came_are_done_by_others(total: int, pace: int) -> None:
+    grants = Grants({WORK: total}, 3, 1)
+    grants.open(WORK)
+    grants.take_back(2)
+    present = engines(2, 1)
+
+    for _ in range(total + 10):
+        for each in present:
+            each.learn(grants)
+            each.take(WORK, pace)
+            grants.hear(
+                each.place, [each.news(WORK, per_second=pace, waiting=1)], living=[one.place for one in present]
+            )
+
+    done = sorted(number for each in present for number in each.numbers.get(WORK, ()))
+    assert done == list(range(total))

@@ -145,6 +145,17 @@ def test_the_tail_is_the_last_lines_however_they_came(blocks: list[int], wanted:
     assert count == len(expected)
 
 
+def test_made_up_streams_do_not_grow_without_bound_and_leave_the_log_incomplete(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logbook, "STREAMS_MAX", 10)
+    book = book_of(*(lines(number, "x", stream=LogStream(number, 1, 1)) for number in range(1, 100)))
+
+    assert len(book._streams) == 11
+    assert book.summary(is_silent=False).lines == 99
+    assert book.summary(is_silent=False).is_at_least
+
+
 def test_long_lines_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logbook, "TAIL_BYTES", 1_000)
     book = book_of(*(lines(number, "x" * 90) for number in range(1, 100)))

@@ -19,9 +19,18 @@ from loadstone_protocol.messages import (
     RefusalCode,
     ScriptNews,
 )
-from loadstone_runner.master.roster import LOST_NS, SUSPECT_NS, Departure, Member, Roster, WorkerState
+from loadstone_runner.master.roster import (
+    LEASE_NS,
+    LEASE_SLACK_NS,
+    SUSPECT_NS,
+    Departure,
+    Member,
+    Roster,
+    WorkerState,
+)
 
 DIGEST = "sha256:aa"
+LOST_NS = LEASE_NS + LEASE_SLACK_NS
 HELD = Held(Version(1, 2), "beef")
 
 
@@ -294,3 +303,57 @@ def test_an_agent_of_another_run_or_of_no_worker_is_not_known() -> None:
     assert who.knows(hello().peer)
     assert not who.knows(Peer("other", 0, 1, "b", "pod-0"))
     assert not who.knows(hello(worker=2).peer)
+
+
+def test_only_engines_that_can_do_load_now_are_able() -> None:
+    who = roster(6)
+    running, loading, draining, ended, silent = (joined(who, worker) for worker in range(5))
+    for member in (running, silent):
+        who.hear(member, beat(1, engine(EngineStage.RUNNING), engine(EngineStage.READY, engine=1)), 0)
+    who.hear(loading, beat(1, engine(EngineStage.LOADING)), 0)
+    who.hear(draining, beat(1, engine(EngineStage.RUNNING), is_draining=True), 0)
+    who.hear(ended, beat(1, engine(EngineStage.ENDED)), 0)
+    for member in (running, loading, draining, ended):
+        member.heard_ns = SUSPECT_NS
+    who.tick(SUSPECT_NS + 1)
+
+    assert who.able() == {(0, 0): 1, (0, 1): 1}
+
+
+def test_a_replaced_attempt_may_make_load_until_its_lease_is_over() -> None:
+    who = roster()
+    joined(who)
+    who.join(hello(attempt=2), SECOND)
+
+    assert who.take_expired(LOST_NS) == []
+    assert who.take_expired(LOST_NS + 1) == [(0, 1)]
+    assert who.take_expired(LOST_NS + 1) == []
+
+
+def test_a_longer_lease_is_waited_for() -> None:
+    who = Roster(run_uid="run", epoch=1, expected=1, lease_ns=60 * SECOND)
+    joined(who)
+
+    assert who.tick(65 * SECOND) == ()
+    assert [each.worker for each in who.tick(65 * SECOND + 1)] == [0]
+
+
+def test_a_worker_that_the_run_began_without_is_not_waited_for_and_may_come() -> None:
+    who = roster(1)
+    who.excuse(0)
+    assert who.are_all_settled()
+
+    joined(who)
+
+    assert not who.are_all_settled()
+
+
+def test_the_most_that_were_lost_at_a_time_are_remembered() -> None:
+    who = roster(3)
+    for worker in range(3):
+        joined(who, worker)
+    who.lose(0, 1, Departure("Deleted", ""))
+    who.join(hello(0, attempt=2), 0)
+    who.lose(1, 1, Departure("Deleted", ""))
+
+    assert (who.most_lost, len(who.lost())) == (1, 1)

@@ -1,0 +1,107 @@
+"""Let others do the load of workers that are gone, and let those that come again have it back. No I/O of its own.
+
+Which lot goes where is kept in `shares`, who is there in `roster`; what a loss means for the run is decided in `run`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from loadstone_core.verdict.reasons import Cause, Reason
+from loadstone_runner.master.losses import Losses
+from loadstone_runner.master.roster import SILENT, Departure
+
+if TYPE_CHECKING:
+    from loadstone_core.clock import Clock
+    from loadstone_protocol.messages import Heartbeat
+    from loadstone_runner.master.commander import Commander
+    from loadstone_runner.master.crew import Crew
+    from loadstone_runner.master.farewell import Farewells
+    from loadstone_runner.master.roster import Member, Roster
+    from loadstone_runner.master.workload import Workload
+
+log = logging.getLogger(__name__)
+
+
+class Relief:
+    """Who stands in for whom in one run.
+
+    Attributes:
+        losses: that have happened.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        roster: Roster,
+        *,
+        crew: Crew,
+        farewells: Farewells,
+        commander: Commander,
+        clock: Clock,
+    ) -> None:
+        """Begin with everybody at their own part; nothing moves while no load is asked for."""
+        self.losses = Losses()
+        self._workload = workload
+        self._roster = roster
+        self._crew = crew
+        self._farewells = farewells
+        self._commander = commander
+        self._clock = clock
+
+    def note(self, member: Member, departure: Departure) -> None:
+        """Remember a loss; its load is given away by `release`, once it is known to have ended."""
+        now_ns = self._clock.boottime_ns()
+        is_silent = departure.reason == SILENT and member.heard_ns is not None
+        self.losses.note(member, departure, member.heard_ns or now_ns if is_silent else now_ns)
+
+    def release(self, worker: int, attempt: int, engine: int | None = None) -> None:
+        """Let others have what an attempt of a worker, or one of its engines, did: it is known to have ended."""
+        if self._workload.shares.release(worker, attempt, engine):
+            self.look()
+
+    def hear(self, member: Member, beat: Heartbeat) -> None:
+        """Take in what the engines of a worker follow, and who of them can do load."""
+        for engine in beat.engines:
+            self._workload.shares.hear(member.worker, member.attempt, engine)
+        self.look()
+
+    def welcome(self, member: Member, former: Member) -> None:
+        """Begin with a newer attempt of a worker; `former` is what was known of the one before."""
+        if former.heard_ns is None:
+            # It was never here, so nothing that was meant for it is on the way.
+            return
+        if former.departure is None:
+            text = f"attempt {member.attempt} of worker {member.worker} has taken the place of attempt {former.attempt}"
+            self.note(former, Departure("Replaced", text))
+        if not former.has_said_bye:
+            has_begun = self._commander.since_start_ns() > 0
+            self._farewells.lose(former.worker, former.attempt, has_begun=has_begun)
+        self._workload.grants.replace(former.worker, former.attempt)
+        self.losses.replace(member.worker)
+
+    def start_without(self, absent: tuple[int, ...]) -> Cause:
+        """Let the load begin although some workers have never come: the others share what these were to do."""
+        for worker in absent:
+            self._roster.excuse(worker)
+            self._workload.grants.take_back(worker)
+            self._workload.shares.release(worker, 1)
+        all_of_them = len(self._roster.members)
+        text = f"the load began without {len(absent)} of {all_of_them} workers, which had not come in time"
+        return Cause(Reason.WORKER_DEGRADED, text)
+
+    def tick(self, now_ns: int) -> None:
+        """Look at what time alone changes."""
+        for worker, attempt in self._roster.take_expired(now_ns):
+            self.release(worker, attempt)
+        self.look()
+
+    def look(self) -> None:
+        """Let everything be done by somebody who is there, as far as that is possible."""
+        if not self._commander.is_running:
+            return
+        lead_ns = self._commander.lead_ns(self._roster.round_trip_ns())
+        self._crew.assign(self._workload.move(self._commander.since_start_ns() + lead_ns))
+        if self._workload.shares.are_settled and self.losses.settle(self._clock.boottime_ns()):
+            log.info("The load is whole again: %s", self.losses.describe())

@@ -1,0 +1,227 @@
+"""Know who does which lot of the load, and let lots change hands. Pure.
+
+A lot is asked back first, then given up, which its holder has to acknowledge, and only then somebody else's: so no two
+ever do it, and the load is short for a moment and never too much. Who is there, and who has ended, knows `roster`; how
+a lot is divided, `loadstone_core.load.lots`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from loadstone_core.load.lots import Lot, Share, deal
+from loadstone_core.load.share import slot_of
+from loadstone_runner.master.grants import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from loadstone_protocol.messages import EngineNews
+
+# So that a version of an earlier master of the run is never taken for one of this.
+VERSIONS_OF_AN_EPOCH: Final = 1 << 32
+
+
+@dataclass(slots=True)
+class _Tenure:
+    """One lot, and in whose hands it is.
+
+    Attributes:
+        home: the engine whose slot it comes from.
+        holder: who does it, None if nobody does; `attempt` is that of its worker.
+        from_ns: since when.
+        told: version of the holder's shares from which on it has the lot.
+        follows: the holder has said so.
+        asked_back: version from which on it does not have it any more; 0: it may keep it.
+    """
+
+    home: Place
+    holder: Place | None
+    attempt: int = 1
+    from_ns: int = 0
+    told: int = 0
+    follows: bool = False
+    asked_back: int = 0
+
+
+class Shares:
+    """The lots of one run. In the beginning each engine holds the one of its slot.
+
+    Heartbeats come by the thousand, so nothing here looks at all lots when nothing is to be done.
+    """
+
+    def __init__(self, workers: int, engines: int, *, whole: int, epoch: int) -> None:
+        """Deal the slots out; `whole` is the most users, or iterations a second, that the load has."""
+        self._whole = whole
+        self._slots = workers * engines
+        first = epoch * VERSIONS_OF_AN_EPOCH + 1
+        self._versions = [first] * workers
+        self.given = 0
+        self._tenures: dict[Lot, _Tenure] = {}
+        self._held: dict[int, set[Lot]] = {worker: set() for worker in range(workers)}
+        for worker in range(workers):
+            for engine in range(engines):
+                place, lot = Place(worker, engine), Lot(slot_of(worker, engine, workers), self._slots)
+                self._tenures[lot] = _Tenure(place, place, told=first)
+                self._held[worker].add(lot)
+        self._free: set[Lot] = set()
+        self._away: set[Lot] = set()  # held by somebody else than their homes
+        self._unsettled = set(self._tenures)  # free, asked back, or not known to be followed
+
+    def of(self, worker: int, attempt: int) -> tuple[int, tuple[Share, ...]]:
+        """Return what an attempt of a worker is to know now: the version of its shares, and what its engines do."""
+        tenures = [(lot, self._tenures[lot]) for lot in sorted(self._held[worker])]
+        return self._versions[worker], tuple(
+            Share(each.holder.engine, lot, each.from_ns)
+            for lot, each in tenures
+            if each.holder is not None and each.attempt == attempt and not each.asked_back
+        )
+
+    def remember(self) -> dict[str, Any]:
+        """Return who holds what, for `recall`, as JSON has it."""
+        lots = [
+            [*lot, each.home, each.holder, each.attempt, each.from_ns, each.told, each.asked_back]
+            for lot, each in self._tenures.items()
+        ]
+        return {"versions": self._versions, "lots": lots}
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on where another has dealt; who holds something will say whether it follows."""
+        self._versions = list(held["versions"])
+        self._tenures.clear()
+        self._held = {worker: set() for worker in self._held}
+        for first, parts, home, holder, attempt, from_ns, told, asked_back in held["lots"]:
+            place = None if holder is None else Place(*holder)
+            lot = Lot(first, parts)
+            self._tenures[lot] = _Tenure(Place(*home), place, attempt, from_ns, told, asked_back=asked_back)
+            if place is not None:
+                self._held[place.worker].add(lot)
+        self._free = {lot for lot, each in self._tenures.items() if each.holder is None}
+        self._away = {lot for lot, each in self._tenures.items() if each.holder not in {None, each.home}}
+        self._unsettled = set(self._tenures)
+
+    @property
+    def are_settled(self) -> bool:
+        """Whether every lot is done by somebody who has said so."""
+        return not self._unsettled
+
+    @property
+    def may_move(self) -> bool:
+        """Whether there is a lot that nobody does, or that somebody does for another."""
+        return bool(self._free or self._away)
+
+    def release(self, worker: int, attempt: int, engine: int | None = None) -> bool:
+        """Take what an attempt of a worker held, or one engine of it: it is known to have ended.
+
+        Return whether it held anything.
+        """
+        found = [
+            lot
+            for lot in self._held[worker]
+            if self._tenures[lot].attempt == attempt and engine in {None, _engine_of(self._tenures[lot])}
+        ]
+        for lot in found:
+            self._take(lot)
+        if found:
+            self._revise((worker,))
+        return bool(found)
+
+    def hear(self, worker: int, attempt: int, news: EngineNews) -> bool:
+        """Take in what an engine follows, and whether users are left of what it gave up; return whether it is news."""
+        if not self._unsettled:
+            return False
+        heard = False
+        for lot in self._held[worker] & self._unsettled:
+            tenure = self._tenures[lot]
+            if _engine_of(tenure) != news.engine or tenure.attempt != attempt:
+                continue
+            if tenure.asked_back and news.holding >= tenure.asked_back and not news.leaving:
+                self._take(lot)
+                heard = True
+            elif not tenure.asked_back and news.holding >= tenure.told:
+                tenure.follows = heard = True
+                self._unsettled.discard(lot)
+        return heard
+
+    def settle(self, able: Mapping[Place, int], *, from_ns: int, moves: bool) -> set[int]:
+        """Give what nobody does to whoever is there, and ask back what belongs to somebody who has come again.
+
+        Args:
+            able: engines that can do load, with the attempts of their workers.
+            from_ns: when it begins for those who get something, since the start of the load.
+            moves: whether a lot may go elsewhere when its home is not there.
+
+        Returns:
+            The workers whose shares have changed.
+        """
+        changed = self._ask_back(able)
+        home = [lot for lot in self._free if self._tenures[lot].home in able]
+        changed |= self._give([(lot, self._tenures[lot].home) for lot in home], able, from_ns)
+        if moves and self._free:
+            changed |= self._give(self._deal(able), able, from_ns)
+        return changed
+
+    def _ask_back(self, able: Collection[Place]) -> set[int]:
+        away = [self._tenures[lot] for lot in self._away]
+        wanted = [each for each in away if each.home in able and each.holder is not None and not each.asked_back]
+        asked = {each.holder.worker for each in wanted if each.holder is not None}
+        self._revise(asked)
+        for each in wanted:
+            if each.holder is not None:
+                each.asked_back = self._versions[each.holder.worker]
+        self._unsettled |= {lot for lot in self._away if self._tenures[lot].asked_back}
+        return asked
+
+    def _deal(self, able: Mapping[Place, int]) -> list[tuple[Lot, Place]]:
+        """Cut what is free for those who are there; return who gets which piece."""
+        held: dict[Place, list[Lot]] = {place: [] for place in able}
+        for lot, each in self._tenures.items():
+            if each.holder is not None and able.get(each.holder) == each.attempt:
+                held[each.holder].append(lot)
+        dealt = deal(self._free, held, whole=self._whole, slots=self._slots)
+        homes = {lot: self._tenures[lot].home for lot in self._free}
+        for lot, _ in dealt:
+            if lot not in homes:
+                self._tenures[lot] = _Tenure(next(home for of, home in homes.items() if _is_piece(lot, of)), None)
+                self._free.add(lot)
+        for lot in homes.keys() - {lot for lot, _ in dealt} if dealt else ():
+            del self._tenures[lot]
+            self._free.discard(lot)
+            self._unsettled.discard(lot)
+        return dealt
+
+    def _give(self, given: list[tuple[Lot, Place]], able: Mapping[Place, int], from_ns: int) -> set[int]:
+        changed = {place.worker for _, place in given}
+        self._revise(changed)
+        for lot, place in given:
+            home, told = self._tenures[lot].home, self._versions[place.worker]
+            self._tenures[lot] = _Tenure(home, place, attempt=able[place], from_ns=from_ns, told=told)
+            self._held[place.worker].add(lot)
+            self._free.discard(lot)
+            self._unsettled.add(lot)
+            if place != home:
+                self._away.add(lot)
+        return changed
+
+    def _take(self, lot: Lot) -> None:
+        tenure = self._tenures[lot]
+        if tenure.holder is not None:
+            self._held[tenure.holder.worker].discard(lot)
+        tenure.holder, tenure.follows, tenure.asked_back = None, False, 0
+        self._away.discard(lot)
+        self._free.add(lot)
+        self._unsettled.add(lot)
+
+    def _revise(self, workers: Collection[int]) -> None:
+        for worker in workers:
+            self._versions[worker] += 1
+            self.given += 1
+
+
+def _engine_of(tenure: _Tenure) -> int | None:
+    return None if tenure.holder is None else tenure.holder.engine
+
+
+def _is_piece(piece: Lot, whole: Lot) -> bool:
+    return piece.parts % whole.parts == 0 and piece.first % whole.parts == whole.first
