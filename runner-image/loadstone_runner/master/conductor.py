@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 TICK_SECONDS: Final = 0.25
 DRAIN_NS: Final = 15 * SECOND  # beside gracefulStop, for the last states
 TEARDOWN_NS: Final = 30 * SECOND
-REUNION_SECONDS: Final = 40.0  # who lives is back long before: leases have run out by then
+REUNION_SECONDS: Final = 10.0  # so much later than a lease, who is not back will not come
 
 log = logging.getLogger(__name__)
 
@@ -279,7 +279,7 @@ class Conductor:
         if effect.order is RunOrder.RUNNING:
             self.deadline_ns = None
             self._await_start()
-            self.director.expect(REUNION_SECONDS, then=self.measurement.settle)
+            self.director.expect(self.plan.lease_ns / SECOND + REUNION_SECONDS, then=self.measurement.settle)
         self._configure(effect)
 
     def _stop_clock(self, effect: run.Configure) -> None:

@@ -21,7 +21,8 @@ from loadstone_runner.master.course import Course
 from loadstone_runner.master.grants import Grants, Place
 from loadstone_runner.master.inheritance import ALONE_NS, PATIENCE_NS, Inheritance
 from loadstone_runner.master.judge import Judge
-from loadstone_runner.master.roster import LOST_NS, Departure, Roster, WorkerState
+from loadstone_runner.master.roster import LEASE_NS, LEASE_SLACK_NS, Departure, Roster, WorkerState
+from loadstone_runner.master.shares import Shares
 from loadstone_runner.master.takeover import from_memory, to_memory
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 promise = pytest.mark.promise
 WORK = "iterations/a"
+LOST_NS = LEASE_NS + LEASE_SLACK_NS
 PLACES = [Place(0, 0), Place(1, 0)]
 
 
@@ -72,6 +74,21 @@ def test_what_workers_were_granted_by_a_lost_master_is_granted_to_nobody_else() 
     assert (grants.left(WORK), grants.left("feeder/rows")) == (0, None)
     grants.number_from(7)
     assert grants.of(0)[0] == 7
+
+
+@promise("master-restart")
+def test_lots_stay_in_the_hands_that_hold_them_and_who_holds_one_has_to_say_so_again() -> None:
+    able = {Place(0, 0): 1, Place(1, 0): 1}
+    shares, other = (Shares(3, 1, whole=90, epoch=1) for _ in range(2))
+    before = shares.given
+    shares.release(2, 1)
+    shares.settle(able, from_ns=5 * SECOND, moves=True)
+    assert shares.given > before, "what was dealt is to be kept before anybody is told"
+    other.recall(through_json(shares.remember()))
+    assert [other.of(worker, 1) for worker in range(3)] == [shares.of(worker, 1) for worker in range(3)]
+    assert not other.are_settled
+    assert other.may_move
+    assert other.settle(able, from_ns=9 * SECOND, moves=True) == set()
 
 
 @promise("master-restart", "live-load")
