@@ -5,8 +5,6 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from google.protobuf.message import DecodeError
-
 from loadstone_core.load.change import Aim
 from loadstone_core.register import Version
 from loadstone_core.stats.stream import BLOCKS
@@ -18,17 +16,17 @@ from loadstone_protocol.codec import (
     shares_to_messages,
     stream_id_from_message,
 )
+from loadstone_protocol.inheritance import inheritance_from_message
 from loadstone_protocol.messages import (
     AgentWord,
     Bye,
     EngineEnd,
     EngineNews,
     EngineStage,
-    Granted,
     GrantNews,
     Heartbeat,
     Hello,
-    Inheritance,
+    LaneNews,
     LogEnd,
     Peer,
     Ping,
@@ -40,6 +38,7 @@ from loadstone_protocol.messages import (
     WorkerEnd,
 )
 from loadstone_protocol.v1 import control_pb2, coordination_pb2, engine_pb2
+from loadstone_protocol.version import RELEASE_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -57,6 +56,8 @@ GRANT_NAME_MAX: Final = 256
 GRANTS_MAX: Final = 128
 VALUE_MAX: Final = 1_000_000_000
 FLAVOUR_MAX: Final = 32
+LANES_MAX: Final = 64
+LANE_NAME_MAX: Final = 128
 CONFIG_MAX_BYTES: Final = 16 * 1024
 STOP_REASONS: Final = frozenset({"Stopped", "Suspended", "Killed", "Replaced"})
 
@@ -103,6 +104,7 @@ def hello_from_message(message: coordination_pb2.AgentMessage) -> Hello:
         script_digest=hello.script_digest,
         engines=hello.engines,
         highest_epoch=hello.highest_epoch,
+        version=hello.version[:RELEASE_MAX],
     )
 
 
@@ -123,7 +125,7 @@ def word_from_message(message: coordination_pb2.AgentMessage) -> AgentWord:
         case "ping":
             return Ping(message.ping.sent_ns)
         case "inheritance":
-            return _inheritance(message.inheritance)
+            return inheritance_from_message(message.inheritance)
         case _:
             raise WireError("a message of an agent says nothing that is known here")
 
@@ -264,12 +266,6 @@ def assignment_message(  # noqa: PLR0913 each is a field of one message
     )
 
 
-def welcome_message(epoch: int, lease_ns: int, *, wants_inheritance: bool = False) -> coordination_pb2.MasterMessage:
-    """Return the answer to a Hello that is taken in."""
-    welcome = coordination_pb2.Welcome(epoch=epoch, lease_ns=lease_ns, wants_inheritance=wants_inheritance)
-    return coordination_pb2.MasterMessage(welcome=welcome)
-
-
 def refused_message(refusal: Refusal) -> coordination_pb2.MasterMessage:
     """Return the answer to a Hello that is not taken in."""
     return coordination_pb2.MasterMessage(
@@ -319,26 +315,12 @@ def _heartbeat(message: coordination_pb2.Heartbeat) -> Heartbeat:
         round_trip_ns=max(0, message.round_trip_ns),
         conflict=message.conflict_detail[:TEXT_MAX] if message.conflict else None,
         is_draining=message.draining,
+        throttled_permille=min(1_000, message.throttled_permille),
+        cgroup_bytes=message.cgroup_bytes,
+        agent_memory_bytes=message.agent_memory_bytes,
+        agent_lag_ns=max(0, message.agent_lag_ns),
+        spool_bytes=message.spool_bytes,
     )
-
-
-def _inheritance(message: coordination_pb2.Inheritance) -> Inheritance:
-    if len(message.granted) > GRANTS_MAX * ENGINES_MAX or any(
-        not 0 < len(each.name) <= GRANT_NAME_MAX or each.engine >= ENGINES_MAX for each in message.granted
-    ):
-        raise WireError("what was granted to an engine cannot be meant")
-    granted = tuple(Granted(each.name, each.engine, each.ranges, each.numbers, each.end) for each in message.granted)
-    config = message.config
-    if not config.version.revision:
-        return Inheritance(None, message.since_start_ns, granted)
-    if sha256(config.body).digest() != config.sha256:
-        raise WireError("an inherited configuration is not what its digest says")
-    try:
-        body = coordination_pb2.CommonBody.FromString(config.body)
-    except DecodeError as error:
-        raise WireError("an inherited configuration cannot be read") from error
-    version = Version(config.version.epoch, config.version.revision)
-    return Inheritance(version, message.since_start_ns, granted, body.setup_json, body.memory)
 
 
 def _grant_news(state: engine_pb2.GrantState) -> GrantNews:
@@ -351,6 +333,28 @@ def _grant_news(state: engine_pb2.GrantState) -> GrantNews:
         per_second=state.per_second,
         waiting=state.waiting,
         rows=state.rows,
+    )
+
+
+def lane_news(status: engine_pb2.EngineStatus) -> tuple[LaneNews, ...]:
+    """Return how the lanes of a process are; raise WireError if that cannot be meant."""
+    if len(status.lanes) > LANES_MAX:
+        raise WireError(f"a process has {len(status.lanes)} lanes; at most {LANES_MAX} are allowed")
+    if any(min(each.oldest_ns, each.duration_ns, each.longest_ns) < 0 for each in status.lanes):
+        raise WireError("a lane reports a negative time")
+    return tuple(
+        LaneNews(
+            each.name[:LANE_NAME_MAX],
+            each.depth,
+            each.running,
+            each.oldest_ns,
+            processed=each.processed,
+            failed=each.failed,
+            rejected=each.rejected,
+            duration_ns=each.duration_ns,
+            longest_ns=each.longest_ns,
+        )
+        for each in status.lanes
     )
 
 
@@ -383,6 +387,11 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
         exhausted=status.exhausted,
         stop_asked=status.stop_asked[:TEXT_MAX],
         flavour=status.flavour[:FLAVOUR_MAX],
+        lanes=lane_news(status),
         holding=status.holding,
         leaving=status.leaving,
+        memory_bytes=status.memory_bytes,
+        cpu_permille=message.cpu_permille,
+        series=status.series,
+        queued_bytes=status.queued_bytes,
     )

@@ -71,6 +71,7 @@ class Hello:
     script_digest: str
     engines: int
     highest_epoch: int
+    version: str = ""  # of the Loadstone distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,20 @@ class GrantNews:
     rows: int = 0
 
 
+class LaneNews(NamedTuple):
+    """How the handling of one kind of custom message is: see LaneState in engine.proto."""
+
+    name: str
+    depth: int
+    running: int
+    oldest_ns: int
+    processed: int
+    failed: int
+    rejected: int
+    duration_ns: int
+    longest_ns: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineNews:
     """One engine in a heartbeat; lag and slip are the largest, or 99th percentile, of the last second.
@@ -135,13 +150,24 @@ class EngineNews:
     exhausted: int = 0
     stop_asked: str = ""  # why the script wants the run to end; empty: it does not
     flavour: str = ""  # of the request path: compiled or pure
+    lanes: tuple[LaneNews, ...] = ()
     holding: int = 0  # version of the shares that it follows
     leaving: int = 0  # users of shares that it gave up, which have not ended yet
+    memory_bytes: int = 0  # resident
+    cpu_permille: int = 0  # of a core, in the last second
+    series: int = 0  # that it keeps
+    queued_bytes: int = 0  # of messages that its agent has not taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """The observed state of one worker."""
+    """The observed state of one worker; CPU and throttling are of the last second, 0 is also for unknown.
+
+    Attributes:
+        cgroup_bytes: memory of the engines' container that cannot be taken back.
+        agent_lag_ns: how late the agent's own loop was.
+        spool_bytes: of what waits on disk, or in memory that stands in for it.
+    """
 
     number: int
     sent_ns: int  # on the agent's clock
@@ -155,6 +181,11 @@ class Heartbeat:
     round_trip_ns: int
     conflict: str | None
     is_draining: bool
+    throttled_permille: int = 0
+    cgroup_bytes: int = 0
+    agent_memory_bytes: int = 0
+    agent_lag_ns: int = 0
+    spool_bytes: int = 0
 
     @property
     def users(self) -> int:

@@ -87,6 +87,7 @@ class Master:
     metrics_port: int = 0
     epoch: int = 1
     tls_dir: str = ""
+    more: dict[str, str] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
     director: Director | None = None
     agents: list[Agent] = field(default_factory=list)
@@ -116,6 +117,7 @@ class Master:
             "LOADSTONE_EPOCH": str(self.epoch),
             "LOADSTONE_LINGER_SECONDS": "5" if metrics else "0",
             "LOADSTONE_TLS_DIR": self.tls_dir,
+            **self.more,
         }
         (self.folder / "state" / "address").unlink(missing_ok=True)
         self.process = await asyncio.create_subprocess_exec(

@@ -84,12 +84,18 @@ class Agent:
         """What it is to do of the load: every so manieth number, from the first on."""
         return {(each.index, each.parts) for each in self.assignments[-1].shares} if self.assignments else set()
 
-    async def connect(self, *, major: int = 1) -> None:
+    async def connect(self, *, major: int = 1, minor: int = 0, version: str = "") -> None:
         self.channel = open_channel(self.address, CLIENT_OPTIONS, run_uid=RUN_UID, pems=self.pems)
         stub = coordination_pb2_grpc.CoordinationStub(self.channel)  # type: ignore[no-untyped-call]  # generated
         self.control = stub.Control()
         hello = coordination_pb2.Hello(
-            peer=self.peer, protocol_major=major, script_digest=self.digest, engines=1, highest_epoch=1
+            peer=self.peer,
+            protocol_major=major,
+            protocol_minor=minor,
+            version=version,
+            script_digest=self.digest,
+            engines=1,
+            highest_epoch=1,
         )
         await self.say(hello=hello)
         first = await self.control.read()

@@ -75,6 +75,7 @@ class RunPlan:
         config: values for the script, as they are until somebody changes them.
         dropped: metrics and labels that are not recorded.
         master_on_loss: whether another master goes on with the run.
+        fails_on_handler_error: a failed handler of custom messages makes the run an Error.
         on_loss: what happens to the load of a worker that is lost.
         max_lost_percent: how many workers may be lost at a time, in percent, rounded up to whole workers.
         min_available: with so many workers the load begins once the start has timed out.
@@ -97,6 +98,7 @@ class RunPlan:
     config: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     master_on_loss: MasterOnLoss = MasterOnLoss.RESTART
+    fails_on_handler_error: bool = False
     on_loss: OnLoss = OnLoss.REPLACE
     max_lost_percent: int = MAX_LOST_PERCENT
     min_available: int | None = None

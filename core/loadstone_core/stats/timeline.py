@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.stats.histogram import Histogram
@@ -141,6 +142,16 @@ class Timeline:
         for tier, rows in zip((self._fine, self._middle, self._coarse), held["tiers"], strict=True):
             tier.recall(rows)
 
+    def since(self, width: int, second: int, *, is_over: bool = False) -> tuple[Row, ...]:
+        """Return the rows of a width (1, 10 or 60) that begin in a second or later and are still kept, oldest first.
+
+        Once the run is over, seconds that do not fill a row of the width are one that is narrower.
+        """
+        tier = {1: self._fine, MIDDLE_WIDTH: self._middle, COARSE_WIDTH: self._coarse}[width]
+        newest = takewhile(lambda row: row.second >= second, reversed(tier.rows))
+        rest = tier.rest() if is_over else ()
+        return (*reversed(tuple(newest)), *(row for row in rest if row.second >= second))
+
     def _listen(self, second: Second) -> None:
         """Tell a stall from users that had nothing to ask for: it is over with a request that took as long."""
         if not second.requests:
@@ -181,6 +192,10 @@ class _Tier:
     def recall(self, held: Mapping[str, Any]) -> None:
         self.rows = deque(Row(*row) for row in held["rows"])
         self._open = [Second(**second | {"latency": Histogram.unpack(**second["latency"])}) for second in held["open"]]
+
+    def rest(self) -> tuple[Row, ...]:
+        """Return the row of the seconds that do not make a whole one, if there are any."""
+        return (_row(self._open),) if self._open else ()
 
     def drop(self, seconds: int, *, to: int) -> None:
         """Forget rows beyond the newest `seconds`, by as many at once as make one row of the next width."""

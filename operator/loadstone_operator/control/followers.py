@@ -156,6 +156,9 @@ class Followers:
                 except MasterRefused as error:
                     _log.warning("Master refused", extra={"test": str(key), "error": str(error)})
                     failures = len(_BACKOFF_SECONDS)
+                    # For people: the run waits for what will not come by itself.
+                    link.view = replace(link.view, connected=False, waiting_for=str(error))
+                    self._on_report(key)
                 except (MasterUnreachable, ReportInvalid) as error:
                     _log.debug("Lost master", extra={"test": str(key), "error": str(error)})
                 except WorldError as error:

@@ -68,7 +68,7 @@ class Hello(_message.Message):
     def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., protocol_major: _Optional[int] = ..., protocol_minor: _Optional[int] = ..., version: _Optional[str] = ..., script_digest: _Optional[str] = ..., engines: _Optional[int] = ..., applied: _Optional[_Union[Version, _Mapping]] = ..., highest_epoch: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("number", "sent_ns", "applied", "applied_sha256", "assignment", "engines", "cpu_permille", "memory_bytes", "memory_limit_bytes", "clock_offset_ns", "round_trip_ns", "conflict", "conflict_detail", "draining")
+    __slots__ = ("number", "sent_ns", "applied", "applied_sha256", "assignment", "engines", "cpu_permille", "memory_bytes", "memory_limit_bytes", "clock_offset_ns", "round_trip_ns", "conflict", "conflict_detail", "draining", "throttled_permille", "cgroup_bytes", "agent_memory_bytes", "agent_lag_ns", "spool_bytes")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     SENT_NS_FIELD_NUMBER: _ClassVar[int]
     APPLIED_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +83,11 @@ class Heartbeat(_message.Message):
     CONFLICT_FIELD_NUMBER: _ClassVar[int]
     CONFLICT_DETAIL_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    THROTTLED_PERMILLE_FIELD_NUMBER: _ClassVar[int]
+    CGROUP_BYTES_FIELD_NUMBER: _ClassVar[int]
+    AGENT_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    AGENT_LAG_NS_FIELD_NUMBER: _ClassVar[int]
+    SPOOL_BYTES_FIELD_NUMBER: _ClassVar[int]
     number: int
     sent_ns: int
     applied: Version
@@ -97,21 +102,28 @@ class Heartbeat(_message.Message):
     conflict: bool
     conflict_detail: str
     draining: bool
-    def __init__(self, number: _Optional[int] = ..., sent_ns: _Optional[int] = ..., applied: _Optional[_Union[Version, _Mapping]] = ..., applied_sha256: _Optional[bytes] = ..., assignment: _Optional[int] = ..., engines: _Optional[_Iterable[_Union[EngineSummary, _Mapping]]] = ..., cpu_permille: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., clock_offset_ns: _Optional[int] = ..., round_trip_ns: _Optional[int] = ..., conflict: _Optional[bool] = ..., conflict_detail: _Optional[str] = ..., draining: _Optional[bool] = ...) -> None: ...
+    throttled_permille: int
+    cgroup_bytes: int
+    agent_memory_bytes: int
+    agent_lag_ns: int
+    spool_bytes: int
+    def __init__(self, number: _Optional[int] = ..., sent_ns: _Optional[int] = ..., applied: _Optional[_Union[Version, _Mapping]] = ..., applied_sha256: _Optional[bytes] = ..., assignment: _Optional[int] = ..., engines: _Optional[_Iterable[_Union[EngineSummary, _Mapping]]] = ..., cpu_permille: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., clock_offset_ns: _Optional[int] = ..., round_trip_ns: _Optional[int] = ..., conflict: _Optional[bool] = ..., conflict_detail: _Optional[str] = ..., draining: _Optional[bool] = ..., throttled_permille: _Optional[int] = ..., cgroup_bytes: _Optional[int] = ..., agent_memory_bytes: _Optional[int] = ..., agent_lag_ns: _Optional[int] = ..., spool_bytes: _Optional[int] = ...) -> None: ...
 
 class EngineSummary(_message.Message):
-    __slots__ = ("engine", "start", "status", "script", "started_at_ns")
+    __slots__ = ("engine", "start", "status", "script", "started_at_ns", "cpu_permille")
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     SCRIPT_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    CPU_PERMILLE_FIELD_NUMBER: _ClassVar[int]
     engine: int
     start: int
     status: _engine_pb2.EngineStatus
     script: _engine_pb2.ScriptReport
     started_at_ns: int
-    def __init__(self, engine: _Optional[int] = ..., start: _Optional[int] = ..., status: _Optional[_Union[_engine_pb2.EngineStatus, _Mapping]] = ..., script: _Optional[_Union[_engine_pb2.ScriptReport, _Mapping]] = ..., started_at_ns: _Optional[int] = ...) -> None: ...
+    cpu_permille: int
+    def __init__(self, engine: _Optional[int] = ..., start: _Optional[int] = ..., status: _Optional[_Union[_engine_pb2.EngineStatus, _Mapping]] = ..., script: _Optional[_Union[_engine_pb2.ScriptReport, _Mapping]] = ..., started_at_ns: _Optional[int] = ..., cpu_permille: _Optional[int] = ...) -> None: ...
 
 class EngineEnd(_message.Message):
     __slots__ = ("stream", "clean", "counters_known", "counters", "exit_code", "signal", "tail", "out_of_memory", "final_sequence")
@@ -361,14 +373,16 @@ class StatisticsAck(_message.Message):
     def __init__(self, stream: _Optional[_Union[_statistics_pb2.StreamId, _Mapping]] = ..., received: _Optional[int] = ..., durable: _Optional[int] = ..., want_full: _Optional[bool] = ...) -> None: ...
 
 class BulkFrame(_message.Message):
-    __slots__ = ("peer", "batch", "receipt")
+    __slots__ = ("peer", "batch", "receipt", "messages")
     PEER_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
     peer: Peer
     batch: OutboxBatch
     receipt: OutboxReceipt
-    def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., batch: _Optional[_Union[OutboxBatch, _Mapping]] = ..., receipt: _Optional[_Union[OutboxReceipt, _Mapping]] = ...) -> None: ...
+    messages: _engine_pb2.MessageFrame
+    def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., batch: _Optional[_Union[OutboxBatch, _Mapping]] = ..., receipt: _Optional[_Union[OutboxReceipt, _Mapping]] = ..., messages: _Optional[_Union[_engine_pb2.MessageFrame, _Mapping]] = ...) -> None: ...
 
 class OutboxBatch(_message.Message):
     __slots__ = ("channel", "first", "oldest", "entries")

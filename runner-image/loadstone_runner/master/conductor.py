@@ -26,12 +26,14 @@ from loadstone_runner.master.inheritance import Inheritance
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.keeper import Keeper
 from loadstone_runner.master.losses import event_of_loss
+from loadstone_runner.master.mail import Mail
 from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.news import Happened, Incident, News
 from loadstone_runner.master.relief import Relief
-from loadstone_runner.master.remarks import remarks_on, slow_workers
+from loadstone_runner.master.remarks import blocked_workers, remarks_on, slow_workers
 from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Departure, Member, Roster
+from loadstone_runner.master.rows import Rows
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.shelf import new_merge
 from loadstone_runner.master.views import Times, waiting_for, worker_view
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
     from loadstone_runner.master.director import Director
     from loadstone_runner.master.store import Store
 
-TICK_SECONDS: Final = 0.25
 DRAIN_NS: Final = 15 * SECOND  # beside gracefulStop, for the last states
 TEARDOWN_NS: Final = 30 * SECOND
 REUNION_SECONDS: Final = 10.0  # so much later than a lease, who is not back will not come
@@ -62,10 +63,10 @@ class Conductor:
     report: tuple[bytes, bytes] = (b"", b"")
 
     def __init__(self, plan: RunPlan, *, clock: Clock, store: Store, director: Director) -> None:
-        self.run_uid, self.epoch = plan.run.uid, plan.run.epoch
-        self.plan = plan
+        self.run_uid, self.epoch, self.plan = plan.run.uid, plan.run.epoch, plan
         self.roster = Roster(run_uid=plan.run.uid, epoch=self.epoch, expected=plan.workers, lease_ns=plan.lease_ns)
         self.measurement = Measurement(plan.scenarios, plan.warm_up_ns, merge=new_merge())
+        self.rows = Rows(self.measurement.timeline)
         self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
         self.finished = asyncio.Event()
@@ -73,6 +74,7 @@ class Conductor:
         self.all_left = asyncio.Event()
         self.clock, self.director = clock, director
         self.exchange = Exchange()
+        self.mail = Mail(plan, clock=clock, roster=self.roster, exchange=self.exchange, director=director)
         self.state = run.RunState()
         self.workload = Workload(plan, self.roster, self.measurement)
         self.crew = Crew(self.epoch, plan.workers, self.workload.grants, self.workload.shares, store.write_grants)
@@ -111,6 +113,7 @@ class Conductor:
         if self.inheritance.is_awaited:
             self.inheritance.look(self.clock.monotonic_ns())
             return
+        self.mail.look()
         now_ns = self.clock.boottime_ns()
         for member in self.roster.tick(now_ns):
             self._after_loss(member)
@@ -149,6 +152,7 @@ class Conductor:
         departure = member.departure or Departure("Lost", "")
         log.warning("Lost a worker: worker=%d reason=%s: %s", member.worker, departure.reason, departure.message)
         self.director.inform(Incident(Happened.WORKER_LOST, member.worker, departure.message or departure.reason))
+        self.mail.lose(member.worker)
         if not member.awaits_bye:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
         self.judge.skip()
@@ -162,7 +166,7 @@ class Conductor:
 
     def _close_seconds(self) -> None:
         end_ns = self.workload.course.bound_ns if self.load_ns is None else self.load_ns
-        for row in self.measurement.close_seconds():
+        for row in self.rows.tell(self.measurement.close_seconds()):
             self._newest_row = row
             self.judge.idle_ns = self.workload.course.idle_ns((row.second + 1) * SECOND)
             if self.workload.course.is_paused or row.second <= self.measurement.merge.gap_until:
@@ -322,23 +326,19 @@ class Conductor:
             log.exception("The run could not be concluded")
             self.outcome = self.outcome or not_concluded(error)
         self.commander.close()
+        self.rows.close()
         self.finished.set()
         self.note_who_left()
 
     def _conclude(self) -> None:
-        for member in (each for each in self.roster.members if not (each.has_said_bye or each.is_excused)):
+        silent = [each for each in self.roster.members if not (each.has_said_bye or each.is_excused)]
+        for member in silent:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.load_ns is not None)
         self._close_seconds()
-        logs = self.farewells.logs.summary(is_silent=not all(each.has_said_bye for each in self.roster.members))
-        self.notes += [
-            Cause(reason, complaint)
-            for reason, complaint in (
-                (Reason.HANDLER_ERRORS, self.director.complaint()),
-                # A run that ends before its load does not wait for the last lines of its workers.
-                (Reason.LOGS_INCOMPLETE, logs.complaint() if self.load_ns is not None else ""),
-            )
-            if complaint
-        ]
+        logs = self.farewells.logs.summary(is_silent=bool(silent))
+        # A run that ends before its load does not wait for the last lines of its workers.
+        if self.load_ns is not None and (complaint := logs.complaint()):
+            self.notes.append(Cause(Reason.LOGS_INCOMPLETE, complaint))
         self.times.finish(self.clock.wall_ns(), has_loaded=self.load_ns is not None)
         end = End(
             plan=self.plan,
@@ -349,7 +349,8 @@ class Conductor:
             unused=self.workload.unused_rows(),
             judge=self.judge,
             outside=self.outside,
-            notes=(*self.notes, *slow_workers(self.roster.members)),
+            notes=(*self.notes, *slow_workers(self.roster.members), *blocked_workers(self.roster.members)),
+            director_errors=self.director.errors,
             remarks=remarks_on(self.plan, has_shape=self.director.has_shape, shape_asked=self.workload.shape_asked),
             load_ns=self.load_ns,
             logs=logs.to_status(),
@@ -383,7 +384,7 @@ class Conductor:
             workers=tuple(worker_view(each, self.relief.losses.newest(each.worker)) for each in self.roster.members),
             progress=self._progress(),
             thresholds_json=to_json(self.judge.to_status(is_over=is_over, load_started_ns=self.times.load_started_ns)),
-            findings=self.findings,
+            findings=self.findings if is_over else tuple(map(str, self.measurement.strain.findings())),
             times=self.times.view(self.roster.start_skew_ns()),
             outcome=self.outcome,
             waiting_for=self._waiting_for() if self.state.stage is Stage.GATHERING else "",
@@ -392,9 +393,5 @@ class Conductor:
         )
 
     def _waiting_for(self) -> str:
-        return waiting_for(
-            has_director=self.director.is_connected,
-            is_set_up=self.state.is_set_up,
-            members=self.roster.members,
-            ready=self.roster.applied,
-        )
+        has_director, is_set_up, who = self.director.is_connected, self.state.is_set_up, self.roster
+        return waiting_for(has_director=has_director, is_set_up=is_set_up, members=who.members, ready=who.applied)

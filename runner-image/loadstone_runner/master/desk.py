@@ -31,9 +31,10 @@ from loadstone_runner.master.shelf import read_series
 if TYPE_CHECKING:
     from loadstone_core.clock import Clock
     from loadstone_core.stats.stream import StreamState
+    from loadstone_core.stats.timeline import Row
     from loadstone_protocol.codec import WireError
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Steering
-    from loadstone_protocol.views import RunView
+    from loadstone_protocol.views import OutcomeView, RunView
     from loadstone_runner.master.conductor import Conductor
     from loadstone_runner.master.log_desk import LogDesk
     from loadstone_runner.transport.grpc.bulk import BulkEnd
@@ -71,6 +72,11 @@ class Desk:
         member = self._roster.join(hello, self._clock.boottime_ns())
         if isinstance(member, Refusal):
             log.warning("Refused an agent: worker=%d reason=%s", hello.peer.worker, member.detail)
+            is_awaited = former is not None and not former.attempt and self._run.state.stage is Stage.GATHERING
+            if member.code is RefusalCode.PROTOCOL and is_awaited:
+                # Nobody else will come for this worker: its pods are made from this image.
+                told = f"worker {hello.peer.worker} ({hello.peer.pod}) was refused: {member.detail}"
+                self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, told))
             return member
         if former is not None and former.attempt < member.attempt:
             self._run.relief.welcome(member, former)
@@ -165,6 +171,20 @@ class Desk:
         """Return the run's state once it is newer than `sequence`."""
         return await self._run.board.changed(sequence)
 
+    async def rows(self, width: int, second: int) -> tuple[Row, ...]:
+        """Return closed rows of a width from a second on; see `Rows.since`."""
+        return await self._run.rows.since(width, second)
+
+    @property
+    def load_started_ns(self) -> int:
+        """The wall clock at the start of load; 0 before it is known."""
+        return self._run.times.load_started_ns
+
+    @property
+    def outcome(self) -> OutcomeView | None:
+        """How the run ended; None before."""
+        return self._run.outcome
+
     def report_file(self) -> tuple[bytes, bytes]:
         """Return the report and its digest; empty before the run is finished."""
         return self._run.report
@@ -187,7 +207,11 @@ class Desk:
         running = {each.engine for each in member.engines if each.stage is EngineStage.RUNNING}
         has_changed = self._roster.hear(member, beat, self._clock.boottime_ns())
         at_work = [each for each in beat.engines if each.engine in running]
-        self._run.measurement.hear(at_work, since_start_ns=self._run.commander.since_start_ns())
+        since_start_ns = self._run.commander.since_start_ns()
+        self._run.measurement.hear(at_work, since_start_ns=since_start_ns)
+        second = since_start_ns // SECOND - 1 if self._run.state.stage is Stage.RUNNING_LOAD else -1
+        strain = self._run.measurement.strain
+        strain.observe(member.worker, beat, at_work=at_work, attempt=member.attempt, pod=member.pod, second=second)
         if self._run.state.order is RunOrder.RUNNING and not member.state.is_over:
             living = self._roster.places()
             for engine in beat.engines:
@@ -252,6 +276,7 @@ class Desk:
         if self._run.state.order is not RunOrder.STOPPED:
             self._run.lose(member.worker, member.attempt, TERMINATED)
         self._roster.end(member)
+        self._run.mail.lose(member.worker)
         self._run.keeper.settle((member.worker, member.attempt), streams)
         self._run.check_over()
         self._run.board.touch()

@@ -16,6 +16,7 @@ from loadstone_core.stats.totals import Totals
 from loadstone_core.units import SECOND
 from loadstone_protocol.views import ProgressView
 from loadstone_runner.master.account import Account, Saturation
+from loadstone_runner.master.strain import Strain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,6 +41,7 @@ class Measurement:
         self.merge = merge or Merge()
         self.timeline = Timeline()
         self.saturation = Saturation()
+        self.strain = Strain()
         self.accounts = tuple(Account(scenario, place, warm_up_ns) for place, scenario in enumerate(scenarios))
         self._warm_up_ns = warm_up_ns
         self._progress = ProgressView()

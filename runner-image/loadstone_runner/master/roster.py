@@ -71,6 +71,7 @@ class Member:
     awaits_bye: bool = False  # lost, and yet its agent lives and has more to say
     is_excused: bool = False  # has not come, and the run has begun without it
     round_trip_ns: int = 0
+    stood_still_ns: int = 0  # the longest that any of its engines did not come to its loop
     starts: dict[tuple[int, int], int] = field(default_factory=dict)  # (engine, start) -> first load, master's clock
 
     def has_applied(self, held: Held) -> bool:
@@ -166,6 +167,7 @@ class Roster:
         member.beat = beat
         member.round_trip_ns = beat.round_trip_ns
         for each in beat.engines:
+            member.stood_still_ns = max(member.stood_still_ns, each.loop_lag_ns)
             if each.started_at_ns:
                 member.starts.setdefault((each.engine, each.start), each.started_at_ns)
         if member.state.is_over:
@@ -217,7 +219,7 @@ class Roster:
     def await_all(self, now_ns: int) -> None:
         """Expect every worker that is not over: from now on it counts as one that is silent."""
         for member in self.members:
-            member.heard_ns = now_ns
+            member.heard_ns, member.attempt = now_ns, max(1, member.attempt)
             if not member.state.is_over:
                 member.state = WorkerState.SUSPECT
 
@@ -342,7 +344,7 @@ class Roster:
         peer = hello.peer
         if peer.run_uid != self._run_uid:
             return Refusal(RefusalCode.WRONG_RUN, f"this master serves run {self._run_uid}, not {peer.run_uid}")
-        if complaint := may_talk(hello.protocol_major, hello.protocol_minor):
+        if complaint := may_talk(hello.protocol_major, hello.protocol_minor, hello.version):
             return Refusal(RefusalCode.PROTOCOL, complaint)
         if hello.highest_epoch > self._epoch:
             text = f"a master of epoch {hello.highest_epoch} exists; this one has {self._epoch}"

@@ -87,15 +87,15 @@ async def serve(settings: MasterSettings) -> int:
         DirectorDesk(conductor, director)
         logs = _open_logs(settings, conductor, director)
         async with contextlib.AsyncExitStack() as stack:
-            keep(conductor)
             # Before anybody can say anything.
-            if kept is not None:
-                resume(conductor, kept)
-            elif plan.run.epoch > 1:
-                await_inheritance(conductor)
+            _take_over(conductor, kept)
             desk = Desk(conductor, SystemClock(), logs)
             listen = _former_address(settings.listen, store)
             store.write_address(await _listen(settings, listen, desk=desk, director=director, stack=stack))
+            if settings.control is not None:
+                from loadstone_runner.master.control import open_control
+
+                await open_control(settings.control, desk, stack)
             if not await _Life(settings, conductor, director, logs).run(stack):
                 return EXIT_SUCCEEDED
     except (LoadstoneError, OSError) as error:
@@ -205,7 +205,8 @@ class _Life:
         seen = self._conductor
         verdict = seen.outcome.verdict if seen.outcome else ""
         merge = seen.measurement.merge
-        figures = figures_of(seen.plan.run, seen.state.stage.value, verdict, roster=seen.roster, merge=merge)
+        run_now = (seen.plan.run, seen.state.stage.value, verdict)
+        figures = figures_of(*run_now, roster=seen.roster, merge=merge, director_lanes=seen.director.lanes)
         page = await render(figures, accept)
         if is_final:
             self._scraped.set()
@@ -219,6 +220,15 @@ def _prepare(settings: MasterSettings) -> tuple[RunPlan, Store]:
     # The plan is its run's, and names the first master of it.
     run = replace(plan.run, epoch=settings.epoch or plan.run.epoch)
     return replace(plan, run=run), Store(Path(settings.state_dir))
+
+
+def _take_over(conductor: Conductor, kept: Kept | None) -> None:
+    """Let a run be kept, and go on with what was kept of it: by a former start of this master, or by its workers."""
+    keep(conductor)
+    if kept is not None:
+        resume(conductor, kept)
+    elif conductor.epoch > 1:
+        await_inheritance(conductor)
 
 
 def _former_address(listen: Address, store: Store) -> Address:

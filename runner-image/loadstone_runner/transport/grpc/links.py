@@ -32,7 +32,8 @@ class AgentLink:
 
     def welcome(self, epoch: int, lease_ns: int, *, wants_inheritance: bool) -> None:
         """Take the agent in."""
-        self._send(coordination.welcome_message(epoch, lease_ns, wants_inheritance=wants_inheritance))
+        told = coordination_pb2.Welcome(epoch=epoch, lease_ns=lease_ns, wants_inheritance=wants_inheritance)
+        self._send(coordination_pb2.MasterMessage(welcome=told))
 
     def refuse(self, refusal: Refusal) -> None:
         """Tell the agent that it is not wanted any more; it stops its load at once."""
