@@ -41,6 +41,7 @@ PROMISES: dict[str, str] = {
     "quorum": "With workers.minAvailable the load begins without those that did not come in time; they may come later.",
     "worker-lost": "A lost worker is named in the status and never hidden by the verdict.",
     "master-lost": "A lost master ends in Error/MasterLost, and the load ends.",
+    "master-restart": "A restarted master takes over; the load goes on, and no sample of a live worker is lost.",
     "operator-restart": "A restart of the operator changes nothing about a run.",
     "delete-cleans": "Deleting a LoadTest at any moment removes every child within 30 s.",
     "mutual-tls": "Operator, master and workers show each other certificates of their run and refuse everybody else.",

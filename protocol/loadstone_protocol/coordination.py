@@ -16,6 +16,7 @@ from loadstone_protocol.codec import (
     shares_to_messages,
     stream_id_from_message,
 )
+from loadstone_protocol.inheritance import inheritance_from_message
 from loadstone_protocol.messages import (
     AgentWord,
     Bye,
@@ -123,6 +124,8 @@ def word_from_message(message: coordination_pb2.AgentMessage) -> AgentWord:
             return Bye(ends, message.bye.reason[:TEXT_MAX], _log_ends(message.bye))
         case "ping":
             return Ping(message.ping.sent_ns)
+        case "inheritance":
+            return inheritance_from_message(message.inheritance)
         case _:
             raise WireError("a message of an agent says nothing that is known here")
 
@@ -213,6 +216,7 @@ def common_body(  # noqa: PLR0913 each is a field of one message
     warm_up_ns: int = 0,
     config: Mapping[str, str] | None = None,
     dropped: Iterable[str] = (),
+    memory: bytes = b"",
 ) -> bytes:
     """Return the serialized body of a common configuration: what its digest is taken over."""
     body = coordination_pb2.CommonBody(
@@ -226,6 +230,7 @@ def common_body(  # noqa: PLR0913 each is a field of one message
         warm_up_ns=warm_up_ns,
         config=config or {},
         dropped=dropped,
+        memory=memory,
     )
     return body.SerializeToString(deterministic=True)
 
@@ -259,11 +264,6 @@ def assignment_message(  # noqa: PLR0913 each is a field of one message
             shares=shares_to_messages(shares),
         )
     )
-
-
-def welcome_message(epoch: int, lease_ns: int) -> coordination_pb2.MasterMessage:
-    """Return the answer to a Hello that is taken in."""
-    return coordination_pb2.MasterMessage(welcome=coordination_pb2.Welcome(epoch=epoch, lease_ns=lease_ns))
 
 
 def refused_message(refusal: Refusal) -> coordination_pb2.MasterMessage:

@@ -247,7 +247,35 @@ class Ping:
     sent_ns: int
 
 
-AgentWord = Heartbeat | EngineEnd | Bye | Ping
+class Granted(NamedTuple):
+    """How much of one name an engine has been granted: so many ranges and numbers, all below `end`."""
+
+    name: str
+    engine: int
+    ranges: int
+    numbers: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What an agent holds of the master before.
+
+    Attributes:
+        version: of the configuration; None: it holds none.
+        since_start_ns: of the load, when this was sent; negative: it has not begun.
+        setup_json: what setup returned.
+        memory: what the master before has left for this one.
+    """
+
+    version: Version | None
+    since_start_ns: int
+    granted: tuple[Granted, ...]
+    setup_json: bytes = b""
+    memory: bytes = b""
+
+
+AgentWord = Heartbeat | EngineEnd | Bye | Ping | Inheritance
 
 
 @dataclass(frozen=True, slots=True)

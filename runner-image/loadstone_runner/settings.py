@@ -53,6 +53,8 @@ class MasterSettings(NamedTuple):
     termination_file: str
     linger_seconds: float
     hold_seconds: float
+    epoch: int  # 0 = that of the plan
+    has_successor: bool  # when this one is told to leave, somebody makes another
     tls_dir: str  # with certificate, key and authority; "" = TLS is off
     log_dir: str  # of its director
     control: ControlSettings | None
@@ -134,6 +136,8 @@ def read_master(environment: Mapping[str, str]) -> MasterSettings:
         termination_file=_text(environment, "TERMINATION_FILE", "/dev/termination-log"),
         linger_seconds=_seconds(environment, "LINGER_SECONDS", "30"),
         hold_seconds=_seconds(environment, "HOLD_SECONDS", "900"),
+        epoch=_number(environment, "EPOCH", "0", at_least=0),
+        has_successor=_number(environment, "HAS_SUCCESSOR", "0", at_least=0) > 0,
         tls_dir=environment.get(f"{PREFIX}TLS_DIR", ""),
         log_dir=_log_dir(environment),
         control=_control(environment),

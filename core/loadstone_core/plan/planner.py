@@ -48,6 +48,7 @@ def plan_run(
         script=script,
         config=spec.config,
         dropped=spec.results.dropped,
+        master_on_loss=spec.master_on_loss,
         fails_on_handler_error=spec.on_handler_error is OnHandlerError.FAIL,
         on_loss=spec.workers.on_loss,
         max_lost_percent=spec.workers.max_lost_percent,

@@ -12,7 +12,7 @@ from loadstone_core.spec import defaults, validation
 from loadstone_core.spec.environment import ENV, ENV_FROM
 from loadstone_core.spec.load_rules import LOADS, WORKERS
 from loadstone_core.spec.loads import LOAD, SCENARIOS, duration
-from loadstone_core.spec.model import Engine, OnHandlerError, OnLoss, OnNoData, Severity, Tls
+from loadstone_core.spec.model import Engine, MasterOnLoss, OnHandlerError, OnLoss, OnNoData, Severity, Tls
 from loadstone_core.spec.shape import NAME_OF_OBJECT_LONGEST, Flag, Listing, Record, Table, Text, Whole, named
 from loadstone_core.spec.source import SOURCE
 from loadstone_core.spec.template import TEMPLATE
@@ -131,6 +131,21 @@ SPEC: Final = Record(
             },
             default={},
             rules=WORKERS,
+        ),
+        "master": Record(
+            about="The pod that leads the run: it merges what the workers measure, and comes to the verdict.",
+            fields={
+                "onLoss": Text(
+                    about=(
+                        "What becomes of a run whose master is killed or whose pod is lost: Restart lets another take "
+                        "over while the workers keep their load; Abort ends the run as Error with MasterLost. "
+                        "Default: Restart."
+                    ),
+                    choices=tuple(each.value for each in MasterOnLoss),
+                    default=MasterOnLoss.RESTART.value,
+                ),
+            },
+            default={},
         ),
         "thresholds": Listing(
             about=(

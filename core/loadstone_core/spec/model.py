@@ -183,6 +183,13 @@ class Workers:
     min_available: int | None = None
 
 
+class MasterOnLoss(StrEnum):
+    """What becomes of a run whose master is lost: another one takes over, or the run ends."""
+
+    RESTART = "Restart"
+    ABORT = "Abort"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdSpec:
     """A condition on the results; `expr` is its text in the grammar of thresholds."""
@@ -248,6 +255,7 @@ class LoadTestSpec:
     results: Results
     transport: Transport = Transport()
     config: Mapping[str, str] = field(default_factory=dict)
+    master_on_loss: MasterOnLoss = MasterOnLoss.RESTART
     control: TokenSecret | None = None
     on_handler_error: OnHandlerError = OnHandlerError.CONTINUE
 

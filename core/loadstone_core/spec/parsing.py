@@ -23,6 +23,7 @@ from loadstone_core.spec.model import (
     Load,
     LoadTest,
     LoadTestSpec,
+    MasterOnLoss,
     OnHandlerError,
     OnLoss,
     OnNoData,
@@ -165,6 +166,7 @@ def _spec(value: Mapping[str, Any]) -> LoadTestSpec:
         ),
         transport=Transport(tls=Tls(value["transport"]["tls"]), lease_ns=parse_duration(value["transport"]["lease"])),
         config=value.get("config", {}),
+        master_on_loss=MasterOnLoss(value["master"]["onLoss"]),
         control=_control(value.get("control")),
         on_handler_error=OnHandlerError(value["onHandlerError"]),
     )

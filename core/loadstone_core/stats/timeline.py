@@ -6,13 +6,16 @@ Which second a sample belongs to is decided in `merge`; windows for thresholds l
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from itertools import takewhile
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.stats.histogram import Histogram
 from loadstone_core.units import SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FINE_SECONDS: Final = 600
 MIDDLE_SECONDS: Final = 6 * 3_600
@@ -126,6 +129,19 @@ class Timeline:
             rows = (*(row for row in tier.rows if row.second < rows[0].second), *rows)
         return rows
 
+    def remember(self) -> dict[str, Any]:
+        """Return what `recall` needs, as JSON has it."""
+        tiers = [tier.remember() for tier in (self._fine, self._middle, self._coarse)]
+        numbers = {"next": self._next, "silent": self._silent}
+        return numbers | {"tiers": tiers, "peak": self.peak_requests, "stalled": self.stalled_seconds}
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on where another timeline was."""
+        self._next, self._silent = held["next"], held["silent"]
+        self.peak_requests, self.stalled_seconds = held["peak"], held["stalled"]
+        for tier, rows in zip((self._fine, self._middle, self._coarse), held["tiers"], strict=True):
+            tier.recall(rows)
+
     def since(self, width: int, second: int, *, is_over: bool = False) -> tuple[Row, ...]:
         """Return the rows of a width (1, 10 or 60) that begin in a second or later and are still kept, oldest first.
 
@@ -169,6 +185,14 @@ class _Tier:
             self.rows.append(_row(self._open))
             self._open = []
 
+    def remember(self) -> dict[str, Any]:
+        rows = [[getattr(row, name) for name in _ROW] for row in self.rows]
+        return {"rows": rows, "open": list(map(_plain, self._open))}
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        self.rows = deque(Row(*row) for row in held["rows"])
+        self._open = [Second(**second | {"latency": Histogram.unpack(**second["latency"])}) for second in held["open"]]
+
     def rest(self) -> tuple[Row, ...]:
         """Return the row of the seconds that do not make a whole one, if there are any."""
         return (_row(self._open),) if self._open else ()
@@ -178,6 +202,18 @@ class _Tier:
         if len(self.rows) * self._width >= seconds + to:
             for _ in range(to // self._width):
                 self.rows.popleft()
+
+
+_ROW = tuple(field.name for field in fields(Row))
+_SECOND = tuple(field.name for field in fields(Second))
+
+
+def _plain(second: Second) -> dict[str, Any]:
+    latency = second.latency
+    bounds = {name: getattr(latency, name) for name in ("total", "minimum", "maximum", "zeros")}
+    return {name: getattr(second, name) for name in _SECOND} | {
+        "latency": {"indexes": list(latency.buckets), "counts": list(latency.buckets.values()), **bounds}
+    }
 
 
 def _row(seconds: list[Second]) -> Row:

@@ -165,6 +165,8 @@ class Followers:
                     _log.warning("Could not sign", extra={"test": str(key), "error": str(error)})
                 if link.view.connected:
                     link.view = replace(link.view, connected=False)
+                    # Whoever answers next may have been started anew, and then knows of no wish.
+                    link.steered = None
                     self._on_report(key)
                 await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
                 failures += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from loadstone_core.spec.model import MasterOnLoss
 from loadstone_operator import naming
 from loadstone_operator.manifests import resources
 from loadstone_operator.manifests.objects import AUTHORITY_KEY, SCRIPT_KEY, owner_reference, tls_secret_name
@@ -56,6 +57,8 @@ def master_pod(order: RunOrder) -> dict[str, Any]:
             "RUN_FILE": f"{PLAN_DIRECTORY}/run.json",
             "LISTEN": f"0.0.0.0:{naming.PORT_GRPC}",
             "STATE_DIR": STATE_DIRECTORY,
+            "EPOCH": str(order.epoch),
+            "HAS_SUCCESSOR": str(int(order.loadtest.spec.master_on_loss is MasterOnLoss.RESTART)),
         },
         limits=resources.MASTER,
     )

@@ -136,7 +136,7 @@ class Relay:
     def whole_states(self, engine: int | None = None) -> list[coordination_pb2.StatisticsFrame]:
         """Return the whole state of every stream, or of one engine's."""
         return [
-            messages.whole_state(ledger.whole())
+            messages.whole_state(ledger)
             for (number, _), ledger in self._ledgers.items()
             if ledger.sequence and engine in {None, number}
         ]

@@ -189,6 +189,8 @@ class Agent:
                 self._uplink.say_end(end)
             case do.SayBye():
                 self._uplink.say_bye(effect, self._logs.ends())
+            case do.Act.BEQUEATH:
+                self._uplink.bequeath()
             case do.Act.HANG_UP:
                 self._uplink.hang_up()
             case do.Lease(seconds):

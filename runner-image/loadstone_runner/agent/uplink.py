@@ -156,6 +156,12 @@ class Uplink:
         """Leave this master and look for another."""
         self._client.hang_up()
 
+    def bequeath(self) -> None:
+        """Tell a master that has taken over what is held of the one before."""
+        session = self._session
+        since_start_ns = session.since_start_ns(time.monotonic_ns())
+        self._client.say(messages.inheritance_message(session.common, since_start_ns, session.granted))
+
     def say_end(self, end: EngineEnd) -> None:
         """Say that an engine's process has ended."""
         self._client.say(coordination_pb2.AgentMessage(engine_end=messages.end_message(end)))
@@ -192,7 +198,8 @@ class Uplink:
                 session.assign(messages.assignment_from_message(message.assignment))
             case "welcome":
                 self._health.connections += 1
-                session.welcome(message.welcome.epoch, message.welcome.lease_ns)
+                told = message.welcome
+                session.welcome(told.epoch, told.lease_ns, wants_inheritance=told.wants_inheritance)
             case "refused":
                 _say(f"the master refused this worker: {message.refused.detail}")
                 session.refuse(messages.refusal_from_message(message.refused), now_ns)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from loadstone_runner.local.control import LocalControl
 
 MASTER_START_SECONDS = 20.0
+MASTER_RESTARTS = 5
 END_SECONDS = 10.0
 ROWS_SECONDS = 5.0
 LOOPBACK = "127.0.0.1:0"
@@ -59,6 +60,7 @@ class LocalRun:
     on_row: Callable[[pb.Row], Awaitable[None]] | None = None
     control: str | None = None
     _stops: int = 0
+    _restarts: int = 0
     _wishes: Wishes = field(init=False)
     _steered: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -112,7 +114,7 @@ class LocalRun:
         beside = [asyncio.create_task(self._steer(follower)), rows]
         beside += [asyncio.create_task(self._attend(worker, processes)) for worker in range(self.plan.workers)]
         try:
-            return await self._watch(follower, processes, rows=rows, control=control)
+            return await self._watch(follower, folders, processes, rows=rows, control=control)
         finally:
             for task in beside:
                 task.cancel()
@@ -137,9 +139,15 @@ class LocalRun:
         self.wish(lambda wishes: wishes.note_end(end))
 
     async def _watch(
-        self, follower: Follower, processes: Processes, *, rows: "asyncio.Task[None]", control: "LocalControl | None"
+        self,
+        follower: Follower,
+        folders: Folders,
+        processes: Processes,
+        *,
+        rows: "asyncio.Task[None]",
+        control: "LocalControl | None",
     ) -> LocalResult:
-        """Pass reports on until one holds the outcome. A master that has ended before is lost."""
+        """Pass reports on until one holds the outcome. A master that has ended by itself before is lost."""
         newest = pb.RunReport()
         while True:
             async for report in self._reports(follower, processes):
@@ -153,9 +161,20 @@ class LocalRun:
                     if control is not None:
                         await control.tell_all(ROWS_SECONDS)
                     return await _keep(follower, report)
-            if processes.exit_code("master") is not None:
+            if processes.exit_code("master") is not None and not await self._restart_master(folders, processes):
                 return _master_lost(self.plan, newest, processes.tail("master"))
             await asyncio.sleep(0.1)
+
+    async def _restart_master(self, folders: Folders, processes: Processes) -> bool:
+        """Start a master again that something has killed, as a kubelet would; return whether there is one.
+
+        One that ended by itself has said why, and would do so again.
+        """
+        if (processes.exit_code("master") or 0) >= 0 or self._restarts >= MASTER_RESTARTS:
+            return False
+        self._restarts += 1
+        await processes.start(self._master(folders))
+        return True
 
     async def _reports(self, follower: Follower, processes: Processes) -> "AsyncIterator[pb.RunReport]":
         """Yield reports until the stream breaks or the master has ended."""

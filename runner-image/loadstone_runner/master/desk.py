@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, assert_never
 
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Reason
-from loadstone_protocol.messages import Bye, EngineEnd, EngineStage, Heartbeat, Ping, Refusal, RefusalCode, RunOrder
+from loadstone_protocol.messages import (
+    Bye,
+    EngineEnd,
+    EngineStage,
+    Heartbeat,
+    Inheritance,
+    Ping,
+    Refusal,
+    RefusalCode,
+    RunOrder,
+)
 from loadstone_runner.master import run
 from loadstone_runner.master.farewell import TERMINATED
 from loadstone_runner.master.roster import Departure, Member, WorkerState
@@ -72,7 +82,7 @@ class Desk:
             self._run.relief.welcome(member, former)
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)
-        link.welcome(self.epoch, self._run.plan.lease_ns)
+        link.welcome(self.epoch, self._run.plan.lease_ns, wants_inheritance=self._run.inheritance.is_awaited)
         self._digest = self._digest or member.script_digest
         self._look_at(member)
         self._crew.brief(link)
@@ -91,10 +101,10 @@ class Desk:
             case Heartbeat():
                 link.acknowledge(word.number, self.epoch)
                 self._hear_beat(self._roster.members[link.peer.worker], word)
-            case EngineEnd():
-                self._end_engine(self._roster.members[link.peer.worker], word)
-            case Bye():
-                self._hear_bye(self._roster.members[link.peer.worker], word)
+            case EngineEnd() | Bye():
+                self._run.inheritance.when_known(lambda: self._hear_end(self._roster.members[link.peer.worker], word))
+            case Inheritance():
+                self._run.inheritance.hear(link.peer.worker, word, self._clock.monotonic_ns())
             case _:
                 assert_never(word)
 
@@ -110,6 +120,9 @@ class Desk:
 
     def report(self, link: StatisticsLink, state: StreamState) -> None:
         """Merge a state and acknowledge it. What comes after the verdict is not in it any more."""
+        self._run.inheritance.when_known(lambda: self._take(link, state))
+
+    def _take(self, link: StatisticsLink, state: StreamState) -> None:
         self._crew.attach_statistics(link)
         stream = state.stream
         # A worker that ends after the verdict is let go like any other.
@@ -140,9 +153,12 @@ class Desk:
 
     def steer(self, steering: Steering) -> int:
         """Take in what a follower wants; an older revision changes nothing."""
-        if steering.revision <= self._steered:
-            return self._steered
-        self._steered = steering.revision
+        if steering.revision > self._steered:
+            self._steered = steering.revision
+            self._run.inheritance.when_known(lambda: self._obey(steering))
+        return self._steered
+
+    def _obey(self, steering: Steering) -> None:
         for end in steering.ended:
             self._run.lose(end.worker, end.attempt, Departure(end.reason or "Ended", end.message, end.exit_code))
         self._run.workload.want(steering.aims, is_paused=steering.is_paused)
@@ -150,7 +166,6 @@ class Desk:
         self._run.steer_load()
         if steering.stop_reason is not None:
             self._run.handle(run.StopAsked(steering.stop_reason, steering.is_immediate))
-        return self._steered
 
     async def changed(self, sequence: int) -> RunView:
         """Return the run's state once it is newer than `sequence`."""
@@ -239,6 +254,12 @@ class Desk:
         if departure is not None:
             self._run.lose(member.worker, member.attempt, departure, awaits_bye=True)
         self._run.relief.release(member.worker, member.attempt, end.stream.engine)
+
+    def _hear_end(self, member: Member, word: EngineEnd | Bye) -> None:
+        if isinstance(word, EngineEnd):
+            self._end_engine(member, word)
+        else:
+            self._hear_bye(member, word)
 
     def _hear_bye(self, member: Member, bye: Bye) -> None:
         for end in bye.engines:

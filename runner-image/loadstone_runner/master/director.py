@@ -16,7 +16,7 @@ from loadstone_runner.master.news import Happened, Incident, Summary
 from loadstone_runner.transport.local.launcher import EventError, exit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from loadstone_protocol.messages import LaneNews
     from loadstone_runner.transport.local.engines import EngineLink
@@ -130,6 +130,16 @@ class Director:
             return
         kind, message = _EVENTS[news.happened], news.message[:MESSAGE_MAX]
         self._link.send(engine_pb2.ToEngine(event=engine_pb2.RunEvent(kind=kind, worker=news.worker, message=message)))
+
+    def expect(self, seconds: float, then: Callable[[], None]) -> None:
+        """Take a director that is not there by then for one that is gone, and do something: a former master had it."""
+        asyncio.get_running_loop().call_later(seconds, self._miss, then)
+
+    def _miss(self, then: Callable[[], None]) -> None:
+        then()
+        if self._link is None and not self.is_gone:
+            self.is_gone = True
+            self._listener.on_director_gone("the director did not come back to a master that was started again")
 
     def pass_on(self, frame: engine_pb2.MessageFrame) -> None:
         """Send a frame of custom messages; what is lost is sent again by the hub."""

@@ -29,6 +29,9 @@ class DirectorDesk:
 
     def on_script(self, news: ScriptNews) -> None:
         """Go on with setup, or end the run with what is wrong with the script."""
+        self._run.inheritance.when_known(lambda: self._take_script(news))
+
+    def _take_script(self, news: ScriptNews) -> None:
         if news.is_ok and self._run.plan.is_shaped and not self._director.has_shape:
             message = "load.shape asks for a shape, and the script has none: define a class with Shape as its base"
             self._run.handle(run.Broke(Reason.SCRIPT_INVALID, message))
@@ -73,7 +76,7 @@ class DirectorDesk:
 
     def on_director_gone(self, message: str) -> None:
         """End a run that still needs its director; a plain test goes on without it until teardown."""
-        self._run.mail.lose_director(message)
+        self._run.inheritance.when_known(lambda: self._run.mail.lose_director(message))
         if self._run.state.stage is Stage.GATHERING:
             self._run.handle(run.Broke(Reason.DIRECTOR_LOST, f"{message}; see the log of the director's container"))
         elif (what := self._kept_there()) and self._run.state.stage in {Stage.ARMED, Stage.RUNNING_LOAD}:

@@ -5,18 +5,21 @@ What the run does about it is decided in `run`; times are CLOCK_BOOTTIME, as lea
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.units import SECOND
 from loadstone_protocol.messages import EngineStage, Refusal, RefusalCode
 from loadstone_protocol.version import may_talk
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from loadstone_core.register import Held
     from loadstone_protocol.messages import EngineNews, Heartbeat, Hello, Peer, ScriptNews
 
+_REMEMBERED: Final = ("attempt", "pod", "script_digest", "has_said_bye", "awaits_bye")
 LEASE_NS: Final = 30 * SECOND  # after this the worker stops its load by itself
 LEASE_SLACK_NS: Final = 5 * SECOND  # so much later the master may rely on that
 SUSPECT_NS: Final = 5 * SECOND
@@ -180,10 +183,45 @@ class Roster:
         """Note that there is a newer configuration, which nobody has acknowledged yet."""
         self.applied.clear()
 
+    def remember(self) -> list[dict[str, Any]]:
+        """Return what `recall` needs of each worker, as JSON has it."""
+        return [
+            {name: getattr(member, name) for name in _REMEMBERED}
+            | {
+                "over": member.state.value if member.state.is_over else "",
+                "departure": astuple(member.departure) if member.departure else None,
+                "starts": [[*key, at_ns] for key, at_ns in member.starts.items()],
+            }
+            for member in self.members
+        ]
+
+    def recall(self, held: Iterable[Mapping[str, Any]]) -> None:
+        """Go on where another roster of the run was."""
+        for member, each in zip(self.members, held, strict=True):
+            for name in _REMEMBERED:
+                setattr(member, name, each[name])
+            member.departure = Departure(*each["departure"]) if each["departure"] else None
+            member.starts = {(engine, start): at_ns for engine, start, at_ns in each["starts"]}
+            if each["over"]:
+                member.state = WorkerState(each["over"])
+
+    def departed(self) -> list[list[Any]]:
+        """Return who was lost, with which attempt and why, as JSON has it."""
+        return [
+            [each.worker, each.attempt, *astuple(each.departure)] for each in self.lost() if each.departure is not None
+        ]
+
     def restore(self, worker: int, attempt: int) -> None:
         """Note that a worker had ended before this master was started."""
         member = self.members[worker]
         member.attempt, member.state, member.has_said_bye = attempt, WorkerState.ENDED, True
+
+    def await_all(self, now_ns: int) -> None:
+        """Expect every worker that is not over: from now on it counts as one that is silent."""
+        for member in self.members:
+            member.heard_ns, member.attempt = now_ns, max(1, member.attempt)
+            if not member.state.is_over:
+                member.state = WorkerState.SUSPECT
 
     def disconnect(self, peer: Peer) -> None:
         """Note that a connection has ended. It proves nothing: the lease decides."""

@@ -6,7 +6,7 @@ Each of these is kept in a table of its own: `course`, `measurement`, `grants`. 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loadstone_core.load.change import Aim
 from loadstone_core.load.grant import of_feeder, of_iterations
@@ -17,6 +17,8 @@ from loadstone_runner.master.grants import Grants, Place
 from loadstone_runner.master.shares import Shares
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from loadstone_core.plan.model import RunPlan
     from loadstone_protocol.messages import ShapeNews
     from loadstone_runner.master.account import Account
@@ -70,6 +72,12 @@ class Workload:
         if self.course.is_over:
             return run.LoadDone()
         return run.LoadChanged() if has_changed else None
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on where the load of a former master was: as it was asked for last, until somebody asks for another."""
+        self.course.recall(held["course"])
+        self._is_paused = self.course.is_paused
+        self._measurement.follow(self.course.scenarios)
 
     def want(self, aims: tuple[Aim, ...], *, is_paused: bool) -> None:
         """Note what is asked from now on; `steer` brings the load there."""
