@@ -7,7 +7,7 @@ BIN := .venv/bin
 PURE := core/loadstone_core operator/loadstone_operator runner-image/loadstone_runner
 # Component tests mostly wait.
 SIDE_BY_SIDE := -n 4 --dist worksteal
-CODE := core protocol operator runner-image cli tools tests benchmarks examples
+CODE := core protocol operator runner-image cli client tools tests benchmarks examples
 
 -include tests/e2e/cluster/cluster.mk
 
@@ -32,7 +32,7 @@ lint: .venv/dev.stamp ## style and format
 
 .PHONY: types
 types: .venv/dev.stamp ## mypy, strict
-	$(BIN)/mypy core/loadstone_core protocol/loadstone_protocol operator/loadstone_operator runner-image/loadstone runner-image/loadstone_runner cli/loadstone_cli tools
+	$(BIN)/mypy core/loadstone_core protocol/loadstone_protocol operator/loadstone_operator runner-image/loadstone runner-image/loadstone_runner cli/loadstone_cli client/loadstone_client tools
 
 .PHONY: walls
 walls: .venv/dev.stamp ## which room may import which
@@ -95,6 +95,10 @@ bench-import: .venv/dev.stamp ## CPU time of imports and process starts
 bench-engine: .venv/dev.stamp ## our engine beside wrk, hey, k6 and Locust, on one core (ARGS=--quick: less than 2 minutes)
 	$(BIN)/python benchmarks/engine.py $(ARGS)
 
+.PHONY: bench-messages
+bench-messages: .venv/compiled.stamp ## custom messages: how many a core does, how long one takes, what a lane costs
+	$(BIN)/python benchmarks/messages.py
+
 .PHONY: bench-master
 bench-master: .venv/compiled.stamp ## a master on one core with a thousand scripted agents: CPU, memory, how soon it answers
 	$(BIN)/python benchmarks/master.py $(ARGS)
@@ -103,11 +107,13 @@ bench-master: .venv/compiled.stamp ## a master on one core with a thousand scrip
 soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at full speed, a thousand ends of engines, a node that freezes
 	LOG_CYCLES=1000 LOG_RUNS=25 $(BIN)/pytest -q tests/component/test_logs.py -k "last_moments or all_that_a_script_prints"
 	$(BIN)/python benchmarks/soak.py $(ARGS)
+	LOADSTONE_SOAK=1 $(BIN)/pytest tests/component/test_messages.py -q -k "slow_handlers or own_process"
 	NODES=2 tests/e2e/run -m soak
 
 .PHONY: generate
 generate: .venv/dev.stamp ## stubs and CRDs, after a change of proto or model
 	$(BIN)/python tools/generate_stubs.py
+	$(BIN)/python tools/record_wire.py
 	$(BIN)/python tools/render_crd.py
 
 .PHONY: locks

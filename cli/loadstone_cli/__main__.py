@@ -38,17 +38,47 @@ def main() -> None:
     "--status", "status_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the status here, as JSON."
 )
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-def run(
-    *, file: Path, settings: tuple[str, ...], results: Path, name: str | None, status_file: Path | None, quiet: bool
+@click.option(
+    "--progress",
+    type=click.Choice(["text", "jsonl"]),
+    default="text",
+    show_default=True,
+    help="jsonl: standard output holds a JSON object for each second of the load, and last one for the outcome.",
+)
+@click.option(
+    "--control",
+    metavar="unix:PATH",
+    help="Serve the control API at this socket while the run goes on: watch it, set its load, pause, stop.",
+)
+def run(  # noqa: PLR0913 each is an option of the command
+    *,
+    file: Path,
+    settings: tuple[str, ...],
+    results: Path,
+    name: str | None,
+    status_file: Path | None,
+    quiet: bool,
+    progress: str,
+    control: str | None,
 ) -> None:
     """Run the LoadTest in FILE on this machine, with processes for pods.
 
     The exit code is the verdict: 0 passed, 99 a threshold broke, 97 inconclusive, 130 aborted, 1 error.
     Ctrl-C once stops new iterations and keeps the results; twice stops within ten seconds.
     """
-    from loadstone_cli.run import run_file
+    from loadstone_cli.rows import RowLines
+    from loadstone_cli.run import Wanted, run_file, socket_path
 
-    sys.exit(run_file(file, settings=settings, results=results, name=name, status_file=status_file, quiet=quiet))
+    wanted = Wanted(
+        settings=settings,
+        results=results,
+        name=name,
+        status_file=status_file,
+        quiet=quiet,
+        rows=RowLines(sys.stdout) if progress == "jsonl" else None,
+        control=None if control is None else socket_path(control),
+    )
+    sys.exit(run_file(file, wanted))
 
 
 @main.command()

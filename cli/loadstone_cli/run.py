@@ -5,65 +5,125 @@ import json
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
+from rich.console import Console
+
 from loadstone_cli.documents import choose_loadtest, read_documents, with_settings
 from loadstone_cli.progress import Progress
+from loadstone_cli.rows import RowLines
 from loadstone_cli.sources import LocalScript, local_environment, local_script, only_in_a_cluster
-from loadstone_cli.table import print_result
+from loadstone_cli.table import PLAIN_WIDTH, print_result
 from loadstone_core.admission import admit
 from loadstone_core.errors import LoadstoneError, SpecInvalidError
 from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
 from loadstone_core.plan.planner import plan_run
 from loadstone_core.spec.digest import files_digest, spec_digest
 from loadstone_core.spec.model import LoadTest
+from loadstone_core.verdict.reasons import Reason
+from loadstone_protocol.documents import outcome_document
 from loadstone_runner.local.run import LocalResult, LocalRun
+from loadstone_runner.transport.http.errors import ControlError
 
 INVALID = 1
+SOCKET_PATH_MAX_BYTES = 107  # what the kernel holds
 LOGS = "logs"
 INTERRUPTED = 130
 
 
-def run_file(
-    file: Path, *, settings: tuple[str, ...], results: Path, name: str | None, status_file: Path | None, quiet: bool
-) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How a LoadTest is to be run on this machine.
+
+    Attributes:
+        settings: changes of fields of the spec, each `path=value`.
+        results: folder for the report.
+        name: which LoadTest, where the file holds several.
+        status_file: where the status is to be written.
+        quiet: without a word of progress.
+        rows: where to print for programs; None: the table goes to standard output.
+        control: path of the socket for the control API.
+    """
+
+    settings: tuple[str, ...]
+    results: Path
+    name: str | None = None
+    status_file: Path | None = None
+    quiet: bool = False
+    rows: RowLines | None = None
+    control: str | None = None
+
+
+def run_file(file: Path, wanted: Wanted) -> int:
     """Run the LoadTest in `file` and return the exit code of its verdict."""
     try:
         documents = read_documents(file)
-        document = choose_loadtest(documents, name)
+        document = choose_loadtest(documents, wanted.name)
     except (LoadstoneError, OSError) as error:
-        print(f"loadstone: {error}", file=sys.stderr)
-        return INVALID
+        return _refuse([f"loadstone: {error}"], wanted)
     try:
-        test = admit(with_settings(document, settings).body)
+        test = admit(with_settings(document, wanted.settings).body)
         script = local_script(test.spec, document, documents)
     except SpecInvalidError as error:
-        for problem in error.problems:
-            print(document.explain(problem), file=sys.stderr)
-        return INVALID
+        return _refuse([document.explain(problem) for problem in error.problems], wanted)
     for line in only_in_a_cluster(test.spec):
         print(f"ignored here: {line}", file=sys.stderr)
     plan = plan_local(test, script)
-    progress = Progress(test.name, plan, quiet=quiet)
-    log_file = results / LOGS / f".{test.name}-running.log.gz"
+    progress = Progress(test.name, plan, quiet=wanted.quiet)
+    log_file = wanted.results / LOGS / f".{test.name}-running.log.gz"
     run = LocalRun(
         plan=plan,
         files=script.files,
         environment=local_environment(test.spec),
         on_report=progress.show,
         log_file=log_file,
+        on_row=wanted.rows.show if wanted.rows else None,
+        control=wanted.control,
     )
-    with progress:
-        result = asyncio.run(_run(run, progress))
-    report = keep_report(result, results, test.name)
-    log = log_file.replace(results / LOGS / f"{test.name}-{_stamp(result)}.log.gz")
-    status = as_status(result)
-    if status_file is not None:
-        status_file.write_text(json.dumps(status, indent=2) + "\n")
-    print_result(test.name, status, report)
-    print(f"log of {test.name}: {log}")
+    try:
+        with progress:
+            result = asyncio.run(_run(run, progress))
+    except ControlError as error:
+        return _refuse([str(error)], wanted, reason=Reason.PREFLIGHT_FAILED)
+    _tell(test.name, result, wanted)
     return int(result.outcome.exit_code)
+
+
+def socket_path(control: str) -> str:
+    """Return the path in `unix:PATH`; raise click's error for anything else."""
+    scheme, _, path = control.partition(":")
+    if scheme != "unix" or not path or len(path.encode()) > SOCKET_PATH_MAX_BYTES:
+        raise click.BadParameter(f"must be unix:PATH with a path of at most {SOCKET_PATH_MAX_BYTES} bytes")
+    return path
+
+
+def _refuse(problems: list[str], wanted: Wanted, reason: Reason = Reason.SPEC_INVALID) -> int:
+    """Say why nothing is run."""
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if wanted.rows is not None:
+        wanted.rows.end({"verdict": "Error", "reason": reason, "message": "; ".join(problems), "exitCode": INVALID})
+    return INVALID
+
+
+def _tell(name: str, result: LocalResult, wanted: Wanted) -> None:
+    """Keep the report, the log and the status, and show how the run ended."""
+    report = keep_report(result, wanted.results, name)
+    logs = wanted.results / LOGS
+    log = (logs / f".{name}-running.log.gz").replace(logs / f"{name}-{_stamp(result)}.log.gz")
+    status = as_status(result)
+    if wanted.status_file is not None:
+        wanted.status_file.write_text(json.dumps(status, indent=2) + "\n")
+    if wanted.rows is None:
+        print_result(name, status, report)
+        print(f"log of {name}: {log}")
+        return
+    print_result(name, status, report, Console(stderr=True, width=None if sys.stderr.isatty() else PLAIN_WIDTH))
+    print(f"log of {name}: {log}", file=sys.stderr)
+    wanted.rows.end({**status, "report": None if report is None else str(report), "log": str(log)})
 
 
 def plan_local(test: LoadTest, script: LocalScript) -> RunPlan:
@@ -107,21 +167,9 @@ def _stamp(result: LocalResult) -> str:
 
 def as_status(result: LocalResult) -> dict[str, object]:
     """Return what the resource's status would say, as far as a local run has it."""
-    outcome = result.outcome
-    parts = {
-        "results": outcome.results_json,
-        "load": outcome.load_json,
-        "thresholds": outcome.thresholds_json,
-        "summary": outcome.summary_json,
-        "logs": outcome.logs_json,
-    }
     return {
         "phase": "Finished",
         "finished": True,
-        "verdict": outcome.verdict,
-        "reason": outcome.reason,
-        "message": outcome.message,
-        "exitCode": outcome.exit_code,
-        **{name: json.loads(text) for name, text in parts.items() if text},
+        **{name: part for name, part in outcome_document(result.outcome).items() if name != "kind"},
         "findings": list(result.report.findings),
     }

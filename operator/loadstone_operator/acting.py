@@ -11,6 +11,7 @@ from loadstone_core.spec.digest import files_digest
 from loadstone_core.spec.model import ConfigMapSource
 from loadstone_operator.actions import (
     CreateChildren,
+    CreateMaster,
     CreateWorkers,
     DeletePods,
     FetchSource,
@@ -67,6 +68,8 @@ class Actor:
                 return False
             case CreateChildren():
                 return await self._create(look, action)
+            case CreateMaster():
+                return await self._replace_master(look, action)
             case CreateWorkers():
                 await self._replace(look, action)
             case DeletePods():
@@ -96,6 +99,20 @@ class Actor:
             memory.source_missing_ns = memory.source_missing_ns or now
         else:
             memory.source = SourceState.FOUND
+
+    async def _replace_master(self, look: Look, action: CreateMaster) -> bool:
+        memory, loadtest = look.memory, _accepted(look)
+        files = memory.files if memory.files is not None else script_files(loadtest, None)
+        order = self._order(look, action, files)
+        # Whatever comes of it: no epoch is ever given to two masters.
+        memory.epoch_reserved = 0
+        try:
+            self._store.see_pod(await self._cluster.make_master(order))
+        except CreationFailed as failed:
+            _log.warning("Could not make another master", extra={"run": order.plan.run.uid, "error": str(failed)})
+            return False
+        _log.info("Made another master", extra={"run": order.plan.run.uid, "epoch": action.epoch})
+        return True
 
     async def _fetch_config_map(self, loadtest: LoadTest) -> Mapping[str, Any] | None:
         kind = loadtest.spec.source.kind
@@ -140,7 +157,9 @@ class Actor:
         for pod in pods:
             self._store.see_pod(pod)
 
-    def _order(self, look: Look, action: CreateChildren | CreateWorkers, files: Mapping[str, bytes]) -> RunOrder:
+    def _order(
+        self, look: Look, action: CreateChildren | CreateMaster | CreateWorkers, files: Mapping[str, bytes]
+    ) -> RunOrder:
         """Return the order of a run; once it has pods, whoever comes shows what they show."""
         order = make_order(
             _accepted(look),

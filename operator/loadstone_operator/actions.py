@@ -27,6 +27,14 @@ class CreateChildren:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateMaster:
+    """Make another master of a run, with an epoch that the status holds, and lead the workers to it."""
+
+    run: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class CreateWorkers:
     """Make another pod for workers that were lost, by (worker, attempt); what exists already is left as it is."""
 
@@ -64,7 +72,7 @@ class MarkRun:
 
 
 Action: TypeAlias = (
-    FetchSource | CreateChildren | CreateWorkers | DeletePods | Steer | SaveReport | TellStored | MarkRun
+    FetchSource | CreateChildren | CreateMaster | CreateWorkers | DeletePods | Steer | SaveReport | TellStored | MarkRun
 )
 
 
@@ -81,11 +89,12 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The run that the status is about goes on."""
+    """The run that the status is about goes on; `epoch` is that of its next master, 0 if there is none to come."""
 
     phase: Phase
     reason: str = ""
     message: str = ""
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.errors import WorldError
 from loadstone_operator import naming
-from loadstone_operator.actions import CreateChildren, End, Refuse
+from loadstone_operator.actions import CreateChildren, End, Progress, Refuse
 from loadstone_operator.cluster.reading import has_ended, owner_of
 from loadstone_operator.cluster.store import key_of, uid_of, version_of
 from loadstone_operator.decision import decide
@@ -176,6 +176,8 @@ class Controller:
             return pause - waited
         written = await self._cluster.write_status(body, new)
         look.memory.written_ns = now
+        if isinstance(update, Progress) and update.epoch:
+            look.memory.epoch_reserved = update.epoch
         self._store.see_test(written)
         for tale in tales(old, new):
             self._in_background(self._cluster.tell(written, tale))

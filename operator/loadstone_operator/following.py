@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from loadstone_core.lifecycle.machine import advance
 from loadstone_core.lifecycle.phases import Phase
+from loadstone_core.spec.digest import edited
+from loadstone_core.spec.model import MasterOnLoss
 from loadstone_core.units import SECOND, format_duration
 from loadstone_core.verdict.outcome import EXIT_CODES, Reason, Verdict
 from loadstone_operator import naming
@@ -17,6 +19,7 @@ from loadstone_operator.actions import (
     Action,
     Begin,
     CreateChildren,
+    CreateMaster,
     CreateWorkers,
     Decision,
     DeletePods,
@@ -53,6 +56,10 @@ LISTEN_SECONDS: Final = 3.0
 # The master names the workers that are missing, so it is given the first word on a late start.
 _MASTER_FIRST_SECONDS: Final = 10.0
 _FLUSH_SECONDS: Final = 30.0
+# Workers end their load 30 s after they have lost their master, and wait longer with what they have measured.
+MASTER_PATIENCE_SECONDS: Final = 90.0
+MASTERS_MOST: Final = 5
+_OF_PODS: Final = frozenset({"source", "image", "imagePullPolicy", "workers", "env", "envFrom"})
 _DEFAULT_STARTUP_SECONDS: Final = 600.0
 _DEFAULT_GRACE_SECONDS: Final = 30.0
 
@@ -190,17 +197,44 @@ def _after_failed_creation(seen: Observation, problem: CreationProblem, *, run: 
 def _end_without_master(seen: Observation) -> Decision | None:
     master = seen.master_pod()
     if master is None:
-        return _fail(seen, Reason.MASTER_LOST, "The master's pod is gone, and with it the results; run the test again.")
-    if not master.is_terminal and not master.trusted_restarts:
+        words = "The master's pod is gone, and with it the results; run the test again."
+        return _replace_master(seen) or _fail(seen, Reason.MASTER_LOST, words)
+    is_restarted = master.trusted_restarts > 0 or master.epoch > 1
+    if not master.is_terminal and not is_restarted:
         return None
     if master.last_outcome is not None:
         return _end(seen, master.last_outcome, report=ReportState.NONE)
+    # One that was started again, or has taken over, goes on, or ends the run with all of its results.
+    if not master.is_terminal and seen.seconds_unheard < MASTER_PATIENCE_SECONDS:
+        return None
+    if master.is_terminal and (replaced := _replace_master(seen)):
+        return replaced
     last_words = f" It said: {master.last_words}" if master.last_words else ""
     return _fail(
         seen,
         Reason.MASTER_LOST,
         f"The master (pod {master.name}) ended before its run; the numbers are the last that it reported.{last_words}",
     )
+
+
+def _replace_master(seen: Observation) -> Decision | None:
+    """Return the decision that brings another master, or None if there is to be none.
+
+    Its epoch is in the status before it is made. One that this process has not put there may have been used.
+    """
+    held, spec = seen.held, seen.spec
+    if isinstance(spec, Rejected) or spec.master_on_loss is not MasterOnLoss.RESTART or held.epoch >= MASTERS_MOST:
+        return None
+    # It must be made of what its workers were made of.
+    if any(path.partition(".")[0] in _OF_PODS for path in edited(held.parts, spec.parts)):
+        return None
+    if seen.source.state is not SourceState.FOUND or seen.seconds_unheard >= MASTER_PATIENCE_SECONDS:
+        return None
+    phase = held.phase or Phase.PROVISIONING
+    message = "The master was lost; another one takes over while the workers keep their load."
+    if seen.epoch_reserved != held.epoch:
+        return Decision(Progress(phase, Reason.MASTER_RESTARTED, message, epoch=held.epoch + 1))
+    return Decision(Progress(phase, Reason.MASTER_RESTARTED, message), (CreateMaster(seen.run, held.epoch),))
 
 
 def _end_unstoppable(seen: Observation) -> Decision | None:
@@ -246,7 +280,7 @@ def _go_on(seen: Observation) -> Decision:
     actions: list[Action] = []
     steered = seen.steered or Steer(seen.run, "", ())
     wish = wanted(seen, steered)
-    if seen.master is not None and seen.master.stage is not None and wish != steered:
+    if seen.master is not None and seen.master.connected and seen.master.stage is not None and wish != steered:
         actions.append(wish)
     if lost := missing_pods(seen):
         actions.append(CreateWorkers(seen.run, seen.held.epoch, lost))
@@ -289,7 +323,9 @@ def _has_begun(seen: Observation) -> bool:
 def _is_starting(seen: Observation) -> bool:
     """Say whether, for all that is known, the load has not begun."""
     if seen.master is not None and seen.master.stage is not None:
-        return seen.master.stage is Stage.GATHERING
+        # A master that takes over does not know yet how far the run is; the status does.
+        is_early = seen.held.phase is None or seen.held.phase.order < Phase.ARMED.order
+        return seen.master.stage is Stage.GATHERING and is_early
     return seen.held.phase is None or seen.held.phase.order < Phase.ARMED.order
 
 

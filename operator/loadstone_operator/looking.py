@@ -105,6 +105,8 @@ class Looker:
             seconds_in_run=(now - memory.began_ns) / _SECOND,
             seconds_watched=(now - memory.watched_ns) / _SECOND,
             seconds_stopping=_since(memory.stopping_ns, now),
+            seconds_unheard=_since(memory.unheard_ns, now),
+            epoch_reserved=memory.epoch_reserved,
             seconds_finished=_since(memory.finished_ns, now),
             seconds_stored=_since(memory.stored_ns, now),
         )
@@ -170,6 +172,8 @@ class Looker:
         if seen.held.finished:
             memory.finished_ns = memory.finished_ns or now
         view = self._masters.view(seen.test.uid, seen.run)
+        is_heard = view is not None and view.connected
+        memory.unheard_ns = None if is_heard else memory.unheard_ns or now
         if view is not None and view.stored:
             memory.stored_ns = memory.stored_ns or now
         is_retried = now - memory.report_ns >= REPORT_RETRY_SECONDS * _SECOND
@@ -226,6 +230,7 @@ def _accepted(loadtest: LoadTest) -> Accepted:
         aims=aims_of(loadtest.spec.scenarios),
         config=loadtest.spec.config,
         parts=part_digests(loadtest.raw_spec),
+        master_on_loss=loadtest.spec.master_on_loss,
         on_loss=loadtest.spec.workers.on_loss,
         min_available=loadtest.spec.workers.min_available,
     )

@@ -22,6 +22,8 @@ class Memory:
         problems: since when each (pod, reason) has been seen.
         files: the script, once it was read from a ConfigMap.
         creation: why the last attempt to make the children failed, and when.
+        unheard_ns: since when the master is not heard; None while it is.
+        epoch_reserved: that is in the status for a master that was not made yet; 0: none.
     """
 
     run: int
@@ -39,6 +41,8 @@ class Memory:
     report: ReportState = ReportState.NONE
     report_ns: int = 0
     stopping_ns: int | None = None
+    unheard_ns: int | None = None
+    epoch_reserved: int = 0
     finished_ns: int | None = None
     stored_ns: int | None = None
     written_ns: int = 0

@@ -37,6 +37,8 @@ FIELD_MANAGER: Final = "loadstone-operator"
 PORT_GRPC: Final = 8650
 PORT_METRICS: Final = 8651
 PORT_PROBES: Final = 8652
+PORT_CONTROL: Final = 8653
+PORT_CONTROL_GRPC: Final = 8654
 
 # How many workers' certificates are in one Secret: 0.8 KiB each, and 1 MiB is the most.
 TLS_WORKERS: Final = 500

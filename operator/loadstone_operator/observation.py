@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from loadstone_core.spec.model import OnLoss
+from loadstone_core.spec.model import MasterOnLoss, OnLoss
 from loadstone_operator.naming import ROLE_MASTER, ROLE_WORKER
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Accepted:
         aims: what the scenarios with constant loads are to reach.
         config: the script's values.
         parts: digests of what counts from the next run on when it is edited, by its path.
+        master_on_loss: whether another master takes over from one that is lost.
         on_loss: what happens when a worker is lost.
         min_available: with so many workers the load begins once the start has timed out.
     """
@@ -98,6 +99,7 @@ class Accepted:
     aims: tuple[Aim, ...] = ()
     config: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)
+    master_on_loss: MasterOnLoss = MasterOnLoss.RESTART
     on_loss: OnLoss = OnLoss.REPLACE
     min_available: int | None = None
 
@@ -303,6 +305,8 @@ class Observation:
         seconds_in_run: since the run was given its number.
         seconds_watched: since this process first looked at the run; an operator that comes back must listen first.
         seconds_stopping: since the master was first told to stop; 0 if it was not.
+        seconds_unheard: since the run's master was heard last, or looked for first; 0 while it is heard.
+        epoch_reserved: that this process has put into the status for a master that it has not made yet; 0: none.
         seconds_finished: since the end was first seen.
         seconds_stored: since the master was told that everything is stored; 0 if it was not.
     """
@@ -322,6 +326,8 @@ class Observation:
     seconds_in_run: float = 0.0
     seconds_watched: float = 0.0
     seconds_stopping: float = 0.0
+    seconds_unheard: float = 0.0
+    epoch_reserved: int = 0
     seconds_finished: float = 0.0
     seconds_stored: float = 0.0
 

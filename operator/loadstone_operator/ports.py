@@ -72,6 +72,10 @@ class Cluster(Protocol):
         """Make the objects of a run and return its pods; raise CreationFailed when one is refused."""
         ...
 
+    async def make_master(self, order: RunOrder) -> Body:
+        """Make one more master of a run and lead its workers there; return its pod, or raise CreationFailed."""
+        ...
+
     async def make_workers(self, order: RunOrder, workers: Sequence[tuple[int, int]]) -> list[Body]:
         """Make pods of workers, by (worker, attempt), and return them; raise CreationFailed when one is refused."""
         ...

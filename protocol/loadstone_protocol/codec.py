@@ -18,6 +18,7 @@ from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.stats.metrics import Kind, SeriesKey
 from loadstone_core.stats.stream import BLOCKS, Counters, ErrorCount, SeriesState, StreamId, StreamState, unsound
+from loadstone_protocol.history import history_from_messages, history_to_messages
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def stream_state_to_message(state: StreamState, *, first_start_ns: int = 0) -> s
         final=state.final,
         first_start_ns=first_start_ns,
         scenario_users=state.scenario_users,
+        history=history_to_messages(state.history),
     )
 
 
@@ -160,6 +162,7 @@ def stream_state_from_message(
         users=message.users,
         final=message.final,
         scenario_users=tuple(message.scenario_users),
+        history=history_from_messages(message.history),
     )
     if fault := unsound(state):
         raise WireError(f"a state of stream {state.stream} cannot be meant: {fault}")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from loadstone_core import __version__
+from loadstone_core.units import SECOND
 from loadstone_protocol.v1 import control_pb2
+from loadstone_protocol.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from loadstone_core.stats.timeline import Row
     from loadstone_protocol.views import OutcomeView, ProgressView, RunView, TimesView, WorkerView
 
 STAGES: Final[Mapping[str, control_pb2.RunStage]] = {
@@ -44,10 +48,38 @@ def run_report(view: RunView) -> control_pb2.RunReport:
         waiting_for=view.waiting_for,
         paused=view.is_paused,
         config_revision=view.config_revision,
+        protocol_major=PROTOCOL_MAJOR,
+        protocol_minor=PROTOCOL_MINOR,
+        version=__version__,
     )
     if view.outcome is not None:
         report.outcome.CopyFrom(_outcome(view.outcome))
     return report
+
+
+def row_message(row: Row, *, load_started_ns: int) -> control_pb2.RowsMessage:
+    """Return the message of a closed row; `load_started_ns` is the wall clock's at the start of load."""
+    return control_pb2.RowsMessage(
+        row=control_pb2.Row(
+            width_seconds=row.width,
+            second=row.second,
+            ended_ns=load_started_ns + (row.second + row.width) * SECOND,
+            requests=row.requests,
+            failures=row.failures,
+            iterations=row.iterations,
+            dropped_iterations=row.dropped,
+            users=row.users,
+            p50_ns=row.p50,
+            p95_ns=row.p95,
+            p99_ns=row.p99,
+            gaps=row.gaps,
+        )
+    )
+
+
+def last_message(outcome: OutcomeView) -> control_pb2.RowsMessage:
+    """Return the message that comes behind all rows."""
+    return control_pb2.RowsMessage(outcome=_outcome(outcome))
 
 
 def _worker_report(worker: WorkerView) -> control_pb2.WorkerReport:

@@ -16,6 +16,7 @@ from loadstone_protocol.codec import (
     shares_to_messages,
     stream_id_from_message,
 )
+from loadstone_protocol.inheritance import inheritance_from_message
 from loadstone_protocol.messages import (
     AgentWord,
     Bye,
@@ -25,6 +26,7 @@ from loadstone_protocol.messages import (
     GrantNews,
     Heartbeat,
     Hello,
+    LaneNews,
     LogEnd,
     Peer,
     Ping,
@@ -36,6 +38,7 @@ from loadstone_protocol.messages import (
     WorkerEnd,
 )
 from loadstone_protocol.v1 import control_pb2, coordination_pb2, engine_pb2
+from loadstone_protocol.version import RELEASE_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -53,6 +56,8 @@ GRANT_NAME_MAX: Final = 256
 GRANTS_MAX: Final = 128
 VALUE_MAX: Final = 1_000_000_000
 FLAVOUR_MAX: Final = 32
+LANES_MAX: Final = 64
+LANE_NAME_MAX: Final = 128
 CONFIG_MAX_BYTES: Final = 16 * 1024
 STOP_REASONS: Final = frozenset({"Stopped", "Suspended", "Killed", "Replaced"})
 
@@ -99,6 +104,7 @@ def hello_from_message(message: coordination_pb2.AgentMessage) -> Hello:
         script_digest=hello.script_digest,
         engines=hello.engines,
         highest_epoch=hello.highest_epoch,
+        version=hello.version[:RELEASE_MAX],
     )
 
 
@@ -118,6 +124,8 @@ def word_from_message(message: coordination_pb2.AgentMessage) -> AgentWord:
             return Bye(ends, message.bye.reason[:TEXT_MAX], _log_ends(message.bye))
         case "ping":
             return Ping(message.ping.sent_ns)
+        case "inheritance":
+            return inheritance_from_message(message.inheritance)
         case _:
             raise WireError("a message of an agent says nothing that is known here")
 
@@ -208,6 +216,7 @@ def common_body(  # noqa: PLR0913 each is a field of one message
     warm_up_ns: int = 0,
     config: Mapping[str, str] | None = None,
     dropped: Iterable[str] = (),
+    memory: bytes = b"",
 ) -> bytes:
     """Return the serialized body of a common configuration: what its digest is taken over."""
     body = coordination_pb2.CommonBody(
@@ -221,6 +230,7 @@ def common_body(  # noqa: PLR0913 each is a field of one message
         warm_up_ns=warm_up_ns,
         config=config or {},
         dropped=dropped,
+        memory=memory,
     )
     return body.SerializeToString(deterministic=True)
 
@@ -254,11 +264,6 @@ def assignment_message(  # noqa: PLR0913 each is a field of one message
             shares=shares_to_messages(shares),
         )
     )
-
-
-def welcome_message(epoch: int, lease_ns: int) -> coordination_pb2.MasterMessage:
-    """Return the answer to a Hello that is taken in."""
-    return coordination_pb2.MasterMessage(welcome=coordination_pb2.Welcome(epoch=epoch, lease_ns=lease_ns))
 
 
 def refused_message(refusal: Refusal) -> coordination_pb2.MasterMessage:
@@ -310,6 +315,11 @@ def _heartbeat(message: coordination_pb2.Heartbeat) -> Heartbeat:
         round_trip_ns=max(0, message.round_trip_ns),
         conflict=message.conflict_detail[:TEXT_MAX] if message.conflict else None,
         is_draining=message.draining,
+        throttled_permille=min(1_000, message.throttled_permille),
+        cgroup_bytes=message.cgroup_bytes,
+        agent_memory_bytes=message.agent_memory_bytes,
+        agent_lag_ns=max(0, message.agent_lag_ns),
+        spool_bytes=message.spool_bytes,
     )
 
 
@@ -323,6 +333,28 @@ def _grant_news(state: engine_pb2.GrantState) -> GrantNews:
         per_second=state.per_second,
         waiting=state.waiting,
         rows=state.rows,
+    )
+
+
+def lane_news(status: engine_pb2.EngineStatus) -> tuple[LaneNews, ...]:
+    """Return how the lanes of a process are; raise WireError if that cannot be meant."""
+    if len(status.lanes) > LANES_MAX:
+        raise WireError(f"a process has {len(status.lanes)} lanes; at most {LANES_MAX} are allowed")
+    if any(min(each.oldest_ns, each.duration_ns, each.longest_ns) < 0 for each in status.lanes):
+        raise WireError("a lane reports a negative time")
+    return tuple(
+        LaneNews(
+            each.name[:LANE_NAME_MAX],
+            each.depth,
+            each.running,
+            each.oldest_ns,
+            processed=each.processed,
+            failed=each.failed,
+            rejected=each.rejected,
+            duration_ns=each.duration_ns,
+            longest_ns=each.longest_ns,
+        )
+        for each in status.lanes
     )
 
 
@@ -355,6 +387,11 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
         exhausted=status.exhausted,
         stop_asked=status.stop_asked[:TEXT_MAX],
         flavour=status.flavour[:FLAVOUR_MAX],
+        lanes=lane_news(status),
         holding=status.holding,
         leaving=status.leaving,
+        memory_bytes=status.memory_bytes,
+        cpu_permille=message.cpu_permille,
+        series=status.series,
+        queued_bytes=status.queued_bytes,
     )

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Final
 import grpc
 from grpc import aio
 
+from loadstone_core import __version__
 from loadstone_core.errors import WorldError
 from loadstone_protocol.channel import FOLLOWER_OPTIONS
 from loadstone_protocol.credentials import open_channel
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc
+from loadstone_protocol.version import PROTOCOL_MAJOR, PROTOCOL_MINOR, may_talk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable
@@ -45,6 +47,7 @@ class Follower:
         self._epoch = epoch
         self._channel = open_channel(address, FOLLOWER_OPTIONS, run_uid=run_uid, pems=pems)
         self._run = control_pb2_grpc.RunStub(self._channel)  # type: ignore[no-untyped-call]  # generated
+        self._control = control_pb2_grpc.ControlStub(self._channel)  # type: ignore[no-untyped-call]  # generated
 
     async def watch(self, *, figures_every_seconds: float = 0) -> AsyncGenerator[control_pb2.RunReport, None]:
         """Yield the run's whole state, at once and at each change, until the master ends the stream.
@@ -54,14 +57,40 @@ class Follower:
 
         Raises:
             MasterUnreachable: the connection broke; watch again, the next first report holds everything.
-            MasterRefused: the master is of another run or epoch.
+            MasterRefused: the master is of another run, epoch or protocol.
         """
         every_ms = round(figures_every_seconds * 1_000)
-        request = control_pb2.WatchRequest(run_uid=self._run_uid, epoch=self._epoch, figures_every_ms=every_ms)
+        request = control_pb2.WatchRequest(
+            run_uid=self._run_uid,
+            epoch=self._epoch,
+            figures_every_ms=every_ms,
+            protocol_major=PROTOCOL_MAJOR,
+            protocol_minor=PROTOCOL_MINOR,
+            version=__version__,
+        )
         call = self._run.Watch(request)
         try:
             async for report in call:
+                if complaint := may_talk(report.protocol_major, report.protocol_minor, report.version):
+                    raise MasterRefused(f"the master at {self._address} cannot be followed: {complaint}")
                 yield report
+        except aio.AioRpcError as error:
+            raise self._explain(error) from error
+        finally:
+            call.cancel()
+
+    async def watch_rows(self, width: int, from_second: int = 0) -> AsyncGenerator[control_pb2.RowsMessage, None]:
+        """Yield the closed rows of a width (1 or 10 seconds) from a second of the load on, last the outcome.
+
+        Raises:
+            MasterUnreachable: the connection broke; watch again from the second behind the last row.
+            MasterRefused: the master is of another run.
+        """
+        request = control_pb2.RowsRequest(run_uid=self._run_uid, width_seconds=width, from_second=from_second)
+        call = self._control.Watch(request)
+        try:
+            async for message in call:
+                yield message
         except aio.AioRpcError as error:
             raise self._explain(error) from error
         finally:

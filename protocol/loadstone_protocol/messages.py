@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +71,7 @@ class Hello:
     script_digest: str
     engines: int
     highest_epoch: int
+    version: str = ""  # of the Loadstone distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,20 @@ class GrantNews:
     rows: int = 0
 
 
+class LaneNews(NamedTuple):
+    """How the handling of one kind of custom message is: see LaneState in engine.proto."""
+
+    name: str
+    depth: int
+    running: int
+    oldest_ns: int
+    processed: int
+    failed: int
+    rejected: int
+    duration_ns: int
+    longest_ns: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineNews:
     """One engine in a heartbeat; lag and slip are the largest, or 99th percentile, of the last second.
@@ -135,13 +150,24 @@ class EngineNews:
     exhausted: int = 0
     stop_asked: str = ""  # why the script wants the run to end; empty: it does not
     flavour: str = ""  # of the request path: compiled or pure
+    lanes: tuple[LaneNews, ...] = ()
     holding: int = 0  # version of the shares that it follows
     leaving: int = 0  # users of shares that it gave up, which have not ended yet
+    memory_bytes: int = 0  # resident
+    cpu_permille: int = 0  # of a core, in the last second
+    series: int = 0  # that it keeps
+    queued_bytes: int = 0  # of messages that its agent has not taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """The observed state of one worker."""
+    """The observed state of one worker; CPU and throttling are of the last second, 0 is also for unknown.
+
+    Attributes:
+        cgroup_bytes: memory of the engines' container that cannot be taken back.
+        agent_lag_ns: how late the agent's own loop was.
+        spool_bytes: of what waits on disk, or in memory that stands in for it.
+    """
 
     number: int
     sent_ns: int  # on the agent's clock
@@ -155,6 +181,11 @@ class Heartbeat:
     round_trip_ns: int
     conflict: str | None
     is_draining: bool
+    throttled_permille: int = 0
+    cgroup_bytes: int = 0
+    agent_memory_bytes: int = 0
+    agent_lag_ns: int = 0
+    spool_bytes: int = 0
 
     @property
     def users(self) -> int:
@@ -216,7 +247,35 @@ class Ping:
     sent_ns: int
 
 
-AgentWord = Heartbeat | EngineEnd | Bye | Ping
+class Granted(NamedTuple):
+    """How much of one name an engine has been granted: so many ranges and numbers, all below `end`."""
+
+    name: str
+    engine: int
+    ranges: int
+    numbers: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What an agent holds of the master before.
+
+    Attributes:
+        version: of the configuration; None: it holds none.
+        since_start_ns: of the load, when this was sent; negative: it has not begun.
+        setup_json: what setup returned.
+        memory: what the master before has left for this one.
+    """
+
+    version: Version | None
+    since_start_ns: int
+    granted: tuple[Granted, ...]
+    setup_json: bytes = b""
+    memory: bytes = b""
+
+
+AgentWord = Heartbeat | EngineEnd | Bye | Ping | Inheritance
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from loadstone.lines import log
 from loadstone.listening import Environment, Summary, events, every
 from loadstone.live import config
 from loadstone.measuring import measure
+from loadstone.messages import Message, Place, Receipt, on_message, send_message
 from loadstone.metrics import Counter, Gauge, Rate, Trend
 from loadstone.options import HttpOptions
 from loadstone.reply import Reply
@@ -41,7 +42,10 @@ __all__ = [
     "HttpClient",
     "HttpOptions",
     "InterruptTaskSet",
+    "Message",
+    "Place",
     "Rate",
+    "Receipt",
     "Reply",
     "Run",
     "SequentialTaskSet",
@@ -68,6 +72,8 @@ __all__ = [
     "jsonl_feeder",
     "log",
     "measure",
+    "on_message",
+    "send_message",
     "setup",
     "stop_run",
     "tag",

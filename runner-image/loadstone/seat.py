@@ -5,11 +5,12 @@ What is recorded, and how, must not live here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from loadstone.messages import Delivery, To
     from loadstone.metrics import MetricKind
 
 
@@ -57,6 +58,10 @@ class Engine(Protocol):
 
     def stop_run(self, why: str) -> None:
         """Ask for the end of the run."""
+        ...
+
+    def send_message(self, name: str, data: Any, to: To | None) -> Delivery:
+        """Send a custom message."""
         ...
 
     def log_durably(self, text: str, timeout: float) -> bool:

@@ -87,7 +87,10 @@ def _load_agent() -> Callable[[Any], int]:
 def _load_launcher() -> Callable[[Any], int]:
     from loadstone_runner.launcher.service import supervise
 
-    return lambda told: supervise(told, lambda environment: be(told.engine_role, environment))
+    def program(environment: Mapping[str, str], role: str) -> int:
+        return be("lane" if "LOADSTONE_LANE" in environment else role, environment)
+
+    return lambda told: supervise(told, lambda environment: program(environment, told.engine_role))
 
 
 def _load_engine() -> Callable[[Any], int]:
@@ -104,6 +107,15 @@ def _load_director() -> Callable[[Any], int]:
 
     prepare()
     from loadstone_runner.engine.director import serve
+
+    return serve
+
+
+def _load_lane() -> Callable[[Any], int]:
+    from loadstone_runner.engine.process import prepare
+
+    prepare()
+    from loadstone_runner.engine.lane_process import serve
 
     return serve
 
@@ -148,6 +160,7 @@ ROLES: Final = {
     "launcher": Role(settings.read_launcher, _load_launcher),
     "engine": Role(settings.read_engine, _load_engine),
     "director": Role(settings.read_engine, _load_director),
+    "lane": Role(settings.read_lane, _load_lane),
     "logs": Role(settings.read_logs, _load_logs),
     "check": Role(settings.read_engine, _load_check),
 }

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX: Final = "LOADSTONE_"
+# Of the lines between a launcher and whoever it answers to. Fields are only added; a change of meaning is a new number.
+LAUNCHER_PROTOCOL: Final = 1
 
 _WORD_MAX: Final = 2**32 - 1
 _BYTES_MAX: Final = 2**63 - 1
@@ -31,6 +33,14 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class ControlSettings(NamedTuple):
+    """Where platforms are let in, and what they have to say for it."""
+
+    rest: Address
+    grpc: Address
+    token: str
+
+
 class MasterSettings(NamedTuple):
     """The master's surroundings; durations are seconds."""
 
@@ -43,8 +53,11 @@ class MasterSettings(NamedTuple):
     termination_file: str
     linger_seconds: float
     hold_seconds: float
+    epoch: int  # 0 = that of the plan
+    has_successor: bool  # when this one is told to leave, somebody makes another
     tls_dir: str  # with certificate, key and authority; "" = TLS is off
     log_dir: str  # of its director
+    control: ControlSettings | None
 
 
 class AgentSettings(NamedTuple):
@@ -99,6 +112,16 @@ class EngineSettings(NamedTuple):
     engines: int  # of its worker
     is_one_machine: bool  # all workers of the run are on it
     memory_limit_bytes: int  # of all engines of its worker together; 0 = none is known
+    launcher_fd: int = 0  # where it asks for processes of its own; 0 = there is no launcher
+
+
+class LaneSettings(NamedTuple):
+    """What the process of one message handler is told by its launcher."""
+
+    lane: str
+    script_dir: str
+    entrypoint: str
+    engine_fd: int  # the way to its engine
 
 
 def read_master(environment: Mapping[str, str]) -> MasterSettings:
@@ -113,8 +136,11 @@ def read_master(environment: Mapping[str, str]) -> MasterSettings:
         termination_file=_text(environment, "TERMINATION_FILE", "/dev/termination-log"),
         linger_seconds=_seconds(environment, "LINGER_SECONDS", "30"),
         hold_seconds=_seconds(environment, "HOLD_SECONDS", "900"),
+        epoch=_number(environment, "EPOCH", "0", at_least=0),
+        has_successor=_number(environment, "HAS_SUCCESSOR", "0", at_least=0) > 0,
         tls_dir=environment.get(f"{PREFIX}TLS_DIR", ""),
         log_dir=_log_dir(environment),
+        control=_control(environment),
     )
 
 
@@ -164,7 +190,29 @@ def read_engine(environment: Mapping[str, str]) -> EngineSettings:
         engines=_number(environment, "ENGINES", "1", at_least=1),
         is_one_machine=_number(environment, "ONE_MACHINE", "0", at_least=0) > 0,
         memory_limit_bytes=_number(environment, "MEMORY_LIMIT", "0", at_least=0, at_most=_BYTES_MAX),
+        launcher_fd=_number(environment, "LAUNCHER_FD", "0", at_least=0),
     )
+
+
+def read_lane(environment: Mapping[str, str]) -> LaneSettings:
+    """Return the settings of a handler's process; raise SettingsError for the first variable that is wrong."""
+    return LaneSettings(
+        lane=_text(environment, "LANE"),
+        script_dir=_text(environment, "SCRIPT_DIR", "/scripts"),
+        entrypoint=_text(environment, "ENTRYPOINT", "test.py"),
+        engine_fd=_number(environment, "LAUNCHER_FD", at_least=3),
+    )
+
+
+def _control(environment: Mapping[str, str]) -> ControlSettings | None:
+    """Return how platforms are let in; None where they are not."""
+    rest = _optional_address(environment, "CONTROL", "")
+    if rest is None:
+        return None
+    token = _text(environment, "CONTROL_TOKEN").strip()
+    if not (token and token.isascii() and token.isprintable()):
+        raise SettingsError(f"{PREFIX}CONTROL_TOKEN, the value of spec.control.tokenSecret, must be printable ASCII")
+    return ControlSettings(rest, _address(environment, "CONTROL_GRPC"), token)
 
 
 def read_logs(environment: Mapping[str, str]) -> LogSettings:

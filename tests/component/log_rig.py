@@ -145,6 +145,12 @@ class Rig:
         await self.serving.desk.finish()
         return self.serving.book.summary(is_silent=False)
 
+    async def launched(self) -> None:
+        """Wait until the agent has heard of its launcher."""
+        connection = await self.serving.connection()
+        await connection.wait_for("heartbeat", lambda beat: len(beat.engines) > 0)
+        self.serving.connections.put_nowait(connection)
+
     def beats(self) -> int:
         """Return how many heartbeats have come over the newest connection."""
         return len(self.connection.all("heartbeat"))

@@ -72,8 +72,9 @@ def threshold(expr: str, **changes: Any) -> ThresholdSpec:
 
 
 def steering(revision: int, *, stop_reason: str = "", **fields: Any) -> control_pb2.Steering:
+    fields.setdefault("epoch", 1)
     return control_pb2.Steering(
-        run_uid=RUN_UID, epoch=1, revision=revision, stop=bool(stop_reason), stop_reason=stop_reason, **fields
+        run_uid=RUN_UID, revision=revision, stop=bool(stop_reason), stop_reason=stop_reason, **fields
     )
 
 
@@ -84,7 +85,9 @@ class Master:
     plan: RunPlan
     folder: Path
     metrics_port: int = 0
+    epoch: int = 1
     tls_dir: str = ""
+    more: dict[str, str] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
     director: Director | None = None
     agents: list[Agent] = field(default_factory=list)
@@ -111,8 +114,10 @@ class Master:
             "LOADSTONE_SOCKET_DIR": str(self.folder / "s"),
             "LOADSTONE_STATE_DIR": str(self.folder / "state"),
             "LOADSTONE_TERMINATION_FILE": str(self.folder / "last-word"),
+            "LOADSTONE_EPOCH": str(self.epoch),
             "LOADSTONE_LINGER_SECONDS": "5" if metrics else "0",
             "LOADSTONE_TLS_DIR": self.tls_dir,
+            **self.more,
         }
         (self.folder / "state" / "address").unlink(missing_ok=True)
         self.process = await asyncio.create_subprocess_exec(
@@ -138,7 +143,7 @@ class Master:
         return agents
 
     def follow(self, *, pems: Pems | None = None) -> Follower:
-        follower = Follower(self.address, RUN_UID, 1, pems=pems)
+        follower = Follower(self.address, RUN_UID, self.epoch, pems=pems)
         self.followers.append(follower)
         return follower
 

@@ -17,6 +17,7 @@ from loadstone_protocol.channel import CLIENT_OPTIONS
 from loadstone_protocol.codec import counters_to_message, stream_id_to_message, stream_state_to_message
 from loadstone_protocol.credentials import open_channel
 from loadstone_protocol.v1 import coordination_pb2, coordination_pb2_grpc, engine_pb2
+from loadstone_runner.agent.history import History, Moment
 
 if TYPE_CHECKING:
     from loadstone_protocol.identity import Pems
@@ -53,6 +54,8 @@ class Agent:
         self.counters = Counters()
         self.users = 0
         self.sequence = 0
+        self.second = -1
+        self.history = History()
         self.number = 0
         self.acknowledged = 0
         self.known = 0
@@ -81,12 +84,18 @@ class Agent:
         """What it is to do of the load: every so manieth number, from the first on."""
         return {(each.index, each.parts) for each in self.assignments[-1].shares} if self.assignments else set()
 
-    async def connect(self, *, major: int = 1) -> None:
+    async def connect(self, *, major: int = 1, minor: int = 0, version: str = "") -> None:
         self.channel = open_channel(self.address, CLIENT_OPTIONS, run_uid=RUN_UID, pems=self.pems)
         stub = coordination_pb2_grpc.CoordinationStub(self.channel)  # type: ignore[no-untyped-call]  # generated
         self.control = stub.Control()
         hello = coordination_pb2.Hello(
-            peer=self.peer, protocol_major=major, script_digest=self.digest, engines=1, highest_epoch=1
+            peer=self.peer,
+            protocol_major=major,
+            protocol_minor=minor,
+            version=version,
+            script_digest=self.digest,
+            engines=1,
+            highest_epoch=1,
         )
         await self.say(hello=hello)
         first = await self.control.read()
@@ -94,6 +103,8 @@ class Agent:
             self.refused = first.refused
             return
         assert first.WhichOneof("kind") == "welcome"
+        if first.welcome.wants_inheritance:
+            await self.say(inheritance=self.inheritance())
         self.statistics = stub.Statistics()
         await self.statistics.write(coordination_pb2.StatisticsFrame(peer=self.peer))
         self.tasks = [asyncio.create_task(each) for each in (self.obey(), self.listen(), self.live())]
@@ -103,6 +114,18 @@ class Agent:
         # gRPC breaks a call when a second write begins before the first has ended, and several tasks write here.
         async with self.writing:
             await self.control.write(coordination_pb2.AgentMessage(**word))
+
+    def inheritance(self) -> coordination_pb2.Inheritance:
+        since_start_ns = time.monotonic_ns() - self.body.start_at_ns if self.body.start_at_ns else -SECOND
+        granted: dict[str, coordination_pb2.Granted] = {}
+        for grant in (grant for assignment in self.assignments for grant in assignment.grants):
+            held = granted.setdefault(grant.name, coordination_pb2.Granted(name=grant.name))
+            for place, each in enumerate(grant.ranges, start=grant.first_range):
+                if place >= held.ranges:
+                    held.ranges, held.numbers, held.end = place + 1, held.numbers + each.count, each.start + each.count
+        return coordination_pb2.Inheritance(
+            config=self.applied, since_start_ns=since_start_ns, granted=granted.values()
+        )
 
     async def obey(self) -> None:
         with contextlib.suppress(aio.AioRpcError, asyncio.CancelledError):
@@ -190,6 +213,9 @@ class Agent:
 
     def state(self, second: int, *, final: bool = False) -> coordination_pb2.StatisticsFrame:
         self.sequence += 1
+        self.second = second
+        if not final:
+            self.history.note(Moment(second, self.sequence, (self.users,)))
         state = StreamState(
             stream=self.stream,
             sequence=self.sequence,
@@ -203,6 +229,16 @@ class Agent:
         )
         return coordination_pb2.StatisticsFrame(state=stream_state_to_message(state))
 
+    async def retell(self, second: int) -> None:
+        """Say everything anew, as an agent does on each connection, without beginning a new state."""
+        self.sequence += second - self.second - 1
+        frame = self.state(second, final=True).state
+        frame.final = False
+        frame.users, frame.scenario_users[:] = self.users, [self.users]
+        for moment in self.history.moments:
+            frame.history.add(second=moment.second, sequence=moment.sequence, scenario_users=moment.users)
+        await self.send(coordination_pb2.StatisticsFrame(state=frame))
+
     async def send(self, *frames: coordination_pb2.StatisticsFrame) -> None:
         for frame in frames:
             await self.statistics.write(frame)
@@ -215,10 +251,10 @@ class Agent:
     async def stopped(self) -> None:
         await until(lambda: self.body.run_state == engine_pb2.STOPPED_STATE)
 
-    async def load(self, *, seconds: int, users: int, requests: int, latency_ms: int = 10) -> None:
-        """Do `requests` requests in each of some seconds of load, reporting at the end of each."""
+    async def load(self, *, seconds: int, users: int, requests: int, latency_ms: int = 10, first: int = 0) -> None:
+        """Do `requests` requests in each second of load from `first` to `seconds`, reporting at the end of each."""
         self.users = users
-        for second in range(seconds):
+        for second in range(first, seconds):
             self.request(requests, latency_ms=latency_ms)
             self.iterate(requests)
             end_ns = self.body.start_at_ns + (second + 1) * SECOND

@@ -204,3 +204,42 @@ def test_setup_that_raises_ends_the_debugging(script) -> None:
     assert "FAILED: refused" in shown
     assert "ValueError: no database" in shown
     assert "never" not in shown.split("all", 1)[0].replace("def never", "")
+
+
+@pytest.mark.promise("debug", "messages")
+def test_debugging_handles_messages_where_they_are_sent(tmp_path, target) -> None:
+    script = tmp_path / "talk.py"
+    script.write_text(
+        textwrap.dedent("""
+        from loadstone import *
+
+        @on_message("book", where="process")
+        def book(message):
+            return message.data if message.data == b"x" else {"for": message.sender, "data": message.data}
+
+        @on_message("broken")
+        def broken(message):
+            raise KeyError("in the handler")
+
+        @setup
+        def prepare(run):
+            print("told:", send_message("book", (1, 2), to="workers").wait(1).result)
+
+        class Talker(User):
+            @task
+            def talk(self):
+                print("told:", send_message("book", b"x").wait(1).result)
+                for name in ("broken", "nobody"):
+                    print("became:", send_message(name).wait().status.value)
+        """)
+    )
+
+    code, shown = debug(script, "--target", target.url)
+
+    assert code == 1
+    assert "told: {'for': 'director', 'data': [1, 2]}" in shown
+    assert "told: b'x'" in shown
+    assert "became: failed\n" in shown
+    assert "became: rejected\n" in shown
+    assert "the handler of 'broken' raised:" in shown
+    assert "KeyError: 'in the handler'" in shown

@@ -357,7 +357,7 @@ def test_an_engine_is_as_an_interpreter_that_was_just_started(agent, launch):
     )
     agent.accept()
 
-    assert json.loads(launcher.read_line()) == [[0, 1, 2], "", [True, True, True], -1, True, 1]
+    assert json.loads(launcher.read_line()) == [[0, 1, 2, 3], "", [True, True, True], -1, True, 1]
 
 
 def test_process_lists_show_what_an_engine_is(agent, tmp_path):

@@ -12,8 +12,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from loadstone_runner.flavour import expected_flavour
+from loadstone_runner.transport.http.description import ROW
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "tests" / "e2e" / "manifests"
@@ -99,6 +101,66 @@ def test_a_manifest_of_the_cluster_tests_has_its_verdict_here_too(target, tmp_pa
     assert results["unaccounted"] == results["unsent"] == results["ambiguous"] == 0
     assert verdict in printed
     assert len(list((tmp_path / "results").glob("*.json.gz"))) == 1
+
+
+@promise("progress-jsonl", "exact-totals")
+def test_programs_read_each_second_and_the_outcome_from_a_clean_standard_output(target, tmp_path) -> None:
+    manifest = MANIFESTS / "pass.yaml"
+    done = subprocess.run(
+        [*command(manifest, target, tmp_path, "load.duration=3s"), "--progress", "jsonl"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    *rows, outcome = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert [(row["kind"], row["tier"], row["second"], row["seconds"]) for row in rows] == [
+        ("row", "1s", second, 1) for second in range(len(rows))
+    ]
+    assert all(not list(Draft202012Validator(ROW).iter_errors(row)) for row in rows)
+    assert len(rows) >= 3
+    assert (
+        sum(row["requests"] for row in rows) == outcome["results"]["requests"] == fetch(f"{target}/count")["requests"]
+    )
+    assert (outcome["kind"], outcome["exitCode"]) == ("outcome", done.returncode)
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert outcome == {"kind": "outcome", **status, "report": outcome["report"], "log": outcome["log"]}
+    assert Path(outcome["report"]).exists()
+    assert Path(outcome["log"]).exists()
+    assert outcome["verdict"] in done.stderr
+
+
+@promise("progress-jsonl")
+def test_programs_read_why_nothing_was_run(tmp_path) -> None:
+    manifest = MANIFESTS / "pass.yaml"
+    done = subprocess.run(
+        [*command(manifest, "http://127.0.0.1:1", tmp_path, "load.duration=soon"), "--progress", "jsonl"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    (outcome,) = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert (outcome["verdict"], outcome["reason"], outcome["exitCode"]) == ("Error", "SpecInvalid", done.returncode)
+    assert "spec.load.duration" in outcome["message"]
+    assert outcome["message"] in done.stderr
+
+
+@promise("progress-jsonl", "stop-keeps-results")
+def test_a_reader_of_rows_that_goes_away_disturbs_no_run(target, tmp_path) -> None:
+    with subprocess.Popen(
+        [*command(MANIFESTS / "pass.yaml", target, tmp_path, "load.duration=4s"), "--progress", "jsonl"],
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert json.loads(process.stdout.readline())["second"] == 0
+        process.stdout.close()
+        process.wait(60)
+
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert process.returncode == status["exitCode"]
+    assert status["load"]["achieved"] == status["load"]["planned"]
 
 
 @promise("run-scenarios", "exact-totals")

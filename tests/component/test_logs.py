@@ -222,6 +222,8 @@ def test_a_worker_that_is_killed_as_a_whole_is_said_not_to_be_known_whole(tmp_pa
             for start in (rig.master, rig.agent, rig.launcher):
                 await start()
             await until(lambda: len(rig.kept()) > 200)
+            # An agent that has never met its launcher waits for it.
+            await rig.launched()
             await rig.kill("launcher")
             logs = await rig.summary()
             assert not logs.is_complete

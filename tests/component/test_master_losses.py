@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tests.component.master_process import iterations, master_of, plan_of, scenario, steering, users
 from tests.component.scripted_agent import Agent, until
 
+from loadstone_core.spec.model import MasterOnLoss
 from loadstone_protocol.codec import stream_state_from_bytes, stream_state_from_message
 from loadstone_protocol.v1 import control_pb2, coordination_pb2
 from loadstone_runner.master.store import Register, Store
@@ -172,7 +173,8 @@ def test_a_master_that_is_killed_and_started_again_collects_everything_and_never
     tmp_path: Path,
 ) -> None:
     async def run() -> None:
-        async with master_of(plan_of(users(2, 60), max_lost_percent=0), tmp_path) as master:
+        plan = plan_of(users(2, 60), max_lost_percent=0, master_on_loss=MasterOnLoss.ABORT)
+        async with master_of(plan, tmp_path) as master:
             await master.direct()
             agents = await master.crew(2)
             await asyncio.gather(*(agent.load(seconds=1, users=1, requests=10) for agent in agents))
@@ -185,6 +187,7 @@ def test_a_master_that_is_killed_and_started_again_collects_everything_and_never
             await late.close()
             master.director.close()
             await master.start()
+            await master.direct()
             late.address = master.address
             await late.connect()
             await until(lambda: late.revisions[-1] == 4)

@@ -12,7 +12,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SCRIPTS = BENCHMARKS / "engine" / "scripts"
 
 
-@pytest.mark.parametrize("name", ["engine", "soak"])
+@pytest.mark.parametrize("name", ["engine", "messages", "soak"])
 def test_a_benchmark_can_be_asked_what_it_does(name) -> None:
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / f"{name}.py"), "--help"], capture_output=True, text=True, check=False

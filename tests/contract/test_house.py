@@ -103,6 +103,7 @@ def test_what_is_installed_here_fits_together() -> None:
             {
                 "loadstone",
                 "loadstone_cli",
+                "loadstone_client",
                 "loadstone_core",
                 "loadstone_operator",
                 "loadstone_protocol",

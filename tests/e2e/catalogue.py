@@ -215,6 +215,12 @@ def _once(run: Outcome) -> None:
     assert run.counted["by_status"] == {"200": run.results["requests"] + 1, "204": 1}
 
 
+def _messages(run: Outcome) -> None:
+    assert run.total("moved") == 2
+    assert set(run.counted["by_path"]) == {"/", "/products"}
+    assert not [each for each in run.status.get("findings", ()) if "Handler" in each]
+
+
 def _events(run: Outcome) -> None:
     assert run.status["reason"] == "Stopped"
     assert "requests are enough" in run.status["message"]
@@ -331,6 +337,7 @@ CATALOGUE = (
     Example("custom-metrics", verify=_metrics),
     Example("measure", ("load.duration=3s", "env[0].value=<keyvalue>"), verify=_measured),
     Example("setup-teardown", verify=_once),
+    Example("messages", (*_SHORT, "load.duration=5s"), verify=_messages),
     Example("events", ("load.target=<target>",), verify=_events),
     Example("https", _TLS, here=("env[0].value=<certificates>",), verify=_https),
     Example("http2", _TLS, here=("env[0].value=<certificates>/ca.crt",), verify=_http2),

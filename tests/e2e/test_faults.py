@@ -5,6 +5,7 @@ import time
 
 import pytest
 from lab import OPERATOR_NAMESPACE, is_untouched, kubectl, until
+from machine import cluster, needs_own_cluster
 
 promise = pytest.mark.promise
 
@@ -68,8 +69,8 @@ class Visitor(User):
 
 
 @promise("master-lost")
-def test_a_deleted_master_ends_in_a_clear_verdict(lab) -> None:
-    start(lab, duration="2m")
+def test_a_deleted_master_ends_in_a_clear_verdict_where_no_other_is_wanted(lab) -> None:
+    start(lab, duration="2m", master__onLoss="Abort")
     (master,) = lab.pods("pass", "master")
     lab.kubectl("delete", "pod", master["metadata"]["name"], "--force", "--grace-period=0")
     status = lab.wait_finished("pass")
@@ -79,6 +80,37 @@ def test_a_deleted_master_ends_in_a_clear_verdict(lab) -> None:
     until("load ends", lambda: quiet(lab), seconds=20)
     until("workers end", lambda: all(is_over(pod) for pod in lab.pods("pass", "worker")), seconds=60)
     assert lab.count() < seen + 5000
+
+
+@promise("master-restart", "exact-totals")
+def test_a_master_that_is_killed_is_started_again_and_takes_over(lab) -> None:
+    needs_own_cluster()
+    start(lab)
+    (master,) = lab.pods("pass", "master")
+    cluster("pod-signal", "KILL", lab.namespace, master["metadata"]["name"], "master")
+    before = lab.count()
+    until("load goes on", lambda: lab.count() > before + 50, seconds=10)
+    status = lab.wait_finished("pass")
+
+    assert (status["verdict"], status["reason"]) == ("Passed", "Passed"), status
+    assert any(finding.startswith("MasterRestarted: ") for finding in status["findings"])
+    lab.check_exact(status)
+
+
+@promise("master-restart", "exact-totals")
+@pytest.mark.parametrize("how", [("--force", "--grace-period=0"), ("--wait=false",)], ids=["forced", "evicted"])
+def test_a_master_whose_pod_is_deleted_is_replaced_and_the_run_goes_on(lab, how) -> None:
+    start(lab)
+    (master,) = lab.pods("pass", "master")
+    lab.kubectl("delete", "pod", master["metadata"]["name"], *how)
+    before = lab.count()
+    until("load goes on", lambda: lab.count() > before + 50, seconds=10)
+    status = lab.wait_finished("pass")
+
+    assert (status["verdict"], status["reason"]) == ("Passed", "Passed"), status
+    assert status["run"]["epoch"] == 2
+    assert any(finding.startswith("MasterRestarted: ") for finding in status["findings"])
+    assert status["results"]["requests"] == lab.count()
 
 
 def is_over(pod) -> bool:

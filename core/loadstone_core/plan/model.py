@@ -13,7 +13,7 @@ from loadstone_core.errors import InternalError
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.spec.defaults import MAX_LOST_PERCENT
-from loadstone_core.spec.model import OnLoss, OnNoData, Severity, ThresholdSpec, Tls
+from loadstone_core.spec.model import MasterOnLoss, OnLoss, OnNoData, Severity, ThresholdSpec, Tls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,6 +74,8 @@ class RunPlan:
         script: its files.
         config: values for the script, as they are until somebody changes them.
         dropped: metrics and labels that are not recorded.
+        master_on_loss: whether another master goes on with the run.
+        fails_on_handler_error: a failed handler of custom messages makes the run an Error.
         on_loss: what happens to the load of a worker that is lost.
         max_lost_percent: how many workers may be lost at a time, in percent, rounded up to whole workers.
         min_available: with so many workers the load begins once the start has timed out.
@@ -95,6 +97,8 @@ class RunPlan:
     script: ScriptRef
     config: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    master_on_loss: MasterOnLoss = MasterOnLoss.RESTART
+    fails_on_handler_error: bool = False
     on_loss: OnLoss = OnLoss.REPLACE
     max_lost_percent: int = MAX_LOST_PERCENT
     min_available: int | None = None
@@ -151,23 +155,26 @@ def _plan(document: Mapping[str, Any]) -> RunPlan:
         raise ValueError(f"its format is not {FORMAT}")
     return RunPlan(
         run=RunIdentity(**fields.pop("run")),
-        scenarios=tuple(_scenario(each) for each in fields.pop("scenarios")),
+        scenarios=tuple(scenario_from(each) for each in fields.pop("scenarios")),
         percentiles=tuple(fields.pop("percentiles")),
         thresholds=tuple(_threshold(each) for each in fields.pop("thresholds")),
         script=ScriptRef(**fields.pop("script")),
         dropped=tuple(fields.pop("dropped")),
+        master_on_loss=MasterOnLoss(fields.pop("master_on_loss", MasterOnLoss.RESTART)),
         on_loss=OnLoss(fields.pop("on_loss")),
         tls=Tls(fields.pop("tls")),
         **fields,
     )
 
 
-def _scenario(document: Mapping[str, Any]) -> Scenario:
+def scenario_from(document: Mapping[str, Any]) -> Scenario:
+    """Return the scenario that `asdict` made the document of."""
     tags = {name: tuple(document[name]) for name in ("tags", "exclude_tags")}
-    return Scenario(**{**document, **tags, "load": _load(document["load"])})
+    return Scenario(**{**document, **tags, "load": load_from(document["load"])})
 
 
-def _load(document: Mapping[str, Any]) -> LoadProfile:
+def load_from(document: Mapping[str, Any]) -> LoadProfile:
+    """Return the load that `asdict` made the document of."""
     profile = document["profile"]
     segments = tuple(Segment(**each) for each in profile["segments"])
     made = {"model": Model(document["model"]), "profile": Profile(segments, profile["end_ns"])}

@@ -11,6 +11,7 @@ from loadstone_core.load.profile import Model
 from loadstone_core.load.scenario import scenarios_of
 from loadstone_core.load.share import share
 from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
+from loadstone_core.spec.model import OnHandlerError
 
 if TYPE_CHECKING:
     from loadstone_core.load.profile import LoadProfile
@@ -47,6 +48,8 @@ def plan_run(
         script=script,
         config=spec.config,
         dropped=spec.results.dropped,
+        master_on_loss=spec.master_on_loss,
+        fails_on_handler_error=spec.on_handler_error is OnHandlerError.FAIL,
         on_loss=spec.workers.on_loss,
         max_lost_percent=spec.workers.max_lost_percent,
         min_available=spec.workers.min_available,

@@ -14,6 +14,7 @@ KIND: Final = "LoadTest"
 NAMESPACE: Final = "default"
 
 ENTRYPOINT: Final = "test.py"
+TOKEN_KEY: Final = "token"  # noqa: S105 the name of a key
 # What the load is called that has no scenarios.
 SCENARIO: Final = "default"
 GRACEFUL_STOP: Final = "30s"

@@ -12,8 +12,8 @@ from loadstone_core.spec import defaults, validation
 from loadstone_core.spec.environment import ENV, ENV_FROM
 from loadstone_core.spec.load_rules import LOADS, WORKERS
 from loadstone_core.spec.loads import LOAD, SCENARIOS, duration
-from loadstone_core.spec.model import Engine, OnLoss, OnNoData, Severity, Tls
-from loadstone_core.spec.shape import Flag, Listing, Record, Table, Text, Whole
+from loadstone_core.spec.model import Engine, MasterOnLoss, OnHandlerError, OnLoss, OnNoData, Severity, Tls
+from loadstone_core.spec.shape import NAME_OF_OBJECT_LONGEST, Flag, Listing, Record, Table, Text, Whole, named
 from loadstone_core.spec.source import SOURCE
 from loadstone_core.spec.template import TEMPLATE
 
@@ -132,6 +132,21 @@ SPEC: Final = Record(
             default={},
             rules=WORKERS,
         ),
+        "master": Record(
+            about="The pod that leads the run: it merges what the workers measure, and comes to the verdict.",
+            fields={
+                "onLoss": Text(
+                    about=(
+                        "What becomes of a run whose master is killed or whose pod is lost: Restart lets another take "
+                        "over while the workers keep their load; Abort ends the run as Error with MasterLost. "
+                        "Default: Restart."
+                    ),
+                    choices=tuple(each.value for each in MasterOnLoss),
+                    default=MasterOnLoss.RESTART.value,
+                ),
+            },
+            default={},
+        ),
         "thresholds": Listing(
             about=(
                 "Conditions on the merged results that decide between Passed and Failed. "
@@ -140,6 +155,37 @@ SPEC: Final = Record(
             items=_THRESHOLD,
             most=defaults.THRESHOLDS_MOST,
             key="name",
+        ),
+        "control": Record(
+            about=(
+                "Lets platforms watch the run at its master: REST with server-sent events on port 8653, gRPC on 8654. "
+                "Changes are made to the LoadTest only. Unset: nobody can. Example: {tokenSecret: {name: platform}}."
+            ),
+            fields={
+                "tokenSecret": Record(
+                    about="The Secret in the LoadTest's namespace with the token that callers say (Bearer).",
+                    fields={
+                        "name": named("Name of the Secret."),
+                        "key": Text(
+                            about="Key whose value is the token. Default: token.",
+                            shortest=1,
+                            longest=NAME_OF_OBJECT_LONGEST,
+                            default=defaults.TOKEN_KEY,
+                        ),
+                    },
+                    required=("name",),
+                ),
+            },
+            required=("tokenSecret",),
+        ),
+        "onHandlerError": Text(
+            about=(
+                "What it means if a handler of the script's custom messages raises or takes longer than its timeout: "
+                "Continue lists it in the findings, Fail makes the run an Error with HandlerFailed as well. "
+                "Default: Continue."
+            ),
+            choices=tuple(answer.value for answer in OnHandlerError),
+            default=OnHandlerError.CONTINUE.value,
         ),
         "stopRun": Whole(
             about=(

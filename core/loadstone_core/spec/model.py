@@ -40,6 +40,13 @@ class OnNoData(StrEnum):
     PASS = "Pass"  # noqa: S105 (the word of the resource, no password)
 
 
+class OnHandlerError(StrEnum):
+    """What it does to the verdict when a handler of custom messages fails."""
+
+    CONTINUE = "Continue"
+    FAIL = "Fail"
+
+
 class OnLoss(StrEnum):
     """What happens to the load of a worker that is lost in mid-run."""
 
@@ -176,6 +183,13 @@ class Workers:
     min_available: int | None = None
 
 
+class MasterOnLoss(StrEnum):
+    """What becomes of a run whose master is lost: another one takes over, or the run ends."""
+
+    RESTART = "Restart"
+    ABORT = "Abort"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdSpec:
     """A condition on the results; `expr` is its text in the grammar of thresholds."""
@@ -196,6 +210,14 @@ class Results:
     dropped: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class TokenSecret:
+    """Which key of which Secret holds the token of the control API."""
+
+    name: str
+    key: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
     """How operator, master and workers of a run talk to each other.
@@ -212,7 +234,8 @@ class Transport:
 class LoadTestSpec:
     """Everything under `spec`, checked and with defaults filled in; `env` and `env_from` stay Kubernetes dicts.
 
-    `scenarios` has at least one: without any in the document, `load` is the scenario `default`.
+    `scenarios` has at least one: without any in the document, `load` is the scenario `default`. Without `control` the
+    run is shown to no platform.
     """
 
     engine: Engine
@@ -232,6 +255,9 @@ class LoadTestSpec:
     results: Results
     transport: Transport = Transport()
     config: Mapping[str, str] = field(default_factory=dict)
+    master_on_loss: MasterOnLoss = MasterOnLoss.RESTART
+    control: TokenSecret | None = None
+    on_handler_error: OnHandlerError = OnHandlerError.CONTINUE
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from loadstone_core.spec.model import (
     Load,
     LoadTest,
     LoadTestSpec,
+    MasterOnLoss,
+    OnHandlerError,
     OnLoss,
     OnNoData,
     Ramp,
@@ -33,6 +35,7 @@ from loadstone_core.spec.model import (
     Stage,
     ThresholdSpec,
     Tls,
+    TokenSecret,
     Transport,
     Workers,
 )
@@ -163,7 +166,14 @@ def _spec(value: Mapping[str, Any]) -> LoadTestSpec:
         ),
         transport=Transport(tls=Tls(value["transport"]["tls"]), lease_ns=parse_duration(value["transport"]["lease"])),
         config=value.get("config", {}),
+        master_on_loss=MasterOnLoss(value["master"]["onLoss"]),
+        control=_control(value.get("control")),
+        on_handler_error=OnHandlerError(value["onHandlerError"]),
     )
+
+
+def _control(value: Mapping[str, Any] | None) -> TokenSecret | None:
+    return None if value is None else TokenSecret(value["tokenSecret"]["name"], value["tokenSecret"]["key"])
 
 
 def _source(value: Mapping[str, Any]) -> Source:

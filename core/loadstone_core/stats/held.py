@@ -12,11 +12,13 @@ from operator import sub
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from loadstone_core.stats.stream import SeriesState
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from loadstone_core.stats.metrics import SeriesKey
     from loadstone_core.stats.series import Series
-    from loadstone_core.stats.stream import SeriesState
 
 
 class Growth(NamedTuple):
@@ -45,7 +47,7 @@ class Held:
         target: the merged series that its samples are counted in, for good.
     """
 
-    __slots__ = ("_count", "_counts", "_indexes", "_outcomes", "_total", "_zeros", "sequence", "target")
+    __slots__ = ("_bounds", "_count", "_counts", "_indexes", "_outcomes", "_total", "_zeros", "sequence", "target")
 
     def __init__(self, target: Series) -> None:
         self.sequence = 0
@@ -53,6 +55,7 @@ class Held:
         self._count = 0
         self._total = 0
         self._zeros = 0
+        self._bounds = (0, 0)
         self._indexes = b""
         self._counts = b""
         self._outcomes: dict[str, int] = {}
@@ -71,8 +74,25 @@ class Held:
         self._count = state.count
         self._total = state.total
         self._zeros = state.zeros
+        self._bounds = (state.minimum, state.maximum)
         self._outcomes = outcomes
         return growth
+
+    def state(self, key: SeriesKey) -> SeriesState:
+        """Return the state that is held of the series with a key."""
+        as_indexes, as_counts = _layouts(len(self._indexes) // 2)
+        return SeriesState(
+            key=key,
+            kind=self.target.kind,
+            count=self._count,
+            total=self._total,
+            minimum=self._bounds[0],
+            maximum=self._bounds[1],
+            zeros=self._zeros,
+            indexes=as_indexes.unpack(self._indexes),
+            counts=as_counts.unpack(self._counts),
+            outcomes=tuple(sorted((name, count) for name, count in self._outcomes.items() if count)),
+        )
 
     def _replace_buckets(self, indexes: tuple[int, ...], counts: tuple[int, ...]) -> list[tuple[int, int]]:
         """Hold newer buckets, and return those that changed, with the difference of their counts."""

@@ -12,8 +12,8 @@ is reached depends on who comes first; the sums do not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import astuple, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from loadstone_core.stats.account import Account, Recorded, latest, reconcile, sum_of
 from loadstone_core.stats.held import Growth, Held
@@ -21,14 +21,14 @@ from loadstone_core.stats.histogram import Histogram
 from loadstone_core.stats.metrics import ITERATION_DURATION, LATENCY, USERS, Kind, Outcome, SeriesKey
 from loadstone_core.stats.seconds import Seconds
 from loadstone_core.stats.series import SERIES_CAP, SeriesTable, cell_of, merged_histogram
-from loadstone_core.stats.stream import Counters, ErrorCount, ErrorTable
+from loadstone_core.stats.stream import Counters, ErrorCount, ErrorTable, StreamId, StreamState
 from loadstone_core.stats.totals import Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from loadstone_core.stats.series import Series, Tally
-    from loadstone_core.stats.stream import SeriesState, StreamId, StreamState
+    from loadstone_core.stats.stream import SeriesState
     from loadstone_core.stats.timeline import Second
 
 __all__ = ["Merge", "Totals"]
@@ -69,7 +69,20 @@ class Merge:
     States from outside must be `sound` (stream.unsound) and not ahead of the master's clock; here they are trusted.
     """
 
-    __slots__ = ("_errors", "_folded", "_folded_streams", "_make_held", "_seconds", "_streams", "_table", "_users")
+    __slots__ = (
+        "_awaited",
+        "_errors",
+        "_folded",
+        "_folded_streams",
+        "_gap_until",
+        "_is_late",
+        "_lost",
+        "_make_held",
+        "_seconds",
+        "_streams",
+        "_table",
+        "_users",
+    )
 
     def __init__(
         self,
@@ -87,6 +100,44 @@ class Merge:
         self._folded = Account()
         self._folded_streams: set[StreamId] = set()
         self._seconds = Seconds(make_cell)
+        self._awaited: set[StreamId] = set()  # that another knew, and that have not been heard since
+        self._gap_until = -1
+        self._is_late = False
+        self._lost: set[StreamId] = set()  # that ended otherwise than clean, and have changed since `take_lost`
+
+    def remember(self) -> dict[str, Any]:
+        """Return what `recall` needs of the seconds that were taken and the streams that live, as JSON has it."""
+        live = [list(astuple(name)) for name, each in self._streams.items() if not each.ended and not each.final]
+        return {"live": live, "seconds": self._seconds.remember()}
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on where another was, before any state comes: every stream that lives will say everything anew.
+
+        Until each of those that were known has come, or is closed, no second is taken.
+        """
+        self._seconds.recall(held["seconds"])
+        for name in held["live"]:
+            stream = StreamId(*name)
+            self.open(stream)
+            self._awaited.add(stream)
+
+    def begin_late(self, second: int) -> None:
+        """Begin at a second of a load of which nothing is known: what streams counted before is in no second."""
+        self._is_late = True
+        self._seconds.begin_at(second)
+
+    @property
+    def gap_until(self) -> int:
+        """The last second of the gap that `recall` has left; -1 without one, and while its end is not known."""
+        return self._gap_until if not self._awaited else -1
+
+    def take_lost(self) -> list[tuple[StreamState, bool]]:
+        """Return the whole state of every stream that was lost, if it has changed since the last call.
+
+        Beside it stands whether its counters are those of its end.
+        """
+        lost, self._lost = self._lost & self._streams.keys(), set()
+        return [(self._state_of(stream, self._streams[stream]), self._streams[stream].known) for stream in sorted(lost)]
 
     def open(self, stream: StreamId) -> None:
         """Expect a stream: no second is closed before its first state. Without this a stream opens with that state."""
@@ -103,10 +154,18 @@ class Merge:
             return False
         self.open(state.stream)
         stream = self._streams[state.stream]
-        is_new = self._apply_series(stream, state)
+        # After a gap nobody knows when what a stream has counted before its first word was done.
+        reunion = None if stream.sequence else self._seconds.reunion
+        second = state.second if reunion is None else reunion
+        is_late = self._is_late and not stream.sequence and state.sequence > 1
+        is_new = self._apply_series(stream, state, None if is_late else second)
+        if stream.ended:
+            self._lost.add(state.stream)
         if state.sequence <= stream.sequence:
             return is_new
-        if state.second > stream.second + 1 and not (stream.sequence == 0 and state.sequence == 1):
+        if reunion is not None or is_late:
+            self._reunite(state, state.second if reunion is None else reunion)
+        elif state.second > stream.second + 1 and not (stream.sequence == 0 and state.sequence == 1):
             missed_from = stream.second + 1 if stream.sequence else state.second
             self._seconds.mark_gap(missed_from, state.second)
         self._errors.extend(_more_errors(stream.errors, state.errors))
@@ -116,7 +175,7 @@ class Merge:
         stream.errors = state.errors
         stream.final = state.final
         self._seconds.reach(state.second)
-        self._set_users(stream, 0 if stream.ended else state.users, second=state.second)
+        self._set_users(stream, 0 if stream.ended else state.users, second=second)
         self._fold_if_settled(state.stream)
         return True
 
@@ -139,6 +198,9 @@ class Merge:
             self._seconds.mark_gap(ended.second + 1, max(ended.second + 1, self._seconds.newest))
         ended.ended = True
         ended.clean = ended.clean or clean
+        self._awaited.discard(stream)
+        if not ended.clean:
+            self._lost.add(stream)
         if counters is not None:
             ended.known = True
             ended.counters = latest(ended.counters, counters)
@@ -194,7 +256,7 @@ class Merge:
             lag: wait at most so many seconds for a stream that does not report; the seconds without it are gaps.
         """
         closed = self.second_closed()
-        if lag is not None and self._seconds.newest - lag > closed:
+        if lag is not None and not self._awaited and self._seconds.newest - lag > closed:
             self._seconds.mark_gap(closed + 1, self._seconds.newest - lag)
             closed = self._seconds.newest - lag
         return self._seconds.take(closed)
@@ -202,7 +264,26 @@ class Merge:
     def _live(self) -> Iterator[_Stream]:
         return (stream for stream in self._streams.values() if not stream.ended and not stream.final)
 
-    def _apply_series(self, stream: _Stream, state: StreamState) -> bool:
+    def _reunite(self, state: StreamState, reunion: int) -> None:
+        """Note the first word of a stream after a gap."""
+        self._awaited.discard(state.stream)
+        self._gap_until = max(self._gap_until, reunion, state.second)
+        self._seconds.mark_gap(reunion, max(reunion, state.second))
+
+    @staticmethod
+    def _state_of(name: StreamId, stream: _Stream) -> StreamState:
+        return StreamState(
+            stream=name,
+            sequence=max(1, stream.sequence),
+            second=stream.second,
+            full=True,
+            series=tuple(held.state(key) for key, held in stream.series.items()),
+            counters=stream.counters,
+            errors=stream.errors,
+            final=stream.final,
+        )
+
+    def _apply_series(self, stream: _Stream, state: StreamState, second: int | None) -> bool:
         """Replace every series of a stream that the state knows better; return whether there was one."""
         is_new = False
         for series in state.series:
@@ -214,7 +295,8 @@ class Merge:
                 is_new = True
                 growth = held.replace(series, sequence=state.sequence)
                 _add(held.target, series, growth)
-                self._seconds.add(state.second, series.key.metric, growth)
+                if second is not None:
+                    self._seconds.add(second, series.key.metric, growth)
                 _note(stream.recorded, series.key.metric, growth)
         return is_new
 

@@ -40,6 +40,8 @@ USERS = "users"
 EXCEPTION_ERROR: Final = "exception"  # a task raised
 FEEDER_ERROR: Final = "feeder"  # a user asked for a row when all were used
 GREENLETS_ERROR: Final = "greenlets"  # the script leaves too many behind
+HANDLER_ERROR: Final = "handler"  # a handler of custom messages raised, or took longer than its timeout
+HANDLER_SLOW: Final = "slow handler"  # it takes longer than a handler should, and goes on
 LISTENER_ERROR: Final = "listener"  # a listener raised, was too slow or did not come back
 METRIC_ERROR: Final = "metric"  # a sample cannot be recorded
 

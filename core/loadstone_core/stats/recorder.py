@@ -270,6 +270,10 @@ class Recorder:
         self._errors.clear()
         self._taken = [0] * len(self._table)
 
+    def __len__(self) -> int:
+        """Return how many series there are."""
+        return len(self._table)
+
     @property
     def refused(self) -> int:
         """Return how many series keys had no place of their own, or at least this many."""

@@ -6,7 +6,7 @@ When that is, `merge` decides; what becomes of closed seconds is `timeline`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from loadstone_core.stats.histogram import Histogram
 from loadstone_core.stats.metrics import DROPPED_ITERATIONS, ITERATIONS, LATENCY, Kind, Outcome
@@ -14,10 +14,13 @@ from loadstone_core.stats.series import cell_of
 from loadstone_core.stats.timeline import Second
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from loadstone_core.stats.held import Growth
     from loadstone_core.stats.series import Tally
+
+
+_WHOLE = ("failures", "iterations", "dropped")
 
 
 @dataclass(slots=True)
@@ -30,23 +33,63 @@ class _Pending:
     dropped: int = 0
     users_gained: int = 0
 
+    def add(self, other: Self, sign: int = 1) -> None:
+        """Add what another second holds, but for its users; or take it away, with a sign of -1."""
+        self.failures += sign * other.failures
+        self.iterations += sign * other.iterations
+        self.dropped += sign * other.dropped
+        held = other.latency
+        buckets = [(index, sign * count) for index, count in held.buckets.items()]
+        self.latency.grow(buckets, count=sign * held.count, total=sign * held.total, zeros=sign * held.zeros)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether less was counted than was taken away."""
+        counts = (self.failures, self.iterations, self.dropped, self.latency.zeros, *self.latency.buckets.values())
+        return min(counts) < 0
+
 
 class Seconds:
     """The seconds that are still open. What comes late for a closed one is counted in the first open one, as a gap.
 
+    Who takes over from another (`recall`) knows what all seconds up to one held together. The streams say everything
+    that they have counted since they began, so the rest of that belongs to the gap: its first second, `reunion`.
+
     Attributes:
         newest: the newest second that has something in it, or that a stream has closed.
+        reunion: the second in which the first word of every stream is counted, as long as it is open; None without one.
     """
 
-    __slots__ = ("_gaps", "_make_cell", "_pending", "_taken", "_users", "newest")
+    __slots__ = ("_gaps", "_make_cell", "_pending", "_sum", "_taken", "_users", "newest", "reunion")
 
     def __init__(self, make_cell: Callable[[Kind], Histogram | Tally] = cell_of) -> None:
         self._make_cell = make_cell
         self.newest = -1
+        self.reunion: int | None = None
         self._taken = -1
         self._users = 0
         self._pending: dict[int, _Pending] = {}
         self._gaps: list[tuple[int, int]] = []
+        self._sum = _Pending(Histogram())  # of all seconds that were taken
+
+    def remember(self) -> dict[str, Any]:
+        """Return what `recall` needs, as JSON has it."""
+        whole, latency = self._sum, self._sum.latency
+        counts = {name: getattr(whole, name) for name in _WHOLE}
+        buckets = sorted(latency.buckets.items())
+        return {"taken": self._taken, **counts, "total": latency.total, "zeros": latency.zeros, "buckets": buckets}
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on behind the seconds that another has taken, before anything is counted here."""
+        self._taken = self.newest = held["taken"]
+        latency = Histogram.of_buckets(dict(held["buckets"]), total=held["total"], zeros=held["zeros"])
+        self._sum = _Pending(latency, **{name: held[name] for name in _WHOLE})
+        self.reunion = self._taken + 1
+        self._collected(self.reunion).add(self._sum, -1)
+
+    def begin_at(self, second: int) -> None:
+        """Leave out what is before a second."""
+        self._taken = self.newest = second - 1
 
     def reach(self, second: int) -> None:
         """Note that a stream has closed a second."""
@@ -76,6 +119,8 @@ class Seconds:
         """Return the seconds up to a closed one, and forget them."""
         seconds = tuple(self._close(second) for second in range(self._taken + 1, closed + 1))
         self._taken = max(self._taken, closed)
+        if self.reunion is not None and self.reunion <= self._taken:
+            self.reunion = None
         self._gaps = [(first, last) for first, last in self._gaps if last > self._taken]
         return seconds
 
@@ -97,6 +142,10 @@ class Seconds:
     def _close(self, second: int) -> Second:
         pending = self._pending.pop(second, None) or _Pending(Histogram())
         self._users += pending.users_gained
+        if second == self.reunion and pending.is_short:
+            # A stream that was counted has not come back, so nobody knows how much of the rest is new.
+            pending = _Pending(Histogram())
+        self._sum.add(pending)
         grown = pending.latency
         latency = Histogram.of_buckets(grown.buckets, total=grown.total, zeros=grown.zeros)
         return Second(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from loadstone_core.errors import WorldError
 from loadstone_core.stats.histogram import LARGEST_INDEX
@@ -201,6 +202,14 @@ class ErrorCount:
     count: int
 
 
+class UsersAt(NamedTuple):
+    """How many users a stream had at the end of a second, by scenario, and the sequence of the state that said so."""
+
+    second: int
+    sequence: int
+    users: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class StreamState:
     """Report what a stream has done since it began. The newest sequence wins; losing or repeating one harms nothing.
@@ -216,6 +225,8 @@ class StreamState:
         users: alive at that moment.
         final: no later state will come.
         scenario_users: the same users by scenario, each at its place in the plan.
+        history: of a whole state: the first and the last second of each time in which there was a state a second and
+            users did not change, oldest first.
     """
 
     stream: StreamId
@@ -228,6 +239,7 @@ class StreamState:
     users: int = 0
     final: bool = False
     scenario_users: tuple[int, ...] = ()
+    history: tuple[UsersAt, ...] = ()
 
 
 def unsound(state: StreamState) -> str:
@@ -236,6 +248,10 @@ def unsound(state: StreamState) -> str:
         return f"sequence {state.sequence}, second {state.second} or users {state.users} is below its least value"
     if any(users < 0 for users in state.scenario_users) or len(state.scenario_users) > BLOCKS:
         return f"users by scenario are {state.scenario_users[:BLOCKS]}: more scenarios than {BLOCKS}, or users below 0"
+    if any(len(each.users) > BLOCKS or not 0 <= each.second <= state.second for each in state.history):
+        return "its history has more scenarios than there can be, or seconds that are none of its own"
+    if any(one.second >= two.second or one.sequence >= two.sequence for one, two in pairwise(state.history)):
+        return "its history does not ascend"
     if len({series.key for series in state.series}) < len(state.series):
         return "a series comes twice"
     return next((f"series {series.key.metric}: {fault}" for series in state.series if (fault := series.fault)), "")

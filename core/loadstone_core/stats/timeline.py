@@ -6,12 +6,16 @@ Which second a sample belongs to is decided in `merge`; windows for thresholds l
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from typing import Final
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.stats.histogram import Histogram
 from loadstone_core.units import SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FINE_SECONDS: Final = 600
 MIDDLE_SECONDS: Final = 6 * 3_600
@@ -125,6 +129,29 @@ class Timeline:
             rows = (*(row for row in tier.rows if row.second < rows[0].second), *rows)
         return rows
 
+    def remember(self) -> dict[str, Any]:
+        """Return what `recall` needs, as JSON has it."""
+        tiers = [tier.remember() for tier in (self._fine, self._middle, self._coarse)]
+        numbers = {"next": self._next, "silent": self._silent}
+        return numbers | {"tiers": tiers, "peak": self.peak_requests, "stalled": self.stalled_seconds}
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on where another timeline was."""
+        self._next, self._silent = held["next"], held["silent"]
+        self.peak_requests, self.stalled_seconds = held["peak"], held["stalled"]
+        for tier, rows in zip((self._fine, self._middle, self._coarse), held["tiers"], strict=True):
+            tier.recall(rows)
+
+    def since(self, width: int, second: int, *, is_over: bool = False) -> tuple[Row, ...]:
+        """Return the rows of a width (1, 10 or 60) that begin in a second or later and are still kept, oldest first.
+
+        Once the run is over, seconds that do not fill a row of the width are one that is narrower.
+        """
+        tier = {1: self._fine, MIDDLE_WIDTH: self._middle, COARSE_WIDTH: self._coarse}[width]
+        newest = takewhile(lambda row: row.second >= second, reversed(tier.rows))
+        rest = tier.rest() if is_over else ()
+        return (*reversed(tuple(newest)), *(row for row in rest if row.second >= second))
+
     def _listen(self, second: Second) -> None:
         """Tell a stall from users that had nothing to ask for: it is over with a request that took as long."""
         if not second.requests:
@@ -158,11 +185,35 @@ class _Tier:
             self.rows.append(_row(self._open))
             self._open = []
 
+    def remember(self) -> dict[str, Any]:
+        rows = [[getattr(row, name) for name in _ROW] for row in self.rows]
+        return {"rows": rows, "open": list(map(_plain, self._open))}
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        self.rows = deque(Row(*row) for row in held["rows"])
+        self._open = [Second(**second | {"latency": Histogram.unpack(**second["latency"])}) for second in held["open"]]
+
+    def rest(self) -> tuple[Row, ...]:
+        """Return the row of the seconds that do not make a whole one, if there are any."""
+        return (_row(self._open),) if self._open else ()
+
     def drop(self, seconds: int, *, to: int) -> None:
         """Forget rows beyond the newest `seconds`, by as many at once as make one row of the next width."""
         if len(self.rows) * self._width >= seconds + to:
             for _ in range(to // self._width):
                 self.rows.popleft()
+
+
+_ROW = tuple(field.name for field in fields(Row))
+_SECOND = tuple(field.name for field in fields(Second))
+
+
+def _plain(second: Second) -> dict[str, Any]:
+    latency = second.latency
+    bounds = {name: getattr(latency, name) for name in ("total", "minimum", "maximum", "zeros")}
+    return {name: getattr(second, name) for name in _SECOND} | {
+        "latency": {"indexes": list(latency.buckets), "counts": list(latency.buckets.values()), **bounds}
+    }
 
 
 def _row(seconds: list[Second]) -> Row:

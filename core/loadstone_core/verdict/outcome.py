@@ -181,6 +181,7 @@ NOTES: Final = (
     Reason.MEMORY_HIGH,
     Reason.SERIES_LIMITED,
     Reason.TARGET_STALLED,
+    Reason.MASTER_RESTARTED,
 )
 
 # The exit code of each verdict by its first row; a regression alone exits otherwise: `Outcome.exit_code` counts.

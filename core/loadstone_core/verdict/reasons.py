@@ -61,6 +61,7 @@ class Reason(StrEnum):
     MEMORY_HIGH = "MemoryHigh"
     SERIES_LIMITED = "SeriesLimited"
     TARGET_STALLED = "TargetStalled"
+    MASTER_RESTARTED = "MasterRestarted"
 
 
 @dataclass(frozen=True, slots=True)

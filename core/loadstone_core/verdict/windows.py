@@ -67,6 +67,16 @@ class WindowKeeper:
             self._open.append((now, reading))
             self._next_start = now + self._step
 
+    def recall(self, now: int, finding: Finding) -> None:
+        """Go on where another keeper was after `now` seconds; its open windows are skipped."""
+        self._now, self._worst = now, finding
+        self.skip()
+
+    @property
+    def now(self) -> int:
+        """How many seconds were observed."""
+        return self._now
+
     def skip(self) -> None:
         """Leave out every window that is open now, and those up to the next observed second: a loss touches them."""
         self._open.clear()

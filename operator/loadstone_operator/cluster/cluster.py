@@ -115,6 +115,21 @@ class KubernetesCluster:
             raise CreationFailed(max(problems, key=lambda problem: problem.is_fatal), made)
         return made
 
+    async def make_master(self, order: RunOrder) -> Body:
+        """Make one more master of a run, lead its workers there, and return its pod.
+
+        Raises:
+            CreationFailed: the pod, or the change of the Service, was refused.
+        """
+        service = objects.service(order)
+        selector = {"spec": {"selector": service["spec"]["selector"]}}
+        try:
+            pod = await self._make_pod(order, master_pod(order))
+            await self._api.merge(SERVICES, order.loadtest.namespace, service["metadata"]["name"], selector)
+        except ApiError as error:
+            raise CreationFailed(creation_problem(error), []) from error
+        return pod
+
     async def make_workers(self, order: RunOrder, workers: Sequence[tuple[int, int]]) -> list[Body]:
         """Make pods of workers, by (worker, attempt), and return those that are there then.
 

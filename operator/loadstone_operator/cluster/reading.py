@@ -128,8 +128,8 @@ def _container_problem(name: str, container: Mapping[str, Any]) -> PodProblem | 
         is_missing = "not found" in message or "find key" in message
         return PodProblem(
             Reason.SOURCE_NOT_FOUND if is_missing else Reason.TEMPLATE_INVALID,
-            f"A container cannot be configured ({where}): {message}. Create what is missing, or correct spec.env and "
-            "spec.envFrom.",
+            f"A container cannot be configured ({where}): {message}. Create what is missing, or correct spec.env, "
+            "spec.envFrom and spec.control.",
             _CONFIG_PATIENCE_SECONDS,
         )
     terminated = state.get("terminated") or {}

@@ -156,12 +156,17 @@ class Followers:
                 except MasterRefused as error:
                     _log.warning("Master refused", extra={"test": str(key), "error": str(error)})
                     failures = len(_BACKOFF_SECONDS)
+                    # For people: the run waits for what will not come by itself.
+                    link.view = replace(link.view, connected=False, waiting_for=str(error))
+                    self._on_report(key)
                 except (MasterUnreachable, ReportInvalid) as error:
                     _log.debug("Lost master", extra={"test": str(key), "error": str(error)})
                 except WorldError as error:
                     _log.warning("Could not sign", extra={"test": str(key), "error": str(error)})
                 if link.view.connected:
                     link.view = replace(link.view, connected=False)
+                    # Whoever answers next may have been started anew, and then knows of no wish.
+                    link.steered = None
                     self._on_report(key)
                 await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
                 failures += 1

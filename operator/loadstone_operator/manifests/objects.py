@@ -80,11 +80,16 @@ def service(order: RunOrder) -> dict[str, Any]:
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
             "selector": selector,
-            "ports": [
-                {"name": "grpc", "port": naming.PORT_GRPC, "targetPort": naming.PORT_GRPC, "appProtocol": "grpc"}
-            ],
+            "ports": _ports(order),
         },
     }
+
+
+def _ports(order: RunOrder) -> list[dict[str, Any]]:
+    ports = [("grpc", naming.PORT_GRPC, "grpc")]
+    if order.loadtest.spec.control is not None:
+        ports += [("control", naming.PORT_CONTROL, "http"), ("control-grpc", naming.PORT_CONTROL_GRPC, "grpc")]
+    return [{"name": name, "port": port, "targetPort": port, "appProtocol": kind} for name, port, kind in ports]
 
 
 def network_policy(order: RunOrder, access: Access) -> dict[str, Any]:
@@ -101,10 +106,19 @@ def network_policy(order: RunOrder, access: Access) -> dict[str, Any]:
             "policyTypes": ["Ingress"],
             # An empty list of peers would mean everybody.
             "ingress": [
-                {"from": list(peers), "ports": [{"protocol": "TCP", "port": port}]} for port, peers in ways if peers
+                *({"from": list(peers), "ports": [{"protocol": "TCP", "port": port}]} for port, peers in ways if peers),
+                *_platforms(order),
             ],
         },
     }
+
+
+def _platforms(order: RunOrder) -> list[dict[str, Any]]:
+    """Return the rule for the ports of the control API: whoever reaches them has to say the token."""
+    if order.loadtest.spec.control is None:
+        return []
+    ports = (naming.PORT_CONTROL, naming.PORT_CONTROL_GRPC)
+    return [{"ports": [{"protocol": "TCP", "port": port} for port in ports]}]
 
 
 def report(test: LoadTestView, run: int, gzip_json: bytes, *, gzip_log: bytes) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from loadstone_core.spec.model import MasterOnLoss
 from loadstone_operator import naming
 from loadstone_operator.manifests import resources
 from loadstone_operator.manifests.objects import AUTHORITY_KEY, SCRIPT_KEY, owner_reference, tls_secret_name
@@ -17,6 +18,7 @@ from loadstone_protocol.identity import AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FI
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from loadstone_core.spec.model import TokenSecret
     from loadstone_operator.manifests.order import RunOrder
 
 USER_TRUSTED: Final = 10001
@@ -55,10 +57,13 @@ def master_pod(order: RunOrder) -> dict[str, Any]:
             "RUN_FILE": f"{PLAN_DIRECTORY}/run.json",
             "LISTEN": f"0.0.0.0:{naming.PORT_GRPC}",
             "STATE_DIR": STATE_DIRECTORY,
+            "EPOCH": str(order.epoch),
+            "HAS_SUCCESSOR": str(int(order.loadtest.spec.master_on_loss is MasterOnLoss.RESTART)),
         },
         limits=resources.MASTER,
     )
     trusted["ports"].insert(0, {"name": "grpc", "containerPort": naming.PORT_GRPC})
+    _open_control(trusted, order.loadtest.spec.control)
     trusted["volumeMounts"] += [
         {"name": "loadstone-plan", "mountPath": PLAN_DIRECTORY, "readOnly": True},
         {"name": "loadstone-state", "mountPath": STATE_DIRECTORY},
@@ -196,6 +201,18 @@ def _trusted(
     container["command"] = ["python", "-m", "loadstone_runner", role]
     container["ports"] = [{"name": "metrics", "containerPort": naming.PORT_METRICS}]
     return container
+
+
+def _open_control(master: dict[str, Any], token: TokenSecret | None) -> None:
+    """Let platforms in who know the token, if the spec names one. Only the kubelet ever reads the Secret."""
+    if token is None:
+        return
+    ports = {"CONTROL": naming.PORT_CONTROL, "CONTROL_GRPC": naming.PORT_CONTROL_GRPC}
+    master["env"] += [{"name": f"LOADSTONE_{name}", "value": f"0.0.0.0:{port}"} for name, port in ports.items()]
+    reference = {"name": token.name, "key": token.key}
+    master["env"].append({"name": "LOADSTONE_CONTROL_TOKEN", "valueFrom": {"secretKeyRef": reference}})
+    names = ("control", "control-grpc")
+    master["ports"] += [{"name": name, "containerPort": port} for name, port in zip(names, ports.values(), strict=True)]
 
 
 def _user_code(order: RunOrder, role: str, *, engines: int, limits: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,8 @@ def project(old: Mapping[str, Any], seen: Observation, update: Update, moment: M
             _say(status, update.phase, update.reason, update.message)
         case Progress():
             _follow(status, seen, moment)
+            if update.epoch:
+                status["run"] = {**status["run"], "epoch": update.epoch}
             _say(status, update.phase, update.reason, update.message)
         case End(run=run, cause=cause):
             if seen.held.run != run:

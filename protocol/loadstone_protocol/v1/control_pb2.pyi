@@ -22,18 +22,76 @@ RUNNING_LOAD: RunStage
 STOPPING_LOAD: RunStage
 FINISHED: RunStage
 
+class GetRequest(_message.Message):
+    __slots__ = ("run_uid",)
+    RUN_UID_FIELD_NUMBER: _ClassVar[int]
+    run_uid: str
+    def __init__(self, run_uid: _Optional[str] = ...) -> None: ...
+
+class RowsRequest(_message.Message):
+    __slots__ = ("run_uid", "width_seconds", "from_second")
+    RUN_UID_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    FROM_SECOND_FIELD_NUMBER: _ClassVar[int]
+    run_uid: str
+    width_seconds: int
+    from_second: int
+    def __init__(self, run_uid: _Optional[str] = ..., width_seconds: _Optional[int] = ..., from_second: _Optional[int] = ...) -> None: ...
+
+class RowsMessage(_message.Message):
+    __slots__ = ("row", "outcome")
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    row: Row
+    outcome: RunOutcome
+    def __init__(self, row: _Optional[_Union[Row, _Mapping]] = ..., outcome: _Optional[_Union[RunOutcome, _Mapping]] = ...) -> None: ...
+
+class Row(_message.Message):
+    __slots__ = ("width_seconds", "second", "ended_ns", "requests", "failures", "iterations", "dropped_iterations", "users", "p50_ns", "p95_ns", "p99_ns", "gaps")
+    WIDTH_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FIELD_NUMBER: _ClassVar[int]
+    ENDED_NS_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    USERS_FIELD_NUMBER: _ClassVar[int]
+    P50_NS_FIELD_NUMBER: _ClassVar[int]
+    P95_NS_FIELD_NUMBER: _ClassVar[int]
+    P99_NS_FIELD_NUMBER: _ClassVar[int]
+    GAPS_FIELD_NUMBER: _ClassVar[int]
+    width_seconds: int
+    second: int
+    ended_ns: int
+    requests: int
+    failures: int
+    iterations: int
+    dropped_iterations: int
+    users: int
+    p50_ns: int
+    p95_ns: int
+    p99_ns: int
+    gaps: int
+    def __init__(self, width_seconds: _Optional[int] = ..., second: _Optional[int] = ..., ended_ns: _Optional[int] = ..., requests: _Optional[int] = ..., failures: _Optional[int] = ..., iterations: _Optional[int] = ..., dropped_iterations: _Optional[int] = ..., users: _Optional[int] = ..., p50_ns: _Optional[int] = ..., p95_ns: _Optional[int] = ..., p99_ns: _Optional[int] = ..., gaps: _Optional[int] = ...) -> None: ...
+
 class WatchRequest(_message.Message):
-    __slots__ = ("run_uid", "epoch", "figures_every_ms")
+    __slots__ = ("run_uid", "epoch", "figures_every_ms", "protocol_major", "protocol_minor", "version")
     RUN_UID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     FIGURES_EVERY_MS_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MAJOR_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MINOR_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     run_uid: str
     epoch: int
     figures_every_ms: int
-    def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ..., figures_every_ms: _Optional[int] = ...) -> None: ...
+    protocol_major: int
+    protocol_minor: int
+    version: str
+    def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ..., figures_every_ms: _Optional[int] = ..., protocol_major: _Optional[int] = ..., protocol_minor: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...
 
 class RunReport(_message.Message):
-    __slots__ = ("run_uid", "epoch", "sequence", "stage", "workers", "progress", "thresholds_json", "findings", "times", "outcome", "waiting_for", "paused", "config_revision")
+    __slots__ = ("run_uid", "epoch", "sequence", "stage", "workers", "progress", "thresholds_json", "findings", "times", "outcome", "waiting_for", "paused", "config_revision", "protocol_major", "protocol_minor", "version")
     RUN_UID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +105,9 @@ class RunReport(_message.Message):
     WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
     CONFIG_REVISION_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MAJOR_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MINOR_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     run_uid: str
     epoch: int
     sequence: int
@@ -60,7 +121,10 @@ class RunReport(_message.Message):
     waiting_for: str
     paused: bool
     config_revision: int
-    def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., stage: _Optional[_Union[RunStage, str]] = ..., workers: _Optional[_Iterable[_Union[WorkerReport, _Mapping]]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., thresholds_json: _Optional[bytes] = ..., findings: _Optional[_Iterable[str]] = ..., times: _Optional[_Union[RunTimes, _Mapping]] = ..., outcome: _Optional[_Union[RunOutcome, _Mapping]] = ..., waiting_for: _Optional[str] = ..., paused: _Optional[bool] = ..., config_revision: _Optional[int] = ...) -> None: ...
+    protocol_major: int
+    protocol_minor: int
+    version: str
+    def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., stage: _Optional[_Union[RunStage, str]] = ..., workers: _Optional[_Iterable[_Union[WorkerReport, _Mapping]]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., thresholds_json: _Optional[bytes] = ..., findings: _Optional[_Iterable[str]] = ..., times: _Optional[_Union[RunTimes, _Mapping]] = ..., outcome: _Optional[_Union[RunOutcome, _Mapping]] = ..., waiting_for: _Optional[str] = ..., paused: _Optional[bool] = ..., config_revision: _Optional[int] = ..., protocol_major: _Optional[int] = ..., protocol_minor: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...
 
 class WorkerReport(_message.Message):
     __slots__ = ("worker", "attempt", "state", "pod", "reason", "message", "exit_code", "users")

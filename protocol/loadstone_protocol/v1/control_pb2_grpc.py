@@ -273,3 +273,171 @@ class Run:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class ControlStub:
+    """For platforms that embed load tests: what there is to see of a run, and nothing that changes it. Served beside Run for
+    local followers, and on a port of its own, with a bearer token, where spec.control asks for it.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Get = channel.unary_unary(
+                '/loadstone_protocol.v1.Control/Get',
+                request_serializer=loadstone__protocol_dot_v1_dot_control__pb2.GetRequest.SerializeToString,
+                response_deserializer=loadstone__protocol_dot_v1_dot_control__pb2.RunReport.FromString,
+                _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/loadstone_protocol.v1.Control/Watch',
+                request_serializer=loadstone__protocol_dot_v1_dot_control__pb2.RowsRequest.SerializeToString,
+                response_deserializer=loadstone__protocol_dot_v1_dot_control__pb2.RowsMessage.FromString,
+                _registered_method=True)
+        self.FetchReport = channel.unary_unary(
+                '/loadstone_protocol.v1.Control/FetchReport',
+                request_serializer=loadstone__protocol_dot_v1_dot_control__pb2.ReportRequest.SerializeToString,
+                response_deserializer=loadstone__protocol_dot_v1_dot_control__pb2.Report.FromString,
+                _registered_method=True)
+
+
+class ControlServicer:
+    """For platforms that embed load tests: what there is to see of a run, and nothing that changes it. Served beside Run for
+    local followers, and on a port of its own, with a bearer token, where spec.control asks for it.
+    """
+
+    def Get(self, request, context):
+        """The whole state of the run, now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Watch(self, request, context):
+        """Closed rows of the timeline: those that are still kept (1 s: 10 minutes, 10 s: 6 hours), then each when it closes;
+        last the outcome.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchReport(self, request, context):
+        """The gzip JSON report; NOT_FOUND before the run is finished.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ControlServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Get': grpc.unary_unary_rpc_method_handler(
+                    servicer.Get,
+                    request_deserializer=loadstone__protocol_dot_v1_dot_control__pb2.GetRequest.FromString,
+                    response_serializer=loadstone__protocol_dot_v1_dot_control__pb2.RunReport.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=loadstone__protocol_dot_v1_dot_control__pb2.RowsRequest.FromString,
+                    response_serializer=loadstone__protocol_dot_v1_dot_control__pb2.RowsMessage.SerializeToString,
+            ),
+            'FetchReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchReport,
+                    request_deserializer=loadstone__protocol_dot_v1_dot_control__pb2.ReportRequest.FromString,
+                    response_serializer=loadstone__protocol_dot_v1_dot_control__pb2.Report.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'loadstone_protocol.v1.Control', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('loadstone_protocol.v1.Control', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Control:
+    """For platforms that embed load tests: what there is to see of a run, and nothing that changes it. Served beside Run for
+    local followers, and on a port of its own, with a bearer token, where spec.control asks for it.
+    """
+
+    @staticmethod
+    def Get(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loadstone_protocol.v1.Control/Get',
+            loadstone__protocol_dot_v1_dot_control__pb2.GetRequest.SerializeToString,
+            loadstone__protocol_dot_v1_dot_control__pb2.RunReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/loadstone_protocol.v1.Control/Watch',
+            loadstone__protocol_dot_v1_dot_control__pb2.RowsRequest.SerializeToString,
+            loadstone__protocol_dot_v1_dot_control__pb2.RowsMessage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loadstone_protocol.v1.Control/FetchReport',
+            loadstone__protocol_dot_v1_dot_control__pb2.ReportRequest.SerializeToString,
+            loadstone__protocol_dot_v1_dot_control__pb2.Report.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

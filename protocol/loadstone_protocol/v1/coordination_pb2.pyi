@@ -32,18 +32,20 @@ class Peer(_message.Message):
     def __init__(self, run_uid: _Optional[str] = ..., worker: _Optional[int] = ..., attempt: _Optional[int] = ..., boot: _Optional[str] = ..., pod: _Optional[str] = ...) -> None: ...
 
 class AgentMessage(_message.Message):
-    __slots__ = ("hello", "heartbeat", "engine_end", "bye", "ping")
+    __slots__ = ("hello", "heartbeat", "engine_end", "bye", "ping", "inheritance")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     ENGINE_END_FIELD_NUMBER: _ClassVar[int]
     BYE_FIELD_NUMBER: _ClassVar[int]
     PING_FIELD_NUMBER: _ClassVar[int]
+    INHERITANCE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     heartbeat: Heartbeat
     engine_end: EngineEnd
     bye: Bye
     ping: Ping
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., engine_end: _Optional[_Union[EngineEnd, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ...) -> None: ...
+    inheritance: Inheritance
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., engine_end: _Optional[_Union[EngineEnd, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., inheritance: _Optional[_Union[Inheritance, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("peer", "protocol_major", "protocol_minor", "version", "script_digest", "engines", "applied", "highest_epoch")
@@ -66,7 +68,7 @@ class Hello(_message.Message):
     def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., protocol_major: _Optional[int] = ..., protocol_minor: _Optional[int] = ..., version: _Optional[str] = ..., script_digest: _Optional[str] = ..., engines: _Optional[int] = ..., applied: _Optional[_Union[Version, _Mapping]] = ..., highest_epoch: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("number", "sent_ns", "applied", "applied_sha256", "assignment", "engines", "cpu_permille", "memory_bytes", "memory_limit_bytes", "clock_offset_ns", "round_trip_ns", "conflict", "conflict_detail", "draining")
+    __slots__ = ("number", "sent_ns", "applied", "applied_sha256", "assignment", "engines", "cpu_permille", "memory_bytes", "memory_limit_bytes", "clock_offset_ns", "round_trip_ns", "conflict", "conflict_detail", "draining", "throttled_permille", "cgroup_bytes", "agent_memory_bytes", "agent_lag_ns", "spool_bytes")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     SENT_NS_FIELD_NUMBER: _ClassVar[int]
     APPLIED_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +83,11 @@ class Heartbeat(_message.Message):
     CONFLICT_FIELD_NUMBER: _ClassVar[int]
     CONFLICT_DETAIL_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    THROTTLED_PERMILLE_FIELD_NUMBER: _ClassVar[int]
+    CGROUP_BYTES_FIELD_NUMBER: _ClassVar[int]
+    AGENT_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    AGENT_LAG_NS_FIELD_NUMBER: _ClassVar[int]
+    SPOOL_BYTES_FIELD_NUMBER: _ClassVar[int]
     number: int
     sent_ns: int
     applied: Version
@@ -95,21 +102,28 @@ class Heartbeat(_message.Message):
     conflict: bool
     conflict_detail: str
     draining: bool
-    def __init__(self, number: _Optional[int] = ..., sent_ns: _Optional[int] = ..., applied: _Optional[_Union[Version, _Mapping]] = ..., applied_sha256: _Optional[bytes] = ..., assignment: _Optional[int] = ..., engines: _Optional[_Iterable[_Union[EngineSummary, _Mapping]]] = ..., cpu_permille: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., clock_offset_ns: _Optional[int] = ..., round_trip_ns: _Optional[int] = ..., conflict: _Optional[bool] = ..., conflict_detail: _Optional[str] = ..., draining: _Optional[bool] = ...) -> None: ...
+    throttled_permille: int
+    cgroup_bytes: int
+    agent_memory_bytes: int
+    agent_lag_ns: int
+    spool_bytes: int
+    def __init__(self, number: _Optional[int] = ..., sent_ns: _Optional[int] = ..., applied: _Optional[_Union[Version, _Mapping]] = ..., applied_sha256: _Optional[bytes] = ..., assignment: _Optional[int] = ..., engines: _Optional[_Iterable[_Union[EngineSummary, _Mapping]]] = ..., cpu_permille: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., clock_offset_ns: _Optional[int] = ..., round_trip_ns: _Optional[int] = ..., conflict: _Optional[bool] = ..., conflict_detail: _Optional[str] = ..., draining: _Optional[bool] = ..., throttled_permille: _Optional[int] = ..., cgroup_bytes: _Optional[int] = ..., agent_memory_bytes: _Optional[int] = ..., agent_lag_ns: _Optional[int] = ..., spool_bytes: _Optional[int] = ...) -> None: ...
 
 class EngineSummary(_message.Message):
-    __slots__ = ("engine", "start", "status", "script", "started_at_ns")
+    __slots__ = ("engine", "start", "status", "script", "started_at_ns", "cpu_permille")
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     SCRIPT_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    CPU_PERMILLE_FIELD_NUMBER: _ClassVar[int]
     engine: int
     start: int
     status: _engine_pb2.EngineStatus
     script: _engine_pb2.ScriptReport
     started_at_ns: int
-    def __init__(self, engine: _Optional[int] = ..., start: _Optional[int] = ..., status: _Optional[_Union[_engine_pb2.EngineStatus, _Mapping]] = ..., script: _Optional[_Union[_engine_pb2.ScriptReport, _Mapping]] = ..., started_at_ns: _Optional[int] = ...) -> None: ...
+    cpu_permille: int
+    def __init__(self, engine: _Optional[int] = ..., start: _Optional[int] = ..., status: _Optional[_Union[_engine_pb2.EngineStatus, _Mapping]] = ..., script: _Optional[_Union[_engine_pb2.ScriptReport, _Mapping]] = ..., started_at_ns: _Optional[int] = ..., cpu_permille: _Optional[int] = ...) -> None: ...
 
 class EngineEnd(_message.Message):
     __slots__ = ("stream", "clean", "counters_known", "counters", "exit_code", "signal", "tail", "out_of_memory", "final_sequence")
@@ -192,12 +206,38 @@ class MasterMessage(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., ack: _Optional[_Union[HeartbeatAck, _Mapping]] = ..., config: _Optional[_Union[Config, _Mapping]] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("epoch", "lease_ns")
+    __slots__ = ("epoch", "lease_ns", "wants_inheritance")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     LEASE_NS_FIELD_NUMBER: _ClassVar[int]
+    WANTS_INHERITANCE_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     lease_ns: int
-    def __init__(self, epoch: _Optional[int] = ..., lease_ns: _Optional[int] = ...) -> None: ...
+    wants_inheritance: bool
+    def __init__(self, epoch: _Optional[int] = ..., lease_ns: _Optional[int] = ..., wants_inheritance: _Optional[bool] = ...) -> None: ...
+
+class Inheritance(_message.Message):
+    __slots__ = ("config", "since_start_ns", "granted")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    SINCE_START_NS_FIELD_NUMBER: _ClassVar[int]
+    GRANTED_FIELD_NUMBER: _ClassVar[int]
+    config: Config
+    since_start_ns: int
+    granted: _containers.RepeatedCompositeFieldContainer[Granted]
+    def __init__(self, config: _Optional[_Union[Config, _Mapping]] = ..., since_start_ns: _Optional[int] = ..., granted: _Optional[_Iterable[_Union[Granted, _Mapping]]] = ...) -> None: ...
+
+class Granted(_message.Message):
+    __slots__ = ("name", "engine", "ranges", "numbers", "end")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    RANGES_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    engine: int
+    ranges: int
+    numbers: int
+    end: int
+    def __init__(self, name: _Optional[str] = ..., engine: _Optional[int] = ..., ranges: _Optional[int] = ..., numbers: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
 
 class Refused(_message.Message):
     __slots__ = ("code", "detail")
@@ -240,7 +280,7 @@ class Config(_message.Message):
     def __init__(self, version: _Optional[_Union[Version, _Mapping]] = ..., sha256: _Optional[bytes] = ..., body: _Optional[bytes] = ...) -> None: ...
 
 class CommonBody(_message.Message):
-    __slots__ = ("run_state", "script_digest", "start_at_ns", "stop_reason", "graceful_stop_ns", "setup_json", "scenarios", "warm_up_ns", "config", "dropped")
+    __slots__ = ("run_state", "script_digest", "start_at_ns", "stop_reason", "graceful_stop_ns", "setup_json", "scenarios", "warm_up_ns", "config", "dropped", "memory")
     class ConfigEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -258,6 +298,7 @@ class CommonBody(_message.Message):
     WARM_UP_NS_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FIELD_NUMBER: _ClassVar[int]
     run_state: _engine_pb2.RunState
     script_digest: str
     start_at_ns: int
@@ -268,7 +309,8 @@ class CommonBody(_message.Message):
     warm_up_ns: int
     config: _containers.ScalarMap[str, str]
     dropped: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, run_state: _Optional[_Union[_engine_pb2.RunState, str]] = ..., script_digest: _Optional[str] = ..., start_at_ns: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., scenarios: _Optional[_Iterable[_Union[_engine_pb2.LoadPlan, _Mapping]]] = ..., warm_up_ns: _Optional[int] = ..., config: _Optional[_Mapping[str, str]] = ..., dropped: _Optional[_Iterable[str]] = ...) -> None: ...
+    memory: bytes
+    def __init__(self, run_state: _Optional[_Union[_engine_pb2.RunState, str]] = ..., script_digest: _Optional[str] = ..., start_at_ns: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., scenarios: _Optional[_Iterable[_Union[_engine_pb2.LoadPlan, _Mapping]]] = ..., warm_up_ns: _Optional[int] = ..., config: _Optional[_Mapping[str, str]] = ..., dropped: _Optional[_Iterable[str]] = ..., memory: _Optional[bytes] = ...) -> None: ...
 
 class Assignment(_message.Message):
     __slots__ = ("epoch", "version", "slot", "slots", "grants", "holding", "shares")
@@ -331,14 +373,16 @@ class StatisticsAck(_message.Message):
     def __init__(self, stream: _Optional[_Union[_statistics_pb2.StreamId, _Mapping]] = ..., received: _Optional[int] = ..., durable: _Optional[int] = ..., want_full: _Optional[bool] = ...) -> None: ...
 
 class BulkFrame(_message.Message):
-    __slots__ = ("peer", "batch", "receipt")
+    __slots__ = ("peer", "batch", "receipt", "messages")
     PEER_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
     peer: Peer
     batch: OutboxBatch
     receipt: OutboxReceipt
-    def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., batch: _Optional[_Union[OutboxBatch, _Mapping]] = ..., receipt: _Optional[_Union[OutboxReceipt, _Mapping]] = ...) -> None: ...
+    messages: _engine_pb2.MessageFrame
+    def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., batch: _Optional[_Union[OutboxBatch, _Mapping]] = ..., receipt: _Optional[_Union[OutboxReceipt, _Mapping]] = ..., messages: _Optional[_Union[_engine_pb2.MessageFrame, _Mapping]] = ...) -> None: ...
 
 class OutboxBatch(_message.Message):
     __slots__ = ("channel", "first", "oldest", "entries")

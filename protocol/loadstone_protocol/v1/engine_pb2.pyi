@@ -40,32 +40,40 @@ RATE: LoadModel
 ITERATIONS: LoadModel
 
 class EngineMessage(_message.Message):
-    __slots__ = ("hello", "script", "status", "state", "setup")
+    __slots__ = ("hello", "script", "status", "state", "setup", "messages")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     SCRIPT_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     SETUP_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
     hello: EngineHello
     script: ScriptReport
     status: EngineStatus
     state: _statistics_pb2.StreamState
     setup: SetupReport
-    def __init__(self, hello: _Optional[_Union[EngineHello, _Mapping]] = ..., script: _Optional[_Union[ScriptReport, _Mapping]] = ..., status: _Optional[_Union[EngineStatus, _Mapping]] = ..., state: _Optional[_Union[_statistics_pb2.StreamState, _Mapping]] = ..., setup: _Optional[_Union[SetupReport, _Mapping]] = ...) -> None: ...
+    messages: MessageFrame
+    def __init__(self, hello: _Optional[_Union[EngineHello, _Mapping]] = ..., script: _Optional[_Union[ScriptReport, _Mapping]] = ..., status: _Optional[_Union[EngineStatus, _Mapping]] = ..., state: _Optional[_Union[_statistics_pb2.StreamState, _Mapping]] = ..., setup: _Optional[_Union[SetupReport, _Mapping]] = ..., messages: _Optional[_Union[MessageFrame, _Mapping]] = ...) -> None: ...
 
 class EngineHello(_message.Message):
-    __slots__ = ("role", "engine", "start", "pid", "counters_path")
+    __slots__ = ("role", "engine", "start", "pid", "counters_path", "protocol_major", "protocol_minor", "version")
     ROLE_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_PATH_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MAJOR_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MINOR_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     role: EngineRole
     engine: int
     start: int
     pid: int
     counters_path: str
-    def __init__(self, role: _Optional[_Union[EngineRole, str]] = ..., engine: _Optional[int] = ..., start: _Optional[int] = ..., pid: _Optional[int] = ..., counters_path: _Optional[str] = ...) -> None: ...
+    protocol_major: int
+    protocol_minor: int
+    version: str
+    def __init__(self, role: _Optional[_Union[EngineRole, str]] = ..., engine: _Optional[int] = ..., start: _Optional[int] = ..., pid: _Optional[int] = ..., counters_path: _Optional[str] = ..., protocol_major: _Optional[int] = ..., protocol_minor: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...
 
 class ScriptReport(_message.Message):
     __slots__ = ("ok", "problem", "traceback", "user_classes", "preflight_failed", "has_shape")
@@ -84,7 +92,7 @@ class ScriptReport(_message.Message):
     def __init__(self, ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., user_classes: _Optional[_Iterable[str]] = ..., preflight_failed: _Optional[bool] = ..., has_shape: _Optional[bool] = ...) -> None: ...
 
 class EngineStatus(_message.Message):
-    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "memory_bytes", "grants", "over", "stop_asked", "errors", "shape", "flavour", "exhausted", "holding", "leaving")
+    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "memory_bytes", "grants", "over", "stop_asked", "errors", "shape", "flavour", "exhausted", "lanes", "holding", "leaving", "series", "queued_bytes")
     class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STAGE_UNSPECIFIED: _ClassVar[EngineStatus.Stage]
@@ -112,8 +120,11 @@ class EngineStatus(_message.Message):
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     FLAVOUR_FIELD_NUMBER: _ClassVar[int]
     EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
+    LANES_FIELD_NUMBER: _ClassVar[int]
     HOLDING_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_BYTES_FIELD_NUMBER: _ClassVar[int]
     stage: EngineStatus.Stage
     users: int
     applied_revision: int
@@ -127,9 +138,12 @@ class EngineStatus(_message.Message):
     shape: ShapeState
     flavour: str
     exhausted: int
+    lanes: _containers.RepeatedCompositeFieldContainer[LaneState]
     holding: int
     leaving: int
-    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[GrantState, _Mapping]]] = ..., over: _Optional[_Iterable[int]] = ..., stop_asked: _Optional[str] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ..., shape: _Optional[_Union[ShapeState, _Mapping]] = ..., flavour: _Optional[str] = ..., exhausted: _Optional[int] = ..., holding: _Optional[int] = ..., leaving: _Optional[int] = ...) -> None: ...
+    series: int
+    queued_bytes: int
+    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[GrantState, _Mapping]]] = ..., over: _Optional[_Iterable[int]] = ..., stop_asked: _Optional[str] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ..., shape: _Optional[_Union[ShapeState, _Mapping]] = ..., flavour: _Optional[str] = ..., exhausted: _Optional[int] = ..., lanes: _Optional[_Iterable[_Union[LaneState, _Mapping]]] = ..., holding: _Optional[int] = ..., leaving: _Optional[int] = ..., series: _Optional[int] = ..., queued_bytes: _Optional[int] = ...) -> None: ...
 
 class ShapeState(_message.Message):
     __slots__ = ("users", "spawn_rate", "over", "failed")
@@ -176,20 +190,30 @@ class SetupReport(_message.Message):
     def __init__(self, teardown: _Optional[bool] = ..., ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., result_json: _Optional[bytes] = ..., requests: _Optional[int] = ...) -> None: ...
 
 class ToEngine(_message.Message):
-    __slots__ = ("config", "ack", "setup", "summary", "event", "log_kept")
+    __slots__ = ("config", "ack", "setup", "summary", "event", "messages", "log_kept", "refused")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     SETUP_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
     LOG_KEPT_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
     config: EngineConfig
     ack: StateAck
     setup: SetupRequest
     summary: Summary
     event: RunEvent
+    messages: MessageFrame
     log_kept: LogKept
-    def __init__(self, config: _Optional[_Union[EngineConfig, _Mapping]] = ..., ack: _Optional[_Union[StateAck, _Mapping]] = ..., setup: _Optional[_Union[SetupRequest, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., event: _Optional[_Union[RunEvent, _Mapping]] = ..., log_kept: _Optional[_Union[LogKept, _Mapping]] = ...) -> None: ...
+    refused: EngineRefused
+    def __init__(self, config: _Optional[_Union[EngineConfig, _Mapping]] = ..., ack: _Optional[_Union[StateAck, _Mapping]] = ..., setup: _Optional[_Union[SetupRequest, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., event: _Optional[_Union[RunEvent, _Mapping]] = ..., messages: _Optional[_Union[MessageFrame, _Mapping]] = ..., log_kept: _Optional[_Union[LogKept, _Mapping]] = ..., refused: _Optional[_Union[EngineRefused, _Mapping]] = ...) -> None: ...
+
+class EngineRefused(_message.Message):
+    __slots__ = ("detail",)
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    detail: str
+    def __init__(self, detail: _Optional[str] = ...) -> None: ...
 
 class LogKept(_message.Message):
     __slots__ = ("number", "lost")
@@ -365,3 +389,137 @@ class LoadPlan(_message.Message):
     first_iteration: int
     over: bool
     def __init__(self, model: _Optional[_Union[LoadModel, str]] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ..., end_ns: _Optional[int] = ..., iterations: _Optional[int] = ..., target: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., name: _Optional[str] = ..., user: _Optional[str] = ..., preallocated_users: _Optional[int] = ..., max_users: _Optional[int] = ..., iterations_per_user: _Optional[int] = ..., start_ns: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., exclude_tags: _Optional[_Iterable[str]] = ..., first_iteration: _Optional[int] = ..., over: _Optional[bool] = ...) -> None: ...
+
+class MessageFrame(_message.Message):
+    __slots__ = ("hub", "engine", "start", "first", "oldest", "entries", "received", "resend", "rewind")
+    HUB_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    RESEND_FIELD_NUMBER: _ClassVar[int]
+    REWIND_FIELD_NUMBER: _ClassVar[int]
+    hub: str
+    engine: int
+    start: int
+    first: int
+    oldest: int
+    entries: _containers.RepeatedScalarFieldContainer[bytes]
+    received: int
+    resend: bool
+    rewind: bool
+    def __init__(self, hub: _Optional[str] = ..., engine: _Optional[int] = ..., start: _Optional[int] = ..., first: _Optional[int] = ..., oldest: _Optional[int] = ..., entries: _Optional[_Iterable[bytes]] = ..., received: _Optional[int] = ..., resend: _Optional[bool] = ..., rewind: _Optional[bool] = ...) -> None: ...
+
+class MessageEntry(_message.Message):
+    __slots__ = ("message", "answer")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    message: CustomMessage
+    answer: MessageAnswer
+    def __init__(self, message: _Optional[_Union[CustomMessage, _Mapping]] = ..., answer: _Optional[_Union[MessageAnswer, _Mapping]] = ...) -> None: ...
+
+class MessagePeer(_message.Message):
+    __slots__ = ("director", "worker", "attempt", "engine", "start")
+    DIRECTOR_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    director: bool
+    worker: int
+    attempt: int
+    engine: int
+    start: int
+    def __init__(self, director: _Optional[bool] = ..., worker: _Optional[int] = ..., attempt: _Optional[int] = ..., engine: _Optional[int] = ..., start: _Optional[int] = ...) -> None: ...
+
+class CustomMessage(_message.Message):
+    __slots__ = ("id", "sender", "to", "worker", "engine", "name", "data", "is_bytes")
+    class Audience(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        AUDIENCE_UNSPECIFIED: _ClassVar[CustomMessage.Audience]
+        DIRECTOR: _ClassVar[CustomMessage.Audience]
+        WORKERS: _ClassVar[CustomMessage.Audience]
+        WORKER: _ClassVar[CustomMessage.Audience]
+        ENGINE: _ClassVar[CustomMessage.Audience]
+    AUDIENCE_UNSPECIFIED: CustomMessage.Audience
+    DIRECTOR: CustomMessage.Audience
+    WORKERS: CustomMessage.Audience
+    WORKER: CustomMessage.Audience
+    ENGINE: CustomMessage.Audience
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    IS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    sender: MessagePeer
+    to: CustomMessage.Audience
+    worker: int
+    engine: int
+    name: str
+    data: bytes
+    is_bytes: bool
+    def __init__(self, id: _Optional[int] = ..., sender: _Optional[_Union[MessagePeer, _Mapping]] = ..., to: _Optional[_Union[CustomMessage.Audience, str]] = ..., worker: _Optional[int] = ..., engine: _Optional[int] = ..., name: _Optional[str] = ..., data: _Optional[bytes] = ..., is_bytes: _Optional[bool] = ...) -> None: ...
+
+class MessageAnswer(_message.Message):
+    __slots__ = ("id", "sender", "by", "status", "reason", "result", "is_bytes", "expected")
+    class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATUS_UNSPECIFIED: _ClassVar[MessageAnswer.Status]
+        PROCESSED: _ClassVar[MessageAnswer.Status]
+        REJECTED: _ClassVar[MessageAnswer.Status]
+        FAILED: _ClassVar[MessageAnswer.Status]
+        ROUTED: _ClassVar[MessageAnswer.Status]
+        BUSY: _ClassVar[MessageAnswer.Status]
+        RESUME: _ClassVar[MessageAnswer.Status]
+    STATUS_UNSPECIFIED: MessageAnswer.Status
+    PROCESSED: MessageAnswer.Status
+    REJECTED: MessageAnswer.Status
+    FAILED: MessageAnswer.Status
+    ROUTED: MessageAnswer.Status
+    BUSY: MessageAnswer.Status
+    RESUME: MessageAnswer.Status
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    IS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    sender: MessagePeer
+    by: MessagePeer
+    status: MessageAnswer.Status
+    reason: str
+    result: bytes
+    is_bytes: bool
+    expected: int
+    def __init__(self, id: _Optional[int] = ..., sender: _Optional[_Union[MessagePeer, _Mapping]] = ..., by: _Optional[_Union[MessagePeer, _Mapping]] = ..., status: _Optional[_Union[MessageAnswer.Status, str]] = ..., reason: _Optional[str] = ..., result: _Optional[bytes] = ..., is_bytes: _Optional[bool] = ..., expected: _Optional[int] = ...) -> None: ...
+
+class LaneState(_message.Message):
+    __slots__ = ("name", "depth", "running", "oldest_ns", "processed", "failed", "rejected", "duration_ns", "longest_ns")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_NS_FIELD_NUMBER: _ClassVar[int]
+    PROCESSED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    DURATION_NS_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_NS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    depth: int
+    running: int
+    oldest_ns: int
+    processed: int
+    failed: int
+    rejected: int
+    duration_ns: int
+    longest_ns: int
+    def __init__(self, name: _Optional[str] = ..., depth: _Optional[int] = ..., running: _Optional[int] = ..., oldest_ns: _Optional[int] = ..., processed: _Optional[int] = ..., failed: _Optional[int] = ..., rejected: _Optional[int] = ..., duration_ns: _Optional[int] = ..., longest_ns: _Optional[int] = ...) -> None: ...

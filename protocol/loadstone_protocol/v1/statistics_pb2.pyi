@@ -129,7 +129,7 @@ class ErrorCount(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., message: _Optional[str] = ..., name: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
 class StreamState(_message.Message):
-    __slots__ = ("stream", "sequence", "second", "full", "series", "counters", "errors", "users", "final", "first_start_ns", "scenario_users")
+    __slots__ = ("stream", "sequence", "second", "full", "series", "counters", "errors", "users", "final", "first_start_ns", "scenario_users", "history")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SECOND_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +141,7 @@ class StreamState(_message.Message):
     FINAL_FIELD_NUMBER: _ClassVar[int]
     FIRST_START_NS_FIELD_NUMBER: _ClassVar[int]
     SCENARIO_USERS_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
     stream: StreamId
     sequence: int
     second: int
@@ -152,10 +153,21 @@ class StreamState(_message.Message):
     final: bool
     first_start_ns: int
     scenario_users: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, stream: _Optional[_Union[StreamId, _Mapping]] = ..., sequence: _Optional[int] = ..., second: _Optional[int] = ..., full: _Optional[bool] = ..., series: _Optional[_Iterable[_Union[SeriesState, _Mapping]]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., errors: _Optional[_Iterable[_Union[ErrorCount, _Mapping]]] = ..., users: _Optional[int] = ..., final: _Optional[bool] = ..., first_start_ns: _Optional[int] = ..., scenario_users: _Optional[_Iterable[int]] = ...) -> None: ...
+    history: _containers.RepeatedCompositeFieldContainer[UsersAt]
+    def __init__(self, stream: _Optional[_Union[StreamId, _Mapping]] = ..., sequence: _Optional[int] = ..., second: _Optional[int] = ..., full: _Optional[bool] = ..., series: _Optional[_Iterable[_Union[SeriesState, _Mapping]]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., errors: _Optional[_Iterable[_Union[ErrorCount, _Mapping]]] = ..., users: _Optional[int] = ..., final: _Optional[bool] = ..., first_start_ns: _Optional[int] = ..., scenario_users: _Optional[_Iterable[int]] = ..., history: _Optional[_Iterable[_Union[UsersAt, _Mapping]]] = ...) -> None: ...
+
+class UsersAt(_message.Message):
+    __slots__ = ("second", "sequence", "scenario_users")
+    SECOND_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    SCENARIO_USERS_FIELD_NUMBER: _ClassVar[int]
+    second: int
+    sequence: int
+    scenario_users: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, second: _Optional[int] = ..., sequence: _Optional[int] = ..., scenario_users: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class PackedStreamState(_message.Message):
-    __slots__ = ("stream", "sequence", "second", "full", "series", "counters", "errors", "users", "final", "first_start_ns", "scenario_users")
+    __slots__ = ("stream", "sequence", "second", "full", "series", "counters", "errors", "users", "final", "first_start_ns", "scenario_users", "history")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SECOND_FIELD_NUMBER: _ClassVar[int]
@@ -167,6 +179,7 @@ class PackedStreamState(_message.Message):
     FINAL_FIELD_NUMBER: _ClassVar[int]
     FIRST_START_NS_FIELD_NUMBER: _ClassVar[int]
     SCENARIO_USERS_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
     stream: StreamId
     sequence: int
     second: int
@@ -178,4 +191,5 @@ class PackedStreamState(_message.Message):
     final: bool
     first_start_ns: int
     scenario_users: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, stream: _Optional[_Union[StreamId, _Mapping]] = ..., sequence: _Optional[int] = ..., second: _Optional[int] = ..., full: _Optional[bool] = ..., series: _Optional[_Iterable[bytes]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., errors: _Optional[_Iterable[_Union[ErrorCount, _Mapping]]] = ..., users: _Optional[int] = ..., final: _Optional[bool] = ..., first_start_ns: _Optional[int] = ..., scenario_users: _Optional[_Iterable[int]] = ...) -> None: ...
+    history: _containers.RepeatedCompositeFieldContainer[UsersAt]
+    def __init__(self, stream: _Optional[_Union[StreamId, _Mapping]] = ..., sequence: _Optional[int] = ..., second: _Optional[int] = ..., full: _Optional[bool] = ..., series: _Optional[_Iterable[bytes]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., errors: _Optional[_Iterable[_Union[ErrorCount, _Mapping]]] = ..., users: _Optional[int] = ..., final: _Optional[bool] = ..., first_start_ns: _Optional[int] = ..., scenario_users: _Optional[_Iterable[int]] = ..., history: _Optional[_Iterable[_Union[UsersAt, _Mapping]]] = ...) -> None: ...

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from loadstone_core.load.share import slot_of
 from loadstone_core.register import Held, Weighed, weigh
-from loadstone_protocol.messages import RunOrder
+from loadstone_protocol.messages import Granted, RunOrder
 from loadstone_runner.agent.effects import Assignment, Common, Configure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from loadstone_core.load.grant import Grant
     from loadstone_runner.agent.engines import Engines, EngineView
 
 
@@ -47,6 +48,7 @@ class Desired:
         self._starts: dict[tuple[int, int], int] = {}  # (epoch, start on the master's clock) -> here
         self._stop_reason = ""
         self._stop_grace_ns = 0
+        self._granted: dict[tuple[str, int], Granted] = {}
 
     def offer(self, common: Common) -> bool:
         """Weigh a common configuration; return whether it was adopted: newer, intact, for the script mounted here."""
@@ -80,6 +82,9 @@ class Desired:
             return False
         if held is not None and (assignment.epoch, assignment.version) <= (held.epoch, held.version):
             return False
+        for grant in assignment.grants:
+            key = (grant.name, grant.engine)
+            self._granted[key] = grown(self._granted.get(key, Granted(*key, 0, 0, 0)), grant)
         self._assignment = assignment
         self._assignment_revision = self.revise()
         return True
@@ -92,6 +97,16 @@ class Desired:
         self._stop_grace_ns = grace_ns
         self.revise()
         return True
+
+    @property
+    def start_ns(self) -> int:
+        """When the load starts or has started, on this machine's clock; 0: that is not known."""
+        return self._start_here() or 0
+
+    @property
+    def granted(self) -> tuple[Granted, ...]:
+        """How much each engine has been granted so far."""
+        return tuple(self._granted.values())
 
     @property
     def stop_reason(self) -> str:
@@ -166,3 +181,13 @@ class Desired:
         if key not in self._starts and self._offset_ns is not None:
             self._starts[key] = self.common.start_at_ns - self._offset_ns
         return self._starts.get(key)
+
+
+def grown(held: Granted, grant: Grant) -> Granted:
+    """Return what was granted so far and now; ranges that are granted again are known by their number."""
+    fresh = grant.ranges[max(0, held.ranges - grant.first_range) :]
+    return held._replace(
+        ranges=max(held.ranges, grant.first_range + len(grant.ranges)),
+        numbers=held.numbers + sum(map(len, fresh)),
+        end=max((each.stop for each in fresh), default=held.end),
+    )

@@ -103,6 +103,7 @@ class Act(Enum):
 
     BEAT = auto()  # send a heartbeat now
     RETELL_STATES = auto()  # send the whole state of every stream
+    BEQUEATH = auto()  # tell the master what is held of the one before
     HANG_UP = auto()  # leave this master, one of an earlier epoch, and look for another
 
 

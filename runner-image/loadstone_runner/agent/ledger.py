@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from loadstone_runner.agent.history import History, Moment
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,19 +20,28 @@ class Piece(NamedTuple):
         sequence: from 1, ever greater.
         head: the encoded state without its series.
         series: each series' encoded state by its encoded key.
+        second: that it closes.
+        users: alive at its end, of each scenario.
     """
 
     sequence: int
     head: bytes
     series: Mapping[bytes, bytes]
+    second: int = -1
+    users: tuple[int, ...] = ()
 
 
 class Ledger:
-    """The newest head and the newest state of each series of one stream."""
+    """The newest head and the newest state of each series of one stream.
 
-    __slots__ = ("_head", "_sequence", "_series")
+    Attributes:
+        history: of its users.
+    """
+
+    __slots__ = ("_head", "_sequence", "_series", "history")
 
     def __init__(self) -> None:
+        self.history = History()
         self._sequence = 0
         self._head = b""
         self._series: dict[bytes, bytes] = {}
@@ -47,6 +58,7 @@ class Ledger:
         self._sequence = piece.sequence
         self._head = piece.head
         self._series.update(piece.series)
+        self.history.note(Moment(piece.second, piece.sequence, piece.users))
         return True
 
     def whole(self) -> bytes:

@@ -29,7 +29,8 @@ from loadstone_runner.agent.ledger import Piece
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from loadstone_protocol.messages import EngineEnd, Peer
+    from loadstone_protocol.messages import EngineEnd, Granted, Peer
+    from loadstone_runner.agent.ledger import Ledger
     from loadstone_runner.agent.logs import LogEnd
 
 TAIL_MAX: Final = 4_096
@@ -129,13 +130,15 @@ def piece_of(state: statistics_pb2.StreamState) -> Piece:
         first_start_ns=state.first_start_ns,
         scenario_users=state.scenario_users,
     )
-    return Piece(state.sequence, head.SerializeToString(), series)
+    return Piece(state.sequence, head.SerializeToString(), series, state.second, tuple(state.scenario_users))
 
 
-def whole_state(encoded: bytes) -> coordination_pb2.StatisticsFrame:
+def whole_state(ledger: Ledger) -> coordination_pb2.StatisticsFrame:
     """Return the frame of a whole state as the ledger has it."""
-    state = statistics_pb2.StreamState.FromString(encoded)
+    state = statistics_pb2.StreamState.FromString(ledger.whole())
     state.full = True
+    for second, sequence, users in ledger.history.moments:
+        state.history.add(second=second, sequence=sequence, scenario_users=users)
     return coordination_pb2.StatisticsFrame(state=state)
 
 
@@ -160,6 +163,23 @@ def hello_message(
             engines=engines,
             applied=version_message(applied),
             highest_epoch=highest_epoch,
+        )
+    )
+
+
+def inheritance_message(
+    common: Common | None, since_start_ns: int, granted: Iterable[Granted]
+) -> coordination_pb2.AgentMessage:
+    """Return what is held of the master before."""
+    config = None
+    if common is not None:
+        digest = bytes.fromhex(common.held.digest)
+        config = coordination_pb2.Config(version=version_message(common.held), sha256=digest, body=common.body)
+    return coordination_pb2.AgentMessage(
+        inheritance=coordination_pb2.Inheritance(
+            config=config,
+            since_start_ns=since_start_ns,
+            granted=[coordination_pb2.Granted(**each._asdict()) for each in granted],
         )
     )
 

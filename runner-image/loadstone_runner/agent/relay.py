@@ -6,9 +6,10 @@ Decisions are the session's; the sockets are `transport`'s.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from loadstone_core.errors import WorldError
 from loadstone_core.stats.stream import Counters, read_counters
@@ -24,17 +25,25 @@ if TYPE_CHECKING:
     from loadstone_protocol.v1 import statistics_pb2
     from loadstone_runner.agent.effects import Configure, Summary
     from loadstone_runner.agent.session import Session
+    from loadstone_runner.agent.usage import Usage
     from loadstone_runner.spool import LogStream
     from loadstone_runner.transport.local.engines import EngineLink
 
 Stream = tuple[int, int]  # (engine, start)
 
+STATUS_EVERY_NS: Final = 1_000_000_000
+STATUS_MISSED_NS: Final = 2_000_000_000  # who reports each second may be a little late
+_WITH_LOOP: Final = frozenset(
+    {engine_pb2.EngineStatus.READY, engine_pb2.EngineStatus.RUNNING, engine_pb2.EngineStatus.STOPPING}
+)
+
 
 class Relay:
-    """The engines' side of an agent, an EngineListener.
+    """The engines' side of an agent, an EngineListener, and the Passage of its messages.
 
     Attributes:
         bad_messages: how many messages of engines were refused.
+        pass_on: sends a frame of custom messages up.
     """
 
     def __init__(
@@ -54,10 +63,12 @@ class Relay:
         self._attempt = attempt
         self._socket_dir = Path(socket_dir)
         self._report = report
+        self.pass_on: Callable[[engine_pb2.MessageFrame], None] = _drop
         self._react = react
         self._links: dict[Stream, EngineLink] = {}
         self._ledgers: dict[Stream, Ledger] = {}
         self._statuses: dict[Stream, engine_pb2.EngineStatus] = {}
+        self._heard_ns: dict[Stream, int] = {}
         self._scripts: dict[Stream, engine_pb2.ScriptReport] = {}
         self._untold: set[Stream] = set()  # whose status no heartbeat has had yet
 
@@ -80,6 +91,11 @@ class Relay:
             case "status":
                 self._keep(_stream(link), message.status)
                 self._session.report(link.engine, link.start, messages.status_from_message(message.status))
+            case "messages":
+                # Whose it is is what the connection says; what is in it is known at its ends only.
+                message.messages.engine, message.messages.start = link.engine, link.start
+                self.pass_on(message.messages)
+                return
             case "script":
                 self._scripts[_stream(link)] = message.script
                 self._session.hear_script()
@@ -100,6 +116,17 @@ class Relay:
         if link is not None:
             link.send(messages.config_message(told, worker=self._worker, attempt=self._attempt))
 
+    def on_frame(self, frame: engine_pb2.MessageFrame) -> None:
+        """Pass custom messages on to the engine that they are for."""
+        link = self._links.get((frame.engine, frame.start))
+        if link is not None:
+            link.send(engine_pb2.ToEngine(messages=frame))
+
+    def on_begin(self) -> None:
+        """Let engines send again what may be lost: the connection to the master is a new one."""
+        for link in self._links.values():
+            link.send(engine_pb2.ToEngine(messages=engine_pb2.MessageFrame(rewind=True)))
+
     def tell_kept(self, stream: LogStream, number: int, is_lost: bool) -> None:  # noqa: FBT001 called by position
         """Tell an engine what became of the lines before a mark of its own."""
         link = self._links.get((stream.engine, stream.start))
@@ -109,12 +136,12 @@ class Relay:
     def whole_states(self, engine: int | None = None) -> list[coordination_pb2.StatisticsFrame]:
         """Return the whole state of every stream, or of one engine's."""
         return [
-            messages.whole_state(ledger.whole())
+            messages.whole_state(ledger)
             for (number, _), ledger in self._ledgers.items()
             if ledger.sequence and engine in {None, number}
         ]
 
-    def summaries(self, summary: Summary) -> Iterator[coordination_pb2.EngineSummary]:
+    def summaries(self, summary: Summary, usage: Usage) -> Iterator[coordination_pb2.EngineSummary]:
         """Yield what a heartbeat says of each engine; of its script only until it is ready."""
         for stream in summary.engines:
             status = self._statuses.get(stream)
@@ -123,9 +150,10 @@ class Relay:
             yield coordination_pb2.EngineSummary(
                 engine=stream[0],
                 start=stream[1],
-                status=status,
+                status=None if status is None else self._aged(stream, status),
                 script=self._scripts.get(stream) if is_loading else None,
                 started_at_ns=summary.started_at_ns.get(stream, 0),
+                cpu_permille=usage.cpu_permille(stream[0]),
             )
 
     def counters(self, engine: int, start: int) -> Counters | None:
@@ -143,6 +171,12 @@ class Relay:
         known = [self.counters(view.engine, view.start) or Counters() for view in self._session.engines]
         return Counters(started=sum(each.started for each in known), completed=sum(each.completed for each in known))
 
+    def spool_bytes(self) -> int:
+        """Return how much the folder holds that engines and agent share: counters, and what waits to be sent."""
+        with contextlib.suppress(OSError):
+            return sum(entry.stat().st_size for entry in os.scandir(self._socket_dir) if entry.is_file())
+        return 0
+
     def engine_memory_bytes(self) -> int:
         """Return the engines' memory as they know it."""
         return sum(status.memory_bytes for status in self._statuses.values())
@@ -153,7 +187,29 @@ class Relay:
 
     def largest_lag_ns(self) -> int:
         """Return the largest loop lag of the engines' last second."""
-        return max((status.loop_lag_ns for status in self._statuses.values()), default=0)
+        return max((self._aged(*each).loop_lag_ns for each in self._statuses.items()), default=0)
+
+    def lanes(self) -> Iterator[tuple[int, engine_pb2.LaneState]]:
+        """Yield each engine with each of its lanes."""
+        for (engine, _), status in sorted(self._statuses.items()):
+            for lane in status.lanes:
+                yield engine, lane
+
+    def _aged(self, stream: Stream, status: engine_pb2.EngineStatus) -> engine_pb2.EngineStatus:
+        """Return a status with the lag of an engine that does not come to say anything: its code holds the loop."""
+        silent_ns = time.monotonic_ns() - self._heard_ns[stream]
+        late_ns = silent_ns - STATUS_EVERY_NS
+        if (
+            silent_ns < STATUS_MISSED_NS
+            or late_ns <= status.loop_lag_ns
+            or status.stage not in _WITH_LOOP
+            or stream not in self._links
+        ):
+            return status
+        aged = engine_pb2.EngineStatus()
+        aged.CopyFrom(status)
+        aged.loop_lag_ns = late_ns
+        return aged
 
     def _keep(self, stream: Stream, status: engine_pb2.EngineStatus) -> None:
         """Keep the newest status; what was late or lacking is kept until a heartbeat has said it."""
@@ -163,6 +219,7 @@ class Relay:
             status.schedule_slip_ns = max(status.schedule_slip_ns, untold.schedule_slip_ns)
             status.exhausted += untold.exhausted
         self._statuses[stream] = status
+        self._heard_ns[stream] = time.monotonic_ns()
         self._untold.add(stream)
 
     def _hold(self, link: EngineLink, state: statistics_pb2.StreamState) -> None:
@@ -188,6 +245,10 @@ class Relay:
 
 def _stream(link: EngineLink) -> Stream:
     return link.engine, link.start
+
+
+def _drop(_frame: engine_pb2.MessageFrame) -> None:
+    """Lose a frame, as there is no way up yet; its engine says it again."""
 
 
 def _boottime_ns() -> int:

@@ -22,6 +22,7 @@ from loadstone_runner.agent.mount import script_digest
 from loadstone_runner.agent.relay import Relay
 from loadstone_runner.agent.session import Session
 from loadstone_runner.agent.uplink import Uplink
+from loadstone_runner.agent.usage import reading_of
 from loadstone_runner.export.agent_metrics import render
 from loadstone_runner.export.scraping import serve_metrics
 from loadstone_runner.transport.local.engines import serve_engines
@@ -149,13 +150,10 @@ class Agent:
                 self._session.bury(ended.engine, ended.start, end, now_ns=_boottime_ns())
             case {"event": "started", "engine": int(engine), "start": int(start)}:
                 self._session.know(engine, start)
-            case {
-                "event": "usage",
-                "cpu_ns": int(cpu_ns),
-                "memory_bytes": int(memory),
-                "memory_limit_bytes": int(limit),
-            }:
-                self._health.engines_use(cpu_ns, memory, limit, now_ns=_boottime_ns())
+            case {"event": "usage"}:
+                reading = reading_of(event, _boottime_ns())
+                if reading is not None:
+                    self._health.usage.take(reading)
         self._react()
 
     def on_launcher_gone(self) -> None:
@@ -191,6 +189,8 @@ class Agent:
                 self._uplink.say_end(end)
             case do.SayBye():
                 self._uplink.say_bye(effect, self._logs.ends())
+            case do.Act.BEQUEATH:
+                self._uplink.bequeath()
             case do.Act.HANG_UP:
                 self._uplink.hang_up()
             case do.Lease(seconds):
@@ -224,7 +224,7 @@ class Agent:
         while not self._finished.is_set():
             due = loop.time() + TICK_SECONDS
             await _wait(self._finished, TICK_SECONDS)
-            self._health.lag_seconds = max(0.0, loop.time() - due)
+            self._health.late(max(0.0, loop.time() - due))
             self._uplink.check()
             if self._session.is_refused:
                 self._uplink.leave()

@@ -33,6 +33,7 @@ from loadstone_runner.agent.lease import Lease as MasterLease
 if TYPE_CHECKING:
     from loadstone_core.register import Held
     from loadstone_core.stats.stream import Counters
+    from loadstone_protocol.messages import Granted
 
 SECOND: Final = 1_000_000_000
 QUICK_PINGS: Final = 5
@@ -88,6 +89,20 @@ class Session:
         return self._desired.applied
 
     @property
+    def common(self) -> Common | None:
+        """The common configuration that is held."""
+        return self._desired.common
+
+    @property
+    def granted(self) -> tuple[Granted, ...]:
+        """How much each engine has been granted so far."""
+        return self._desired.granted
+
+    def since_start_ns(self, monotonic_ns: int) -> int:
+        """Return how long ago the load started, negative if it has not."""
+        return monotonic_ns - self._desired.start_ns if self._desired.start_ns else -SECOND
+
+    @property
     def is_refused(self) -> bool:
         """Whether the master does not want this agent, so that it need not come back."""
         return self._farewell.is_refused
@@ -105,7 +120,7 @@ class Session:
 
     # The master's side.
 
-    def welcome(self, epoch: int, lease_ns: int) -> None:
+    def welcome(self, epoch: int, lease_ns: int, *, wants_inheritance: bool = False) -> None:
         """Begin with a master on a new connection: it is told everything anew."""
         if self._farewell.is_refused or epoch < self._desired.epoch:
             self._effects.append(Act.HANG_UP)
@@ -121,6 +136,8 @@ class Session:
         self.clock.forget()
         for view in self.engines:
             view.received = 0
+        if wants_inheritance:
+            self._effects.append(Act.BEQUEATH)
         self._effects += [Act.BEAT, Pings(QUICK_PINGS), Act.RETELL_STATES]
         self._effects += [SayEnd(end) for end in self.engines.ends()]
         self._say_bye()

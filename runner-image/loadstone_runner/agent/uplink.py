@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from loadstone_core import __version__
 from loadstone_protocol.codec import WireError
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from loadstone_runner.agent.relay import Relay
     from loadstone_runner.agent.session import Session
     from loadstone_runner.settings import AgentSettings
+
+
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Uplink:
@@ -73,6 +76,8 @@ class Uplink:
     def connect(self, relay: Relay) -> None:
         """Look for the master, and stay with it, until `close`; `relay` knows the engines."""
         self._relay = relay
+        self.bulk.passage = relay
+        relay.pass_on = self.bulk.pass_on
         self._connection = asyncio.create_task(self._client.run())
 
     def check(self) -> None:
@@ -151,6 +156,12 @@ class Uplink:
         """Leave this master and look for another."""
         self._client.hang_up()
 
+    def bequeath(self) -> None:
+        """Tell a master that has taken over what is held of the one before."""
+        session = self._session
+        since_start_ns = session.since_start_ns(time.monotonic_ns())
+        self._client.say(messages.inheritance_message(session.common, since_start_ns, session.granted))
+
     def say_end(self, end: EngineEnd) -> None:
         """Say that an engine's process has ended."""
         self._client.say(coordination_pb2.AgentMessage(engine_end=messages.end_message(end)))
@@ -187,7 +198,8 @@ class Uplink:
                 session.assign(messages.assignment_from_message(message.assignment))
             case "welcome":
                 self._health.connections += 1
-                session.welcome(message.welcome.epoch, message.welcome.lease_ns)
+                told = message.welcome
+                session.welcome(told.epoch, told.lease_ns, wants_inheritance=told.wants_inheritance)
             case "refused":
                 _say(f"the master refused this worker: {message.refused.detail}")
                 session.refuse(messages.refusal_from_message(message.refused), now_ns)
@@ -207,6 +219,7 @@ class Uplink:
 
     def _beat(self) -> None:
         self._beat_is_due = False
+        usage = self._health.usage
         summary = self._session.summary(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         self._health.heartbeats += 1
         self._health.clock_offset_ns = summary.offset_ns
@@ -216,10 +229,15 @@ class Uplink:
             applied=messages.version_message(summary.applied),
             applied_sha256=bytes.fromhex(summary.applied.digest) if summary.applied is not None else b"",
             assignment=summary.assignment,
-            engines=self._relay.summaries(summary),
-            cpu_permille=self._health.cpu_permille,
+            engines=self._relay.summaries(summary, usage),
+            cpu_permille=usage.cpu_permille(),
             memory_bytes=self._health.memory_bytes(self._relay),
-            memory_limit_bytes=self._health.memory_limit_bytes,
+            memory_limit_bytes=usage.memory_limit_bytes,
+            throttled_permille=usage.throttled_permille,
+            cgroup_bytes=usage.cgroup_bytes,
+            agent_memory_bytes=_resident_bytes(),
+            agent_lag_ns=self._health.take_largest_lag_ns(),
+            spool_bytes=self._relay.spool_bytes(),
             clock_offset_ns=summary.offset_ns,
             round_trip_ns=summary.round_trip_ns,
             conflict=bool(summary.conflict),
@@ -228,6 +246,12 @@ class Uplink:
         )
         self._client.say(coordination_pb2.AgentMessage(heartbeat=beat))
         self._react()
+
+
+def _resident_bytes() -> int:
+    """Return the memory that this process really has."""
+    with open("/proc/self/statm") as file:  # noqa: PTH123 once a second, for each worker
+        return int(file.read().split()[1]) * _PAGE_BYTES
 
 
 def _say(sentence: str) -> None:

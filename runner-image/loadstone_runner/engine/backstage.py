@@ -8,8 +8,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import gevent
+
 from loadstone import Environment, seat
-from loadstone_runner.engine.events import Audience
+from loadstone.messages import handlings
+from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.engine.events import DRAIN_SECONDS, Audience
 from loadstone_runner.engine.introduction import load_and_report
 from loadstone_runner.engine.marks import LogMarks
 from loadstone_runner.engine.measuring import Services
@@ -18,8 +22,9 @@ from loadstone_runner.engine.strays import Strays
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from loadstone_protocol.v1 import engine_pb2
+    from loadstone.messages import Delivery, To
     from loadstone_runner.engine.instruments import Instruments
+    from loadstone_runner.engine.mailroom import Mailroom
     from loadstone_runner.engine.script import Script
     from loadstone_runner.settings import EngineSettings
 
@@ -35,8 +40,15 @@ class Backstage:
         marks: of its durable lines.
     """
 
-    def __init__(self, instruments: Instruments, *, is_director: bool, on_stop: Callable[[], None]) -> None:
-        """Serve a script; `on_stop` is called when it first wants the run to end."""
+    def __init__(
+        self,
+        instruments: Instruments,
+        *,
+        is_director: bool,
+        on_stop: Callable[[], None],
+        send: Callable[[engine_pb2.EngineMessage], None],
+    ) -> None:
+        """Serve a script; `on_stop` is called when it first wants the run to end, `send` takes messages of it."""
         self.services = Services(instruments)
         self.services.on_stop = self._note_stop
         self.services.marks = self.marks = LogMarks()
@@ -44,18 +56,47 @@ class Backstage:
         self._instruments = instruments
         self._is_director = is_director
         self._on_stop = on_stop
+        self._send = send
+        self._launcher_fd = 0
+        self._is_loaded = False
+        self._mailroom: Mailroom | None = None
         self._strays = Strays(self.services.count_error)
         self._audience: Audience | None = None
 
     def load(self, settings: EngineSettings) -> tuple[Script | None, engine_pb2.ScriptReport]:
         """Import the script; return it, or None, and what to tell of it."""
+        self._launcher_fd = settings.launcher_fd
         seat.take(self.services)
         self._strays.watch()
         script, report = load_and_report(settings)
         self._audience = Audience(self.services.count_error)
         self._instruments.on_request = self._audience.request_listener()
         self.begin(settings.target, None)
+        if script is not None:
+            self._is_loaded = True
+            self.services.on_send = self._send_message
+            if handlings():
+                self._mail()
+            self.introduce()
         return script, report
+
+    def introduce(self) -> None:
+        """Let others reach this process by messages; before, there is no script that could handle any."""
+        if self._mailroom is not None:
+            self._mailroom.introduce()
+        elif self._is_loaded:
+            self._send(engine_pb2.EngineMessage(messages=engine_pb2.MessageFrame(rewind=True)))
+
+    def hear(self, frame: engine_pb2.MessageFrame) -> None:
+        """Take in a frame of custom messages."""
+        if self._is_loaded:
+            self._mail().hear(frame)
+            # Whoever reads on as long as something is there would keep users and reports from their turn.
+            gevent.sleep(0)
+
+    def lane_states(self) -> list[engine_pb2.LaneState]:
+        """Return how the lanes of the script's messages are."""
+        return [] if self._mailroom is None else self._mailroom.states()
 
     def begin(self, target: str, setup_data: Any) -> None:
         """Let listeners know where they are."""
@@ -71,11 +112,15 @@ class Backstage:
         """Let listeners hear what was told so far, if that takes no longer than usual."""
         if self._audience is not None:
             self._audience.wait()
+        if self._mailroom is not None:
+            self._mailroom.lanes.wait(DRAIN_SECONDS)
 
     def look(self) -> None:
-        """Look after listeners; called each second."""
+        """Look after listeners and messages; called each second."""
         if self._audience is not None:
             self._audience.look()
+        if self._mailroom is not None:
+            self._mailroom.look()
 
     def close(self, *last: str) -> None:
         """End what the script still does: its listeners hear the last events, one after the other, then no more."""
@@ -90,6 +135,27 @@ class Backstage:
             self.tell(event)
         self._audience.drain()
         self._audience.end()
+        if self._mailroom is not None:
+            # Last, as listeners send messages, too.
+            self._mailroom.close()
+
+    def _send_message(self, name: str, data: Any, to: To | None) -> Delivery:
+        return self._mail().send_message(name, data, to)
+
+    def _mail(self) -> Mailroom:
+        """Return the mailroom, which is there from the first message on, or for a script that handles any."""
+        if self._mailroom is None:
+            from loadstone_runner.engine.mailroom import Mailroom
+            from loadstone_runner.engine.offloading import work_by
+
+            self._mailroom = Mailroom(
+                handlings(),
+                is_director=self._is_director,
+                send=self._send,
+                work_of=work_by(self._launcher_fd),
+                count=self.services.count_error,
+            )
+        return self._mailroom
 
     def _note_stop(self, why: str) -> None:
         if not self.stop_asked:

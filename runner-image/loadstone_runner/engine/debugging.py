@@ -11,10 +11,11 @@ import traceback
 from collections import defaultdict
 from pathlib import Path
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from loadstone import InterruptTaskSet, StopUser, seat
+from loadstone import InterruptTaskSet, Message, Place, Receipt, StopUser, seat
 from loadstone.hooks import setup_function, teardown_function
+from loadstone.messages import Answer, Status, handlings
 from loadstone_core.stats.metrics import FEEDER_ERROR, METRIC_ERROR
 from loadstone_runner.engine.counters import CounterFile
 from loadstone_runner.engine.director import DirectedRun
@@ -22,6 +23,7 @@ from loadstone_runner.engine.http.outfit import Outfit
 from loadstone_runner.engine.http.resolution import Resolver
 from loadstone_runner.engine.measuring import Services
 from loadstone_runner.engine.path import HttpClient, Instruments
+from loadstone_runner.engine.payloads import decode, encode
 from loadstone_runner.engine.script import ScriptError, load_script, users_of
 from loadstone_runner.engine.tasks import Piece, Repertoire, make_chooser, obey, repertoire_of
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from loadstone import Run, User
+    from loadstone.messages import Sender, To
     from loadstone.metrics import MetricKind
     from loadstone_runner.engine.tasks import Chooser
 
@@ -36,6 +39,7 @@ EXIT_FINE: Final = 0
 EXIT_TROUBLE: Final = 1
 EXIT_UNUSABLE: Final = 2
 _MILLI: Final = 1_000_000
+_SHOWN_MAX: Final = 500
 
 
 class Watched(Services):
@@ -43,14 +47,17 @@ class Watched(Services):
 
     Attributes:
         troubles: what went wrong: failed requests, checks that did not hold, exceptions, errors.
+        sender: who sends messages now.
     """
 
-    __slots__ = ("_given", "_seen", "stopped", "troubles")
+    __slots__ = ("_given", "_seen", "sender", "stopped", "troubles")
 
     def __init__(self, instruments: Instruments) -> None:
         super().__init__(instruments)
         self.troubles = 0
         self.stopped = ""
+        self.on_send = self._send_message
+        self.sender: Sender = "director"
         self._given: defaultdict[str, int] = defaultdict(int)
         self._seen = 0
         self.rows = self._next_row
@@ -102,9 +109,40 @@ class Watched(Services):
         self._given[feeder] += 1
         return self._given[feeder] - 1
 
+    def _send_message(self, name: str, data: Any, to: To | None) -> Handled:
+        """Handle a message here and now, so that a debugger can follow it, whoever it is for."""
+        payload = encode(data)
+        say(f"  message {name!r} to {to if to is not None else 'the other side'}: {data!r}"[:_SHOWN_MAX])
+        handling = next((each for each in handlings() if each.name == name), None)
+        if handling is None:
+            say("    nothing handles it: see @on_message")
+            return Handled(Answer(None, Status.REJECTED, f"nothing handles messages of the name {name!r}"))
+        try:
+            result = decode(encode(handling.function(Message(name, decode(payload), self.sender))))
+        except Exception as error:  # noqa: BLE001 user code
+            self.show_exception(error, f"the handler of {name!r}")
+            return Handled(Answer(None, Status.FAILED, f"{type(error).__name__}: {error}"))
+        say(f"    handled, result {result!r}"[:_SHOWN_MAX])
+        return Handled(Answer(None, Status.PROCESSED, result=result))
+
     def _note_stop(self, why: str) -> None:
         self.stopped = why
         say(f"  the script stops the run: {why}")
+
+
+class Handled(NamedTuple):
+    """A message that was handled when it was sent; a `loadstone.messages.Delivery`."""
+
+    answer: Answer
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is known what became of it."""
+        return True
+
+    def wait(self, timeout: float | None = None) -> Receipt:  # noqa: ARG002 there is nothing to wait for
+        """Return what became of it."""
+        return Receipt(self.answer.status, self.answer.reason, (self.answer,))
 
 
 def debug_file(path: str, *, user: str | None, target: str, iterations: int, task: str | None) -> int:
@@ -137,7 +175,9 @@ def debug_class(user: type[User] | None, *, target: str, iterations: int, task: 
     run = DirectedRun(base, instruments)
     try:
         if _once(setup_function(), run, "setup", watched):
+            watched.sender = Place(0)
             _Foreground(made, repertoire, base, watched, instruments, run.setup_data).run(iterations)
+            watched.sender = "director"
             _once(teardown_function(), run, "teardown", watched)
     finally:
         seat.take(None)

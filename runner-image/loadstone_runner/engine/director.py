@@ -17,7 +17,7 @@ from gevent.event import Event
 from loadstone import Summary, seat
 from loadstone.listening import watches
 from loadstone.options import DEFAULT
-from loadstone_core.stats.metrics import LISTENER_ERROR
+from loadstone_core.stats.metrics import HANDLER_ERROR, HANDLER_SLOW, LISTENER_ERROR
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 from loadstone_runner.engine import path
 from loadstone_runner.engine.backstage import Backstage
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("loadstone.director")
 
 RESULT_MAX_BYTES: Final = 256 * 1024
+_TOLD_ERRORS: Final = frozenset({LISTENER_ERROR, HANDLER_ERROR, HANDLER_SLOW})
 
 
 class DirectedRun:
@@ -82,7 +83,7 @@ class Director:
         self._link = AgentLink(
             f"{settings.socket_dir}/agent.sock", on_connect=self._introduce, on_message=self._on_message
         )
-        self._backstage = Backstage(self._instruments, is_director=True, on_stop=self._say_status)
+        self._backstage = Backstage(self._instruments, is_director=True, on_stop=self._say_status, send=self._link.send)
         self._watching: list[Watching] = []
         self._newest = Summary()
         self._is_shaped = False
@@ -104,6 +105,7 @@ class Director:
         self._look_for_shape()
         self._is_loaded.set()
         self._link.send(engine_pb2.EngineMessage(script=self._script_report))
+        self._say_status()
         gevent.spawn(self._tick)
         is_over.wait()
         self._backstage.close("quitting")
@@ -123,23 +125,27 @@ class Director:
         errors = [
             statistics_pb2.ErrorCount(kind=each.kind, message=each.message, name=each.name, count=each.count)
             for each in self._instruments.recorder.errors()
-            if each.kind == LISTENER_ERROR
+            if each.kind in _TOLD_ERRORS
         ]
         shape = None if self._shaping is None else self._shaping.wanted
-        status = engine_pb2.EngineStatus(stop_asked=self._backstage.stop_asked, errors=errors, shape=shape)
-        if errors or status.stop_asked or shape is not None:
+        lanes = self._backstage.lane_states()
+        status = engine_pb2.EngineStatus(stop_asked=self._backstage.stop_asked, errors=errors, shape=shape, lanes=lanes)
+        if errors or status.stop_asked or shape is not None or lanes:
             self._link.send(engine_pb2.EngineMessage(status=status))
 
     def _introduce(self) -> None:
         self._link.send(self._hello)
         if self._script_report is not None:
             self._link.send(engine_pb2.EngineMessage(script=self._script_report))
+        self._backstage.introduce()
         self._say_status()
 
     def _on_message(self, message: engine_pb2.ToEngine) -> None:
         match message.WhichOneof("kind"):
             case "setup":
                 gevent.spawn(self._answer, is_teardown=message.setup.teardown)
+            case "messages":
+                self._backstage.hear(message.messages)
             case "event":
                 self._tell(message.event)
             case "summary":

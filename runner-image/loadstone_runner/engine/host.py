@@ -82,7 +82,9 @@ class Engine:
             f"{settings.socket_dir}/agent.sock", on_connect=self._introduce, on_message=self._on_message
         )
         self._hello = hello(settings, engine_pb2.ENGINE_ROLE_ENGINE, path)
-        self._backstage = Backstage(self._instruments, is_director=False, on_stop=self._say_status)
+        self._backstage = Backstage(
+            self._instruments, is_director=False, on_stop=self._say_status, send=self._link.send
+        )
         self._script: Script | None = None
         self._script_report: engine_pb2.ScriptReport | None = None
         self._stage = Stage.LOADING
@@ -138,12 +140,15 @@ class Engine:
             self._link.send(engine_pb2.EngineMessage(script=self._script_report))
         if self._reports is not None and self._reports.sequence:
             self._report(is_full=True)
+        self._backstage.introduce()
         self._say_status()
 
     def _on_message(self, message: engine_pb2.ToEngine) -> None:
         match message.WhichOneof("kind"):
             case "config":
                 self._configure(message.config)
+            case "messages":
+                self._backstage.hear(message.messages)
             case "log_kept":
                 self._backstage.marks.hear(message.log_kept.number, is_lost=message.log_kept.lost)
             case "ack" if self._reports is not None:
@@ -358,4 +363,7 @@ class Engine:
         status.exhausted = take_exhausted()
         status.stop_asked = self._backstage.stop_asked
         status.flavour = FLAVOUR
+        status.series = len(self._instruments.recorder)
+        status.queued_bytes = self._link.queued_bytes
+        status.lanes.extend(self._backstage.lane_states())
         self._link.send(engine_pb2.EngineMessage(status=status))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from loadstone_core import __version__
 from loadstone_protocol.v1 import engine_pb2
+from loadstone_protocol.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
 from loadstone_runner.engine.ahead import import_ahead
 from loadstone_runner.engine.script import Script, ScriptError, load_script
 
@@ -22,6 +24,9 @@ def hello(settings: EngineSettings, role: engine_pb2.EngineRole, counters_path: 
             start=settings.start,
             pid=os.getpid(),
             counters_path=counters_path,
+            protocol_major=PROTOCOL_MAJOR,
+            protocol_minor=PROTOCOL_MINOR,
+            version=__version__,
         )
     )
 

@@ -6,7 +6,9 @@ What the messages mean belongs to `host` and `director`.
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import sys
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +29,7 @@ _SLOW_RETRY_SECONDS: Final = 0.2
 _TURN_SECONDS: Final = 0.001
 _QUEUE_MAX_BYTES: Final = 16 * 1024 * 1024
 _READ_BYTES: Final = 65_536
+_EXIT_REFUSED: Final = 76  # EX_PROTOCOL of sysexits.h
 
 
 class AgentLink:
@@ -52,6 +55,11 @@ class AgentLink:
         self._queue.append(frame)
         self._queued_bytes += len(frame)
         self._has_queued.set()
+
+    @property
+    def queued_bytes(self) -> int:
+        """How much the agent has not taken yet."""
+        return self._queued_bytes
 
     def run(self) -> None:
         """Keep connected, for ever."""
@@ -103,6 +111,8 @@ class AgentLink:
                     message = engine_pb2.ToEngine.FromString(payload)
                 except Exception as error:
                     raise FrameError(f"a frame holds no message: {error}") from error
+                if message.HasField("refused"):
+                    _end_refused(message.refused.detail)
                 self._on_message(message)
             # An agent that reads nothing must not fill this process's memory; it gets the whole state later.
             if self._queued_bytes > _QUEUE_MAX_BYTES:
@@ -119,3 +129,10 @@ class AgentLink:
                 connection.shutdown(socket.SHUT_RDWR)  # ends the reader, which makes the next connection
                 return
             self._queued_bytes -= sum(map(len, frames))
+
+
+def _end_refused(detail: str) -> None:
+    """End this process, whatever the script has under way: nothing of it would be counted."""
+    sys.stderr.write(f"this engine was refused by its agent: {detail}\n")
+    sys.stderr.flush()
+    os._exit(_EXIT_REFUSED)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from gevent import getcurrent
 
@@ -21,6 +21,7 @@ from loadstone_runner.engine.instruments import label_pairs
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from loadstone.messages import Delivery, To
     from loadstone_runner.engine.instruments import Instruments
     from loadstone_runner.engine.marks import LogMarks
 
@@ -38,10 +39,11 @@ class Services:
     Attributes:
         rows: returns the next row's number of a unique feeder, waiting for it; None: the load is over.
         on_stop: hears why the script wants the run to end.
+        on_send: sends a custom message.
         marks: of lines for which somebody waits; None: nobody would say what became of them.
     """
 
-    __slots__ = ("_instruments", "_rounded", "marks", "on_stop", "rows")
+    __slots__ = ("_instruments", "_rounded", "marks", "on_send", "on_stop", "rows")
 
     def __init__(self, instruments: Instruments) -> None:
         """Serve a script; `instruments` record what belongs to no user."""
@@ -49,6 +51,7 @@ class Services:
         self._rounded: set[str] = set()
         self.rows: Callable[[str, int], int | None] = _no_rows
         self.on_stop: Callable[[str], None] = _ignore
+        self.on_send: Callable[[str, Any, To | None], Delivery] = _no_way
         self.marks: LogMarks | None = None
 
     def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
@@ -142,6 +145,10 @@ class Services:
         """Ask for the end of the run."""
         self.on_stop(why)
 
+    def send_message(self, name: str, data: Any, to: To | None) -> Delivery:
+        """Send a custom message."""
+        return self.on_send(name, data, to)
+
     def _here(self) -> Instruments:
         seat = getattr(getcurrent(), "seat", None)
         found: Instruments = self._instruments if seat is None else seat.instruments
@@ -173,3 +180,9 @@ def _no_rows(_feeder: str, _count: int) -> None:
 
 def _ignore(_why: str) -> None:
     return None
+
+
+def _no_way(name: str, _data: Any, _to: To | None) -> NoReturn:
+    raise RuntimeError(
+        f"send_message({name!r}): the script is not loaded yet; send from a function that is called later"
+    )

@@ -14,22 +14,31 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metric(NamedTuple):
-    """One sample of one metric without labels."""
+    """One sample of one metric; samples of one metric follow each other."""
 
     name: str  # without the prefix
     kind: str  # "counter" or "gauge"
     help: str
     value: float
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 def exposition(metrics: Iterable[Metric]) -> str:
     """Return samples in Prometheus' text format 0.0.4."""
-    return "".join(
-        f"# HELP loadstone_agent_{each.name} {each.help}\n"
-        f"# TYPE loadstone_agent_{each.name} {each.kind}\n"
-        f"loadstone_agent_{each.name} {each.value!r}\n"
-        for each in metrics
-    )
+    lines = []
+    before = ""
+    for each in metrics:
+        name = f"loadstone_agent_{each.name}"
+        if name != before:
+            lines += [f"# HELP {name} {each.help}", f"# TYPE {name} {each.kind}"]
+        before = name
+        labels = ",".join(f'{label}="{_escaped(value)}"' for label, value in each.labels)
+        lines.append(f"{name}{{{labels}}} {each.value!r}" if labels else f"{name} {each.value!r}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 async def render(metrics: Iterable[Metric]) -> tuple[bytes, str]:

@@ -12,11 +12,12 @@ from loadstone_core.stats.histogram import Histogram
 from loadstone_core.stats.metrics import CHECKS, DROPPED_ITERATIONS, LATENCY, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client.core import Metric
 
     from loadstone_core.stats.series import Series
+    from loadstone_protocol.messages import LaneNews
 
 SECOND: Final = 1_000_000_000
 BOUNDS_MILLIS: Final = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
@@ -35,6 +36,7 @@ class RunFigures(NamedTuple):
         users: live now.
         workers: how many are in which state.
         unaccounted: requests that happened and are in no series.
+        lanes: of custom messages, by "director" or "engine" (all of them together) and name.
     """
 
     loadtest: str
@@ -46,6 +48,7 @@ class RunFigures(NamedTuple):
     users: int
     workers: Mapping[str, int]
     unaccounted: int
+    lanes: Mapping[str, Mapping[str, LaneNews]] = {}
 
 
 async def render(figures: RunFigures, accept: str) -> tuple[bytes, str]:
@@ -73,6 +76,7 @@ class _Collector:
         yield from _requests(self._figures)
         yield from _iterations(self._figures)
         yield from _run(self._figures)
+        yield from _lanes(self._figures)
 
 
 def _requests(figures: RunFigures) -> Iterator[Metric]:
@@ -132,6 +136,35 @@ def _run(figures: RunFigures) -> Iterator[Metric]:
     )
     unaccounted.add_metric(run, figures.unaccounted)
     yield from (users, workers, info, unaccounted)
+
+
+def _lanes(figures: RunFigures) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    names = ("loadtest", "run", "role", "lane")
+    lanes = [
+        ((figures.loadtest, str(figures.run), role, name), lane)
+        for role, held in figures.lanes.items()
+        for name, lane in sorted(held.items())
+    ]
+    gauges: tuple[tuple[str, str, Callable[[LaneNews], float]], ...] = (
+        ("queue_depth", "Custom messages that wait for their handler.", lambda lane: lane.depth),
+        ("running", "Handlers of custom messages that run.", lambda lane: lane.running),
+        ("oldest_seconds", "Age of the oldest message that is not handled.", lambda lane: lane.oldest_ns / SECOND),
+        ("longest_seconds", "The longest that a handler has run.", lambda lane: lane.longest_ns / SECOND),
+    )
+    for name, text, read in gauges:
+        gauge = GaugeMetricFamily(f"loadstone_message_{name}", text, labels=names)
+        for labels, lane in lanes:
+            gauge.add_metric(labels, read(lane))
+        yield gauge
+    handled = CounterMetricFamily("loadstone_messages", "Custom messages by result.", labels=(*names, "result"))
+    seconds = CounterMetricFamily("loadstone_message_handler_seconds", "Time that handlers have run.", labels=names)
+    for labels, lane in lanes:
+        seconds.add_metric(labels, lane.duration_ns / SECOND)
+        for result in ("processed", "failed", "rejected"):
+            handled.add_metric((*labels, result), getattr(lane, result))
+    yield from (handled, seconds)
 
 
 def _endpoints(series: Iterable[Series]) -> dict[tuple[str, str], tuple[Histogram, int]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import resource
 import signal
+import socket
 from typing import TYPE_CHECKING, Final
 
 from loadstone_runner.launcher.tee import Output, Redactor, Source, Tail
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG: Final = 1
 EXIT_NOT_STARTED: Final = 127
+KEPT: Final = 3
+_ABOVE: Final = 10
 DEFAULT_SIGNALS: Final = (signal.SIGTERM, signal.SIGCHLD)
 # What images and containers set by themselves.
 SURROUNDINGS: Final = frozenset({"PATH", "HOME", "HOSTNAME", "LANG", "TERM", "TZ", "PWD", "SHLVL", "USER", "GPG_KEY"})
@@ -37,15 +41,28 @@ class Engine:
     Attributes:
         number: index of the engine in this worker.
         start: how often it has been started, from 1.
+        asking: on which it asks for processes of its own.
         sources: its outputs by descriptor.
         was_killed: SIGKILL was sent from here, so a death by it says nothing about memory.
         out_of_memory: the kernel killed it for want of memory.
         status: what waitpid(2) gave; None while it lives.
     """
 
-    __slots__ = ("_spool", "number", "out_of_memory", "pid", "sources", "start", "status", "tail", "was_killed")
+    __slots__ = (
+        "_spool",
+        "asking",
+        "number",
+        "out_of_memory",
+        "pid",
+        "sources",
+        "start",
+        "status",
+        "tail",
+        "was_killed",
+    )
 
-    def __init__(self, number: int, *, start: int, pid: int, spool: Spool) -> None:
+    def __init__(self, number: int, *, start: int, pid: int, spool: Spool, asking: socket.socket) -> None:
+        self.asking = asking
         self.number = number
         self.start = start
         self.pid = pid
@@ -122,16 +139,19 @@ def start_engine(
         OSError: no process or no pipe is to be had.
     """
     told = {**environment, "LOADSTONE_ENGINE": str(number), "LOADSTONE_START": "1"}
+    told["LOADSTONE_LAUNCHER_FD"] = str(KEPT)
     if memory_limit_bytes > 0:
         told["LOADSTONE_MEMORY_LIMIT"] = str(memory_limit_bytes)
     parent = os.getpid()
     pipes = [os.pipe() for _ in outputs]
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
-        _become_engine(told, parent=parent, writers=[writer for _, writer in pipes])
+        become(told, parent=parent, writers=[writer for _, writer in pipes], kept=theirs.fileno())
         show_as(told.get("LOADSTONE_ENGINE_ROLE", "engine"))
         raise SystemExit(program(told))
-    engine = Engine(number, start=1, pid=pid, spool=spool)
+    theirs.close()
+    engine = Engine(number, start=1, pid=pid, spool=spool, asking=ours)
     redact = Redactor(secrets_of(environment))
     for fd, ((reader, writer), output) in enumerate(zip(pipes, outputs, strict=True), start=1):
         os.close(writer)
@@ -161,24 +181,36 @@ def _listed(environment: Mapping[str, str], name: str) -> list[str]:
     return [str(each) for each in json.loads(environment.get(name) or "[]")]
 
 
-def _become_engine(environment: Mapping[str, str], *, parent: int, writers: Sequence[int]) -> None:
-    """Leave nothing of the launcher in the child: it is as an interpreter that has just been started."""
+def become(environment: Mapping[str, str], *, parent: int, writers: Sequence[int], kept: int, group: int = 0) -> None:
+    """Leave nothing of the launcher in the child: it is as an interpreter that has just been started.
+
+    Args:
+        environment: beside the launcher's own.
+        parent: the launcher, with which it dies.
+        writers: what become its outputs.
+        kept: what it keeps, as descriptor KEPT.
+        group: the process whose group it joins; 0: it begins one.
+    """
     try:
         # First, as what a handler writes to this pipe would wake the parent.
         signal.set_wakeup_fd(-1)
         for number in DEFAULT_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.setpgid(0, 0)
+        os.setpgid(0, group)
         # It fires when the thread that forked ends, and the launcher has only one.
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(EXIT_NOT_STARTED)
+        # Out of the way of those that come first.
+        kept = fcntl.fcntl(kept, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+        writers = [fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, _ABOVE) for writer in writers]
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for target, writer in enumerate(writers, start=1):
             os.dup2(writer, target)
+        os.dup2(kept, KEPT, inheritable=False)
         for descriptor in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 pathlib costs 5 ms
-            if descriptor > len(writers):
+            if descriptor > KEPT:
                 with contextlib.suppress(OSError):  # the listing's own
                     os.close(descriptor)
         os.environ.update(environment)

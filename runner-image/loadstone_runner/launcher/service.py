@@ -12,13 +12,15 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_memory
+from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_memory, this_processor
+from loadstone_runner.launcher.lanes import LaneStarter
 from loadstone_runner.launcher.lease import LeaseFile
 from loadstone_runner.launcher.link import AgentLink
 from loadstone_runner.launcher.processes import Engine, raise_open_files, start_engine
 from loadstone_runner.launcher.spool import Spool
 from loadstone_runner.launcher.switch import SECOND_NS, Due, Switch
 from loadstone_runner.launcher.tee import Output
+from loadstone_runner.settings import LAUNCHER_PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,11 +63,13 @@ class Launcher:
         "_engines",
         "_exit_code",
         "_kills_seen",
+        "_lanes",
         "_lease",
         "_link",
         "_memory",
         "_outputs",
         "_poll",
+        "_processor",
         "_settings",
         "_spool",
         "_switch",
@@ -82,8 +86,10 @@ class Launcher:
         self._outputs = (Output(1), Output(2))
         self._spool = Spool(settings.log_dir, f"{_now_ns():016x}")
         self._memory = this_memory()
+        self._processor = this_processor()
         self._kills_seen = self._memory.out_of_memory_kills()
         self._wakeup = _wake_on_signals()
+        self._lanes: LaneStarter
         self._link: AgentLink
         self._exit_code: int | None = None
         self._terminated = False
@@ -94,6 +100,7 @@ class Launcher:
         """Start every engine."""
         raise_open_files()
         limit = self._memory.limit_bytes()
+        self._lanes = LaneStarter(program, os.environ)
         for number in range(self._settings.engines):
             engine = start_engine(
                 number,
@@ -104,6 +111,7 @@ class Launcher:
                 memory_limit_bytes=limit,
             )
             self._engines[engine.pid] = engine
+            self._lanes.hear(engine.asking, engine.pid)
         self._link = AgentLink(f"{self._settings.socket_dir}/launcher.sock", _now_ns())
 
     def run(self) -> int:
@@ -120,6 +128,7 @@ class Launcher:
         self._read_signals()
         self._read_engines(ready)
         self._reap(now_ns)
+        self._lanes.start_some(ready)
         if self._link.fd in ready:
             self._link.write_some(now_ns)
             for order in self._link.read_orders(now_ns):
@@ -138,6 +147,8 @@ class Launcher:
         for engine in self._engines.values():
             for descriptor in engine.sources:
                 poll.register(descriptor, select.POLLIN)
+        for descriptor in self._lanes.descriptors:
+            poll.register(descriptor, select.POLLIN)
         for descriptor, output in self._by_descriptor():
             if output.is_waiting:
                 poll.register(descriptor, select.POLLOUT)
@@ -170,6 +181,7 @@ class Launcher:
         """Take note of processes that have ended. As the first process of a container it inherits others' orphans."""
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                self._lanes.reaped(ended[0])
                 engine = self._engines.get(ended[0])
                 if engine is not None and engine.status is None:
                     engine.ended(ended[1])
@@ -188,6 +200,8 @@ class Launcher:
             case {"do": "kill"}:
                 self._switch.limit(now_ns, seconds=0)
             case {"do": "exit", "code": int(code)}:
+                if why := order.get("why"):
+                    self._say(str(why))
                 self._exit_code = code
                 self._switch.limit(now_ns, seconds=0)
             case _:
@@ -235,6 +249,7 @@ class Launcher:
             "pid": os.getpid(),
             "engines": self._settings.engines,
             "role": self._settings.engine_role,
+            "protocol": LAUNCHER_PROTOCOL,
         }
         for engine in self._engines.values():
             yield {"event": "started", "engine": engine.number, "start": engine.start, "pid": engine.pid}
@@ -261,12 +276,16 @@ class Launcher:
         self._usage_ns = now_ns
         if self._link.fd is None:
             return
-        living = self._living()
+        engines = [(each.number, processor_ns(each.pid), resident_bytes(each.pid)) for each in self._living()]
+        lanes = self._lanes.processes
         usage = {
             "event": "usage",
-            "cpu_ns": sum(processor_ns(engine.pid) for engine in living),
-            "memory_bytes": sum(resident_bytes(engine.pid) for engine in living),
+            "cpu_ns": sum(cpu_ns for _, cpu_ns, _ in engines) + sum(map(processor_ns, lanes)),
+            "memory_bytes": sum(memory for _, _, memory in engines) + sum(map(resident_bytes, lanes)),
             "memory_limit_bytes": self._memory.limit_bytes(),
+            "cgroup_bytes": self._memory.used_bytes(),
+            "throttled_ns": self._processor.throttled_ns(),
+            "engines": engines,
         }
         self._link.send(usage, now_ns)
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import gzip
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +14,19 @@ from loadstone_protocol.follower import Follower, MasterUnreachable
 from loadstone_protocol.v1 import control_pb2 as pb
 from loadstone_runner.local.folders import Folders, make_folders, read_address
 from loadstone_runner.local.processes import Command, Processes
+from loadstone_runner.local.wishes import Wishes
 from loadstone_runner.master.log_reading import whole
+from loadstone_runner.transport.http.errors import ControlError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from loadstone_runner.local.control import LocalControl
+
 MASTER_START_SECONDS = 20.0
+MASTER_RESTARTS = 5
 END_SECONDS = 10.0
+ROWS_SECONDS = 5.0
 LOOPBACK = "127.0.0.1:0"
 
 
@@ -40,6 +46,8 @@ class LocalRun:
     Attributes:
         log_file: where the whole log is written when everything has ended, as gzip text.
         metrics: where a process serves its metrics, `host:port` by role (master, agent-0); without one it does not.
+        on_row: is given each closed second; a slow one delays the next rows and nothing else.
+        control: path of the Unix socket at which the control API is served; None for none.
     """
 
     plan: RunPlan
@@ -49,13 +57,25 @@ class LocalRun:
     keep_logs: bool = False
     log_file: Path | None = None
     metrics: Mapping[str, str] = field(default_factory=dict)
+    on_row: Callable[[pb.Row], Awaitable[None]] | None = None
+    control: str | None = None
     _stops: int = 0
-    _ended: list[pb.WorkerEnd] = field(default_factory=list)
+    _restarts: int = 0
+    _wishes: Wishes = field(init=False)
     _steered: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        """Begin without any wish."""
+        self._wishes = Wishes(self.plan)
 
     def stop(self) -> None:
         """Ask for a stop: once, iterations may finish; twice, they get ten seconds."""
         self._stops += 1
+        self.wish(lambda wishes: wishes.stop(is_immediate=self._stops > 1))
+
+    def wish(self, change: Callable[[Wishes], None]) -> None:
+        """Change what is wanted of the run; raise WishRefused for what cannot be."""
+        change(self._wishes)
         self._steered.set()
 
     async def run(self) -> LocalResult:
@@ -67,7 +87,8 @@ class LocalRun:
         folders.run_file.write_text(plan.to_json())
         processes = Processes()
         try:
-            return await self._follow(folders, processes)
+            async with self._controlled() as control:
+                return await self._follow(folders, processes, control)
         finally:
             await asyncio.shield(processes.end(END_SECONDS))
             if self.log_file is not None:
@@ -75,7 +96,7 @@ class LocalRun:
             if not self.keep_logs:
                 folders.remove()
 
-    async def _follow(self, folders: Folders, processes: Processes) -> LocalResult:
+    async def _follow(self, folders: Folders, processes: Processes, control: "LocalControl | None") -> LocalResult:
         await processes.start(self._master(folders))
         await processes.start(self._director(folders))
         for worker in range(self.plan.workers):
@@ -87,10 +108,13 @@ class LocalRun:
             await processes.start(self._agent(folders, worker, address))
         identity = self.plan.run
         follower = Follower(address, identity.uid, identity.epoch)
-        beside = [asyncio.create_task(self._steer(follower))]
+        if control is not None:
+            control.follower = follower
+        rows = asyncio.create_task(self._pass_rows_on(follower))
+        beside = [asyncio.create_task(self._steer(follower)), rows]
         beside += [asyncio.create_task(self._attend(worker, processes)) for worker in range(self.plan.workers)]
         try:
-            return await self._watch(follower, processes)
+            return await self._watch(follower, folders, processes, rows=rows, control=control)
         finally:
             for task in beside:
                 task.cancel()
@@ -111,23 +135,46 @@ class LocalRun:
                 each.cancel()
         code = processes.exit_code(roles[0]) or 0
         message = f"the agent of worker {worker} ended with {_how(code)}"
-        self._ended.append(
-            pb.WorkerEnd(worker=worker, attempt=1, reason="AgentDied", message=message, exit_code=abs(code))
-        )
-        self._steered.set()
+        end = pb.WorkerEnd(worker=worker, attempt=1, reason="AgentDied", message=message, exit_code=abs(code))
+        self.wish(lambda wishes: wishes.note_end(end))
 
-    async def _watch(self, follower: Follower, processes: Processes) -> LocalResult:
-        """Pass reports on until one holds the outcome. A master that has ended before is lost."""
+    async def _watch(
+        self,
+        follower: Follower,
+        folders: Folders,
+        processes: Processes,
+        *,
+        rows: "asyncio.Task[None]",
+        control: "LocalControl | None",
+    ) -> LocalResult:
+        """Pass reports on until one holds the outcome. A master that has ended by itself before is lost."""
         newest = pb.RunReport()
         while True:
             async for report in self._reports(follower, processes):
                 newest = report
                 self.on_report(report)
+                if control is not None:
+                    control.newest = report
                 if report.HasField("outcome"):
+                    # The master may leave once its outcome is stored, and then it shows no rows any more.
+                    await asyncio.wait({rows}, timeout=ROWS_SECONDS)
+                    if control is not None:
+                        await control.tell_all(ROWS_SECONDS)
                     return await _keep(follower, report)
-            if processes.exit_code("master") is not None:
+            if processes.exit_code("master") is not None and not await self._restart_master(folders, processes):
                 return _master_lost(self.plan, newest, processes.tail("master"))
             await asyncio.sleep(0.1)
+
+    async def _restart_master(self, folders: Folders, processes: Processes) -> bool:
+        """Start a master again that something has killed, as a kubelet would; return whether there is one.
+
+        One that ended by itself has said why, and would do so again.
+        """
+        if (processes.exit_code("master") or 0) >= 0 or self._restarts >= MASTER_RESTARTS:
+            return False
+        self._restarts += 1
+        await processes.start(self._master(folders))
+        return True
 
     async def _reports(self, follower: Follower, processes: Processes) -> "AsyncIterator[pb.RunReport]":
         """Yield reports until the stream breaks or the master has ended."""
@@ -146,26 +193,42 @@ class LocalRun:
         finally:
             ended.cancel()
 
+    async def _pass_rows_on(self, follower: Follower) -> None:
+        """Give each closed second to who wants it, until the run is over."""
+        second, is_over = 0, self.on_row is None
+        while not is_over:
+            with contextlib.suppress(MasterUnreachable):
+                async for message in follower.watch_rows(1, second):
+                    is_over = message.HasField("outcome")
+                    if self.on_row is not None and not is_over:
+                        await self.on_row(message.row)
+                        second = message.row.second + 1
+            await asyncio.sleep(0.1)
+
+    @contextlib.asynccontextmanager
+    async def _controlled(self) -> "AsyncIterator[LocalControl | None]":
+        """Serve the control API while the run goes on, if it is wanted; raise ControlError if that cannot be."""
+        if self.control is None:
+            yield None
+            return
+        try:
+            from loadstone_runner.local.control import LocalControl
+        except ModuleNotFoundError as error:
+            raise ControlError(f"the control API needs {error.name}: pip install 'loadstone[control]'") from error
+        async with LocalControl(self.wish).at(self.control) as control:
+            yield control
+
     async def _steer(self, follower: Follower) -> None:
-        """Tell the master of each stop that was asked for, and of each worker that has ended, until it has heard."""
+        """Tell the master of each wish, and of each worker that has ended, until it has heard."""
         told = 0
         while True:
             await self._steered.wait()
             self._steered.clear()
-            while told < (wanted := self._stops + len(self._ended)):
+            while told < self._wishes.revision:
+                wanted = self._wishes.steering()
                 with contextlib.suppress(MasterUnreachable):
-                    await follower.steer(
-                        pb.Steering(
-                            run_uid=self.plan.run.uid,
-                            epoch=self.plan.run.epoch,
-                            revision=wanted,
-                            stop=self._stops > 0,
-                            stop_reason="Stopped" if self._stops else "",
-                            immediate=self._stops > 1,
-                            ended=self._ended,
-                        )
-                    )
-                    told = wanted
+                    await follower.steer(wanted)
+                    told = wanted.revision
                     continue
                 await asyncio.sleep(0.2)
 

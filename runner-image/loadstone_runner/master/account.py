@@ -5,17 +5,21 @@ What falling short means is the verdict's affair.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.load.profile import Model, due_ns
+from loadstone_core.plan.model import scenario_from
+from loadstone_core.stats.stream import StreamId, UsersAt
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.causes import SATURATED_LAG_NS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from loadstone_core.load.scenario import Scenario
-    from loadstone_core.stats.stream import Counters, StreamId, StreamState
+    from loadstone_core.stats.stream import Counters, StreamState
 
 # A worker is lost 35 s after its last word: no second older than this is reported any more.
 SECONDS_OPEN: Final = 120
@@ -40,11 +44,13 @@ class UserSeconds:
 
     Attributes:
         scenario: whose plan it is, as it is now.
+        is_open: any second may still be reported, however long ago it was.
     """
 
     def __init__(self, scenario: Scenario, warm_up_ns: int = 0) -> None:
         """Count from the end of the warm-up on."""
         self.scenario = scenario
+        self.is_open = False
         self._past: list[tuple[Scenario, int]] = []  # earlier loads of it, and when each was replaced
         self._past_planned = Fraction(0)  # of loads that are not kept any more, and what of it was in the warm-up
         self._past_warm_up = Fraction(0)
@@ -62,6 +68,36 @@ class UserSeconds:
         if None not in (before.start_ns, scenario.start_ns) and before.start_ns != scenario.start_ns:
             self._past.append((before, scenario.start_ns or 0))
         self.scenario = scenario
+
+    def remember_plan(self) -> dict[str, Any]:
+        """Return what was asked for so far, for `recall_plan`, as JSON has it: it is kept whenever that changes."""
+        return {
+            "scenario": asdict(self.scenario),
+            "past": [[asdict(old), end] for old, end in self._past],
+            "planned": [str(self._past_planned), str(self._past_warm_up)],
+        }
+
+    def recall_plan(self, held: Mapping[str, Any]) -> None:
+        """Count by what was asked for so far."""
+        self.scenario = scenario_from(held["scenario"])
+        self._past = [(scenario_from(old), end) for old, end in held["past"]]
+        self._past_planned, self._past_warm_up = map(Fraction, held["planned"])
+
+    def remember(self) -> dict[str, Any]:
+        """Return what was achieved so far, for `recall`, as JSON has it."""
+        return {
+            "seen": [[*astuple(stream), *astuple(last)] for stream, last in self._seen.items()],
+            "live": sorted(self._live.items()),
+            "settled": [self._settled, self._sum_ns, self._peak],
+            "gone": [astuple(stream) for stream in self._gone],
+        }
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on where another has counted."""
+        self._seen = {StreamId(*each[:4]): _LastSeen(*each[4:]) for each in held["seen"]}
+        self._live = dict(held["live"])
+        self._settled, self._sum_ns, self._peak = held["settled"]
+        self._gone = {StreamId(*each) for each in held["gone"]}
 
     def planned(self) -> Fraction:
         """Return what is planned of the scenario after the warm-up, in the unit of its model."""
@@ -92,6 +128,12 @@ class UserSeconds:
         self._gone.discard(stream)
         self._settle(second - SECONDS_OPEN)
 
+    def replay(self, stream: StreamId, history: Iterable[UsersAt], place: int) -> None:
+        """Take in what a stream says of its past, of the scenario at a place; what is known of it stays."""
+        for each in history:
+            users = each.users[place] if place < len(each.users) else 0
+            self.observe(stream, each.second, users, sequence=each.sequence)
+
     def achieved_ns(self, until_ns: int) -> int:
         """Return the achieved user-nanoseconds up to a moment."""
         return self._sum_ns + sum(
@@ -118,7 +160,7 @@ class UserSeconds:
 
     def _settle(self, before: int) -> None:
         """Add up the seconds that nobody will report any more, and forget them."""
-        while self._settled < before:
+        while self._settled < before and not self.is_open:
             live = self._live.pop(self._settled, 0)
             self._peak = max(self._peak, live)
             self._sum_ns += self._of_second(self._settled, live, (self._settled + 1) * SECOND)
@@ -188,6 +230,7 @@ class Account:
         """Take in what a stream says of the scenario."""
         self.end(state.stream, state.counters)
         if state.second >= 0 and self._place < len(state.scenario_users):
+            self.user_seconds.replay(state.stream, state.history, self._place)
             users = state.scenario_users[self._place]
             self.user_seconds.observe(state.stream, state.second, users, sequence=state.sequence, is_final=state.final)
 
@@ -251,6 +294,14 @@ class Saturation:
     def exhausted_seconds(self) -> int:
         """In how many of them connections were not opened for want of ports, files or memory."""
         return len(self._exhausted)
+
+    def remember(self) -> dict[str, Any]:
+        """Return what `recall` needs, as JSON has it."""
+        return {"saturated": sorted(self._saturated), "exhausted": sorted(self._exhausted)}
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on where another has counted."""
+        self._saturated, self._exhausted = set(held["saturated"]), set(held["exhausted"])
 
     def observe(self, second: int, lag_ns: int, slip_ns: int, exhausted: int = 0) -> None:
         """Take in the figures of one engine for a second of the load; one that is late by seconds was late in each."""

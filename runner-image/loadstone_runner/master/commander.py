@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.register import Held, Version
 from loadstone_core.units import MILLISECOND, SECOND
@@ -12,7 +12,7 @@ from loadstone_protocol.messages import RunOrder
 from loadstone_runner.master.store import Register
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from loadstone_core.clock import Clock
     from loadstone_core.plan.model import RunPlan
@@ -41,10 +41,18 @@ class Commander:
         setup_json: what setup returned, for every user.
         config: the script's values, as they are wanted now.
         config_revision: that first had the newest of them.
+        boot: how often the process of this master was started, from 1.
+        order: the newest that was given; None before the first.
+        remember: returns what is kept with each version, for a later start of this master.
+        bequeath: returns the same as it travels with each version, for a master in another pod.
         is_running: the newest configuration asks for load.
     """
 
     def __init__(self, plan: RunPlan, course: Course, *, clock: Clock, store: Store, crew: Crew) -> None:
+        self.boot = 1
+        self.order: Configure | None = None
+        self.remember: Callable[[], Mapping[str, Any]] = dict
+        self.bequeath: Callable[[], bytes] = bytes
         self.held: Held | None = None
         self.start_at_ns = 0
         self.load_started_ns = 0
@@ -64,12 +72,19 @@ class Commander:
 
     def resume(self, register: Register) -> None:
         """Go on behind the versions of a former start of this master."""
+        self.boot = register.boot + 1
         self._revision = register.revision
         self.start_at_ns, self.load_started_ns = register.start_at_ns, register.load_started_ns
+
+    def resume_config(self, config: Mapping[str, str], revision: int) -> None:
+        """Go on with the script's values as they were sent last, and the revision that first had them."""
+        self.config = self._sent = config
+        self.config_revision = revision
 
     def configure(self, effect: Configure, *, round_trip_ns: int) -> None:
         """Make the next version, and send it once it is on disk: so no number ever means two things."""
         self._revision += 1
+        self.order = effect
         version = Version(self._plan.run.epoch, self._revision)
         is_start = effect.order is RunOrder.RUNNING and not self.start_at_ns
         if is_start:
@@ -124,6 +139,7 @@ class Commander:
             warm_up_ns=plan.warm_up_ns,
             config=self.config,
             dropped=plan.dropped,
+            memory=self.bequeath(),
         )
 
     def _set_start(self, round_trip_ns: int) -> None:
@@ -140,6 +156,8 @@ class Commander:
                 start_at_ns=self.start_at_ns,
                 load_started_ns=self.load_started_ns,
                 is_finished=is_finished,
+                boot=self.boot,
+                run=self.remember(),
             )
         )
         self._write_ns = self._clock.monotonic_ns() - before_ns

@@ -19,7 +19,7 @@ from loadstone_core.verdict.ending import Effort, Ending
 from loadstone_core.verdict.outcome import Verdict, conclude
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.views import OutcomeView
-from loadstone_runner.master.remarks import listener_errors
+from loadstone_runner.master.remarks import failed_handlers, handler_errors
 from loadstone_runner.master.roster import OUT_OF_MEMORY
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from loadstone_core.plan.model import RunPlan
     from loadstone_core.stats.histogram import Histogram
+    from loadstone_core.stats.stream import ErrorCount
     from loadstone_core.stats.summary import Results
     from loadstone_core.stats.totals import Totals
     from loadstone_core.verdict.ending import ThresholdFinding
@@ -62,6 +63,7 @@ class End:
         load_ns: how long the load ran until it was told to stop; None if it never began.
         idle_ns: how long of it the load was paused.
         load_started_ns: the wall clock's, 0 if it never began.
+        director_errors: of the script's listeners and handlers in the director.
     """
 
     plan: RunPlan
@@ -77,6 +79,7 @@ class End:
     load_started_ns: int
     idle_ns: int = 0
     remarks: tuple[str, ...] = ()
+    director_errors: tuple[ErrorCount, ...] = ()
     logs: dict[str, Any] = field(default_factory=dict)
 
 
@@ -167,11 +170,17 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
     return Ending(
         stopped=None if state.stop is None else Reason(state.stop),
         stop_message=state.stop_message,
-        errors=(*(Cause(Reason(each.reason), each.message) for each in state.broke), *_out_of_memory(losses)),
+        errors=(
+            *(Cause(Reason(each.reason), each.message) for each in state.broke),
+            *_out_of_memory(losses),
+            *(failed_handlers((*totals.errors, *end.director_errors)) if plan.fails_on_handler_error else ()),
+        ),
         thresholds=findings,
         notes=(
             *end.notes,
-            *listener_errors(totals.errors),
+            *measurement.strain.findings(),
+            *handler_errors(totals.errors, "engines"),
+            *handler_errors(end.director_errors, "the director"),
             *_limited(totals),
             *_stalled(measurement),
             *_unused(end.unused),

@@ -16,23 +16,27 @@ from loadstone_protocol.messages import RunOrder
 from loadstone_protocol.views import RunView
 from loadstone_runner.master import run
 from loadstone_runner.master.board import Board
+from loadstone_runner.master.checkpoints import Checkpoints
 from loadstone_runner.master.commander import Commander
 from loadstone_runner.master.conclusion import End, conclude_run, not_concluded, to_json
 from loadstone_runner.master.crew import Crew
 from loadstone_runner.master.exchange import Exchange
 from loadstone_runner.master.farewell import Farewells
+from loadstone_runner.master.inheritance import Inheritance
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.keeper import Keeper
 from loadstone_runner.master.losses import event_of_loss
+from loadstone_runner.master.mail import Mail
 from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.news import Happened, Incident, News
 from loadstone_runner.master.relief import Relief
-from loadstone_runner.master.remarks import remarks_on, slow_workers
+from loadstone_runner.master.remarks import blocked_workers, remarks_on, slow_workers
 from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Departure, Member, Roster
+from loadstone_runner.master.rows import Rows
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.shelf import new_merge
-from loadstone_runner.master.views import Times, figures_of, waiting_for, worker_view
+from loadstone_runner.master.views import Times, waiting_for, worker_view
 from loadstone_runner.master.workload import Workload
 
 if TYPE_CHECKING:
@@ -41,13 +45,12 @@ if TYPE_CHECKING:
     from loadstone_core.stats.stream import StreamState
     from loadstone_core.stats.timeline import Row
     from loadstone_protocol.views import OutcomeView, ProgressView
-    from loadstone_runner.export.prometheus import RunFigures
     from loadstone_runner.master.director import Director
-    from loadstone_runner.master.store import Register, Store
+    from loadstone_runner.master.store import Store
 
-TICK_SECONDS: Final = 0.25
 DRAIN_NS: Final = 15 * SECOND  # beside gracefulStop, for the last states
 TEARDOWN_NS: Final = 30 * SECOND
+REUNION_SECONDS: Final = 10.0  # so much later than a lease, who is not back will not come
 
 log = logging.getLogger(__name__)
 
@@ -60,51 +63,40 @@ class Conductor:
     report: tuple[bytes, bytes] = (b"", b"")
 
     def __init__(self, plan: RunPlan, *, clock: Clock, store: Store, director: Director) -> None:
-        self.epoch = plan.run.epoch
-        self.plan = plan
+        self.run_uid, self.epoch, self.plan = plan.run.uid, plan.run.epoch, plan
         self.roster = Roster(run_uid=plan.run.uid, epoch=self.epoch, expected=plan.workers, lease_ns=plan.lease_ns)
         self.measurement = Measurement(plan.scenarios, plan.warm_up_ns, merge=new_merge())
+        self.rows = Rows(self.measurement.timeline)
         self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
         self.finished = asyncio.Event()
         self.stored_by_follower = asyncio.Event()
         self.all_left = asyncio.Event()
-        self._clock = clock
-        self._director = director
+        self.clock, self.director = clock, director
         self.exchange = Exchange()
+        self.mail = Mail(plan, clock=clock, roster=self.roster, exchange=self.exchange, director=director)
         self.state = run.RunState()
         self.workload = Workload(plan, self.roster, self.measurement)
-        self.crew = Crew(self.epoch, plan.workers, self.workload.grants, self.workload.shares)
+        self.crew = Crew(self.epoch, plan.workers, self.workload.grants, self.workload.shares, store.write_grants)
         self.commander = Commander(plan, self.workload.course, clock=clock, store=store, crew=self.crew)
         self.farewells = Farewells(self.measurement)
         self.keeper = Keeper(store, self._durable)
+        self.checkpoints = Checkpoints(store, self.measurement.merge.take_lost)
         self.relief = Relief(
             self.workload, self.roster, crew=self.crew, farewells=self.farewells, commander=self.commander, clock=clock
         )
         self._store = store
         self.board = Board(self._view)
-        self._news = News(self.measurement.accounts)
-        self._deadline_ns: int | None = clock.monotonic_ns() + plan.startup_timeout_ns
-        self._load_ns: int | None = None
+        self.news = News(self.measurement.accounts)
+        self.deadline_ns: int | None = clock.monotonic_ns() + plan.startup_timeout_ns
+        self.load_ns: int | None = None
+        self.inheritance = Inheritance()
         self.outside: dict[str, int] = {}
         self.notes: list[Cause] = []
         self._config_revision = 0
         self._newest_row: Row | None = None
 
     # --- What time says.
-
-    def resume(self, register: Register, finals: list[StreamState]) -> None:
-        """Take over from a former start of this master: keep what it knew, stop the load, say that it was lost."""
-        self.commander.resume(register)
-        self.times.load_started_ns = register.load_started_ns
-        for state in finals:
-            self.farewells.see(state)
-            self.measurement.apply(state, since_start_ns=self.commander.since_start_ns())
-            self.measurement.merge.close(state.stream, state.counters, clean=True)
-            self.roster.restore(state.stream.worker, state.stream.attempt)
-        self.state = run.resumed(has_started=register.start_at_ns > 0)
-        message = "the master's process ended and was started again; the load was stopped, see its container's last log"
-        self.handle(run.Broke(Reason.MASTER_LOST, message))
 
     def terminate(self) -> None:
         """End the run now: the master's pod is being taken away."""
@@ -118,7 +110,11 @@ class Conductor:
 
     def tick(self) -> None:
         """Look at everything that time alone changes."""
-        now_ns = self._clock.boottime_ns()
+        if self.inheritance.is_awaited:
+            self.inheritance.look(self.clock.monotonic_ns())
+            return
+        self.mail.look()
+        now_ns = self.clock.boottime_ns()
         for member in self.roster.tick(now_ns):
             self._after_loss(member)
             self.relief.release(member.worker, member.attempt)
@@ -126,15 +122,16 @@ class Conductor:
         self._close_seconds()
         self.steer_load()
         self.check_load()
-        if self._deadline_ns is not None and self._clock.monotonic_ns() >= self._deadline_ns:
+        if self.deadline_ns is not None and self.clock.monotonic_ns() >= self.deadline_ns:
             self._miss_deadline()
         self.check_over()
         if self.state.stage is Stage.RUNNING_LOAD:
             course, since_start_ns = self.workload.course, self.commander.since_start_ns()
             idle_ns = course.idle_ns(since_start_ns)
-            for message in self._news.each_second(self._progress(), idle_ns=idle_ns, is_paused=course.is_paused):
-                self._director.inform(message)
+            for message in self.news.each_second(self._progress(), idle_ns=idle_ns, is_paused=course.is_paused):
+                self.director.inform(message)
         self.board.touch()
+        self.checkpoints.look()
 
     def on_stop_asked(self, why: str) -> None:
         """End the run, as the script wants; it says so until it ends, and the first who does is quoted."""
@@ -154,10 +151,12 @@ class Conductor:
     def _after_loss(self, member: Member) -> None:
         departure = member.departure or Departure("Lost", "")
         log.warning("Lost a worker: worker=%d reason=%s: %s", member.worker, departure.reason, departure.message)
-        self._director.inform(Incident(Happened.WORKER_LOST, member.worker, departure.message or departure.reason))
+        self.director.inform(Incident(Happened.WORKER_LOST, member.worker, departure.message or departure.reason))
+        self.mail.lose(member.worker)
         if not member.awaits_bye:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
         self.judge.skip()
+        self.checkpoints.hurry()
         self.relief.note(member, departure)
         if event := event_of_loss(member.worker, departure, self.plan, self.state, lost=len(self.roster.lost())):
             self.handle(event)
@@ -166,11 +165,11 @@ class Conductor:
     # --- Time into events.
 
     def _close_seconds(self) -> None:
-        end_ns = self.workload.course.bound_ns if self._load_ns is None else self._load_ns
-        for row in self.measurement.close_seconds():
+        end_ns = self.workload.course.bound_ns if self.load_ns is None else self.load_ns
+        for row in self.rows.tell(self.measurement.close_seconds()):
             self._newest_row = row
             self.judge.idle_ns = self.workload.course.idle_ns((row.second + 1) * SECOND)
-            if self.workload.course.is_paused:
+            if self.workload.course.is_paused or row.second <= self.measurement.merge.gap_until:
                 self.judge.skip()
             # A window of an idle target says nothing, so what comes after the load is not judged.
             if (row.second + 1) * SECOND <= end_ns:
@@ -204,7 +203,7 @@ class Conductor:
             self.handle(run.WorkersOver())
 
     def _miss_deadline(self) -> None:
-        self._deadline_ns = None
+        self.deadline_ns = None
         if self.state.stage is Stage.GATHERING and self._has_quorum():
             self.notes.append(self.relief.start_without(self.roster.missing()))
             self.handle(run.Applied())
@@ -232,7 +231,8 @@ class Conductor:
         if self.state.stage is not before.stage:
             log.info("Entered a stage: stage=%s by=%s", self.state.stage, type(event).__name__)
             if self.state.stage is Stage.RUNNING_LOAD:
-                self._director.inform(Incident(Happened.TEST_START))
+                self.director.inform(Incident(Happened.TEST_START))
+                self.checkpoints.hurry()
             self.board.show()
 
     def _do(self, effect: run.Effect) -> None:
@@ -240,58 +240,69 @@ class Conductor:
             case run.Configure():
                 self._configure(effect)
             case run.AskSetup():
-                self._director.ask(is_teardown=False)
+                self.director.ask(is_teardown=False)
             case run.AskTeardown():
                 self._ask_teardown()
             case run.Conclude():
-                self._finish()
+                self.conclude()
             case _:
                 assert_never(effect)
 
     def _configure(self, effect: run.Configure) -> None:
         self.roster.forget_applied()
-        is_start = False
+        is_start = effect.order is RunOrder.RUNNING and not self.commander.start_at_ns
         match effect.order:
             case RunOrder.READY:
                 self.workload.open_grants()
-            case RunOrder.RUNNING if not self.commander.start_at_ns:
-                self.times.workers_ready_ns = self._clock.wall_ns()
-                self._deadline_ns = None
-                is_start = True
+            case RunOrder.RUNNING if is_start:
+                self.times.workers_ready_ns = self.clock.wall_ns()
+                self.deadline_ns = None
                 self.workload.steer(0)
             case RunOrder.RUNNING:
                 self.crew.assign(self.workload.open_grants())
             case RunOrder.STOPPED:
                 self._stop_clock(effect)
         self.commander.configure(effect, round_trip_ns=self.roster.round_trip_ns())
-        self._director.configure(self.commander.config, setup_json=self.commander.setup_json)
+        self.director.configure(self.commander.config, setup_json=self.commander.setup_json)
         self.times.load_started_ns = self.commander.load_started_ns
         if is_start:
-            loop = asyncio.get_running_loop()
-            until_start = (self.commander.start_at_ns - self._clock.monotonic_ns()) / SECOND
-            loop.call_later(until_start, self.handle, run.StartReached())
-            loop.call_later(until_start, self.commander.keep_start)
-            for scenario in self.workload.course.scenarios:
-                if scenario.end_ns is not None:
-                    loop.call_later(until_start + scenario.end_ns / SECOND, self.check_load)
+            asyncio.get_running_loop().call_later(self._await_start(), self.commander.keep_start)
+
+    def _await_start(self) -> float:
+        """Look at the load when it starts and when scenarios end; return in how many seconds it starts."""
+        loop = asyncio.get_running_loop()
+        until_start = (self.commander.start_at_ns - self.clock.monotonic_ns()) / SECOND
+        loop.call_later(until_start, self.handle, run.StartReached())
+        for scenario in self.workload.course.scenarios:
+            if scenario.end_ns is not None:
+                loop.call_later(until_start + scenario.end_ns / SECOND, self.check_load)
+        return until_start
+
+    def go_on(self, effect: run.Configure) -> None:
+        """Say again what was ordered last, under a version of this master's own."""
+        if effect.order is RunOrder.RUNNING:
+            self.deadline_ns = None
+            self._await_start()
+            self.director.expect(self.plan.lease_ns / SECOND + REUNION_SECONDS, then=self.measurement.settle)
+        self._configure(effect)
 
     def _stop_clock(self, effect: run.Configure) -> None:
         """Note how long the load ran, and until when its workers may take to end."""
         since_start_ns = self.commander.since_start_ns()
-        if self._load_ns is None and since_start_ns > 0:
-            self._load_ns = min(since_start_ns, self.workload.course.bound_ns)
+        if self.load_ns is None and since_start_ns > 0:
+            self.load_ns = min(since_start_ns, self.workload.course.bound_ns)
         graceful_ns = 0 if effect.is_immediate else self.plan.graceful_stop_ns
-        self._deadline_ns = self._clock.monotonic_ns() + graceful_ns + DRAIN_NS
+        self.deadline_ns = self.clock.monotonic_ns() + graceful_ns + DRAIN_NS
 
     def _ask_teardown(self) -> None:
-        self.times.load_stopped_ns = self.times.load_stopped_ns or self._clock.wall_ns()
-        self._deadline_ns = self._clock.monotonic_ns() + TEARDOWN_NS
-        if self._load_ns is not None:
-            self._director.inform(Incident(Happened.TEST_STOP))
-        if self._director.is_gone:
+        self.times.load_stopped_ns = self.times.load_stopped_ns or self.clock.wall_ns()
+        self.deadline_ns = self.clock.monotonic_ns() + TEARDOWN_NS
+        if self.load_ns is not None:
+            self.director.inform(Incident(Happened.TEST_STOP))
+        if self.director.is_gone:
             self.handle(run.TeardownDone())
         else:
-            self._director.ask(is_teardown=True)
+            self.director.ask(is_teardown=True)
 
     def _durable(self, attempt: tuple[int, int], states: tuple[StreamState, ...]) -> None:
         for state in states:
@@ -306,30 +317,29 @@ class Conductor:
         ):
             self.all_left.set()
 
-    def _finish(self) -> None:
+    def conclude(self) -> None:
         """Conclude the run; what is wrong with that must not leave it without an end."""
-        self._deadline_ns = None
+        self.deadline_ns = None
         try:
             self._conclude()
         except Exception as error:
             log.exception("The run could not be concluded")
             self.outcome = self.outcome or not_concluded(error)
         self.commander.close()
+        self.rows.close()
         self.finished.set()
         self.note_who_left()
 
     def _conclude(self) -> None:
         silent = [each for each in self.roster.members if not (each.has_said_bye or each.is_excused)]
         for member in silent:
-            self.farewells.lose(member.worker, member.attempt, has_begun=self._load_ns is not None)
+            self.farewells.lose(member.worker, member.attempt, has_begun=self.load_ns is not None)
         self._close_seconds()
         logs = self.farewells.logs.summary(is_silent=bool(silent))
-        if complaint := self._director.complaint():
-            self.notes.append(Cause(Reason.HANDLER_ERRORS, complaint))
         # A run that ends before its load does not wait for the last lines of its workers.
-        if self._load_ns is not None and (complaint := logs.complaint()):
+        if self.load_ns is not None and (complaint := logs.complaint()):
             self.notes.append(Cause(Reason.LOGS_INCOMPLETE, complaint))
-        self.times.finish(self._clock.wall_ns(), has_loaded=self._load_ns is not None)
+        self.times.finish(self.clock.wall_ns(), has_loaded=self.load_ns is not None)
         end = End(
             plan=self.plan,
             state=self.state,
@@ -339,11 +349,12 @@ class Conductor:
             unused=self.workload.unused_rows(),
             judge=self.judge,
             outside=self.outside,
-            notes=(*self.notes, *slow_workers(self.roster.members)),
-            remarks=remarks_on(self.plan, has_shape=self._director.has_shape, shape_asked=self.workload.shape_asked),
-            load_ns=self._load_ns,
+            notes=(*self.notes, *slow_workers(self.roster.members), *blocked_workers(self.roster.members)),
+            director_errors=self.director.errors,
+            remarks=remarks_on(self.plan, has_shape=self.director.has_shape, shape_asked=self.workload.shape_asked),
+            load_ns=self.load_ns,
             logs=logs.to_status(),
-            idle_ns=self.workload.course.idle_ns(self._load_ns or 0),
+            idle_ns=self.workload.course.idle_ns(self.load_ns or 0),
             load_started_ns=self.times.load_started_ns,
         )
         conclusion = conclude_run(end)
@@ -355,15 +366,8 @@ class Conductor:
 
     # --- Tables into views.
 
-    def figures(self) -> RunFigures:
-        """Return what Prometheus is shown."""
-        verdict = self.outcome.verdict if self.outcome else ""
-        return figures_of(
-            self.plan.run, self.state.stage.value, verdict, roster=self.roster, merge=self.measurement.merge
-        )
-
     def _progress(self) -> ProgressView:
-        load_ns = self.commander.since_start_ns() if self._load_ns is None else self._load_ns
+        load_ns = self.commander.since_start_ns() if self.load_ns is None else self.load_ns
         if self.outcome is not None:
             return self.measurement.overall(load_ns)
         return self.measurement.progress(self._newest_row, since_start_ns=load_ns, users=self.roster.users())
@@ -380,7 +384,7 @@ class Conductor:
             workers=tuple(worker_view(each, self.relief.losses.newest(each.worker)) for each in self.roster.members),
             progress=self._progress(),
             thresholds_json=to_json(self.judge.to_status(is_over=is_over, load_started_ns=self.times.load_started_ns)),
-            findings=self.findings,
+            findings=self.findings if is_over else tuple(map(str, self.measurement.strain.findings())),
             times=self.times.view(self.roster.start_skew_ns()),
             outcome=self.outcome,
             waiting_for=self._waiting_for() if self.state.stage is Stage.GATHERING else "",
@@ -389,9 +393,5 @@ class Conductor:
         )
 
     def _waiting_for(self) -> str:
-        return waiting_for(
-            has_director=self._director.is_connected,
-            is_set_up=self.state.is_set_up,
-            members=self.roster.members,
-            ready=self.roster.applied,
-        )
+        has_director, is_set_up, who = self.director.is_connected, self.state.is_set_up, self.roster
+        return waiting_for(has_director=has_director, is_set_up=is_set_up, members=who.members, ready=who.applied)

@@ -5,15 +5,16 @@ Times count from the start of load. What was achieved is counted in `account`; t
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 from loadstone_core.load.change import aimed_at, at_rest, can_aim, come_back, over, rest_of
 from loadstone_core.load.profile import FOREVER_NS, Model, planned_iterations
 from loadstone_core.load.scenario import begun_after, end_of
+from loadstone_core.plan.model import load_from, scenario_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from loadstone_core.load.change import Aim
     from loadstone_core.load.profile import LoadProfile
@@ -35,6 +36,25 @@ class Course:
         # What is left of each scenario while the run is paused; of those that have not begun, how long before it.
         self._left: dict[str, LoadProfile] = {}
         self._delays: dict[str, int] = {}
+
+    def remember(self) -> dict[str, Any]:
+        """Return what `recall` needs, as JSON has it."""
+        return {
+            "scenarios": [asdict(each) for each in self.scenarios],
+            "ended_ns": dict(self._ended_ns),
+            "paused_at_ns": self._paused_at_ns,
+            "idle_ns": self._idle_ns,
+            "left": {name: asdict(load) for name, load in self._left.items()},
+            "delays": dict(self._delays),
+        }
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on where another course of the same run was."""
+        self.scenarios = tuple(map(scenario_from, held["scenarios"]))
+        self._ended_ns = dict(held["ended_ns"])
+        self._paused_at_ns, self._idle_ns = held["paused_at_ns"], held["idle_ns"]
+        self._left = {name: load_from(load) for name, load in held["left"].items()}
+        self._delays = dict(held["delays"])
 
     @property
     def bound_ns(self) -> int:

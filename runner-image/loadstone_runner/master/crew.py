@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+import logging
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_protocol.messages import Refusal, RefusalCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from loadstone_core.register import Version
     from loadstone_core.stats.stream import StreamId
@@ -17,16 +18,26 @@ if TYPE_CHECKING:
     from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 FAREWELL_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class Crew:
     """One link down for each worker that is connected, and one back for each statistics stream."""
 
-    def __init__(self, epoch: int, slots: int, grants: Grants, shares: Shares) -> None:
+    def __init__(
+        self, epoch: int, slots: int, grants: Grants, shares: Shares, keep: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        """Begin without links; `keep` writes down who was given which numbers and shares, in a thread."""
         self._epoch = epoch
         self._slots = slots
         self._grants = grants
         self._shares = shares
+        self._keep = keep
+        self._kept = self._given
+        self._due: set[int] = set()
+        self._granting: asyncio.Task[None] | None = None
         self._links: dict[int, AgentLink] = {}
         self._statistics: dict[int, StatisticsLink] = {}
         self._config: tuple[Version, bytes] | None = None
@@ -64,22 +75,54 @@ class Crew:
             link.configure(version, body)
 
     def assign(self, workers: Iterable[int]) -> None:
-        """Send workers what they are to do now."""
-        for worker in workers:
-            link = self._links.get(worker)
-            if link is not None:
-                version, grants = self._grants.of(worker)
-                holding, shares = self._shares.of(worker, link.peer.attempt)
-                link.assign(
-                    self._epoch,
-                    # Each of them only grows, and so does their sum.
-                    version=version + holding,
-                    slot=worker,
-                    slots=self._slots,
-                    grants=grants,
-                    holding=holding,
-                    shares=shares,
-                )
+        """Send workers what they are to do now, once it is on disk: nothing is ever given to two engines."""
+        self._due.update(workers)
+        if self._granting is not None:
+            return
+        if self._kept != self._given:
+            self._granting = asyncio.create_task(self._grant())
+            return
+        for worker in self._due:
+            self._assign(worker, self._of(worker))
+        self._due.clear()
+
+    @property
+    def _given(self) -> tuple[int, int]:
+        """How often numbers and shares were given: what is on disk holds as long as these stay."""
+        return self._grants.given, self._shares.given
+
+    def _of(self, worker: int) -> dict[str, Any]:
+        link = self._links.get(worker)
+        version, grants = self._grants.of(worker)
+        holding, shares = self._shares.of(worker, link.peer.attempt if link is not None else 0)
+        # Each of them only grows, and so does their sum.
+        return {"version": version + holding, "grants": grants, "holding": holding, "shares": shares}
+
+    async def _grant(self) -> None:
+        """Keep what was given, then tell those whom it concerns; what is given meanwhile comes next."""
+        while self._due:
+            due, self._due = self._due, set()
+            given, told = self._given, {worker: self._of(worker) for worker in due if worker in self._links}
+            links = {worker: self._links[worker] for worker in told}
+            try:
+                if given != self._kept:
+                    held = {"grants": self._grants.remember(), "shares": self._shares.remember()}
+                    await asyncio.to_thread(self._keep, held)
+            except OSError:
+                log.exception("Could not keep what was granted")
+                self._due |= due
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            self._kept = given
+            for worker, words in told.items():
+                if self._links.get(worker) is links[worker]:
+                    self._assign(worker, words)
+        self._granting = None
+
+    def _assign(self, worker: int, words: dict[str, Any]) -> None:
+        link = self._links.get(worker)
+        if link is not None:
+            link.assign(self._epoch, slot=worker, slots=self._slots, **words)
 
     def attach_statistics(self, link: StatisticsLink) -> None:
         """Take the newest statistics stream of a worker."""

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, assert_never
 
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Reason
-from loadstone_protocol.messages import Bye, EngineEnd, EngineStage, Heartbeat, Ping, Refusal, RefusalCode, RunOrder
+from loadstone_protocol.messages import (
+    Bye,
+    EngineEnd,
+    EngineStage,
+    Heartbeat,
+    Inheritance,
+    Ping,
+    Refusal,
+    RefusalCode,
+    RunOrder,
+)
 from loadstone_runner.master import run
 from loadstone_runner.master.farewell import TERMINATED
 from loadstone_runner.master.roster import Departure, Member, WorkerState
@@ -21,9 +31,10 @@ from loadstone_runner.master.shelf import read_series
 if TYPE_CHECKING:
     from loadstone_core.clock import Clock
     from loadstone_core.stats.stream import StreamState
+    from loadstone_core.stats.timeline import Row
     from loadstone_protocol.codec import WireError
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Steering
-    from loadstone_protocol.views import RunView
+    from loadstone_protocol.views import OutcomeView, RunView
     from loadstone_runner.master.conductor import Conductor
     from loadstone_runner.master.log_desk import LogDesk
     from loadstone_runner.transport.grpc.bulk import BulkEnd
@@ -61,12 +72,17 @@ class Desk:
         member = self._roster.join(hello, self._clock.boottime_ns())
         if isinstance(member, Refusal):
             log.warning("Refused an agent: worker=%d reason=%s", hello.peer.worker, member.detail)
+            is_awaited = former is not None and not former.attempt and self._run.state.stage is Stage.GATHERING
+            if member.code is RefusalCode.PROTOCOL and is_awaited:
+                # Nobody else will come for this worker: its pods are made from this image.
+                told = f"worker {hello.peer.worker} ({hello.peer.pod}) was refused: {member.detail}"
+                self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, told))
             return member
         if former is not None and former.attempt < member.attempt:
             self._run.relief.welcome(member, former)
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)
-        link.welcome(self.epoch, self._run.plan.lease_ns)
+        link.welcome(self.epoch, self._run.plan.lease_ns, wants_inheritance=self._run.inheritance.is_awaited)
         self._digest = self._digest or member.script_digest
         self._look_at(member)
         self._crew.brief(link)
@@ -85,10 +101,10 @@ class Desk:
             case Heartbeat():
                 link.acknowledge(word.number, self.epoch)
                 self._hear_beat(self._roster.members[link.peer.worker], word)
-            case EngineEnd():
-                self._end_engine(self._roster.members[link.peer.worker], word)
-            case Bye():
-                self._hear_bye(self._roster.members[link.peer.worker], word)
+            case EngineEnd() | Bye():
+                self._run.inheritance.when_known(lambda: self._hear_end(self._roster.members[link.peer.worker], word))
+            case Inheritance():
+                self._run.inheritance.hear(link.peer.worker, word, self._clock.monotonic_ns())
             case _:
                 assert_never(word)
 
@@ -104,6 +120,9 @@ class Desk:
 
     def report(self, link: StatisticsLink, state: StreamState) -> None:
         """Merge a state and acknowledge it. What comes after the verdict is not in it any more."""
+        self._run.inheritance.when_known(lambda: self._take(link, state))
+
+    def _take(self, link: StatisticsLink, state: StreamState) -> None:
         self._crew.attach_statistics(link)
         stream = state.stream
         # A worker that ends after the verdict is let go like any other.
@@ -134,9 +153,12 @@ class Desk:
 
     def steer(self, steering: Steering) -> int:
         """Take in what a follower wants; an older revision changes nothing."""
-        if steering.revision <= self._steered:
-            return self._steered
-        self._steered = steering.revision
+        if steering.revision > self._steered:
+            self._steered = steering.revision
+            self._run.inheritance.when_known(lambda: self._obey(steering))
+        return self._steered
+
+    def _obey(self, steering: Steering) -> None:
         for end in steering.ended:
             self._run.lose(end.worker, end.attempt, Departure(end.reason or "Ended", end.message, end.exit_code))
         self._run.workload.want(steering.aims, is_paused=steering.is_paused)
@@ -144,11 +166,24 @@ class Desk:
         self._run.steer_load()
         if steering.stop_reason is not None:
             self._run.handle(run.StopAsked(steering.stop_reason, steering.is_immediate))
-        return self._steered
 
     async def changed(self, sequence: int) -> RunView:
         """Return the run's state once it is newer than `sequence`."""
         return await self._run.board.changed(sequence)
+
+    async def rows(self, width: int, second: int) -> tuple[Row, ...]:
+        """Return closed rows of a width from a second on; see `Rows.since`."""
+        return await self._run.rows.since(width, second)
+
+    @property
+    def load_started_ns(self) -> int:
+        """The wall clock at the start of load; 0 before it is known."""
+        return self._run.times.load_started_ns
+
+    @property
+    def outcome(self) -> OutcomeView | None:
+        """How the run ended; None before."""
+        return self._run.outcome
 
     def report_file(self) -> tuple[bytes, bytes]:
         """Return the report and its digest; empty before the run is finished."""
@@ -172,7 +207,11 @@ class Desk:
         running = {each.engine for each in member.engines if each.stage is EngineStage.RUNNING}
         has_changed = self._roster.hear(member, beat, self._clock.boottime_ns())
         at_work = [each for each in beat.engines if each.engine in running]
-        self._run.measurement.hear(at_work, since_start_ns=self._run.commander.since_start_ns())
+        since_start_ns = self._run.commander.since_start_ns()
+        self._run.measurement.hear(at_work, since_start_ns=since_start_ns)
+        second = since_start_ns // SECOND - 1 if self._run.state.stage is Stage.RUNNING_LOAD else -1
+        strain = self._run.measurement.strain
+        strain.observe(member.worker, beat, at_work=at_work, attempt=member.attempt, pod=member.pod, second=second)
         if self._run.state.order is RunOrder.RUNNING and not member.state.is_over:
             living = self._roster.places()
             for engine in beat.engines:
@@ -216,6 +255,12 @@ class Desk:
             self._run.lose(member.worker, member.attempt, departure, awaits_bye=True)
         self._run.relief.release(member.worker, member.attempt, end.stream.engine)
 
+    def _hear_end(self, member: Member, word: EngineEnd | Bye) -> None:
+        if isinstance(word, EngineEnd):
+            self._end_engine(member, word)
+        else:
+            self._hear_bye(member, word)
+
     def _hear_bye(self, member: Member, bye: Bye) -> None:
         for end in bye.engines:
             self._end_engine(member, end)
@@ -231,6 +276,7 @@ class Desk:
         if self._run.state.order is not RunOrder.STOPPED:
             self._run.lose(member.worker, member.attempt, TERMINATED)
         self._roster.end(member)
+        self._run.mail.lose(member.worker)
         self._run.keeper.settle((member.worker, member.attempt), streams)
         self._run.check_over()
         self._run.board.touch()

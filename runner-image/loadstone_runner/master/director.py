@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from loadstone_core.stats.stream import ErrorCount
+from loadstone_protocol.coordination import lane_news
 from loadstone_protocol.messages import ScriptNews, ShapeNews
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.master.news import Happened, Incident, Summary
 from loadstone_runner.transport.local.launcher import EventError, exit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from loadstone_protocol.messages import LaneNews
     from loadstone_runner.transport.local.engines import EngineLink
     from loadstone_runner.transport.local.launcher import Event, LauncherLink
 
@@ -55,6 +58,10 @@ class DirectorListener(Protocol):
         """Take note that the script wants the run to end."""
         ...
 
+    def on_messages(self, start: int, frame: engine_pb2.MessageFrame) -> None:
+        """Take a frame of custom messages; `start` says of which start of the director's process."""
+        ...
+
     def on_director_gone(self, message: str) -> None:
         """Take note that the director's process has ended."""
         ...
@@ -64,8 +71,8 @@ class Director:
     """The director and its launcher. Both may come late, and come again; what is owed to them is sent then.
 
     Attributes:
-        listener_error_count: how often the script's listeners in it raised, blocked or missed something.
-        listener_errors: the most frequent of these.
+        errors: of the script's listeners and handlers in it.
+        lanes: of the custom messages that it handles.
         has_shape: whether the script has a shape.
     """
 
@@ -79,8 +86,8 @@ class Director:
         self.has_shape = False
         self._is_shaped = False
         self.is_gone = False
-        self.listener_error_count = 0
-        self.listener_errors = ""
+        self.errors: tuple[ErrorCount, ...] = ()
+        self.lanes: tuple[LaneNews, ...] = ()
         self.launcher_gone = asyncio.Event()
 
     def tell(self, listener: DirectorListener) -> None:
@@ -91,12 +98,6 @@ class Director:
     def is_connected(self) -> bool:
         """Whether the director has come."""
         return self._link is not None
-
-    def complaint(self) -> str:
-        """Return one sentence on what went wrong with the script's listeners, nothing if all went well."""
-        if not self.listener_error_count:
-            return ""
-        return f"{self.listener_error_count} errors of listeners in the director, mostly {self.listener_errors}"
 
     def ask(self, *, is_teardown: bool) -> None:
         """Let the director run setup or teardown, as soon as it is there."""
@@ -129,6 +130,21 @@ class Director:
             return
         kind, message = _EVENTS[news.happened], news.message[:MESSAGE_MAX]
         self._link.send(engine_pb2.ToEngine(event=engine_pb2.RunEvent(kind=kind, worker=news.worker, message=message)))
+
+    def expect(self, seconds: float, then: Callable[[], None]) -> None:
+        """Take a director that is not there by then for one that is gone, and do something: a former master had it."""
+        asyncio.get_running_loop().call_later(seconds, self._miss, then)
+
+    def _miss(self, then: Callable[[], None]) -> None:
+        then()
+        if self._link is None and not self.is_gone:
+            self.is_gone = True
+            self._listener.on_director_gone("the director did not come back to a master that was started again")
+
+    def pass_on(self, frame: engine_pb2.MessageFrame) -> None:
+        """Send a frame of custom messages; what is lost is sent again by the hub."""
+        if self._link is not None:
+            self._link.send(engine_pb2.ToEngine(messages=frame))
 
     def renew_lease(self) -> None:
         """Let the launcher keep the director alive; without this it ends with its master."""
@@ -164,6 +180,8 @@ class Director:
                 self._take_answer(message.setup)
             case "status":
                 self._hear_status(message.status)
+            case "messages":
+                self._listener.on_messages(link.start, message.messages)
             case _:
                 pass
 
@@ -204,10 +222,11 @@ class Director:
             self._listener.on_shape(news)
         if status.stop_asked:
             self._listener.on_stop_asked(status.stop_asked)
-        if status.errors:
-            worst = max(status.errors, key=lambda each: each.count)
-            self.listener_errors = f"{worst.name}: {worst.message}"[:_TEXT_MAX]
-            self.listener_error_count = sum(each.count for each in status.errors)
+        self.errors = tuple(
+            ErrorCount(each.kind, each.message[:_TEXT_MAX], name=each.name[:_TEXT_MAX], count=each.count)
+            for each in status.errors
+        )
+        self.lanes = lane_news(status)
 
     def _take_answer(self, report: engine_pb2.SetupReport) -> None:
         if self._owed is None or report.teardown != self._is_teardown:

@@ -13,6 +13,7 @@ from loadstone_runner.master.run import Stage
 
 if TYPE_CHECKING:
     from loadstone_protocol.messages import ScriptNews, ShapeNews
+    from loadstone_protocol.v1 import engine_pb2
     from loadstone_runner.master.conductor import Conductor
     from loadstone_runner.master.director import Director
 
@@ -28,6 +29,9 @@ class DirectorDesk:
 
     def on_script(self, news: ScriptNews) -> None:
         """Go on with setup, or end the run with what is wrong with the script."""
+        self._run.inheritance.when_known(lambda: self._take_script(news))
+
+    def _take_script(self, news: ScriptNews) -> None:
         if news.is_ok and self._run.plan.is_shaped and not self._director.has_shape:
             message = "load.shape asks for a shape, and the script has none: define a class with Shape as its base"
             self._run.handle(run.Broke(Reason.SCRIPT_INVALID, message))
@@ -66,14 +70,25 @@ class DirectorDesk:
         """End the run, as the script wants."""
         self._run.on_stop_asked(why)
 
+    def on_messages(self, start: int, frame: engine_pb2.MessageFrame) -> None:
+        """Pass on custom messages."""
+        self._run.mail.hear_director(start, frame)
+
     def on_director_gone(self, message: str) -> None:
         """End a run that still needs its director; a plain test goes on without it until teardown."""
+        self._run.inheritance.when_known(lambda: self._run.mail.lose_director(message))
         if self._run.state.stage is Stage.GATHERING:
             self._run.handle(run.Broke(Reason.DIRECTOR_LOST, f"{message}; see the log of the director's container"))
-        elif self._run.plan.is_shaped and self._run.state.stage in {Stage.ARMED, Stage.RUNNING_LOAD}:
-            text = f"{message}, and with it the shape of the load; the results end there"
+        elif (what := self._kept_there()) and self._run.state.stage in {Stage.ARMED, Stage.RUNNING_LOAD}:
+            text = f"{message}, and with it {what}; the results end there"
             self._run.handle(run.Broke(Reason.DIRECTOR_LOST, text))
         elif self._run.state.stage is not Stage.FINISHED:
             self._run.notes.append(Cause(Reason.HANDLER_ERRORS, f"{message}; teardown was not run"))
             if self._run.state.is_torn_down:
                 self._run.handle(run.TeardownDone())
+
+    def _kept_there(self) -> str:
+        """Return what of the run only the director has; empty: nothing, so a plain test needs it no more."""
+        if self._run.plan.is_shaped:
+            return "the shape of the load"
+        return "what handlers of custom messages knew" if self._director.lanes else ""

@@ -6,7 +6,7 @@ Iterations of a scenario have a last number; rows of a feeder have none here, as
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from loadstone_core.load.grant import Grant
 from loadstone_core.load.share import share
@@ -14,7 +14,7 @@ from loadstone_core.load.share import share
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from loadstone_protocol.messages import GrantNews
+    from loadstone_protocol.messages import Granted, GrantNews
 
 # A block lasts this long, so that an engine asks once in two heartbeats and a lost one takes little with it.
 SECONDS_AHEAD: Final = 2
@@ -95,7 +95,11 @@ class _Book:
 
 
 class Grants:
-    """The numbers of one run by name, and who has which. Before `open` no iterations are given out."""
+    """The numbers of one run by name, and who has which. Before `open` no iterations are given out.
+
+    Attributes:
+        given: how often numbers were given to an engine: as long as it stays, so does everything that was granted.
+    """
 
     def __init__(self, totals: Mapping[str, int], workers: int, engines: int) -> None:
         """Take how many numbers there are by name, for those names that have a last number."""
@@ -104,6 +108,45 @@ class Grants:
         self._books = {name: _Book(total) for name, total in totals.items()}
         self._closed = set(totals)
         self._versions = [1] * workers
+        self.given = 0
+
+    def remember(self) -> dict[str, Any]:
+        """Return who has which numbers, for `recall`, as JSON has it."""
+        return {
+            "closed": sorted(self._closed),
+            "books": [
+                [name, book.total, book.next, [[*place, *_plain(ledger)] for place, ledger in book.ledgers.items()]]
+                for name, book in self._books.items()
+            ],
+        }
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Give out what another has not, and tell every engine again what it may not know yet."""
+        self._closed = set(held["closed"])
+        for name, total, following, ledgers in held["books"]:
+            places = {Place(*each[:2]): _ledger(*each[2:]) for each in ledgers}
+            self._books[name] = _Book(total, following, places)
+
+    def learn(self, place: tuple[int, int], granted: Granted) -> None:
+        """Take in what an engine was granted by another master: none of that is given to anybody else."""
+        if granted.name not in self._books and len(self._books) < NAMES_MAX:
+            self._books[granted.name] = _Book(total=None)
+        book = self._books.get(granted.name)
+        if book is not None and Place(*place) in self._places:
+            self._closed.discard(granted.name)
+            end = granted.end if book.total is None else min(granted.end, book.total)
+            book.next = max(book.next, end)
+            ledger = _Ledger([], granted.ranges, granted=granted.numbers)
+            book.ledgers[Place(*place)] = ledger
+
+    def close(self) -> None:
+        """Give out no more of what has a last number: nobody knows what of it some engine was granted."""
+        for book in self._books.values():
+            book.next = book.next if book.total is None else book.total
+
+    def number_from(self, version: int) -> None:
+        """Number assignments from a version on, as those of another are held by workers."""
+        self._versions = [version] * len(self._versions)
 
     def left(self, name: str) -> int | None:
         """Return how many numbers of a name nobody has been given yet; None: there are always more."""
@@ -227,3 +270,13 @@ class Grants:
         ledger.granted += sum(map(len, given))
         ledger.left += sum(map(len, given))
         self._versions[place.worker] += 1
+        self.given += 1
+
+
+def _plain(ledger: _Ledger) -> list[Any]:
+    ranges = [[each.start, each.stop] for each in ledger.ranges]
+    return [ledger.first_range, ledger.last_block, ledger.granted, ledger.left, ranges]
+
+
+def _ledger(first_range: int, last_block: int, granted: int, left: int, ranges: list[list[int]]) -> _Ledger:
+    return _Ledger([range(*each) for each in ranges], first_range, last_block, granted, left)

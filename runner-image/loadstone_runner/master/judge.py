@@ -6,6 +6,7 @@ What an expression means is core's; what an answer does to the verdict is core's
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from loadstone_core.clock import rfc3339
@@ -16,7 +17,7 @@ from loadstone_core.verdict.expression import parse_expression
 from loadstone_core.verdict.windows import WindowKeeper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from loadstone_core.spec.model import ThresholdSpec
     from loadstone_core.verdict.evaluation import Measured
@@ -76,6 +77,15 @@ class Judge:
                 aborting = case.spec.name
         return aborting
 
+    def remember(self) -> dict[str, Any]:
+        """Return what `recall` needs, as JSON has it."""
+        return {case.spec.name: _remember(case) for case in self._cases}
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on where another judge of the same thresholds was; windows that were open there are skipped."""
+        for case in self._cases:
+            _recall(case, held[case.spec.name])
+
     def skip(self) -> None:
         """Leave out the windows that a reported loss touches."""
         for case in self._cases:
@@ -117,6 +127,28 @@ class Judge:
 def _open(spec: ThresholdSpec) -> _Case:
     expression = parse_expression(spec.expr)
     return _Case(spec, expression, None if expression.over_ns is None else WindowKeeper(expression))
+
+
+def _remember(case: _Case) -> dict[str, Any]:
+    value = case.finding.actual_value
+    return {
+        "answer": case.finding.answer.value,
+        "actual": case.finding.actual,
+        "value": None if value is None else str(value),
+        "first_breach_ns": case.first_breach_ns,
+        "broken_since_ns": case.broken_since_ns,
+        "has_aborted": case.has_aborted,
+        "now": case.keeper.now if case.keeper is not None else 0,
+    }
+
+
+def _recall(case: _Case, held: Mapping[str, Any]) -> None:
+    value = None if held["value"] is None else Fraction(held["value"])
+    case.finding = Finding(Answer(held["answer"]), held["actual"], value)
+    case.first_breach_ns, case.broken_since_ns = held["first_breach_ns"], held["broken_since_ns"]
+    case.has_aborted = held["has_aborted"]
+    if case.keeper is not None:
+        case.keeper.recall(held["now"], case.finding)
 
 
 def _find(case: _Case, measured: Measured, elapsed_ns: int) -> Finding:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.load.scenario import end_of
 from loadstone_core.stats.merge import Merge
@@ -16,9 +16,10 @@ from loadstone_core.stats.totals import Totals
 from loadstone_core.units import SECOND
 from loadstone_protocol.views import ProgressView
 from loadstone_runner.master.account import Account, Saturation
+from loadstone_runner.master.strain import Strain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from loadstone_core.load.scenario import Scenario
     from loadstone_core.stats.stream import StreamId, StreamState
@@ -40,9 +41,38 @@ class Measurement:
         self.merge = merge or Merge()
         self.timeline = Timeline()
         self.saturation = Saturation()
+        self.strain = Strain()
         self.accounts = tuple(Account(scenario, place, warm_up_ns) for place, scenario in enumerate(scenarios))
         self._warm_up_ns = warm_up_ns
         self._progress = ProgressView()
+
+    def remember(self) -> dict[str, Any]:
+        """Return what `recall` needs, as JSON has it, but for what streams say anew."""
+        return {
+            "merge": self.merge.remember(),
+            "timeline": self.timeline.remember(),
+            "saturation": self.saturation.remember(),
+            "accounts": [account.user_seconds.remember() for account in self.accounts],
+        }
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on where another was, before any state comes."""
+        self.merge.recall(held["merge"])
+        self.timeline.recall(held["timeline"])
+        self.saturation.recall(held["saturation"])
+        for account, each in zip(self.accounts, held["accounts"], strict=True):
+            account.user_seconds.recall(each)
+
+    def begin_late(self, since_start_ns: int) -> None:
+        """Take over a load of which nobody knows what was counted before; what streams say of it is in the totals."""
+        self.merge.begin_late(max(0, since_start_ns // SECOND))
+        for account in self.accounts:
+            account.user_seconds.is_open = True
+
+    def settle(self) -> None:
+        """Note that whoever has a past to tell has told it."""
+        for account in self.accounts:
+            account.user_seconds.is_open = False
 
     def follow(self, scenarios: Iterable[Scenario]) -> None:
         """Count by the scenarios as they are from now on."""

@@ -50,6 +50,14 @@ class News:
         self._second = -1
         self._has_spawned = False
 
+    def remember(self) -> tuple[int, bool]:
+        """Return what `recall` needs."""
+        return self._second, self._has_spawned
+
+    def recall(self, second: int, has_spawned: bool) -> None:  # noqa: FBT001 as `remember` returns it
+        """Go on where another was: what it has told is no news."""
+        self._second, self._has_spawned = second, has_spawned
+
     def each_second(
         self, progress: ProgressView, *, idle_ns: int = 0, is_paused: bool = False
     ) -> Iterator[Incident | Summary]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from loadstone_core.load.profile import Model
-from loadstone_core.stats.metrics import LISTENER_ERROR
+from loadstone_core.stats.metrics import HANDLER_ERROR, HANDLER_SLOW, LISTENER_ERROR
+from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_runner.flavour import PURE
 
@@ -20,6 +21,7 @@ CLOSED: Final = (
     "users wait while the target stalls, so latency is that of the requests they sent, without those they would have "
     "sent meanwhile (closed model); use rate to have the waiting in it"
 )
+BLOCKED_NS: Final = 5 * SECOND
 UNUSED_SHAPE: Final = "the script has a shape, and the load is that of spec.load; set load.shape to let the shape lead"
 
 
@@ -45,13 +47,47 @@ def remarks_on(plan: RunPlan, *, has_shape: bool, shape_asked: int) -> tuple[str
     return tuple(remarks)
 
 
-def listener_errors(errors: Iterable[ErrorCount]) -> tuple[Cause, ...]:
-    """Return a finding if listeners of engines raised, were too slow or did not come back; `errors` of all kinds."""
-    found = sorted((each for each in errors if each.kind == LISTENER_ERROR), key=lambda each: -each.count)
+def handler_errors(errors: Iterable[ErrorCount], where: str) -> tuple[Cause, ...]:
+    """Return a finding for each way in which listeners and handlers of messages went wrong.
+
+    Args:
+        errors: of all kinds.
+        where: "engines" or "the director".
+    """
+    sorts = {
+        LISTENER_ERROR: "errors of listeners",
+        HANDLER_ERROR: "errors of message handlers",
+        HANDLER_SLOW: "message handlers that were slow",
+    }
+    errors = tuple(errors)
+    texts = (_most(errors, kind, f"{sort} in {where}") for kind, sort in sorts.items())
+    return tuple(Cause(Reason.HANDLER_ERRORS, text) for text in texts if text)
+
+
+def failed_handlers(errors: Iterable[ErrorCount]) -> tuple[Cause, ...]:
+    """Return what makes a run an Error if handlers of messages must not fail."""
+    text = _most(tuple(errors), HANDLER_ERROR, "errors of message handlers")
+    advice = "correct the handler, or set onHandlerError: Continue"
+    return (Cause(Reason.HANDLER_FAILED, f"{text}; {advice}"),) if text else ()
+
+
+def _most(errors: tuple[ErrorCount, ...], kind: str, what: str) -> str:
+    found = sorted((each for each in errors if each.kind == kind), key=lambda each: -each.count)
     if not found:
+        return ""
+    return f"{sum(each.count for each in found)} {what}, mostly {found[0].name}: {found[0].message}"
+
+
+def blocked_workers(members: Iterable[Member]) -> tuple[Cause, ...]:
+    """Return a finding if engines stood still for long: their code did not wait, or held the interpreter's lock."""
+    worst = max(members, key=lambda each: each.stood_still_ns, default=None)
+    if worst is None or worst.stood_still_ns < BLOCKED_NS:
         return ()
-    text = f"{sum(each.count for each in found)} errors of listeners in engines, mostly {found[0].name}: "
-    return (Cause(Reason.HANDLER_ERRORS, f"{text}{found[0].message}"),)
+    text = (
+        f"worker {worst.worker} stood still for up to {worst.stood_still_ns / SECOND:.1f} s, as code in it computed "
+        "without waiting; let a handler that computes run with where='process', and see the log for what it was"
+    )
+    return (Cause(Reason.WORKER_DEGRADED, text),)
 
 
 def slow_workers(members: Iterable[Member]) -> tuple[Cause, ...]:

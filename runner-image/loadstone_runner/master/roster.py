@@ -5,18 +5,21 @@ What the run does about it is decided in `run`; times are CLOCK_BOOTTIME, as lea
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.units import SECOND
 from loadstone_protocol.messages import EngineStage, Refusal, RefusalCode
 from loadstone_protocol.version import may_talk
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from loadstone_core.register import Held
     from loadstone_protocol.messages import EngineNews, Heartbeat, Hello, Peer, ScriptNews
 
+_REMEMBERED: Final = ("attempt", "pod", "script_digest", "has_said_bye", "awaits_bye")
 LEASE_NS: Final = 30 * SECOND  # after this the worker stops its load by itself
 LEASE_SLACK_NS: Final = 5 * SECOND  # so much later the master may rely on that
 SUSPECT_NS: Final = 5 * SECOND
@@ -68,6 +71,7 @@ class Member:
     awaits_bye: bool = False  # lost, and yet its agent lives and has more to say
     is_excused: bool = False  # has not come, and the run has begun without it
     round_trip_ns: int = 0
+    stood_still_ns: int = 0  # the longest that any of its engines did not come to its loop
     starts: dict[tuple[int, int], int] = field(default_factory=dict)  # (engine, start) -> first load, master's clock
 
     def has_applied(self, held: Held) -> bool:
@@ -163,6 +167,7 @@ class Roster:
         member.beat = beat
         member.round_trip_ns = beat.round_trip_ns
         for each in beat.engines:
+            member.stood_still_ns = max(member.stood_still_ns, each.loop_lag_ns)
             if each.started_at_ns:
                 member.starts.setdefault((each.engine, each.start), each.started_at_ns)
         if member.state.is_over:
@@ -178,10 +183,45 @@ class Roster:
         """Note that there is a newer configuration, which nobody has acknowledged yet."""
         self.applied.clear()
 
+    def remember(self) -> list[dict[str, Any]]:
+        """Return what `recall` needs of each worker, as JSON has it."""
+        return [
+            {name: getattr(member, name) for name in _REMEMBERED}
+            | {
+                "over": member.state.value if member.state.is_over else "",
+                "departure": astuple(member.departure) if member.departure else None,
+                "starts": [[*key, at_ns] for key, at_ns in member.starts.items()],
+            }
+            for member in self.members
+        ]
+
+    def recall(self, held: Iterable[Mapping[str, Any]]) -> None:
+        """Go on where another roster of the run was."""
+        for member, each in zip(self.members, held, strict=True):
+            for name in _REMEMBERED:
+                setattr(member, name, each[name])
+            member.departure = Departure(*each["departure"]) if each["departure"] else None
+            member.starts = {(engine, start): at_ns for engine, start, at_ns in each["starts"]}
+            if each["over"]:
+                member.state = WorkerState(each["over"])
+
+    def departed(self) -> list[list[Any]]:
+        """Return who was lost, with which attempt and why, as JSON has it."""
+        return [
+            [each.worker, each.attempt, *astuple(each.departure)] for each in self.lost() if each.departure is not None
+        ]
+
     def restore(self, worker: int, attempt: int) -> None:
         """Note that a worker had ended before this master was started."""
         member = self.members[worker]
         member.attempt, member.state, member.has_said_bye = attempt, WorkerState.ENDED, True
+
+    def await_all(self, now_ns: int) -> None:
+        """Expect every worker that is not over: from now on it counts as one that is silent."""
+        for member in self.members:
+            member.heard_ns, member.attempt = now_ns, max(1, member.attempt)
+            if not member.state.is_over:
+                member.state = WorkerState.SUSPECT
 
     def disconnect(self, peer: Peer) -> None:
         """Note that a connection has ended. It proves nothing: the lease decides."""
@@ -304,7 +344,7 @@ class Roster:
         peer = hello.peer
         if peer.run_uid != self._run_uid:
             return Refusal(RefusalCode.WRONG_RUN, f"this master serves run {self._run_uid}, not {peer.run_uid}")
-        if complaint := may_talk(hello.protocol_major, hello.protocol_minor):
+        if complaint := may_talk(hello.protocol_major, hello.protocol_minor, hello.version):
             return Refusal(RefusalCode.PROTOCOL, complaint)
         if hello.highest_epoch > self._epoch:
             text = f"a master of epoch {hello.highest_epoch} exists; this one has {self._epoch}"

@@ -5,14 +5,14 @@ Who is there is known to `roster`, what was measured to the statistics; doing th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loadstone_protocol.messages import RunOrder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 class Stage(StrEnum):
@@ -187,9 +187,19 @@ def step(state: RunState, event: Event) -> Step:
     return known(state, event) if known else (state, ())
 
 
-def resumed(*, has_started: bool) -> RunState:
-    """Return the state of a run that a former start of the master has left, before it is ended."""
-    return RunState(stage=Stage.RUNNING_LOAD, order=RunOrder.RUNNING) if has_started else RunState()
+def remember(state: RunState) -> dict[str, Any]:
+    """Return what `recall` needs, as JSON has it."""
+    return asdict(state)
+
+
+def recall(held: Mapping[str, Any]) -> RunState:
+    """Return the state in which a former start of the master has left its run."""
+    words = {
+        "stage": Stage(held["stage"]),
+        "order": RunOrder(held["order"]) if held["order"] else None,
+        "broke": tuple(Broke(**each) for each in held["broke"]),
+    }
+    return RunState(**{**held, **words})
 
 
 def _ask_setup(state: RunState, _event: Event) -> Step:

@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,8 @@ from loadstone_runner.master.director_desk import DirectorDesk
 from loadstone_runner.master.log_desk import LogDesk, recall
 from loadstone_runner.master.log_store import LogStore
 from loadstone_runner.master.store import Store
+from loadstone_runner.master.takeover import Kept, await_inheritance, keep, resume
+from loadstone_runner.master.views import figures_of
 from loadstone_runner.settings import Address
 from loadstone_runner.transport.grpc.server import serve as serve_grpc
 from loadstone_runner.transport.local.engines import serve_engines
@@ -47,6 +50,7 @@ LAUNCHER_LEAVES_SECONDS: Final = 5.0
 KUBELET_SECONDS: Final = 2.0
 TERMINATED_FINISH_SECONDS: Final = 15.0
 TERMINATED_STORE_SECONDS: Final = 5.0
+EXIT_SUCCEEDED: Final = 143  # as of a process that SIGTERM has ended
 TERMINATION_MAX_BYTES: Final = 4_096  # what a kubelet reads
 
 log = logging.getLogger(__name__)
@@ -74,8 +78,8 @@ async def serve(settings: MasterSettings) -> int:
     last_word = Path(settings.termination_file)
     try:
         plan, store = _prepare(settings)
-        register = store.read_register()
-        if register is not None and register.is_finished:
+        kept = _kept(store)
+        if kept is not None and kept.register.is_finished:
             log.info("The run was finished by a former start of this master")
             return 0
         director = Director()
@@ -83,11 +87,17 @@ async def serve(settings: MasterSettings) -> int:
         DirectorDesk(conductor, director)
         logs = _open_logs(settings, conductor, director)
         async with contextlib.AsyncExitStack() as stack:
+            # Before anybody can say anything.
+            _take_over(conductor, kept)
             desk = Desk(conductor, SystemClock(), logs)
-            store.write_address(await _listen(settings, desk, director, stack=stack))
-            if register is not None:
-                conductor.resume(register, list(_ended(store)))
-            await _Life(settings, conductor, director, logs).run(stack)
+            listen = _former_address(settings.listen, store)
+            store.write_address(await _listen(settings, listen, desk=desk, director=director, stack=stack))
+            if settings.control is not None:
+                from loadstone_runner.master.control import open_control
+
+                await open_control(settings.control, desk, stack)
+            if not await _Life(settings, conductor, director, logs).run(stack):
+                return EXIT_SUCCEEDED
     except (LoadstoneError, OSError) as error:
         log.error("The master cannot go on: %s", error)  # noqa: TRY400 one sentence is what people need here
         _write(last_word, {"verdict": "Error", "reason": "MasterLost", "message": str(error), "exitCode": 1})
@@ -110,8 +120,11 @@ class _Life:
         self._terminated = asyncio.Event()
         self._scraped = asyncio.Event()
 
-    async def run(self, stack: contextlib.AsyncExitStack) -> None:
-        """Keep time until the run is finished, then wait for everybody who still needs this process."""
+    async def run(self, stack: contextlib.AsyncExitStack) -> bool:
+        """Keep time until the run is finished, then wait for everybody who still needs this process.
+
+        Return whether it was; else another master goes on with it.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._terminated.set)
@@ -119,11 +132,16 @@ class _Life:
         self._conductor.board.show()
         ticking = asyncio.create_task(self._tick())
         try:
+            await _first(self._conductor.finished, self._terminated)
+            if not self._conductor.finished.is_set() and self._settings.has_successor:
+                log.warning("Was told to end before the run did, and leaves it to another master")
+                return False
             await self._until_finished()
             self._say_last_word()
             await self._until_stored()
         finally:
             ticking.cancel()
+        return True
 
     async def _tick(self) -> None:
         for number in itertools.count():
@@ -139,8 +157,7 @@ class _Life:
                 log.exception("A tick failed")
 
     async def _until_finished(self) -> None:
-        """Wait for the verdict; a master that is taken away makes one of what there is."""
-        await _first(self._conductor.finished, self._terminated)
+        """Make a verdict of what there is if this master is taken away."""
         if not self._conductor.finished.is_set():
             log.warning("Was told to end before the run did")
             self._conductor.terminate()
@@ -185,7 +202,12 @@ class _Life:
     async def _render(self, accept: str) -> tuple[bytes, str]:
         # Whether this scrape holds the final values is known before it is made.
         is_final = self._conductor.finished.is_set()
-        page = await render(self._conductor.figures(), accept)
+        seen = self._conductor
+        verdict = seen.outcome.verdict if seen.outcome else ""
+        merge = seen.measurement.merge
+        run_now = (seen.plan.run, seen.state.stage.value, verdict)
+        figures = figures_of(*run_now, roster=seen.roster, merge=merge, director_lanes=seen.director.lanes)
+        page = await render(figures, accept)
         if is_final:
             self._scraped.set()
         return page
@@ -194,7 +216,25 @@ class _Life:
 def _prepare(settings: MasterSettings) -> tuple[RunPlan, Store]:
     """Return the plan and the store, with the folders in place."""
     Path(settings.socket_dir).mkdir(parents=True, exist_ok=True)
-    return RunPlan.from_json(Path(settings.run_file).read_text()), Store(Path(settings.state_dir))
+    plan = RunPlan.from_json(Path(settings.run_file).read_text())
+    # The plan is its run's, and names the first master of it.
+    run = replace(plan.run, epoch=settings.epoch or plan.run.epoch)
+    return replace(plan, run=run), Store(Path(settings.state_dir))
+
+
+def _take_over(conductor: Conductor, kept: Kept | None) -> None:
+    """Let a run be kept, and go on with what was kept of it: by a former start of this master, or by its workers."""
+    keep(conductor)
+    if kept is not None:
+        resume(conductor, kept)
+    elif conductor.epoch > 1:
+        await_inheritance(conductor)
+
+
+def _former_address(listen: Address, store: Store) -> Address:
+    """Return where to listen: if any port will do, where a former start of this master was, as agents look for it."""
+    former = store.read_address().rpartition(":")[2]
+    return Address(listen.host, int(former)) if not listen.port and former.isdigit() else listen
 
 
 def _open_logs(settings: MasterSettings, conductor: Conductor, director: Director) -> LogDesk:
@@ -209,17 +249,19 @@ def _open_logs(settings: MasterSettings, conductor: Conductor, director: Directo
     )
 
 
-async def _listen(settings: MasterSettings, desk: Desk, director: Director, *, stack: contextlib.AsyncExitStack) -> str:
+async def _listen(
+    settings: MasterSettings, listen: Address, *, desk: Desk, director: Director, stack: contextlib.AsyncExitStack
+) -> str:
     """Listen for agents and followers, for the director and for its launcher; return the address of the former."""
     sockets = Path(settings.socket_dir)
     pems = _pems(desk.plan, settings)
-    server, port = await serve_grpc(str(settings.listen), desk, workers=desk.plan.workers, pems=pems)
+    server, port = await serve_grpc(str(listen), desk, workers=desk.plan.workers, pems=pems)
     stack.push_async_callback(server.stop, 0.5)
     engines = await serve_engines(sockets / "agent.sock", director)
     stack.callback(engines.close)
     launchers = await serve_launcher(sockets / "launcher.sock", director)
     stack.callback(launchers.close)
-    return str(Address(settings.listen.host, port))
+    return str(Address(listen.host, port))
 
 
 def _pems(plan: RunPlan, settings: MasterSettings) -> Pems | None:
@@ -237,13 +279,26 @@ def _pems(plan: RunPlan, settings: MasterSettings) -> Pems | None:
     return pems
 
 
-def _ended(store: Store) -> Iterator[StreamState]:
-    """Yield the final states that a former start of this master has kept."""
-    for record in store.read_ended():
-        try:
-            yield stream_state_from_bytes(record)
-        except WireError as error:
-            log.warning("Left out a kept state: %s", error)
+def _kept(store: Store) -> Kept | None:
+    """Return what a former start of this master has left, None if there was none."""
+    register = store.read_register()
+    if register is None:
+        return None
+    return Kept(
+        register,
+        checkpoint=store.read_checkpoint(),
+        grants=store.read_grants(),
+        ended=[state for record in store.read_ended() for state in _state_of(record)],
+        lost=[(state, record[:1] == b"\1") for record in store.read_lost() for state in _state_of(record[1:])],
+    )
+
+
+def _state_of(record: bytes) -> Iterator[StreamState]:
+    """Yield the state that was kept, unless it is damaged."""
+    try:
+        yield stream_state_from_bytes(record)
+    except WireError as error:
+        log.warning("Left out a kept state: %s", error)
 
 
 async def _first(*events: asyncio.Event) -> None:

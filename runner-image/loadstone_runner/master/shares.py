@@ -8,7 +8,7 @@ a lot is divided, `loadstone_core.load.lots`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.load.lots import Lot, Share, deal
 from loadstone_core.load.share import slot_of
@@ -57,6 +57,7 @@ class Shares:
         self._slots = workers * engines
         first = epoch * VERSIONS_OF_AN_EPOCH + 1
         self._versions = [first] * workers
+        self.given = 0
         self._tenures: dict[Lot, _Tenure] = {}
         self._held: dict[int, set[Lot]] = {worker: set() for worker in range(workers)}
         for worker in range(workers):
@@ -76,6 +77,29 @@ class Shares:
             for lot, each in tenures
             if each.holder is not None and each.attempt == attempt and not each.asked_back
         )
+
+    def remember(self) -> dict[str, Any]:
+        """Return who holds what, for `recall`, as JSON has it."""
+        lots = [
+            [*lot, each.home, each.holder, each.attempt, each.from_ns, each.told, each.asked_back]
+            for lot, each in self._tenures.items()
+        ]
+        return {"versions": self._versions, "lots": lots}
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on where another has dealt; who holds something will say whether it follows."""
+        self._versions = list(held["versions"])
+        self._tenures.clear()
+        self._held = {worker: set() for worker in self._held}
+        for first, parts, home, holder, attempt, from_ns, told, asked_back in held["lots"]:
+            place = None if holder is None else Place(*holder)
+            lot = Lot(first, parts)
+            self._tenures[lot] = _Tenure(Place(*home), place, attempt, from_ns, told, asked_back=asked_back)
+            if place is not None:
+                self._held[place.worker].add(lot)
+        self._free = {lot for lot, each in self._tenures.items() if each.holder is None}
+        self._away = {lot for lot, each in self._tenures.items() if each.holder not in {None, each.home}}
+        self._unsettled = set(self._tenures)
 
     @property
     def are_settled(self) -> bool:
@@ -100,7 +124,7 @@ class Shares:
         for lot in found:
             self._take(lot)
         if found:
-            self._versions[worker] += 1
+            self._revise((worker,))
         return bool(found)
 
     def hear(self, worker: int, attempt: int, news: EngineNews) -> bool:
@@ -192,6 +216,7 @@ class Shares:
     def _revise(self, workers: Collection[int]) -> None:
         for worker in workers:
             self._versions[worker] += 1
+            self.given += 1
 
 
 def _engine_of(tenure: _Tenure) -> int | None:

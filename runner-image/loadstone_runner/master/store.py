@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from loadstone_core.errors import InternalError
 from loadstone_protocol.framing import Decoder, FrameError, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 _CHECKSUM_BYTES: Final = 4
@@ -32,6 +32,8 @@ class Register:
         start_at_ns: of the load, on this machine's monotonic clock; 0 = not set yet.
         load_started_ns: the same on the wall clock.
         is_finished: the outcome has been shown.
+        boot: how often the process of this master was started, from 1.
+        run: what a later start needs to go on with the run, see `takeover`.
     """
 
     epoch: int
@@ -39,6 +41,8 @@ class Register:
     start_at_ns: int = 0
     load_started_ns: int = 0
     is_finished: bool = False
+    boot: int = 1
+    run: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Store:
@@ -70,18 +74,66 @@ class Store:
         except (TypeError, ValueError) as error:
             raise InternalError(f"{path} is no register of this version") from error
 
+    def read_address(self) -> str:
+        """Return where a former start of this master has listened; empty if there was none."""
+        path = self._directory / "address"
+        return path.read_text() if path.exists() else ""
+
+    def write_grants(self, grants: Mapping[str, Any]) -> None:
+        """Keep who was given which numbers, before anybody is told."""
+        self._replace("grants", json.dumps(grants).encode())
+
+    def read_grants(self) -> dict[str, Any] | None:
+        """Return who was given which numbers, None if nobody was given any; raise InternalError if it is not ours."""
+        return self._read("grants")
+
+    def write_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        """Keep what only this master knows, as it is now."""
+        self._replace("checkpoint", json.dumps(checkpoint).encode())
+
+    def read_checkpoint(self) -> dict[str, Any] | None:
+        """Return the newest checkpoint, None if there is none; raise InternalError if it is not ours."""
+        return self._read("checkpoint")
+
     def append_ended(self, records: Iterable[bytes]) -> None:
         """Keep streams that have ended: only after this may anybody be told that they are durable."""
-        path = self._directory / "ended"
+        self._append("ended", records)
+
+    def read_ended(self) -> list[bytes]:
+        """Return every whole record, oldest first; what follows a damaged one is not read."""
+        return self._records("ended")
+
+    def append_lost(self, records: Iterable[bytes]) -> None:
+        """Keep streams that have ended before their time, as far as they have reported."""
+        self._append("lost", records)
+
+    def read_lost(self) -> list[bytes]:
+        """Return every whole record, oldest first; what follows a damaged one is not read."""
+        return self._records("lost")
+
+    def write_report(self, gzip_json: bytes) -> None:
+        """Keep the report."""
+        self._replace("report.json.gz", gzip_json)
+
+    def _append(self, name: str, records: Iterable[bytes]) -> None:
+        path = self._directory / name
         with path.open("ab") as file:
             for record in records:
                 file.write(encode(crc32(record).to_bytes(_CHECKSUM_BYTES, "big") + record))
             file.flush()
             os.fsync(file.fileno())
 
-    def read_ended(self) -> list[bytes]:
-        """Return every whole record, oldest first; what follows a damaged one is not read."""
-        path = self._directory / "ended"
+    def _read(self, name: str) -> dict[str, Any] | None:
+        path = self._directory / name
+        if not path.exists():
+            return None
+        try:
+            return dict(json.loads(path.read_text()))
+        except (TypeError, ValueError) as error:
+            raise InternalError(f"{path} is not of this version") from error
+
+    def _records(self, name: str) -> list[bytes]:
+        path = self._directory / name
         if not path.exists():
             return []
         records: list[bytes] = []
@@ -95,10 +147,6 @@ class Store:
                 break
             records.append(record)
         return records
-
-    def write_report(self, gzip_json: bytes) -> None:
-        """Keep the report."""
-        self._replace("report.json.gz", gzip_json)
 
     def _replace(self, name: str, content: bytes) -> None:
         path = self._directory / name

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from loadstone_core.units import SECOND
 from loadstone_protocol.views import TimesView, WorkerView
 from loadstone_runner.export.prometheus import RunFigures
-from loadstone_runner.master.roster import WorkerState
+from loadstone_runner.master.roster import Departure, WorkerState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from loadstone_core.plan.model import RunIdentity
     from loadstone_core.stats.merge import Merge
+    from loadstone_protocol.messages import LaneNews
     from loadstone_runner.master.losses import Loss
     from loadstone_runner.master.roster import Member, Roster
+
+STANDSTILL_NS: Final = SECOND
 
 
 @dataclass(slots=True)
@@ -47,7 +51,7 @@ class Times:
 
 def worker_view(member: Member, loss: Loss | None = None) -> WorkerView:
     """Return one worker for followers, with what became of its load if it was lost."""
-    departure = member.departure
+    departure = member.departure or _standstill(member)
     said = [departure.message] if departure and departure.message else []
     if departure and loss is not None and loss.describe():
         said.append(loss.describe())
@@ -63,9 +67,18 @@ def worker_view(member: Member, loss: Loss | None = None) -> WorkerView:
     )
 
 
-def figures_of(run: RunIdentity, stage: str, verdict: str, *, roster: Roster, merge: Merge) -> RunFigures:
+def figures_of(
+    run: RunIdentity,
+    stage: str,
+    verdict: str,
+    *,
+    roster: Roster,
+    merge: Merge,
+    director_lanes: Iterable[LaneNews] = (),
+) -> RunFigures:
     """Return what Prometheus is shown; the verdict is empty until there is one."""
     totals = merge.totals()
+    engines = [each for member in roster.members if not member.state.is_over for each in member.engines]
     return RunFigures(
         loadtest=run.loadtest,
         run=run.number,
@@ -76,6 +89,10 @@ def figures_of(run: RunIdentity, stage: str, verdict: str, *, roster: Roster, me
         users=roster.users(),
         workers=Counter(each.state.value for each in roster.members),
         unaccounted=totals.unaccounted,
+        lanes={
+            "director": {each.name: each for each in director_lanes},
+            "engine": _together(lane for each in engines for lane in each.lanes),
+        },
     )
 
 
@@ -89,6 +106,28 @@ def waiting_for(*, has_director: bool, is_set_up: bool, members: Iterable[Member
         return "the director to run setup" if has_director else "the director to import the script"
     slow = [each.worker for each in members if each.worker not in ready]
     return f"{_workers(slow)} of {len(members)} to import the script and be ready" if slow else ""
+
+
+def _standstill(member: Member) -> Departure | None:
+    """Return what is wrong with a worker that is there, and whose engines do not come to their loops."""
+    worst = max(member.engines, key=lambda each: each.loop_lag_ns, default=None)
+    if member.state.is_over or worst is None or worst.loop_lag_ns < STANDSTILL_NS:
+        return None
+    return Departure("Degraded", f"engine {worst.engine} stood still for {worst.loop_lag_ns / SECOND:.1f} s")
+
+
+def _together(lanes: Iterable[LaneNews]) -> dict[str, LaneNews]:
+    """Return the lanes of all engines by name: sums, and of ages the largest."""
+    whole: dict[str, LaneNews] = {}
+    for each in lanes:
+        held = whole.get(each.name)
+        if held is None:
+            whole[each.name] = each
+            continue
+        sums = {name: getattr(held, name) + getattr(each, name) for name in each._fields[1:]}
+        most = {name: max(getattr(held, name), getattr(each, name)) for name in ("oldest_ns", "longest_ns")}
+        whole[each.name] = each._replace(**{**sums, **most})
+    return whole
 
 
 def _workers(numbers: list[int]) -> str:

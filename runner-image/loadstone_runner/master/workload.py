@@ -6,7 +6,7 @@ Each of these is kept in a table of its own: `course`, `measurement`, `grants`. 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loadstone_core.load.change import Aim
 from loadstone_core.load.grant import of_feeder, of_iterations
@@ -17,6 +17,8 @@ from loadstone_runner.master.grants import Grants, Place
 from loadstone_runner.master.shares import Shares
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from loadstone_core.plan.model import RunPlan
     from loadstone_protocol.messages import ShapeNews
     from loadstone_runner.master.account import Account
@@ -57,6 +59,7 @@ class Workload:
         self._shape_aims: tuple[Aim, ...] = ()
         self._is_shape_over = False
         self._is_paused = False
+        self._changed_ns = -1  # when the newest change begins
         self._roster = roster
         self._measurement = measurement
 
@@ -69,6 +72,12 @@ class Workload:
         if self.course.is_over:
             return run.LoadDone()
         return run.LoadChanged() if has_changed else None
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on where the load of a former master was: as it was asked for last, until somebody asks for another."""
+        self.course.recall(held["course"])
+        self._is_paused = self.course.is_paused
+        self._measurement.follow(self.course.scenarios)
 
     def want(self, aims: tuple[Aim, ...], *, is_paused: bool) -> None:
         """Note what is asked from now on; `steer` brings the load there."""
@@ -86,10 +95,14 @@ class Workload:
 
     def steer(self, at_ns: int) -> run.LoadChanged | None:
         """Ask for what is wanted from a moment of the load on, unless that is what is asked already."""
+        # After the change that came first, however much sooner this one could be heard of: a disk may be slow once.
+        at_ns = max(at_ns, self._changed_ns + 1)
         aims = (*self._aims, *self._shape_aims)
         has_changed = self.course.steer(aims, is_paused=self._is_paused, at_ns=at_ns)
         if self._is_shape_over and not self.course.is_paused:
             has_changed = self.course.conclude(at_ns) or has_changed
+        if has_changed:
+            self._changed_ns = at_ns
         self._measurement.follow(self.course.scenarios)
         return run.LoadChanged() if has_changed else None
 

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from loadstone_core.errors import Problem
 from loadstone_core.lifecycle.phases import Phase
 from loadstone_core.load.change import Aim
-from loadstone_core.spec.model import OnLoss
+from loadstone_core.spec.model import MasterOnLoss, OnLoss
 from loadstone_core.verdict.outcome import Reason, Verdict
 from loadstone_operator.actions import (
     Begin,
     CreateChildren,
+    CreateMaster,
     CreateWorkers,
     Decision,
     DeletePods,
@@ -31,6 +32,7 @@ from loadstone_operator.actions import (
     Wait,
 )
 from loadstone_operator.decision import RESTORED, decide, wanted_cause
+from loadstone_operator.following import MASTER_PATIENCE_SECONDS, MASTERS_MOST
 from loadstone_operator.naming import last_run_mark
 from loadstone_operator.observation import (
     Accepted,
@@ -55,6 +57,7 @@ from loadstone_operator.status.held import read_held
 from loadstone_operator.status.projection import Moment, project
 from loadstone_operator.wishes import Steer, WorkerEnd
 
+promise = pytest.mark.promise
 TEST = LoadTestView(namespace="shop", name="checkout", uid="uid-1", generation=1)
 SPEC = Accepted(
     workers=2, users=50, graceful_stop_ns=30 * 10**9, startup_timeout_ns=600 * 10**9, digest="sha256:abcdefabcdefabcd"
@@ -376,17 +379,60 @@ def test_a_report_that_cannot_be_saved_delays_no_verdict_and_is_tried_again() ->
     assert TellStored(1) not in decide(later).actions
 
 
-def test_a_lost_master_ends_the_run_and_every_pod() -> None:
-    lost = replace(RUNNING, pods=WORKERS, master=MasterView(connected=False, stage=Stage.RUNNING))
+def test_a_lost_master_ends_the_run_and_every_pod_if_the_spec_says_so() -> None:
+    lost = replace(ABORTING, pods=WORKERS, master=MasterView(connected=False, stage=Stage.RUNNING))
     decision = decide(lost)
 
     assert end_of(decision).outcome.reason == Reason.MASTER_LOST
     assert decision.actions == (DeletePods((("checkout-w-1-0-1", "pod-0"), ("checkout-w-1-1-1", "pod-1"))),)
 
 
-def test_a_restarted_master_is_a_lost_one() -> None:
+ABORTING = replace(RUNNING, spec=replace(SPEC, master_on_loss=MasterOnLoss.ABORT))
+
+
+@promise("master-restart")
+def test_a_master_whose_pod_is_lost_gets_a_successor_whose_epoch_is_in_the_status_first() -> None:
+    lost = replace(RUNNING, pods=WORKERS, master=MasterView(connected=False, stage=Stage.RUNNING))
+    reserved = decide(lost)
+    assert isinstance(reserved.update, Progress)
+    assert (reserved.update.phase, reserved.update.epoch, reserved.actions) == (Phase.RUNNING, 2, ())
+
+    written = replace(lost, held=replace(lost.held, epoch=2), epoch_reserved=2)
+    assert decide(written).actions == (CreateMaster(1, 2),)
+
+    forgotten = decide(replace(written, epoch_reserved=0))
+    assert isinstance(forgotten.update, Progress), "an operator that has forgotten it may have made that one already"
+    assert (forgotten.update.epoch, forgotten.actions) == (3, ())
+
+    failed = replace(MASTER, phase="Failed")
+    assert decide(replace(lost, pods=(failed, *WORKERS))) == reserved
+
+
+@promise("master-lost")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seconds_unheard": MASTER_PATIENCE_SECONDS},
+        {"source": SourceView(SourceState.UNKNOWN)},
+        {"spec": replace(SPEC, parts={"image": "other"})},
+        {"spec": replace(SPEC, parts={"source.inline": "other"})},
+        {"spec": Rejected(())},
+        {"held": replace(RUNNING.held, epoch=MASTERS_MOST)},
+    ],
+)
+def test_a_master_that_cannot_be_replaced_is_lost(changes: dict[str, Any]) -> None:
+    gone = replace(RUNNING, pods=WORKERS, master=MasterView(connected=False, stage=Stage.RUNNING))
+    assert end_of(decide(replace(gone, **changes))).outcome.reason == Reason.MASTER_LOST
+
+
+@promise("master-restart")
+def test_a_master_that_was_started_again_goes_on_unless_it_is_never_heard() -> None:
     restarted = replace(RUNNING, pods=(replace(MASTER, trusted_restarts=1, last_words="Traceback"), *WORKERS))
-    outcome = end_of(decide(restarted)).outcome
+    assert isinstance(decide(restarted).update, Progress)
+
+    waiting = replace(restarted, master=MasterView(connected=False, stage=Stage.RUNNING), seconds_unheard=80.0)
+    assert isinstance(decide(waiting).update, Progress)
+    outcome = end_of(decide(replace(waiting, seconds_unheard=MASTER_PATIENCE_SECONDS))).outcome
 
     assert outcome.reason == Reason.MASTER_LOST
     assert "Traceback" in outcome.message

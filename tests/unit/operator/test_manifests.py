@@ -279,6 +279,26 @@ def test_every_child_belongs_to_the_loadtest_and_may_be_evicted() -> None:
         assert child["metadata"]["namespace"] == "shop"
 
 
+def test_a_master_lets_platforms_in_only_where_the_spec_names_a_token() -> None:
+    spec = {"control": {"tokenSecret": {"name": "platform"}}}
+    (master, _), (closed, _) = containers(PODS["master"](**spec)), containers(PODS["master"]())
+
+    token = {"secretKeyRef": {"name": "platform", "key": "token"}}
+    assert env(master)["LOADSTONE_CONTROL_TOKEN"] == token
+    assert {each["containerPort"] for each in master["ports"]} - {
+        each["containerPort"] for each in closed["ports"]
+    } == {
+        naming.PORT_CONTROL,
+        naming.PORT_CONTROL_GRPC,
+    }
+    assert [each["port"] for each in objects.service(order(**spec))["spec"]["ports"]] == [8650, 8653, 8654]
+    assert [each["port"] for each in objects.service(order())["spec"]["ports"]] == [8650]
+    # Neither an engine nor a worker sees the token, and the plan that pods mount does not hold it.
+    others = [containers(PODS["master"](**spec))[1], *containers(PODS["worker"](**spec)), closed]
+    assert not any(name.startswith("LOADSTONE_CONTROL") for other in others for name in env(other))
+    assert "platform" not in order(**spec).plan.to_json()
+
+
 # Who shows what to whom
 
 
@@ -365,3 +385,8 @@ def test_the_ports_of_a_run_are_open_to_its_workers_the_operator_and_who_scrapes
     # An empty `from` would let everybody in.
     (only,) = objects.network_policy(order(), Access((operator,), ()))["spec"]["ingress"]
     assert only["from"] == [workers, operator]
+    # The ports of the control API are for whoever knows the token.
+    watched = order(control={"tokenSecret": {"name": "platform"}})
+    *_, platforms = objects.network_policy(watched, Access((operator,), (prometheus,)))["spec"]["ingress"]
+    assert "from" not in platforms
+    assert [each["port"] for each in platforms["ports"]] == [naming.PORT_CONTROL, naming.PORT_CONTROL_GRPC]

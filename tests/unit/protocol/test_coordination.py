@@ -10,7 +10,7 @@ from loadstone_core.load.scenario import Scenario
 from loadstone_core.register import Version
 from loadstone_protocol import coordination
 from loadstone_protocol.codec import WireError
-from loadstone_protocol.messages import Bye, Heartbeat, LogEnd, Ping, RunOrder
+from loadstone_protocol.messages import Bye, Granted, Heartbeat, Inheritance, LogEnd, Ping, RunOrder
 from loadstone_protocol.v1 import control_pb2, engine_pb2
 from loadstone_protocol.v1 import coordination_pb2 as pb
 
@@ -166,3 +166,24 @@ def test_a_configuration_carries_the_digest_of_exactly_its_bytes() -> None:
     assert message.sha256 == hashlib.sha256(message.body).digest()
     read = pb.CommonBody.FromString(message.body)
     assert (read.run_state, read.start_at_ns, read.scenarios[0].target) == (engine_pb2.RUNNING_STATE, 4, "http://shop")
+
+
+@pytest.mark.promise("master-restart")
+def test_an_inheritance_is_read_and_one_that_cannot_be_meant_is_refused() -> None:
+    body = pb.CommonBody(setup_json=b"{}", memory=b"m").SerializeToString()
+    config = pb.Config(version=pb.Version(epoch=1, revision=4), sha256=hashlib.sha256(body).digest(), body=body)
+    granted = [pb.Granted(name="feeder/a", engine=1, ranges=2, numbers=20, end=40)]
+    told = coordination.word_from_message(
+        pb.AgentMessage(inheritance=pb.Inheritance(config=config, since_start_ns=5, granted=granted))
+    )
+    assert told == Inheritance(Version(1, 4), 5, (Granted("feeder/a", 1, 2, 20, 40),), b"{}", b"m")
+    assert coordination.word_from_message(pb.AgentMessage(inheritance=pb.Inheritance())) == Inheritance(None, 0, ())
+    unread = pb.Config(version=pb.Version(epoch=1, revision=4), sha256=hashlib.sha256(b"\xff").digest(), body=b"\xff")
+    for bad in (
+        pb.Inheritance(config=pb.Config(version=config.version, sha256=b"x" * 32, body=body)),
+        pb.Inheritance(config=unread),
+        pb.Inheritance(granted=[pb.Granted(name="")]),
+        pb.Inheritance(granted=[pb.Granted(name="a", engine=5_000)]),
+    ):
+        with pytest.raises(WireError):
+            coordination.word_from_message(pb.AgentMessage(inheritance=bad))

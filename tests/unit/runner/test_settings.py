@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from loadstone_runner.settings import Address, SettingsError, read_agent, read_engine, read_launcher, read_master
+from loadstone_runner.settings import (
+    Address,
+    ControlSettings,
+    SettingsError,
+    read_agent,
+    read_engine,
+    read_launcher,
+    read_master,
+)
 
 AGENT = {"LOADSTONE_RUN_UID": "u/1", "LOADSTONE_EPOCH": "1", "LOADSTONE_WORKER": "0", "LOADSTONE_MASTER": "m:8650"}
 
@@ -58,3 +66,17 @@ def test_seconds_and_roles_are_checked() -> None:
             read_master({"LOADSTONE_HOLD_SECONDS": bad})
     with pytest.raises(SettingsError, match="engine or director"):
         read_engine({"LOADSTONE_ENGINE_ROLE": "boss"})
+
+
+CONTROL = {"LOADSTONE_CONTROL": "0.0.0.0:1", "LOADSTONE_CONTROL_GRPC": "0.0.0.0:2", "LOADSTONE_CONTROL_TOKEN": "t \n"}
+
+
+def test_platforms_are_let_in_where_a_token_is_told() -> None:
+    assert read_master({}).control is None
+    assert read_master(CONTROL).control == ControlSettings(Address("0.0.0.0", 1), Address("0.0.0.0", 2), "t")
+
+
+@pytest.mark.parametrize("token", ["", " ", "t\x00t", "gehäuse"])
+def test_platforms_are_not_let_in_by_a_token_that_nobody_can_say(token: str) -> None:
+    with pytest.raises(SettingsError, match="LOADSTONE_CONTROL_TOKEN"):
+        read_master({**CONTROL, "LOADSTONE_CONTROL_TOKEN": token})

@@ -392,6 +392,10 @@ cdef class Held:
         self._outcomes = outcomes
         return growth
 
+    def state(self, key, /):
+        """Return the state that is held, of the series with a key; there is one."""
+        return self._state
+
 
 cdef Changes _changes(PackedSeries old, PackedSeries new):
     """Return the buckets in which a newer state differs; both are sound."""

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from loadstone_core.outbox import Inbox, OutboxError
 from loadstone_protocol.bulk import BulkBatch, BulkReceipt, batch_frame, kind_of, receipt_frame, word_from_frame
 from loadstone_protocol.codec import WireError
+from loadstone_protocol.v1 import coordination_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loadstone_core.outbox import Entry, Outbox
-    from loadstone_protocol.v1 import coordination_pb2
+    from loadstone_protocol.v1 import engine_pb2
 
     # Called with a channel and its new entries, in order; `keep` is called when they are durable.
     Apply = Callable[[str, tuple[Entry, ...]], None]
@@ -28,6 +30,7 @@ FRAME_BYTES: Final = 256 * 1024
 # Sent and not yet received, of one channel: what a peer may be made to hold that does not read.
 IN_FLIGHT_BYTES: Final = 1024 * 1024
 CHANNELS_MAX: Final = 64
+PASSING_MAX: Final = 1_024
 
 
 class _Kind(NamedTuple):
@@ -35,8 +38,24 @@ class _Kind(NamedTuple):
     open: Open
 
 
+class Passage(Protocol):
+    """Who passes on frames of custom messages, whose ends do their own numbering; see engine.proto."""
+
+    def on_frame(self, frame: engine_pb2.MessageFrame) -> None:
+        """Take a frame, which nothing here has checked; raise WireError if it cannot be meant."""
+        ...
+
+    def on_begin(self) -> None:
+        """Note that the connection is a new one: what was on its way may be lost."""
+        ...
+
+
 class BulkEnd:
-    """The channels of one peer. Everything happens on the event loop."""
+    """The channels of one peer. Everything happens on the event loop.
+
+    Attributes:
+        passage: who takes the peer's frames of custom messages; None: they are left alone.
+    """
 
     def __init__(self) -> None:
         self._outboxes: dict[str, Outbox] = {}
@@ -48,6 +67,9 @@ class BulkEnd:
         self._turns: list[str] = []
         self._has_work = asyncio.Event()
         self._connection = 0
+        self.passage: Passage | None = None
+        self._passing: deque[engine_pb2.MessageFrame] = deque()
+        self._passes = False  # whose turn it is: theirs, or the batches'
 
     # What whoever fills outboxes and reads entries calls.
 
@@ -85,6 +107,12 @@ class BulkEnd:
         """Say that there is something new in an outbox."""
         self._has_work.set()
 
+    def pass_on(self, frame: engine_pb2.MessageFrame) -> None:
+        """Send a frame of custom messages; if too many wait it is dropped, and its sender says it again."""
+        if len(self._passing) < PASSING_MAX:
+            self._passing.append(frame)
+            self.wake()
+
     # What a connection calls.
 
     def begin(self) -> None:
@@ -97,6 +125,9 @@ class BulkEnd:
             outbox.rewind()
         for channel in self._inboxes:
             self._owe_receipt(channel)
+        self._passing.clear()
+        if self.passage is not None:
+            self.passage.on_begin()
         self.wake()
 
     def hear(self, frame: coordination_pb2.BulkFrame) -> None:
@@ -105,6 +136,10 @@ class BulkEnd:
         Raises:
             WireError: it cannot be meant; nothing of it was taken in.
         """
+        if frame.HasField("messages"):
+            if self.passage is not None:
+                self.passage.on_frame(frame.messages)
+            return
         match word_from_frame(frame):
             case BulkBatch() as told:
                 self._take(told)
@@ -152,11 +187,18 @@ class BulkEnd:
         self.wake()
 
     def _next_frame(self) -> coordination_pb2.BulkFrame | None:
-        """Return what is due: receipts first, then a batch of the outbox whose turn it is."""
+        """Return what is due: receipts first, then a message frame and a batch by turns."""
         if self._to_receipt:
             channel = next(iter(self._to_receipt))
             del self._to_receipt[channel]
             return receipt_frame(channel, self._inboxes[channel].receipt())
+        self._passes = bool(self._passing) and not self._passes
+        if not self._passes and (batch := self._next_batch()) is not None:
+            return batch
+        return coordination_pb2.BulkFrame(messages=self._passing.popleft()) if self._passing else None
+
+    def _next_batch(self) -> coordination_pb2.BulkFrame | None:
+        """Return a batch of the outbox whose turn it is."""
         for _ in range(len(self._outboxes)):
             self._turns = [each for each in self._turns if each in self._outboxes] or list(self._outboxes)
             channel = self._turns.pop(0)

@@ -184,7 +184,8 @@ class MasterClient:
     async def _keep_reporting(self, peer: coordination_pb2.StatisticsFrame) -> None:
         """Hold a statistics stream while the connection lasts; begin again with everything when it breaks alone."""
         pause = BACKOFF_FIRST_SECONDS
-        while True:
+        # gRPC swallows a cancellation that comes while a call is being made; the channel is closed by then.
+        while self._statistics is asyncio.current_task():
             call = self._stub.Statistics()
             self._retell(peer)
             writer = asyncio.create_task(self._write_frames(call))
@@ -199,8 +200,8 @@ class MasterClient:
             await asyncio.sleep(pause * _jitter())
 
     def _reporting_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled():
-            self._failure = task.exception()
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._failure = failure
             self.hang_up()
 
     def _retell(self, *first: coordination_pb2.StatisticsFrame) -> None:

@@ -30,9 +30,10 @@ class AgentLink:
         self._task = task
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
 
-    def welcome(self, epoch: int, lease_ns: int) -> None:
+    def welcome(self, epoch: int, lease_ns: int, *, wants_inheritance: bool) -> None:
         """Take the agent in."""
-        self._send(coordination.welcome_message(epoch, lease_ns))
+        told = coordination_pb2.Welcome(epoch=epoch, lease_ns=lease_ns, wants_inheritance=wants_inheritance)
+        self._send(coordination_pb2.MasterMessage(welcome=told))
 
     def refuse(self, refusal: Refusal) -> None:
         """Tell the agent that it is not wanted any more; it stops its load at once."""

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import grpc
 from grpc import aio
 
-from loadstone_core.errors import WorldError
 from loadstone_protocol import coordination
 from loadstone_protocol.channel import MESSAGE_MAX_BYTES, SERVER_OPTIONS, concurrent_calls
 from loadstone_protocol.codec import WireError, stream_state_from_message
 from loadstone_protocol.control import run_report
 from loadstone_protocol.credentials import add_port
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc, coordination_pb2, coordination_pb2_grpc
+from loadstone_protocol.version import may_talk
 from loadstone_protocol.views import differ_in_figures
+from loadstone_runner.transport.grpc.control import Control, ControlPort, ListenError
 from loadstone_runner.transport.grpc.gate import Gate
 from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
@@ -39,14 +40,9 @@ LOG_LINES: Final = 10_000
 LOG_BYTES: Final = 256 * 1024
 
 
-class ListenError(WorldError):
-    """The master cannot listen where it was told to."""
+class MasterPort(ControlPort, Protocol):
+    """Who decides; all that is not awaited is called on the event loop and must not block."""
 
-
-class MasterPort(Protocol):
-    """Who decides; all but `changed` are called on the event loop and must not block."""
-
-    run_uid: str
     epoch: int
 
     def read_series(self, content: bytes, /) -> SeriesState:
@@ -89,14 +85,6 @@ class MasterPort(Protocol):
         """Take in what a follower wants; return the newest revision that is held."""
         ...
 
-    async def changed(self, sequence: int) -> RunView:
-        """Return the run's state once it is newer than `sequence`, at most twice a second within a stage."""
-        ...
-
-    def report_file(self) -> tuple[bytes, bytes]:
-        """Return the gzip JSON of the report and its sha256; empty before the run is finished."""
-        ...
-
     def log_tail(self, *, lines: int, size: int) -> tuple[bytes, int]:
         """Return the last lines of the log as gzip text of at most `size` bytes, and how many they are."""
         ...
@@ -116,6 +104,8 @@ async def serve(listen: str, port: MasterPort, *, workers: int, pems: Pems | Non
     server = aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=concurrent_calls(workers))
     server.add_generic_rpc_handlers((_coordination_of(_Coordination(port, gate)),))
     control_pb2_grpc.add_RunServicer_to_server(_Run(port, gate), server)  # type: ignore[no-untyped-call]  # generated
+    control = Control(port, gate.admit_operator)
+    control_pb2_grpc.add_ControlServicer_to_server(control, server)  # type: ignore[no-untyped-call]  # generated
     try:
         bound = add_port(server, listen, pems)
     except RuntimeError as error:
@@ -280,6 +270,8 @@ class _Run(control_pb2_grpc.RunServicer):
         self, request: control_pb2.WatchRequest, context: aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[control_pb2.RunReport]:
         await self._check(request.run_uid, context, request.epoch)
+        if complaint := may_talk(request.protocol_major, request.protocol_minor, request.version):
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, complaint)
         loop = asyncio.get_running_loop()
         told: RunView | None = None
         sequence, figures_due = 0, 0.0

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from loadstone_protocol import framing
 from loadstone_protocol.v1 import engine_pb2
+from loadstone_protocol.version import may_talk
 from loadstone_runner.transport.local.server import LocalServer
 
 if TYPE_CHECKING:
@@ -115,4 +116,9 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
             return
         self._link = EngineLink(self._transport, hello)
+        if complaint := may_talk(hello.protocol_major, hello.protocol_minor, hello.version):
+            self._link.send(engine_pb2.ToEngine(refused=engine_pb2.EngineRefused(detail=complaint)))
+            self._link.close()
+            self._link = None
+            return
         self._listener.on_hello(self._link)

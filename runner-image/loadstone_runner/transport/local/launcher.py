@@ -9,7 +9,9 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
+from loadstone_core import __version__
 from loadstone_core.errors import InternalError
+from loadstone_runner.settings import LAUNCHER_PROTOCOL
 from loadstone_runner.transport.local.server import LocalServer
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LINE_MAX_BYTES: Final = 1024 * 1024
+EXIT_REFUSED: Final = 76  # EX_PROTOCOL of sysexits.h
 
 Event = dict[str, Any]
 
@@ -90,6 +93,14 @@ def exit_of(event: Event) -> EngineExit:
     raise EventError(f"the launcher's event lacks something: {event}")
 
 
+def refusal(spoken: object) -> str:
+    """Return one sentence to a launcher that speaks another version of these lines."""
+    return (
+        f"this launcher speaks version {spoken} of the lines to its agent, which is Loadstone {__version__} and speaks "
+        f"{LAUNCHER_PROTOCOL}; both containers of the pod must have the same image"
+    )
+
+
 class _Newest:
     """The connection that counts."""
 
@@ -133,6 +144,11 @@ class _Connection(asyncio.Protocol):
 
     def _receive(self, event: Event) -> None:
         if event["event"] == "hello":
+            spoken = event.get("protocol", 1)
+            if spoken != LAUNCHER_PROTOCOL:
+                # Whoever waits for its engines hears that they have ended, as after any order to exit.
+                LauncherLink(self._transport).send({"do": "exit", "code": EXIT_REFUSED, "why": refusal(spoken)})
+                return
             self._newest.connection = self
             self._listener.on_launcher_hello(LauncherLink(self._transport), event)
         elif self._newest.connection is self:

@@ -25,9 +25,10 @@ kubelet_restart() { # N: its containers go on; tokens that it held for pods are 
   kubelet_up "$1"
 }
 
-pod_signal() { # SIGNAL NAMESPACE POD: to every process of its containers, but not to what holds its network open
-  local containers pids
-  containers=$(kubectl -n "$2" get pod "$3" -o jsonpath='{.status.initContainerStatuses[*].containerID} {.status.containerStatuses[*].containerID}')
+pod_signal() { # SIGNAL NAMESPACE POD [CONTAINER]: to every process of its containers, but not to what holds its network open
+  local containers pids which='*'
+  [ -z "$4" ] || which="?(@.name==\"$4\")"
+  containers=$(kubectl -n "$2" get pod "$3" -o jsonpath="{.status.initContainerStatuses[$which].containerID} {.status.containerStatuses[$which].containerID}")
   # shellcheck disable=SC2086  # one word each
   pids=$(cgroups_container_pids ${containers//containerd:\/\//})
   [ -n "$pids" ] || die "pod $2/$3 has no process"

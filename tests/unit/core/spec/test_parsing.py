@@ -18,6 +18,7 @@ from loadstone_core.spec.model import (
     Load,
     LoadTest,
     LoadTestSpec,
+    OnHandlerError,
     OnLoss,
     OnNoData,
     Ramp,
@@ -28,6 +29,7 @@ from loadstone_core.spec.model import (
     Stage,
     ThresholdSpec,
     Tls,
+    TokenSecret,
     Transport,
     Workers,
 )
@@ -156,6 +158,7 @@ def test_what_the_script_gets_and_what_is_done_of_it_is_read() -> None:
             "source": {"inline": {"content": "x"}},
             "load": {"shape": {"maxUsers": 9}, "duration": "1m", "tags": ["a", "b"], "excludeTags": ["c"]},
             "config": {"basket-size": "3"},
+            "control": {"tokenSecret": {"name": "platform"}},
             "results": {"metrics": {"drop": ["dns", "checks{tier}"]}},
         }
     )
@@ -163,6 +166,7 @@ def test_what_the_script_gets_and_what_is_done_of_it_is_read() -> None:
     [scenario] = spec.scenarios
     assert (scenario.tags, scenario.exclude_tags, scenario.load.shape_users) == (("a", "b"), ("c",), 9)
     assert spec.config == {"basket-size": "3"}
+    assert spec.control == TokenSecret("platform", "token")
     assert spec.results.dropped == ("dns", "checks{tier}")
 
 
@@ -183,6 +187,13 @@ def test_a_script_in_the_image_is_run_by_its_path() -> None:
     spec = parse_spec(MINIMAL | {"source": {"image": {"path": "/tests/shop.py"}}})
 
     assert spec.source == Source(ImageSource("/tests/shop.py"), "/tests/shop.py")
+
+
+def test_failed_handlers_end_nothing_unless_the_spec_says_so() -> None:
+    assert parse_spec(MINIMAL).on_handler_error is OnHandlerError.CONTINUE
+    assert parse_spec(MINIMAL | {"onHandlerError": "Fail"}).on_handler_error is OnHandlerError.FAIL
+    with pytest.raises(SpecInvalidError, match="onHandlerError"):
+        parse_spec(MINIMAL | {"onHandlerError": "Abort"})
 
 
 def test_an_emptied_trigger_is_no_trigger() -> None:

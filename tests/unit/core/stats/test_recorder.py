@@ -376,3 +376,13 @@ def test_what_was_recorded_before_a_clearing_is_in_nothing_and_cells_that_are_he
     assert set(recorder.whole()) == set(twin.whole())
     assert set(recorder.take(2)) == set(twin.take(2))
     assert recorder.errors() == twin.errors()
+
+
+def test_a_recorder_knows_how_many_series_it_keeps() -> None:
+    recorder = Recorder()
+    before = len(recorder)
+    recorder.counter("orders")
+    recorder.counter("orders")
+    recorder.trend("basket", 3)
+
+    assert len(recorder) == before + 2

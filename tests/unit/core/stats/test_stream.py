@@ -25,6 +25,7 @@ from loadstone_core.stats.stream import (
     SeriesState,
     StreamId,
     StreamState,
+    UsersAt,
     pack_counters,
     read_counters,
     unsound,
@@ -209,3 +210,20 @@ def test_long_messages_are_cut() -> None:
     table.add("Failed", "x" * 5_000, name="")
 
     assert len(table.counts()[0].message) == MESSAGE_CAP
+
+
+@pytest.mark.parametrize(
+    ("history", "fault"),
+    [
+        ((UsersAt(0, 1, (3,)), UsersAt(5, 6, (3,))), ""),
+        ((UsersAt(0, 1, (3,)), UsersAt(0, 2, (3,))), "does not ascend"),
+        ((UsersAt(1, 2, (3,)), UsersAt(2, 2, (3,))), "does not ascend"),
+        ((UsersAt(9, 1, (3,)),), "seconds that are none of its own"),
+        ((UsersAt(-1, 1, (3,)),), "seconds that are none of its own"),
+        ((UsersAt(0, 1, (0,) * 99),), "more scenarios"),
+    ],
+)
+def test_a_history_is_refused_that_no_stream_can_have(history: tuple[UsersAt, ...], fault: str) -> None:
+    state = StreamState(stream=StreamId(0, 1, 0, 1), sequence=7, second=6, full=True, history=history)
+    assert fault in unsound(state)
+    assert bool(fault) == bool(unsound(state))

@@ -171,3 +171,28 @@ def test_a_stall_is_a_silence_that_ends_with_a_request_as_long(seconds: list[lis
 
 def test_a_timeline_without_seconds_has_no_rows() -> None:
     assert Timeline().rows() == ()
+
+
+def test_rows_of_a_width_are_given_from_a_second_on() -> None:
+    timeline = run_of(35)
+
+    assert [row.second for row in timeline.since(1, 32)] == [32, 33, 34]
+    assert [(row.second, row.width) for row in timeline.since(10, 0)] == [(0, 10), (10, 10), (20, 10)]
+    assert [row.second for row in timeline.since(10, 11)] == [20]
+    assert timeline.since(60, 0) == timeline.since(1, 35) == ()
+
+
+def test_the_last_row_of_a_run_may_be_narrower_than_its_width() -> None:
+    timeline = run_of(23)
+
+    assert [(row.second, row.width) for row in timeline.since(10, 10, is_over=True)] == [(10, 10), (20, 3)]
+    assert timeline.since(10, 21, is_over=True) == ()
+    assert sum(row.requests for row in timeline.since(10, 0, is_over=True)) == 23
+    assert [row.second for row in run_of(20).since(10, 0, is_over=True)] == [0, 10]
+
+
+def test_rows_that_are_kept_no_more_are_not_given() -> None:
+    rows = run_of(700).since(1, 0)
+
+    assert rows[-1].second == 699
+    assert 600 <= len(rows) < 700

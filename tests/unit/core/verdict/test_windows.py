@@ -137,3 +137,16 @@ def test_memory_is_bounded_however_wide_the_window(width):
 def test_an_expression_without_windows_has_no_keeper():
     with pytest.raises(ValueError, match="asks for no windows"):
         WindowKeeper(parse_expression("orders:rate >= 4/s"))
+
+
+@pytest.mark.promise("master-restart")
+def test_a_keeper_that_goes_on_for_another_skips_what_was_open_and_keeps_the_worst():
+    before, after = (WindowKeeper(parse_expression("orders:rate > 10/s over 2s")) for _ in range(2))
+    for second, total in enumerate((5, 10, 40)):
+        before.observe(second, counter(total))
+    after.recall(before.now, before.finding)
+    assert (after.now, after.finding) == (3, before.finding)
+    after.observe(3, counter(1))
+    after.observe(4, counter(1_000))
+    after.observe(5, counter(2_000))
+    assert after.finding == before.finding

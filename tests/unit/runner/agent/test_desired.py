@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from loadstone_core.load.grant import Grant
 from loadstone_core.register import Held, Version
-from loadstone_protocol.messages import EngineStage, RunOrder
+from loadstone_protocol.messages import EngineStage, Granted, RunOrder
 from loadstone_runner.agent.desired import Desired
 from loadstone_runner.agent.effects import Assignment, Common, EngineStatus, ProcessEnd
 from loadstone_runner.agent.engines import Engines
@@ -234,3 +234,14 @@ def test_a_stop_becomes_sooner_and_never_later():
     assert not desired.stop("later", grace_ns=20)
     assert desired.stop("lease", grace_ns=0)
     assert desired.stop_reason == "terminated"
+
+
+@pytest.mark.promise("master-restart")
+def test_what_was_granted_in_all_is_known_however_often_it_is_said():
+    held, *_ = _desired()
+    first = Grant("iterations/a", 0, (range(10), range(20, 30)), 0)
+    again = Grant("iterations/a", 0, (range(20, 30), range(50, 55)), 1)
+    held.assign(_assignment(1, grants=(first,)))
+    held.assign(_assignment(2, grants=(again, Grant("feeder/b", 0, (range(3),), 0))))
+    held.assign(_assignment(2, grants=(Grant("feeder/b", 0, (range(9),), 0),)))
+    assert held.granted == (Granted("iterations/a", 0, 3, 25, 55), Granted("feeder/b", 0, 1, 3, 3))

@@ -1,15 +1,28 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.agent.health import Health
 from loadstone_runner.agent.relay import Relay
 from loadstone_runner.agent.session import Session
+from loadstone_runner.agent.usage import Usage
+from loadstone_runner.export.agent_metrics import exposition
 from loadstone_runner.transport.local.engines import EngineLink
 
 MILLISECOND = 1_000_000
+
+
+class Link(EngineLink):
+    """A connection that keeps what is sent down."""
+
+    told: list[engine_pb2.ToEngine]
+
+    def send(self, message: engine_pb2.ToEngine) -> None:
+        self.told.append(message)
 
 
 class Engine:
@@ -19,7 +32,9 @@ class Engine:
         self.session = Session(worker=0, attempt=1, engines=1, epoch=1, script_digest="d", first_revision=1)
         self.relay = Relay(self.session, worker=0, attempt=1, socket_dir="", report=lambda _: None, react=lambda: None)
         hello = engine_pb2.EngineHello(engine=0, start=1, role=engine_pb2.ENGINE_ROLE_ENGINE)
-        self._link = EngineLink(asyncio.Transport(), hello)
+        self.sent: list[engine_pb2.ToEngine] = []
+        self._link = Link(asyncio.Transport(), hello)
+        self._link.told = self.sent
         self.relay.on_hello(self._link)
 
     def say(self, *, lag_ms: int, slip_ms: int = 0, users: int = 0, exhausted: int = 0) -> None:
@@ -34,7 +49,7 @@ class Engine:
 
     def beat(self) -> tuple[int, int, int]:
         """Return what a heartbeat says now: users, and how late, in milliseconds."""
-        (said,) = self.relay.summaries(self.session.summary(0))
+        (said,) = self.relay.summaries(self.session.summary(0), Usage())
         status = said.status
         return status.users, status.loop_lag_ns // MILLISECOND, status.schedule_slip_ns // MILLISECOND
 
@@ -64,10 +79,53 @@ def test_what_a_heartbeat_has_said_is_not_said_of_the_next_second(engine: Engine
 def test_what_an_engine_lacked_adds_up_until_a_heartbeat_has_said_it(engine: Engine) -> None:
     engine.say(lag_ms=0, exhausted=3)
     engine.say(lag_ms=0, exhausted=4)
-    (said,) = engine.relay.summaries(engine.session.summary(0))
+    (said,) = engine.relay.summaries(engine.session.summary(0), Usage())
     assert said.status.exhausted == 7
 
     engine.say(lag_ms=0)
 
-    (said,) = engine.relay.summaries(engine.session.summary(0))
+    (said,) = engine.relay.summaries(engine.session.summary(0), Usage())
     assert said.status.exhausted == 0
+
+
+def test_an_engine_that_stops_saying_anything_stands_still_for_that_long(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.say(lag_ms=5, users=4)
+    now_ns = time.monotonic_ns()
+
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns + 1_900 * MILLISECOND)
+    assert engine.beat() == (4, 5, 0), "a little late is no standstill"
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns + 31_000 * MILLISECOND)
+    users, lag_ms, _ = engine.beat()
+    assert (users, 29_900 < lag_ms <= 30_000) == (4, True)
+    assert engine.relay.largest_lag_ns() > 29_900 * MILLISECOND
+
+
+def test_frames_of_messages_go_up_with_whose_they_are_and_down_to_whom_they_are_for(engine: Engine) -> None:
+    up: list[engine_pb2.MessageFrame] = []
+    engine.relay.pass_on = up.append
+
+    frame = engine_pb2.MessageFrame(hub="h", engine=9, start=9, received=4)
+    engine.relay.on_message(engine._link, engine_pb2.EngineMessage(messages=frame))
+    for each in (engine_pb2.MessageFrame(engine=0, start=1, hub="down"), engine_pb2.MessageFrame(engine=5, start=1)):
+        engine.relay.on_frame(each)
+    engine.relay.on_begin()
+
+    assert [(each.engine, each.start, each.hub, each.received) for each in up] == [(0, 1, "h", 4)]
+    assert [each.messages.hub for each in engine.sent] == ["down", ""]
+    assert engine.sent[1].messages.rewind
+
+
+def test_lanes_are_shown_by_engine_and_name(engine: Engine) -> None:
+    lane = engine_pb2.LaneState(name='a"b\\', depth=3, running=2, oldest_ns=1_500 * MILLISECOND, processed=7)
+    status = engine_pb2.EngineStatus(stage=engine_pb2.EngineStatus.RUNNING, lanes=[lane])
+    engine.relay.on_message(engine._link, engine_pb2.EngineMessage(status=status))
+
+    lines = exposition(Health().metrics(engine.relay)).splitlines()
+
+    labels = '{engine="0",lane="a\\"b\\\\"}'
+    assert f"loadstone_agent_message_queue_depth{labels} 3" in lines
+    assert f"loadstone_agent_message_oldest_seconds{labels} 1.5" in lines
+    assert f"loadstone_agent_messages_processed_total{labels} 7" in lines
+    assert lines.count("# TYPE loadstone_agent_message_queue_depth gauge") == 1

@@ -1,6 +1,14 @@
 import os
 
-from loadstone_runner.launcher.cgroup import UNKNOWN, Memory, processor_ns, resident_bytes, this_memory
+from loadstone_runner.launcher.cgroup import (
+    UNKNOWN,
+    Memory,
+    Processor,
+    processor_ns,
+    resident_bytes,
+    this_memory,
+    this_processor,
+)
 
 
 def _write(root, path, content):
@@ -62,3 +70,28 @@ def test_this_process_has_used_time_and_memory():
 def test_a_process_that_is_gone_uses_nothing():
     assert processor_ns(2**30) == 0
     assert resident_bytes(2**30) == 0
+
+
+def test_memory_that_can_be_taken_back_is_not_used(tmp_path):
+    _write(tmp_path, "v2/memory.events", "oom_kill 0\n")
+    _write(tmp_path, "v2/memory.current", "5000\n")
+    _write(tmp_path, "v2/memory.stat", "anon 3000\ninactive_file 1500\n")
+    _write(tmp_path, "v1/memory/memory.oom_control", "oom_kill 0\n")
+    _write(tmp_path, "v1/memory/memory.usage_in_bytes", "7000\n")
+    _write(tmp_path, "v1/memory/memory.stat", "inactive_file 1\ntotal_inactive_file 2000\n")
+
+    assert Memory("0::/\n", str(tmp_path / "v2")).used_bytes() == 3_500
+    assert Memory("4:memory:/\n", str(tmp_path / "v1")).used_bytes() == 5_000
+    assert Memory("", str(tmp_path)).used_bytes() == UNKNOWN
+
+
+def test_throttling_is_told_by_both_versions_in_nanoseconds(tmp_path):
+    _write(tmp_path, "v2/cpu.stat", "usage_usec 9\nnr_throttled 4\nthrottled_usec 1500\n")
+    _write(tmp_path, "v1/cpu,cpuacct/kubepods/cpu.stat", "nr_periods 9\nnr_throttled 4\nthrottled_time 2500\n")
+    _write(tmp_path, "alone/cpu/cpu.stat", "throttled_time 3500\n")
+
+    assert Processor("0::/\n", str(tmp_path / "v2")).throttled_ns() == 1_500_000
+    assert Processor("7:cpu,cpuacct:/kubepods\n0::/\n", str(tmp_path / "v1")).throttled_ns() == 2_500
+    assert Processor("1:cpu:/x\n", str(tmp_path / "alone")).throttled_ns() == 3_500
+    assert Processor("0::/\n", str(tmp_path)).throttled_ns() == 0
+    assert this_processor().throttled_ns() >= 0

@@ -12,7 +12,15 @@ from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
 from loadstone_core.stats.stream import ErrorCount
 from loadstone_core.units import SECOND
 from loadstone_protocol.messages import EngineNews, EngineStage, Heartbeat
-from loadstone_runner.master.remarks import CLOSED, UNUSED_SHAPE, listener_errors, remarks_on, slow_workers
+from loadstone_runner.master.remarks import (
+    CLOSED,
+    UNUSED_SHAPE,
+    blocked_workers,
+    failed_handlers,
+    handler_errors,
+    remarks_on,
+    slow_workers,
+)
 from loadstone_runner.master.roster import Member
 
 USERS = LoadProfile(Model.USERS, Profile((Segment(0, SECOND, 2, 2),), SECOND), None)
@@ -102,8 +110,32 @@ def test_errors_of_listeners_are_a_finding_and_others_are_none() -> None:
         ErrorCount("listener", "took longer than 5 s", "events.request: slow", 7),
     ]
 
-    assert listener_errors(errors[:1]) == ()
-    [cause] = listener_errors(errors)
+    assert handler_errors(errors[:1], "engines") == ()
+    [cause] = handler_errors(errors, "engines")
     assert str(cause) == (
         "HandlerErrors: 9 errors of listeners in engines, mostly events.request: slow: took longer than 5 s"
     )
+
+
+def test_handlers_of_messages_are_findings_of_their_own_and_an_error_by_policy() -> None:
+    errors = [
+        ErrorCount("handler", "ValueError: no", "rotate", 3),
+        ErrorCount("handler", "KeyError: 'a'", "collect", 1),
+        ErrorCount("slow handler", "took longer than 5 s", "collect", 2),
+    ]
+
+    assert [str(each) for each in handler_errors(errors, "the director")] == [
+        "HandlerErrors: 4 errors of message handlers in the director, mostly rotate: ValueError: no",
+        "HandlerErrors: 2 message handlers that were slow in the director, mostly collect: took longer than 5 s",
+    ]
+    assert failed_handlers(errors[2:]) == ()
+    [cause] = failed_handlers(errors)
+    assert str(cause).startswith("HandlerFailed: 4 errors of message handlers, mostly rotate: ValueError: no; ")
+
+
+def test_a_worker_that_stood_still_for_long_is_named_with_how_long() -> None:
+    still = Member(3, stood_still_ns=31_000_000_000)
+
+    assert blocked_workers([]) == blocked_workers([Member(0, stood_still_ns=4_000_000_000)]) == ()
+    [cause] = blocked_workers([Member(0), still])
+    assert str(cause).startswith("WorkerDegraded: worker 3 stood still for up to 31.0 s")

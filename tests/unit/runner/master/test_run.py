@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -166,11 +167,10 @@ def test_time_that_is_over_asks_for_teardown_and_then_concludes() -> None:
 
 
 def test_a_run_without_setup_has_no_teardown() -> None:
-    state, effects = play(BROKE, WorkersOver(), state=run.resumed(has_started=True))
+    state, effects = play(BROKE, WorkersOver(), state=RunState(stage=Stage.RUNNING_LOAD, order=RunOrder.RUNNING))
 
     assert state.stage is Stage.FINISHED
     assert effects == [Configure(RunOrder.STOPPED, "ScriptInvalid"), Conclude()]
-    assert run.resumed(has_started=False) == GATHERING
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -184,3 +184,11 @@ def test_who_stops_the_run_first_is_quoted() -> None:
     state, _ = play(first, StopAsked("Suspended", is_immediate=True, message="late"), state=RUNNING)
 
     assert (state.stop, state.stop_message, state.is_immediate) == ("Stopped", "enough", True)
+
+
+@pytest.mark.promise("master-restart")
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_state_that_was_kept_is_the_same_again(stage: Stage) -> None:
+    state = replace(STOPPING, stage=stage, stop="Stopped", broke=(BROKE,), is_immediate=True)
+    assert run.recall(json.loads(json.dumps(run.remember(state)))) == state
+    assert run.recall(json.loads(json.dumps(run.remember(GATHERING)))) == GATHERING

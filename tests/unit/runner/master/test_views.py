@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from loadstone_runner.master.roster import Member, WorkerState
-from loadstone_runner.master.views import waiting_for
+from loadstone_core.plan.model import RunIdentity
+from loadstone_core.stats.merge import Merge
+from loadstone_protocol.messages import EngineNews, EngineStage, Heartbeat, LaneNews
+from loadstone_runner.master.roster import Member, Roster, WorkerState
+from loadstone_runner.master.views import figures_of, waiting_for, worker_view
 
 
 def members(*states: WorkerState) -> tuple[Member, ...]:
@@ -35,3 +38,64 @@ def test_then_the_director_is_waited_for_and_then_the_engines() -> None:
         "worker 1 of 2 to import the script and be ready"
     )
     assert waiting_for(has_director=True, is_set_up=True, members=who, ready={0, 1}) == ""
+
+
+def news(engine: int, *, lag_ns: int = 0, **lanes: int) -> EngineNews:
+    """Return an engine with lanes, each with so many messages that wait, and the oldest as many nanoseconds old."""
+    return EngineNews(
+        engine=engine,
+        start=1,
+        stage=EngineStage.RUNNING,
+        users=0,
+        loop_lag_ns=lag_ns,
+        schedule_slip_ns=0,
+        grants=(),
+        over=frozenset(),
+        script=None,
+        started_at_ns=0,
+        lanes=tuple(
+            LaneNews(name, depth, 1, depth, processed=depth, failed=0, rejected=0, duration_ns=2, longest_ns=depth)
+            for name, depth in lanes.items()
+        ),
+    )
+
+
+def member_with(*engines: EngineNews, worker: int = 0) -> Member:
+    beat = Heartbeat(
+        number=1,
+        sent_ns=0,
+        applied=None,
+        applied_digest="",
+        assignment=0,
+        engines=engines,
+        cpu_permille=0,
+        memory_bytes=0,
+        memory_limit_bytes=0,
+        round_trip_ns=0,
+        conflict=None,
+        is_draining=False,
+    )
+    return Member(worker, state=WorkerState.RUNNING, beat=beat)
+
+
+def test_a_worker_whose_engine_stands_still_is_shown_as_degraded_with_how_long() -> None:
+    view = worker_view(member_with(news(0), news(1, lag_ns=12_300_000_000)))
+    assert (view.state, view.reason, view.message) == ("running", "Degraded", "engine 1 stood still for 12.3 s")
+
+    assert worker_view(member_with(news(0, lag_ns=900_000_000))).reason == ""
+    assert worker_view(Member(0)).reason == ""
+
+
+def test_the_lanes_of_all_engines_are_shown_together_and_the_director_s_apart() -> None:
+    roster = Roster(run_uid="u/1", epoch=1, expected=2)
+    roster.members = (member_with(news(0, a=3, b=1), news(1, a=4)), member_with(news(0, a=9), worker=1))
+    run = RunIdentity(uid="u/1", loadtest="t", namespace="n", number=1, epoch=1)
+    (own,) = news(0, c=5).lanes
+
+    figures = figures_of(run, "running", "", roster=roster, merge=Merge(), director_lanes=(own,))
+
+    assert figures.lanes["director"] == {"c": own}
+    together = figures.lanes["engine"]
+    assert set(together) == {"a", "b"}
+    assert (together["a"].depth, together["a"].running, together["a"].processed) == (16, 3, 16)
+    assert (together["a"].oldest_ns, together["a"].longest_ns, together["a"].duration_ns) == (9, 9, 6)

@@ -1,0 +1,109 @@
+"""What both clients have in common: where a run is, what is asked of it, what its answers mean. No I/O."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from loadstone_client.errors import ClientError, Refused
+from loadstone_client.events import EventReader
+from loadstone_client.values import outcome_from, row_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loadstone_client.values import Outcome, Row, Tier
+
+UNIX = "unix"
+
+
+class Address(NamedTuple):
+    """Where a run's control API is.
+
+    Attributes:
+        socket: path of a Unix socket; None: the host has a port.
+        host: of the port, for the Host header too.
+        port: of TCP.
+        token: what is said to be let in; empty for a socket.
+    """
+
+    socket: str | None
+    host: str
+    port: int
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request says."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+    @property
+    def url(self) -> str:
+        """The beginning of every URL."""
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        """Return it for people, without the token."""
+        return self.url if self.socket is None else f"{UNIX}:{self.socket}"
+
+
+def parse_address(text: str, token: str = "") -> Address:
+    """Return where `unix:PATH` or `http://HOST:PORT` is; raise ClientError for anything else."""
+    if text.startswith(f"{UNIX}:"):
+        return Address(text.removeprefix(f"{UNIX}:"), "run", 80, token)
+    parts = urlsplit(text)
+    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
+        raise ClientError(f"an address is unix:PATH or http://HOST:PORT, not {text!r}")
+    return Address(None, parts.hostname, parts.port or 80, token)
+
+
+def load_wish(users: int | None, rate: int | None, *, spawn_rate: int | None, scenario: str | None) -> bytes:
+    """Return the body that asks for another load."""
+    told = {"users": users, "rate": rate, "spawnRate": spawn_rate, "scenario": scenario}
+    return json.dumps({name: value for name, value in told.items() if value is not None}).encode()
+
+
+def answer_of(status: int, body: bytes) -> Any:
+    """Return the document of an answer.
+
+    Raises:
+        Refused: it is an error; the message is its sentence.
+        ClientError: it is no JSON, so no Loadstone answers there.
+    """
+    try:
+        document = json.loads(body)
+    except ValueError as error:
+        raise ClientError(f"this is no control API of Loadstone: HTTP {status} without JSON") from error
+    if status >= 400:  # noqa: PLR2004 where errors begin in HTTP
+        raise Refused(status, document.get("error", f"HTTP {status}"))
+    return document
+
+
+class Watch:
+    """One watch over all its connections: what was received, and from which second to go on.
+
+    Attributes:
+        outcome: how the run ended, once that was received.
+    """
+
+    def __init__(self, tier: Tier, from_second: int) -> None:
+        self.outcome: Outcome | None = None
+        self._tier = tier
+        self._from_second = from_second
+        self._reader = EventReader()
+
+    def path(self) -> str:
+        """Return what to ask for on the next connection."""
+        self._reader = EventReader()
+        return f"/v1/run/watch?tier={self._tier}&from={self._from_second}"
+
+    def read(self, received: bytes) -> Iterator[Row]:
+        """Yield the rows in what was received."""
+        for event in self._reader.feed(received):
+            if event.kind == "row":
+                row = row_from(json.loads(event.data))
+                self._from_second = row.second + 1
+                yield row
+            elif event.kind == "outcome":
+                self.outcome = outcome_from(json.loads(event.data))

@@ -1,0 +1,37 @@
+"""Read what an agent holds of a master that was lost. What the next one makes of it is not known here."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from loadstone_core.register import Version
+from loadstone_protocol.codec import WireError
+from loadstone_protocol.messages import Granted, Inheritance
+from loadstone_protocol.v1 import coordination_pb2
+
+ENGINES_MAX: Final = 1_024
+NAME_MAX: Final = 256
+GRANTED_MAX: Final = 128 * ENGINES_MAX
+
+
+def inheritance_from_message(message: coordination_pb2.Inheritance) -> Inheritance:
+    """Return what an agent holds of the master before; raise WireError if it cannot be meant."""
+    if len(message.granted) > GRANTED_MAX or any(
+        not 0 < len(each.name) <= NAME_MAX or each.engine >= ENGINES_MAX for each in message.granted
+    ):
+        raise WireError("what was granted to an engine cannot be meant")
+    granted = tuple(Granted(each.name, each.engine, each.ranges, each.numbers, each.end) for each in message.granted)
+    config = message.config
+    if not config.version.revision:
+        return Inheritance(None, message.since_start_ns, granted)
+    if sha256(config.body).digest() != config.sha256:
+        raise WireError("an inherited configuration is not what its digest says")
+    try:
+        body = coordination_pb2.CommonBody.FromString(config.body)
+    except DecodeError as error:
+        raise WireError("an inherited configuration cannot be read") from error
+    version = Version(config.version.epoch, config.version.revision)
+    return Inheritance(version, message.since_start_ns, granted, body.setup_json, body.memory)

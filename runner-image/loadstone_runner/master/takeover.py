@@ -1,0 +1,267 @@
+"""Go on with a run that a former start of this master has begun: what was kept becomes its tables again. Pure.
+
+Three things are kept: what was decided, before anybody hears of it (`decided`); who was granted what, likewise; and
+what was counted, every two seconds (`counted`). What lies between the last of these and the end of that start is a gap:
+totals are whole again as soon as every worker has said what it counted since it began, and only the timeline shows it.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from loadstone_core.errors import LoadstoneError
+from loadstone_core.spec.model import MasterOnLoss
+from loadstone_core.units import SECOND
+from loadstone_core.verdict.reasons import Cause, Reason
+from loadstone_protocol.codec import WireError
+from loadstone_protocol.messages import RunOrder
+from loadstone_runner.master import run
+from loadstone_runner.master.roster import Departure
+from loadstone_runner.master.run import Stage
+from loadstone_runner.master.store import Register
+from loadstone_runner.master.views import Times
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from loadstone_core.stats.stream import StreamState
+    from loadstone_protocol.messages import Inheritance as Word
+    from loadstone_runner.master.conductor import Conductor
+    from loadstone_runner.master.inheritance import Inheritance
+
+BOOT_BITS: Final = 32
+MEMORY_MAX: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a former start of this master has left.
+
+    Attributes:
+        register: what it decided.
+        checkpoint: what it counted, None if it was too short for that.
+        grants: who was granted what, None if nobody was granted anything.
+        ended: the last states of streams that were done, durable.
+        is_inherited: it was another pod's, and workers have told it.
+        lost: the newest states of streams that were lost, and whether their counters are those of their end.
+    """
+
+    register: Register
+    checkpoint: Mapping[str, Any] | None = None
+    grants: Mapping[str, Any] | None = None
+    ended: Sequence[StreamState] = ()
+    is_inherited: bool = False
+    lost: Sequence[tuple[StreamState, bool]] = ()
+
+
+def keep(conductor: Conductor) -> None:
+    """Let a run be kept from now on."""
+    conductor.commander.remember = lambda: decided(conductor)
+    conductor.commander.bequeath = lambda: to_memory(decided(conductor), is_shaped=conductor.plan.is_shaped)
+    conductor.checkpoints.remember = lambda: counted(conductor)
+
+
+def decided(conductor: Conductor) -> dict[str, Any]:
+    """Return what was decided of a run, as JSON has it; it is kept with each version of the configuration."""
+    commander = conductor.commander
+    return {
+        "state": run.remember(conductor.state),
+        "order": asdict(commander.order) if commander.order else None,
+        "course": conductor.workload.course.remember(),
+        "plans": [account.user_seconds.remember_plan() for account in conductor.measurement.accounts],
+        "setup": commander.setup_json.decode(),
+        "config": dict(commander.config),
+        "config_revision": commander.config_revision,
+        "load_ns": conductor.load_ns,
+        "outside": dict(conductor.outside),
+        "departed": conductor.roster.departed(),
+        "notes": _notes(conductor),
+    }
+
+
+def counted(conductor: Conductor) -> dict[str, Any]:
+    """Return what was counted of a run, as JSON has it."""
+    return {
+        "at_ns": conductor.clock.boottime_ns(),
+        "measurement": conductor.measurement.remember(),
+        "roster": conductor.roster.remember(),
+        "judge": conductor.judge.remember(),
+        "news": conductor.news.remember(),
+        "notes": _notes(conductor),
+        "times": asdict(conductor.times),
+    }
+
+
+def resume(conductor: Conductor, kept: Kept) -> None:
+    """Take a run over: its load goes on, or is ended if the plan says that a master is not to be started again."""
+    held = kept.register.run
+    _recall_decisions(conductor, kept)
+    if kept.checkpoint is not None:
+        _recall_counts(conductor, kept.checkpoint)
+    for worker, attempt, *departure in held["departed"]:
+        # Those were decided upon, and a checkpoint may not know yet.
+        conductor.roster.lose(worker, attempt, Departure(*departure))
+    _recall_streams(conductor, kept)
+    conductor.roster.await_all(conductor.clock.boottime_ns())
+    conductor.state = run.recall(held["state"])
+    conductor.judge.skip()
+    if conductor.state.stage is Stage.FINISHED:
+        # It has never begun, so there is nothing to wait for.
+        conductor.conclude()
+        return
+    if conductor.plan.master_on_loss is MasterOnLoss.RESTART:
+        conductor.notes.append(_restart_note(conductor, kept))
+        conductor.go_on(_order(held["order"]))
+        return
+    if conductor.state.stage is Stage.STOPPING_LOAD:
+        conductor.go_on(_order(held["order"]))
+    message = "the master's process ended and was started again; the load was stopped, see its container's last log"
+    conductor.handle(run.Broke(Reason.MASTER_LOST, message))
+
+
+def await_inheritance(conductor: Conductor) -> None:
+    """Let a master whose predecessor's pod was lost wait for what the workers hold of it."""
+    now_ns = conductor.clock.monotonic_ns()
+    conductor.inheritance.begin(conductor.plan.workers, now_ns, lambda: _inherit(conductor))
+
+
+def _inherit(conductor: Conductor) -> None:
+    """Go on from the newest that any worker holds; from the beginning if there is nothing."""
+    inheritance = conductor.inheritance
+    word = inheritance.newest
+    if word is not None:
+        try:
+            _enter(conductor, inheritance, word)
+        except (LoadstoneError, LookupError, TypeError, ValueError) as error:
+            text = f"the master's pod was lost, and what workers hold of it cannot be read: {error!r}"
+            conductor.handle(run.Broke(Reason.MASTER_LOST, text))
+
+
+def _enter(conductor: Conductor, inheritance: Inheritance, word: Word) -> None:
+    """Take over what a worker has told."""
+    start_at_ns = inheritance.start_ns()
+    since_start_ns = conductor.clock.monotonic_ns() - start_at_ns if start_at_ns else 0
+    memory = {**from_memory(word.memory), "setup": word.setup_json.decode()}
+    started_ns = conductor.clock.wall_ns() - since_start_ns if start_at_ns else 0
+    register = Register(conductor.epoch, 0, start_at_ns, started_ns, boot=0, run=memory)
+    conductor.measurement.begin_late(since_start_ns)
+    _recall_grants(conductor, inheritance)
+    resume(conductor, Kept(register, is_inherited=True))
+    for member in conductor.roster.lost():
+        conductor.farewells.lose(member.worker, member.attempt, has_begun=start_at_ns > 0)
+    if conductor.plan.is_shaped and conductor.state.stage in {Stage.ARMED, Stage.RUNNING_LOAD}:
+        text = "the director was in the pod of the master that was lost, and with it the shape of the load"
+        conductor.handle(run.Broke(Reason.DIRECTOR_LOST, text))
+
+
+def _recall_grants(conductor: Conductor, inheritance: Inheritance) -> None:
+    """Grant on behind everything that workers were granted; if one has not spoken, nothing that has a last number."""
+    for worker, word in inheritance.words.items():
+        for each in word.granted:
+            conductor.workload.grants.learn((worker, each.engine), each)
+    if not inheritance.is_whole:
+        conductor.workload.grants.close()
+
+
+def to_memory(held: Mapping[str, Any], *, is_shaped: bool) -> bytes:
+    """Return what was decided as it travels with the configuration, without what is in there anyway."""
+    light = {name: value for name, value in held.items() if name != "setup"}
+    if is_shaped:
+        # Without its director such a run ends, and each second has a load of its own.
+        light["plans"] = [{**plan, "past": []} for plan in light.get("plans", ())]
+    return zlib.compress(json.dumps(light, separators=(",", ":")).encode(), 1)
+
+
+def from_memory(memory: bytes) -> dict[str, Any]:
+    """Return what `to_memory` was given, but for setup.
+
+    Raises:
+        WireError: it is not of this version.
+    """
+    unpacking = zlib.decompressobj()
+    try:
+        return dict(json.loads(unpacking.decompress(memory, MEMORY_MAX)))
+    except (zlib.error, TypeError, ValueError) as error:
+        raise WireError("what the master before has left cannot be read") from error
+
+
+def _recall_decisions(conductor: Conductor, kept: Kept) -> None:
+    held, commander = kept.register.run, conductor.commander
+    commander.resume(kept.register)
+    commander.setup_json = held["setup"].encode()
+    commander.resume_config(held["config"], held["config_revision"])
+    conductor.times.load_started_ns = kept.register.load_started_ns
+    conductor.load_ns = held["load_ns"]
+    conductor.outside.update(held["outside"])
+    _recall_notes(conductor, held["notes"])
+    for account, plan in zip(conductor.measurement.accounts, held["plans"], strict=True):
+        account.user_seconds.recall_plan(plan)
+    conductor.workload.recall(held)
+    if kept.grants is not None:
+        conductor.workload.grants.recall(kept.grants["grants"])
+        conductor.workload.shares.recall(kept.grants["shares"])
+    conductor.workload.grants.number_from((commander.boot << BOOT_BITS) + 1)
+
+
+def _notes(conductor: Conductor) -> list[tuple[str, str]]:
+    return [(each.reason.value, each.message) for each in conductor.notes]
+
+
+def _recall_notes(conductor: Conductor, notes: Sequence[Sequence[str]]) -> None:
+    held = [Cause(Reason(reason), message) for reason, message in notes]
+    conductor.notes += [each for each in held if each not in conductor.notes]
+
+
+def _recall_counts(conductor: Conductor, checkpoint: Mapping[str, Any]) -> None:
+    conductor.measurement.recall(checkpoint["measurement"])
+    conductor.roster.recall(checkpoint["roster"])
+    conductor.judge.recall(checkpoint["judge"])
+    conductor.news.recall(*checkpoint["news"])
+    _recall_notes(conductor, checkpoint["notes"])
+    conductor.times = Times(**checkpoint["times"])
+
+
+def _recall_streams(conductor: Conductor, kept: Kept) -> None:
+    """Merge what will not be said again. A worker of which every engine's last state is kept has ended."""
+    since_start_ns = conductor.commander.since_start_ns()
+    done: dict[tuple[int, int], int] = {}
+    for state in kept.ended:
+        conductor.farewells.see(state)
+        conductor.measurement.apply(state, since_start_ns=since_start_ns)
+        conductor.measurement.merge.close(state.stream, state.counters, clean=True)
+        worker = (state.stream.worker, state.stream.attempt)
+        done[worker] = done.get(worker, 0) + 1
+    for (number, attempt), engines in done.items():
+        member = conductor.roster.members[number]
+        if engines >= conductor.plan.engines_per_worker and not member.state.is_over and attempt >= member.attempt:
+            conductor.roster.restore(number, attempt)
+    for state, is_known in kept.lost:
+        conductor.farewells.see(state)
+        conductor.measurement.apply(state, since_start_ns=since_start_ns)
+        conductor.measurement.merge.close(state.stream, state.counters if is_known else None)
+
+
+def _restart_note(conductor: Conductor, kept: Kept) -> Cause:
+    if kept.is_inherited:
+        text = (
+            f"the master's pod was lost and another took over (epoch {conductor.epoch}); the load went on, and the "
+            "totals of living workers are whole; nothing is known of streams that had ended, and seconds before are "
+            "not in the timeline and in no window of a threshold"
+        )
+        return Cause(Reason.MASTER_RESTARTED, text)
+    now_ns = conductor.clock.boottime_ns()
+    away = ""
+    if kept.checkpoint is not None:
+        away = f" It was away for at most {(now_ns - kept.checkpoint['at_ns']) / SECOND:.1f} s."
+    text = (
+        f"the master's process ended and was started again (start {conductor.commander.boot}); the load went on, and "
+        f"the totals are whole: the timeline has a gap there.{away}"
+    )
+    return Cause(Reason.MASTER_RESTARTED, text)
+
+
+def _order(held: Mapping[str, Any]) -> run.Configure:
+    return run.Configure(RunOrder(held["order"]), held["stop_reason"], held["is_immediate"])

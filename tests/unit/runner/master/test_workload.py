@@ -1,0 +1,60 @@
+"""What is wanted of a load takes effect in the order in which it was asked for."""
+
+from __future__ import annotations
+
+from loadstone_core.load.change import Aim
+from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.load.scenario import Scenario
+from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
+from loadstone_core.units import SECOND
+from loadstone_runner.master.measurement import Measurement
+from loadstone_runner.master.roster import Roster
+from loadstone_runner.master.workload import Workload
+
+LOAD = LoadProfile(Model.USERS, Profile((Segment(0, 30 * SECOND, 4, 4),), 30 * SECOND), None)
+PLAN = RunPlan(
+    run=RunIdentity(uid="u/1", loadtest="t", namespace="n", number=1, epoch=1),
+    spec_digest="",
+    workers=1,
+    engines_per_worker=1,
+    scenarios=(Scenario(name="default", load=LOAD, graceful_stop_ns=0, start_ns=0),),
+    tolerance_ppm=0,
+    target=None,
+    percentiles=(),
+    thresholds=(),
+    warm_up_ns=0,
+    startup_timeout_ns=SECOND,
+    script=ScriptRef(digest=None, directory="/", entrypoint="t.py"),
+)
+
+
+def workload(plan: RunPlan = PLAN) -> Workload:
+    return Workload(plan, Roster(run_uid="u/1", epoch=1, expected=1), Measurement(plan.scenarios))
+
+
+def test_a_change_that_can_be_heard_sooner_does_not_begin_before_the_one_that_was_asked_first() -> None:
+    # The disk was slow when the first was ordered, so everybody was told well ahead; for the second it was not.
+    load = workload()
+    load.want((Aim("default", 10, None),), is_paused=False)
+    assert load.steer(5 * SECOND) is not None
+    load.want((Aim("default", 10, None),), is_paused=True)
+    assert load.steer(4 * SECOND) is not None
+
+    (paused,) = load.course.scenarios
+    assert (paused.start_ns, paused.load.profile.peak) == (5 * SECOND + 1, 0)
+
+    load.want((Aim("default", 10, None),), is_paused=False)
+    assert load.steer(9 * SECOND) is not None
+    (resumed,) = load.course.scenarios
+    assert (resumed.start_ns, resumed.end_ns) == (9 * SECOND, 34 * SECOND - 1)
+    assert resumed.load.profile.peak == 10
+
+
+def test_what_changes_nothing_delays_nothing() -> None:
+    load = workload()
+    load.want((Aim("default", 4, None),), is_paused=False)
+    assert load.steer(8 * SECOND) is None
+    load.want((Aim("default", 6, None),), is_paused=False)
+    assert load.steer(2 * SECOND) is not None
+
+    assert load.course.scenarios[0].start_ns == 2 * SECOND
