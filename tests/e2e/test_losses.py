@@ -106,7 +106,9 @@ def test_a_frozen_worker_is_replaced_after_its_lease_and_makes_no_load_when_it_w
     assert sent <= 2
     assert taken_over_after(status) >= LEASE_SECONDS
     assert (status["workers"]["lost"], status["workers"]["replaced"]) == (0, 1), status["workers"]
-    assert status["results"]["unaccountedAtLeast"] is True
     assert status["load"]["achieved"] <= status["load"]["planned"]
     results = status["results"]
     assert results["requests"] - results["unsent"] - results["ambiguous"] <= lab.count()
+    # If it woke before its successor had come, it has said what it did last.
+    if not results.get("unaccountedAtLeast"):
+        lab.check_exact(status)
