@@ -106,6 +106,9 @@ def resume(conductor: Conductor, kept: Kept) -> None:
         conductor.roster.lose(worker, attempt, Departure(*departure))
     _recall_streams(conductor, kept)
     conductor.roster.await_all(conductor.clock.boottime_ns())
+    for member in conductor.roster.lost():
+        if member.departure is not None:
+            conductor.relief.note(member, member.departure)
     conductor.state = run.recall(held["state"])
     conductor.judge.skip()
     if conductor.state.stage is Stage.FINISHED:
