@@ -259,3 +259,19 @@ def test_nothing_is_kept_that_was_not_received() -> None:
     inbox.keep(9)
 
     assert inbox.receipt() == Receipt(1, 1)
+
+
+def test_a_receiver_without_memory_counts_what_its_predecessor_held() -> None:
+    outbox, first = Outbox(**ROOMY), Inbox()
+    for payload in (b"1", b"2", b"3"):
+        outbox.put(payload)
+    first.take(send(outbox))
+    first.keep(2)
+    outbox.acknowledge(first.receipt())
+    outbox.rewind()
+
+    second = Inbox()
+    applied = second.take(send(outbox))
+
+    assert [entry.payload for entry in applied] == [b"3"]
+    assert (second.forgotten, second.received, second.durable) == (2, 3, 2)
