@@ -1,4 +1,4 @@
-"""Settings for every test: properties have no deadline, because these machines are shared; and what many rooms test."""
+"""Settings for every test: properties have no deadline and may be slow, as machines are shared; what many rooms test."""
 
 import importlib.util
 import os
@@ -7,10 +7,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from tests.flavours import flavour_called
 
-settings.register_profile("loadstone", deadline=None)
+settings.register_profile("loadstone", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("loadstone")
 
 

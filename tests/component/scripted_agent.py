@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DIGEST = "sha256:" + "ab" * 32
 RUN_UID = "uid-1/1"
 MILLISECOND = 1_000_000
-IN_TIME = 15.0
+IN_TIME = 30.0
 
 ITERATIONS = "iterations/default"
 

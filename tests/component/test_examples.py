@@ -42,7 +42,10 @@ def test_the_script_in_the_readme_runs_as_it_stands(tmp_path) -> None:
         counted = fetch(f"{places.target}/count")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert counted["by_path"]["/basket"] == 3 * counted["by_path"]["/checkout"] > 0
+    # The last of thirty iterations may have filled a basket that nobody has paid.
+    baskets, rest = divmod(counted["by_path"]["/basket"], 3)
+    assert (rest, baskets - counted["by_path"].get("/checkout", 0)) in {(0, 0), (0, 1)}
+    assert baskets > 0
     assert counted["by_user"] == {"ada": 1}
 
 

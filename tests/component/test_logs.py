@@ -151,7 +151,7 @@ def test_nobody_takes_the_log_for_a_while_and_the_engine_does_not_notice(tmp_pat
         async with Rig(tmp_path / "rig", PACED, spool_bytes=64 * 1024, COUNT=str(count)) as rig:
             await rig.agent()
             await rig.launcher()
-            await until(count.exists)
+            await until(count.exists, 60)
             await rig.master()
             logs = await rig.summary()
             # Each line was written when it was due, give or take what a busy machine takes.
