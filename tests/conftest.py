@@ -1,4 +1,4 @@
-"""Settings for every test: properties have no deadline and may be slow, as machines are shared; what many rooms test."""
+"""Settings for every test: properties have no deadline and may be slow, as machines are shared; what rooms share."""
 
 import importlib.util
 import os
