@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 from tests.component.master_process import master_of, plan_of, scenario, users
+from tests.component.scripted_agent import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +33,8 @@ def test_a_run_that_cannot_be_concluded_ends_as_an_error_that_says_why(tmp_path:
             assert (outcome.verdict, outcome.reason, outcome.exit_code) == ("Error", "MasterLost", 1)
             assert "failed to work out what it means: ValueError: " in outcome.message
             assert "no number" in outcome.message
+            # Followers may hear of it a moment before the kubelet could.
+            await until((tmp_path / "last-word").exists)
             assert master.last_word == {
                 "verdict": "Error",
                 "reason": "MasterLost",
