@@ -113,6 +113,8 @@ class Course:
                     return
                 process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
                 self.running[step] = process.pid
+                if self.is_interrupted:  # a moment ago, by a signal that could not know of it yet
+                    self._pass_on(process.pid, signal.SIGTERM)
                 print(f"--- {step}: started", flush=True)
             if yields:
                 with contextlib.suppress(OSError):  # kernels without groups of sessions heed `nice` alone
@@ -130,8 +132,12 @@ class Course:
         """Pass a signal on to all that runs; each step ends in its own way."""
         self.is_interrupted = True
         for pid in list(self.running.values()):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, number)
+            self._pass_on(pid, number)
+
+    @staticmethod
+    def _pass_on(pid: int, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, number)
 
 
 def output_of(step: str) -> Path:

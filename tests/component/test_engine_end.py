@@ -123,8 +123,8 @@ def test_an_engine_that_wakes_after_its_lease_makes_no_more_load(
     engine.start(model(40, 60.0, target.url))
     before, after = stand_still(engine, target, lease_seconds=1)
 
-    # Of whoever had its turn when the process was frozen, a request may be under way.
-    assert before <= after <= before + 2
+    # Who had its turn when the process was frozen may end it: a request each at most, of the 400 that a second has.
+    assert before <= after <= before + 40
     assert engine.process.wait(timeout=10) == 128 + signal.SIGTERM
     totals = totals_of(engine.agent.final())
     assert totals.requests - totals.ambiguous - totals.unsent <= after <= totals.started - totals.unsent

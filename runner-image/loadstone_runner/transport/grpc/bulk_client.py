@@ -11,6 +11,7 @@ from grpc import aio
 from loadstone_protocol.codec import WireError
 from loadstone_protocol.v1 import coordination_pb2, coordination_pb2_grpc
 from loadstone_runner.transport.grpc.dialing import open_channel
+from loadstone_runner.transport.grpc.ending import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,10 +73,7 @@ class BulkClient:
         except (aio.AioRpcError, asyncio.InvalidStateError, aio.UsageError):
             pass
         finally:
-            writing.cancel()
-            await asyncio.wait((writing,))
-            if not writing.cancelled():
-                writing.result()
+            await end_task(writing)
         return was_heard
 
     def _hear(self, frame: coordination_pb2.BulkFrame) -> None:

@@ -16,6 +16,7 @@ from grpc import aio
 
 from loadstone_protocol.v1 import coordination_pb2, coordination_pb2_grpc
 from loadstone_runner.transport.grpc.dialing import open_channel
+from loadstone_runner.transport.grpc.ending import end_task
 
 if TYPE_CHECKING:
     from loadstone_protocol.identity import Pems
@@ -155,7 +156,7 @@ class MasterClient:
             finally:
                 self._stop_statistics()
                 self._control = None
-                await _cancel(writer)
+                await end_task(writer)
 
     async def _listen(self, control: Any) -> str:
         try:
@@ -196,7 +197,7 @@ class MasterClient:
             except (aio.AioRpcError, asyncio.InvalidStateError, aio.UsageError):
                 pause = min(pause * 2, BACKOFF_MAX_SECONDS)
             finally:
-                await _cancel(writer)
+                await end_task(writer)
             await asyncio.sleep(pause * _jitter())
 
     def _reporting_ended(self, task: asyncio.Task[None]) -> None:
@@ -261,15 +262,3 @@ def _jitter() -> float:
 
 async def _for_ever() -> None:
     await asyncio.Event().wait()
-
-
-async def _cancel(task: asyncio.Task[Any]) -> None:
-    """End a task; what it raised by itself comes out here.
-
-    Waiting for it by `wait` lets a cancellation of the caller through: awaiting the task and suppressing its
-    CancelledError would swallow that one too, and the caller would go on with a channel that is closed.
-    """
-    task.cancel()
-    await asyncio.wait((task,))
-    if not task.cancelled():
-        task.result()

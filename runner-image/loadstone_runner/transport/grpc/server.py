@@ -22,6 +22,7 @@ from loadstone_protocol.v1 import control_pb2, control_pb2_grpc, coordination_pb
 from loadstone_protocol.version import may_talk
 from loadstone_protocol.views import differ_in_figures
 from loadstone_runner.transport.grpc.control import Control, ControlPort, ListenError
+from loadstone_runner.transport.grpc.ending import end_task
 from loadstone_runner.transport.grpc.gate import Gate
 from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
@@ -380,9 +381,8 @@ async def _both_ways(writing: Any, reading: Any) -> None:
             task.result()
     finally:
         for task in tasks:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await end_task(task)
 
 
 def _this_task() -> asyncio.Task[Any]:
