@@ -56,7 +56,8 @@ class BulkClient:
         pause = BACKOFF_FIRST_SECONDS
         async with open_channel(target, run_uid=self._run_uid, pems=self._pems) as channel:
             stub = coordination_pb2_grpc.CoordinationStub(channel)  # type: ignore[no-untyped-call]  # generated
-            while True:
+            # A cancellation that gRPC has swallowed leaves this task to find out by itself that it has a successor.
+            while self._task is asyncio.current_task():
                 was_heard = await self._connection(stub.Bulk(), hello)
                 pause = BACKOFF_FIRST_SECONDS if was_heard else min(pause * 2, BACKOFF_MAX_SECONDS)
                 await asyncio.sleep(pause * (0.9 + os.urandom(1)[0] / 1275))
