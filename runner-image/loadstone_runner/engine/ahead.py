@@ -31,7 +31,8 @@ def import_ahead(directory: str, target: str) -> None:
     words = set(_WORD.findall(target))
     for module in tuple(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if file and file.startswith(directory):
+        # A library is no file of the script, also where both lie below one folder.
+        if file and file.startswith(directory) and not file.startswith(sys.prefix):
             with contextlib.suppress(OSError, UnicodeDecodeError):
                 words.update(_WORD.findall(Path(file).read_text(encoding="utf-8")))
     for word in _NEEDED.keys() & words:

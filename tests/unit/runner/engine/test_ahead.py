@@ -68,3 +68,19 @@ def test_what_is_missing_is_left_to_the_script_to_find(tmp_path, monkeypatch) ->
 
     monkeypatch.setitem(sys.modules, "brotli", None)
     import_ahead(str(tmp_path), "http://br.example")
+
+
+def test_libraries_are_not_read_for_words_where_they_lie_beside_the_script() -> None:
+    code = "import sys, cython; from loadstone_runner.engine.ahead import import_ahead; import_ahead(sys.prefix, '')"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"{code}; print('wsproto' in sys.modules, 'brotli' in sys.modules, 'ssl' in sys.modules)",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "False False False\n"), done.stderr
