@@ -37,6 +37,10 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     role = arguments[0] if len(arguments) == 1 else ""
     if role not in ROLES:
         return _complain(f"usage: python -m loadstone_runner {'|'.join(ROLES)}")
+    if parent := environment.get(settings.PARENT):
+        from loadstone_runner.parent_death import end_with
+
+        end_with(int(parent))
     if os.getpid() == 1:
         # The first process of a container ignores a signal that it does not handle: until the role does, who deletes
         # a pod that has just begun would wait for all of its grace.

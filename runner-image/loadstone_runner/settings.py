@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX: Final = "LOADSTONE_"
+# The process with which one of a local run ends.
+PARENT: Final = "LOADSTONE_PARENT"
 # Of the lines between a launcher and whoever it answers to. Fields are only added; a change of meaning is a new number.
 LAUNCHER_PROTOCOL: Final = 1
 

@@ -7,27 +7,17 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Final
 
-_PR_SET_PDEATHSIG: Final = 1
+from loadstone_runner.parent_death import end_with
 
 
 def prepare() -> None:
     """Bind this process to its parent and patch the standard library."""
-    parent = os.getppid()
-    _die_with_parent(parent)
+    end_with(os.getppid())
     # Ctrl-C in a terminal reaches every process of its group; how a run ends is decided elsewhere.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _patch()
     _log_to_stderr()
-
-
-def _die_with_parent(parent: int) -> None:
-    import ctypes
-
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # it ended before the kernel knew
 
 
 def _patch() -> None:

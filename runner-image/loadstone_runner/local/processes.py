@@ -1,7 +1,6 @@
 """Start, watch and end the processes of a local run. They die with their parent, whatever happens to it."""
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
@@ -9,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
+from loadstone_runner.settings import PARENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +36,11 @@ class Processes:
                 "-m",
                 "loadstone_runner",
                 *command.arguments,
-                env={**os.environ, **command.environment},
+                env={**os.environ, **command.environment, PARENT: str(os.getpid())},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
             )
         self._logs[command.role] = command.log_file
 
@@ -74,8 +71,3 @@ class Processes:
                     process.send_signal(step)
             if living:
                 await asyncio.wait([asyncio.ensure_future(process.wait()) for process in living], timeout=grace_seconds)
-
-
-def _die_with_parent() -> None:
-    """Run in the child before exec: the kernel kills it when the thread that started it ends (prctl(2))."""
-    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

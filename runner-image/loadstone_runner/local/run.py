@@ -135,6 +135,8 @@ class LocalRun:
                 each.cancel()
         code = processes.exit_code(roles[0]) or 0
         message = f"the agent of worker {worker} ended with {_how(code)}"
+        if last_words := processes.tail(roles[0]):
+            message = f"{message}; its last lines: {last_words}"
         end = pb.WorkerEnd(worker=worker, attempt=1, reason="AgentDied", message=message, exit_code=abs(code))
         self.wish(lambda wishes: wishes.note_end(end))
 
