@@ -7,7 +7,7 @@ same for asyncio.
 
 from loadstone_client.errors import ClientError, Refused, StartFailed, Unreachable
 from loadstone_client.synchronous import LocalRun, Run, connect, start
-from loadstone_client.values import Outcome, Progress, Row, State, Tier, Worker
+from loadstone_client.values import Outcome, Progress, Row, SeriesRow, State, Tier, Worker
 
 __all__ = [
     "ClientError",
@@ -17,6 +17,7 @@ __all__ = [
     "Refused",
     "Row",
     "Run",
+    "SeriesRow",
     "StartFailed",
     "State",
     "Tier",

@@ -17,6 +17,37 @@ _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRow:
+    """What one series of samples gained in the seconds of a row.
+
+    Attributes:
+        metric: `latency`, `service_time`, `iteration_duration`, or the script's own.
+        scenario: which its samples belong to.
+        method: of a request; else empty.
+        name: of the request, the task or the check.
+        labels: by name.
+        count: samples.
+        total: their sum, as all below in the unit of the metric: nanoseconds of all but the script's own.
+        failures: requests that have failed.
+        p50: of these samples alone.
+        p95: likewise.
+        p99: likewise.
+    """
+
+    metric: str
+    scenario: str
+    method: str
+    name: str
+    labels: Mapping[str, str]
+    count: int
+    total: int
+    failures: int
+    p50: int
+    p95: int
+    p99: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """What happened in some consecutive seconds of the load, over all workers.
 
@@ -34,6 +65,7 @@ class Row:
         p95_micros: likewise.
         p99_micros: likewise.
         gaps: seconds that some engine has not reported: part of them may be missing, or stand in a later row.
+        series: every series of samples, in rows of 10 s while they are among the newest; else empty.
     """
 
     tier: Tier
@@ -49,6 +81,7 @@ class Row:
     p95_micros: int
     p99_micros: int
     gaps: int
+    series: tuple[SeriesRow, ...] = ()
 
     @property
     def requests_per_second(self) -> float:
@@ -126,7 +159,8 @@ class State:
 
 def row_from(document: Document) -> Row:
     """Return a row from its document."""
-    return _plain(Row, document)
+    series = tuple(_plain(SeriesRow, each) for each in document.get("series", ()))
+    return _plain(Row, {**document, "series": series})
 
 
 def outcome_from(document: Document) -> Outcome:

@@ -190,6 +190,16 @@ def canonical_series(content: bytes) -> bytes:
     return message.SerializeToString()
 
 
+def write_key(key: SeriesKey, message: statistics_pb2.SeriesKey) -> None:
+    """Write the key of a series into its empty message."""
+    message.metric = key.metric
+    message.scenario = key.scenario
+    message.method = key.method
+    message.name = key.name
+    for name, value in key.labels:
+        message.labels.add(name=name, value=value)
+
+
 def key_from_bytes(content: bytes) -> SeriesKey:
     """Return the key of a series; raise WireError if these bytes are none."""
     try:
@@ -335,7 +345,6 @@ def _ranges_from_messages(messages: Iterable[engine_pb2.IterationRange]) -> tupl
 
 
 def _series_to_message(state: SeriesState) -> statistics_pb2.SeriesState:
-    key = state.key
     message = statistics_pb2.SeriesState(
         kind=_KINDS[state.kind],
         count=state.count,
@@ -347,12 +356,7 @@ def _series_to_message(state: SeriesState) -> statistics_pb2.SeriesState:
         counts=state.counts,
         outcomes=[statistics_pb2.Outcome(name=name, count=count) for name, count in sorted(state.outcomes)],
     )
-    message.key.metric = key.metric
-    message.key.scenario = key.scenario
-    message.key.method = key.method
-    message.key.name = key.name
-    for name, value in key.labels:
-        message.key.labels.add(name=name, value=value)
+    write_key(state.key, message.key)
     return message
 
 
@@ -393,6 +397,4 @@ def _key_from_message(message: statistics_pb2.SeriesKey) -> SeriesKey:
 
 
 def _deltas(indexes: Sequence[int]) -> list[int]:
-    if not indexes:
-        return []
-    return [indexes[0], *(right - left for left, right in pairwise(indexes))]
+    return [right - left for left, right in pairwise((0, *indexes))]

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from loadstone_core import __version__
 from loadstone_core.units import SECOND
+from loadstone_protocol.codec import write_key
 from loadstone_protocol.v1 import control_pb2
 from loadstone_protocol.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from loadstone_core.stats.timeline import Row
+    from loadstone_core.stats.windows import SeriesRow
     from loadstone_protocol.views import OutcomeView, ProgressView, RunView, TimesView, WorkerView
 
 STAGES: Final[Mapping[str, control_pb2.RunStage]] = {
@@ -57,7 +59,7 @@ def run_report(view: RunView) -> control_pb2.RunReport:
     return report
 
 
-def row_message(row: Row, *, load_started_ns: int) -> control_pb2.RowsMessage:
+def row_message(row: Row, *, load_started_ns: int, series: Iterable[SeriesRow] = ()) -> control_pb2.RowsMessage:
     """Return the message of a closed row; `load_started_ns` is the wall clock's at the start of load."""
     return control_pb2.RowsMessage(
         row=control_pb2.Row(
@@ -73,8 +75,22 @@ def row_message(row: Row, *, load_started_ns: int) -> control_pb2.RowsMessage:
             p95_ns=row.p95,
             p99_ns=row.p99,
             gaps=row.gaps,
+            series=map(_series_row, series),
         )
     )
+
+
+def _series_row(each: SeriesRow) -> control_pb2.SeriesRow:
+    message = control_pb2.SeriesRow(
+        count=each.count,
+        total=each.total,
+        failures=each.failures,
+        p50=each.p50,
+        p95=each.p95,
+        p99=each.p99,
+    )
+    write_key(each.key, message.key)
+    return message
 
 
 def last_message(outcome: OutcomeView) -> control_pb2.RowsMessage:

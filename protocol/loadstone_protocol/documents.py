@@ -45,6 +45,24 @@ def row_document(row: control_pb2.Row, tier: str) -> dict[str, Any]:
         "p95Micros": row.p95_ns // MICROSECOND,
         "p99Micros": row.p99_ns // MICROSECOND,
         "gaps": row.gaps,
+        "series": list(map(_series, row.series)),
+    }
+
+
+def _series(each: control_pb2.SeriesRow) -> dict[str, Any]:
+    """Return one series of a row, in the unit of its metric as in the report."""
+    return {
+        "metric": each.key.metric,
+        "scenario": each.key.scenario,
+        "method": each.key.method,
+        "name": each.key.name,
+        "labels": {label.name: label.value for label in each.key.labels},
+        "count": each.count,
+        "total": each.total,
+        "failures": each.failures,
+        "p50": each.p50,
+        "p95": each.p95,
+        "p99": each.p99,
     }
 
 

@@ -174,6 +174,12 @@ def test_the_blocking_client_runs_a_test_to_its_end_and_reads_its_report(target)
         assert [(row.second, row.tier) for row in coarse] == [(0, "10s"), (10, "10s")]
         assert coarse[0].requests == sum(row.requests for row in fine[:10])
         assert coarse[0].requests_per_second == coarse[0].requests / 10
+        for row in coarse:
+            pages = [each for each in row.series if each.metric == "latency"]
+            assert sum(each.count for each in pages) == row.requests
+            assert {each.name for each in pages} <= {each["name"] for each in report["results"]["endpoints"]}
+            assert all(0 < each.p50 <= each.p95 <= each.p99 for each in pages)
+        assert not any(row.series for row in fine)
         with pytest.raises(Unreachable):
             run.state()
         folder = run.place.folder

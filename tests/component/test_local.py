@@ -234,7 +234,8 @@ def test_what_is_measured_in_a_warm_up_is_in_no_result_and_counted_apart(target,
     # One of the manifest's thresholds asks for more than this rate.
     assert (returned, status["reason"]) == (99, "ThresholdsFailed"), status
     results, load = status["results"], status["load"]
-    assert (load["planned"], load["achieved"]) == (250, 250)
+    # What is due at the end of the warm-up belongs to it or to the results, by the moment at which it really began.
+    assert (load["planned"], load["achieved"]) == (250, pytest.approx(250, abs=3))
     assert results["outside"]["warmUp"] == pytest.approx(150, abs=20)
     assert results["requests"] + results["outside"]["warmUp"] == fetch(f"{target}/count")["requests"] == 400
     assert results["requests"] == results["started"] == sum(each["requests"] for each in results["endpoints"])

@@ -98,6 +98,12 @@ class Lab:
     def status(self, name: str) -> dict[str, Any]:
         return self.json("loadtest", name).get("status", {})
 
+    def start(self, duration: str = "12s", **changes: Any) -> None:
+        """Apply the manifest `pass`, and return when it makes load."""
+        self.apply(self.manifest("pass", load__duration=duration, **changes))
+        self.wait_phase("pass", "Running")
+        self.wait_requests("pass", 50)
+
     def wait_phase(self, name: str, *phases: str, seconds: float = 40.0) -> dict[str, Any]:
         def look() -> dict[str, Any] | None:
             status = self.status(name)
@@ -117,6 +123,11 @@ class Lab:
         selector = f"loadstone.dev/loadtest={name}" + (f",loadstone.dev/role={role}" if role else "")
         return self.json("pods", "-l", selector)["items"]
 
+    def children(self, name: str) -> list[str]:
+        """Return what exists of a LoadTest beside itself, as kind/name."""
+        found = self.json("pods,services,configmaps,secrets", "-l", f"loadstone.dev/loadtest={name}")
+        return [f"{item['kind']}/{item['metadata']['name']}" for item in found["items"]]
+
     def target(self, path: str) -> Any:
         """Ask the target itself, through the API server's proxy."""
         base = f"/api/v1/namespaces/{self.namespace}/pods/shop:8800/proxy"
@@ -131,6 +142,12 @@ class Lab:
     def count(self) -> int:
         """Return how many requests the target has counted."""
         return int(self.target("/count")["requests"])
+
+    def is_quiet(self) -> bool:
+        """Look for two seconds whether the target gets no request."""
+        before = self.count()
+        time.sleep(2.0)
+        return self.count() == before
 
     def check_exact(self, status: dict[str, Any]) -> None:
         """Assert that the status says what the target counted (SEMANTICS: exact when nothing is ambiguous)."""

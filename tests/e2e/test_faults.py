@@ -1,28 +1,15 @@
 """What breaks in mid-run is said, and nothing that is left runs on."""
 
-import json
-import time
-
 import pytest
-from lab import OPERATOR_NAMESPACE, is_untouched, kubectl, until
+from lab import until
 from machine import cluster, needs_own_cluster
 
 promise = pytest.mark.promise
 
 
-def start(lab, duration: str = "12s", **changes) -> None:
-    lab.apply(lab.manifest("pass", load__duration=duration, **changes))
-    lab.wait_phase("pass", "Running")
-    lab.wait_requests("pass", 50)
-
-
-def restart_operator() -> None:
-    kubectl("-n", OPERATOR_NAMESPACE, "delete", "pod", "-l", "app.kubernetes.io/component=operator", "--wait=false")
-
-
 @promise("worker-lost", "exact-totals")
 def test_a_deleted_worker_whose_load_does_not_move_is_reported_and_the_run_ends_honestly(lab) -> None:
-    start(lab, workers__onLoss="Continue")
+    lab.start(workers__onLoss="Continue")
     lab.kubectl("delete", "pod", "pass-w-1-1-1", "--wait=false")
     status = lab.wait_finished("pass")
 
@@ -36,7 +23,7 @@ def test_a_deleted_worker_whose_load_does_not_move_is_reported_and_the_run_ends_
 
 @promise("worker-lost", "kill-bounds")
 def test_after_the_kill_of_an_engine_the_counts_hold_their_bounds(lab) -> None:
-    start(lab, source__inline__content=KILLS_ITSELF)
+    lab.start(source__inline__content=KILLS_ITSELF)
     status = lab.wait_finished("pass")
 
     assert status["verdict"] == "Error", status
@@ -70,14 +57,14 @@ class Visitor(User):
 
 @promise("master-lost")
 def test_a_deleted_master_ends_in_a_clear_verdict_where_no_other_is_wanted(lab) -> None:
-    start(lab, duration="2m", master__onLoss="Abort")
+    lab.start(duration="2m", master__onLoss="Abort")
     (master,) = lab.pods("pass", "master")
     lab.kubectl("delete", "pod", master["metadata"]["name"], "--force", "--grace-period=0")
     status = lab.wait_finished("pass")
 
     assert (status["verdict"], status["reason"], status["exitCode"]) == ("Error", "MasterLost", 1), status
     seen = lab.count()
-    until("load ends", lambda: quiet(lab), seconds=20)
+    until("load ends", lab.is_quiet, seconds=20)
     until("workers end", lambda: all(is_over(pod) for pod in lab.pods("pass", "worker")), seconds=60)
     assert lab.count() < seen + 5000
 
@@ -85,7 +72,7 @@ def test_a_deleted_master_ends_in_a_clear_verdict_where_no_other_is_wanted(lab) 
 @promise("master-restart", "exact-totals")
 def test_a_master_that_is_killed_is_started_again_and_takes_over(lab) -> None:
     needs_own_cluster()
-    start(lab)
+    lab.start()
     (master,) = lab.pods("pass", "master")
     cluster("pod-signal", "KILL", lab.namespace, master["metadata"]["name"], "master")
     before = lab.count()
@@ -100,7 +87,7 @@ def test_a_master_that_is_killed_is_started_again_and_takes_over(lab) -> None:
 @promise("master-restart", "exact-totals")
 @pytest.mark.parametrize("how", [("--force", "--grace-period=0"), ("--wait=false",)], ids=["forced", "evicted"])
 def test_a_master_whose_pod_is_deleted_is_replaced_and_the_run_goes_on(lab, how) -> None:
-    start(lab)
+    lab.start()
     (master,) = lab.pods("pass", "master")
     lab.kubectl("delete", "pod", master["metadata"]["name"], *how)
     before = lab.count()
@@ -117,39 +104,6 @@ def is_over(pod) -> bool:
     return pod["status"]["phase"] in {"Succeeded", "Failed"}
 
 
-@promise("operator-restart", "exact-totals")
-def test_a_restart_of_the_operator_changes_nothing(lab) -> None:
-    start(lab)
-    before = {pod["metadata"]["uid"] for pod in lab.pods("pass")}
-    restart_operator()
-    status = lab.wait_finished("pass")
-
-    assert is_untouched(status), status
-    assert status["run"]["number"] == 1
-    assert {pod["metadata"]["uid"] for pod in lab.pods("pass")} == before
-    assert status["results"]["requests"] == lab.count()
-
-
-@promise("operator-restart")
-def test_a_run_that_ended_while_the_operator_was_away_gets_its_verdict(lab) -> None:
-    start(lab, duration="4s")
-    kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment/loadstone", "--replicas=0")
-    try:
-        until("load is over", lambda: quiet(lab), seconds=40)
-    finally:
-        kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment/loadstone", "--replicas=1")
-    status = lab.wait_finished("pass")
-
-    assert is_untouched(status), status
-    assert status["results"]["requests"] == lab.count()
-
-
-def quiet(lab) -> bool:
-    before = lab.count()
-    time.sleep(2.0)
-    return lab.count() == before
-
-
 @promise("delete-cleans")
 @pytest.mark.parametrize("moment", ["at once", "running", "finished"])
 def test_a_delete_at_any_moment_leaves_nothing(lab, moment) -> None:
@@ -160,45 +114,14 @@ def test_a_delete_at_any_moment_leaves_nothing(lab, moment) -> None:
         lab.wait_finished("pass")
     lab.kubectl("delete", "loadtest", "pass", "--wait=true")
 
-    until("no child is left", lambda: children(lab) == [], seconds=30)
-
-
-@promise("delete-cleans")
-def test_a_delete_without_an_operator_leaves_nothing(lab) -> None:
-    start(lab, duration="2m")
-    kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment/loadstone", "--replicas=0")
-    try:
-        lab.kubectl("delete", "loadtest", "pass", "--wait=true")
-        until("no child is left", lambda: children(lab) == [], seconds=30)
-    finally:
-        kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment/loadstone", "--replicas=1")
-        kubectl("-n", OPERATOR_NAMESPACE, "rollout", "status", "deployment/loadstone", "--timeout=60s")
-
-
-def children(lab) -> list[str]:
-    found = lab.kubectl(
-        "get", "pods,services,configmaps,secrets", "-l", "loadstone.dev/loadtest=pass", "-o", "json"
-    ).stdout
-    return [f"{item['kind']}/{item['metadata']['name']}" for item in json.loads(found)["items"]]
-
-
-@promise("operator-restart")
-def test_a_killed_operator_is_replaced_and_acts_again(lab) -> None:
-    pods = json.loads(kubectl("-n", OPERATOR_NAMESPACE, "get", "pods", "-o", "json").stdout)["items"]
-    before = [pod["metadata"]["name"] for pod in pods]
-    kubectl("-n", OPERATOR_NAMESPACE, "delete", "pod", *before, "--force", "--grace-period=0")
-    lab.apply(lab.manifest("pass", load__duration="2s"))
-    status = lab.wait_finished("pass")
-
-    assert is_untouched(status), status
-    assert status["results"]["requests"] == lab.count()
+    until("no child is left", lambda: lab.children("pass") == [], seconds=30)
 
 
 @promise("delete-cleans")
 def test_children_that_a_delete_has_orphaned_are_removed(lab) -> None:
-    start(lab, duration="5m")
+    lab.start(duration="5m")
     lab.kubectl("delete", "loadtest", "pass", "--cascade=orphan")
 
     until("no pod is left", lambda: lab.pods("pass") == [], seconds=120)
     counted = lab.count()
-    assert quiet(lab), counted
+    assert lab.is_quiet(), counted

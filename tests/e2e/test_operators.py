@@ -8,6 +8,7 @@ from lab import OPERATOR_NAMESPACE, is_untouched, kubectl, until
 from machine import cluster, needs_own_cluster, number_of, operators
 
 promise = pytest.mark.promise
+pytestmark = pytest.mark.alone
 
 LEASE = "loadstone"
 
@@ -19,12 +20,6 @@ def lease() -> dict:
 def is_ready(pod: str) -> bool:
     status = json.loads(kubectl("-n", OPERATOR_NAMESPACE, "get", "pod", pod, "-o", "json").stdout)["status"]
     return {each["type"]: each["status"] for each in status["conditions"]}["Ready"] == "True"
-
-
-def is_quiet(lab) -> bool:
-    before = lab.count()
-    time.sleep(2.0)
-    return lab.count() == before
 
 
 def renew_account() -> None:
@@ -52,7 +47,7 @@ def test_an_operator_whose_token_is_refused_goes_on_by_itself_once_it_has_a_fres
     until("the operator is not ready", lambda: not is_ready(name), seconds=40)
     refused = kubectl("-n", OPERATOR_NAMESPACE, "logs", name, "--since=60s").stdout
     # Its watches and its own client alike are refused for so long that a login which gives up would have given up.
-    until("load is over", lambda: is_quiet(lab), seconds=40)
+    until("load is over", lab.is_quiet, seconds=40)
 
     assert "Unauthorized" in refused, refused
     assert not lab.status("pass").get("finished")
@@ -120,3 +115,58 @@ def test_another_operator_takes_the_lease_of_a_silent_one_and_keeps_it(two_opera
     # The one that is back has stood down.
     now = lease()
     assert (now["holderIdentity"], now["leaseTransitions"]) == (taken["holderIdentity"], before["leaseTransitions"] + 1)
+
+
+def restart_operator() -> None:
+    kubectl("-n", OPERATOR_NAMESPACE, "delete", "pod", "-l", "app.kubernetes.io/component=operator", "--wait=false")
+
+
+@promise("operator-restart", "exact-totals")
+def test_a_restart_of_the_operator_changes_nothing(lab) -> None:
+    lab.start()
+    before = {pod["metadata"]["uid"] for pod in lab.pods("pass")}
+    restart_operator()
+    status = lab.wait_finished("pass")
+
+    assert is_untouched(status), status
+    assert status["run"]["number"] == 1
+    assert {pod["metadata"]["uid"] for pod in lab.pods("pass")} == before
+    assert status["results"]["requests"] == lab.count()
+
+
+@promise("operator-restart")
+def test_a_run_that_ended_while_the_operator_was_away_gets_its_verdict(lab) -> None:
+    lab.start(duration="4s")
+    kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment/loadstone", "--replicas=0")
+    try:
+        until("load is over", lab.is_quiet, seconds=40)
+    finally:
+        kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment/loadstone", "--replicas=1")
+    status = lab.wait_finished("pass")
+
+    assert is_untouched(status), status
+    assert status["results"]["requests"] == lab.count()
+
+
+@promise("delete-cleans")
+def test_a_delete_without_an_operator_leaves_nothing(lab) -> None:
+    lab.start(duration="2m")
+    kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment/loadstone", "--replicas=0")
+    try:
+        lab.kubectl("delete", "loadtest", "pass", "--wait=true")
+        until("no child is left", lambda: lab.children("pass") == [], seconds=30)
+    finally:
+        kubectl("-n", OPERATOR_NAMESPACE, "scale", "deployment/loadstone", "--replicas=1")
+        kubectl("-n", OPERATOR_NAMESPACE, "rollout", "status", "deployment/loadstone", "--timeout=60s")
+
+
+@promise("operator-restart")
+def test_a_killed_operator_is_replaced_and_acts_again(lab) -> None:
+    pods = json.loads(kubectl("-n", OPERATOR_NAMESPACE, "get", "pods", "-o", "json").stdout)["items"]
+    before = [pod["metadata"]["name"] for pod in pods]
+    kubectl("-n", OPERATOR_NAMESPACE, "delete", "pod", *before, "--force", "--grace-period=0")
+    lab.apply(lab.manifest("pass", load__duration="2s"))
+    status = lab.wait_finished("pass")
+
+    assert is_untouched(status), status
+    assert status["results"]["requests"] == lab.count()

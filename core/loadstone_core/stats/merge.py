@@ -23,6 +23,7 @@ from loadstone_core.stats.seconds import Seconds
 from loadstone_core.stats.series import SERIES_CAP, SeriesTable, cell_of, merged_histogram
 from loadstone_core.stats.stream import Counters, ErrorCount, ErrorTable, StreamId, StreamState
 from loadstone_core.stats.totals import Totals
+from loadstone_core.stats.windows import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -67,6 +68,9 @@ class Merge:
     """The sum of all streams of a run.
 
     States from outside must be `sound` (stream.unsound) and not ahead of the master's clock; here they are trusted.
+
+    Attributes:
+        windows: what each series gained in the newest tens of seconds, once `keep_windows` was called.
     """
 
     __slots__ = (
@@ -82,6 +86,7 @@ class Merge:
         "_streams",
         "_table",
         "_users",
+        "windows",
     )
 
     def __init__(
@@ -100,6 +105,7 @@ class Merge:
         self._folded = Account()
         self._folded_streams: set[StreamId] = set()
         self._seconds = Seconds(make_cell)
+        self.windows = Windows(make_cell)
         self._awaited: set[StreamId] = set()  # that another knew, and that have not been heard since
         self._gap_until = -1
         self._is_late = False
@@ -116,6 +122,7 @@ class Merge:
         Until each of those that were known has come, or is closed, no second is taken.
         """
         self._seconds.recall(held["seconds"])
+        self.windows.begin_anew(self._seconds.untouched)
         for name in held["live"]:
             stream = StreamId(*name)
             self.open(stream)
@@ -259,7 +266,14 @@ class Merge:
         if lag is not None and not self._awaited and self._seconds.newest - lag > closed:
             self._seconds.mark_gap(closed + 1, self._seconds.newest - lag)
             closed = self._seconds.newest - lag
-        return self._seconds.take(closed)
+        seconds = self._seconds.take(closed)
+        if seconds:
+            self.windows.drop(seconds[-1].second)
+        return seconds
+
+    def keep_windows(self) -> None:
+        """Keep what each series gains in each ten seconds from now on."""
+        self.windows.begin(self._seconds.untouched)
 
     def _live(self) -> Iterator[_Stream]:
         return (stream for stream in self._streams.values() if not stream.ended and not stream.final)
@@ -296,7 +310,8 @@ class Merge:
                 growth = held.replace(series, sequence=state.sequence)
                 _add(held.target, series, growth)
                 if second is not None:
-                    self._seconds.add(second, series.key.metric, growth)
+                    place = self._seconds.add(second, series.key.metric, growth)
+                    self.windows.add(place, held.target, growth)
                 _note(stream.recorded, series.key.metric, growth)
         return is_new
 

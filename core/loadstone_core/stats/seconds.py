@@ -87,6 +87,11 @@ class Seconds:
         self.reunion = self._taken + 1
         self._collected(self.reunion).add(self._sum, -1)
 
+    @property
+    def untouched(self) -> int:
+        """The first second in which nothing was counted yet, and no first word of a stream will be."""
+        return max(self.newest, -1 if self.reunion is None else self.reunion) + 1
+
     def begin_at(self, second: int) -> None:
         """Leave out what is before a second."""
         self._taken = self.newest = second - 1
@@ -99,8 +104,8 @@ class Seconds:
         """Note that something is missing, or stands in the last one, of these seconds."""
         self._gaps.append((first, last))
 
-    def add(self, second: int, metric: str, growth: Growth) -> None:
-        """Count what a series gained with the state that closed a second."""
+    def add(self, second: int, metric: str, growth: Growth) -> int:
+        """Count what a series gained with the state that closed a second; return the second it is counted in."""
         if metric == LATENCY:
             pending = self._open(second)
             pending.failures += growth.outcomes.get(Outcome.FAILED, 0)
@@ -109,6 +114,7 @@ class Seconds:
             self._open(second).iterations += growth.total
         elif metric == DROPPED_ITERATIONS:
             self._open(second).dropped += growth.total
+        return max(second, self._taken + 1)
 
     def change_users(self, second: int, gained: int) -> None:
         """Count users that a stream gained, or lost if negative, until the end of a second."""

@@ -1,3 +1,4 @@
+from loadstone_protocol.v1 import statistics_pb2 as _statistics_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -47,7 +48,7 @@ class RowsMessage(_message.Message):
     def __init__(self, row: _Optional[_Union[Row, _Mapping]] = ..., outcome: _Optional[_Union[RunOutcome, _Mapping]] = ...) -> None: ...
 
 class Row(_message.Message):
-    __slots__ = ("width_seconds", "second", "ended_ns", "requests", "failures", "iterations", "dropped_iterations", "users", "p50_ns", "p95_ns", "p99_ns", "gaps")
+    __slots__ = ("width_seconds", "second", "ended_ns", "requests", "failures", "iterations", "dropped_iterations", "users", "p50_ns", "p95_ns", "p99_ns", "gaps", "series")
     WIDTH_SECONDS_FIELD_NUMBER: _ClassVar[int]
     SECOND_FIELD_NUMBER: _ClassVar[int]
     ENDED_NS_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +61,7 @@ class Row(_message.Message):
     P95_NS_FIELD_NUMBER: _ClassVar[int]
     P99_NS_FIELD_NUMBER: _ClassVar[int]
     GAPS_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
     width_seconds: int
     second: int
     ended_ns: int
@@ -72,7 +74,26 @@ class Row(_message.Message):
     p95_ns: int
     p99_ns: int
     gaps: int
-    def __init__(self, width_seconds: _Optional[int] = ..., second: _Optional[int] = ..., ended_ns: _Optional[int] = ..., requests: _Optional[int] = ..., failures: _Optional[int] = ..., iterations: _Optional[int] = ..., dropped_iterations: _Optional[int] = ..., users: _Optional[int] = ..., p50_ns: _Optional[int] = ..., p95_ns: _Optional[int] = ..., p99_ns: _Optional[int] = ..., gaps: _Optional[int] = ...) -> None: ...
+    series: _containers.RepeatedCompositeFieldContainer[SeriesRow]
+    def __init__(self, width_seconds: _Optional[int] = ..., second: _Optional[int] = ..., ended_ns: _Optional[int] = ..., requests: _Optional[int] = ..., failures: _Optional[int] = ..., iterations: _Optional[int] = ..., dropped_iterations: _Optional[int] = ..., users: _Optional[int] = ..., p50_ns: _Optional[int] = ..., p95_ns: _Optional[int] = ..., p99_ns: _Optional[int] = ..., gaps: _Optional[int] = ..., series: _Optional[_Iterable[_Union[SeriesRow, _Mapping]]] = ...) -> None: ...
+
+class SeriesRow(_message.Message):
+    __slots__ = ("key", "count", "total", "failures", "p50", "p95", "p99")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    P50_FIELD_NUMBER: _ClassVar[int]
+    P95_FIELD_NUMBER: _ClassVar[int]
+    P99_FIELD_NUMBER: _ClassVar[int]
+    key: _statistics_pb2.SeriesKey
+    count: int
+    total: int
+    failures: int
+    p50: int
+    p95: int
+    p99: int
+    def __init__(self, key: _Optional[_Union[_statistics_pb2.SeriesKey, _Mapping]] = ..., count: _Optional[int] = ..., total: _Optional[int] = ..., failures: _Optional[int] = ..., p50: _Optional[int] = ..., p95: _Optional[int] = ..., p99: _Optional[int] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ("run_uid", "epoch", "figures_every_ms", "protocol_major", "protocol_minor", "version")

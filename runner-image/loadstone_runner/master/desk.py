@@ -5,10 +5,12 @@ What happens then is the affair of `conductor`; who said it, and whether it can 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
+from loadstone_core.stats.timeline import MIDDLE_WIDTH
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Reason
 from loadstone_protocol.messages import (
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from loadstone_core.clock import Clock
     from loadstone_core.stats.stream import StreamState
     from loadstone_core.stats.timeline import Row
+    from loadstone_core.stats.windows import SeriesRow
     from loadstone_protocol.codec import WireError
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Steering
     from loadstone_protocol.views import OutcomeView, RunView
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
     from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
 log = logging.getLogger(__name__)
+
+# A row of a series takes 0.2 ms, and heartbeats want their answer.
+SERIES_AT_ONCE: Final = 50
 
 
 class Desk:
@@ -173,7 +179,18 @@ class Desk:
 
     async def rows(self, width: int, second: int) -> tuple[Row, ...]:
         """Return closed rows of a width from a second on; see `Rows.since`."""
+        if width == MIDDLE_WIDTH:
+            self._run.measurement.merge.keep_windows()
         return await self._run.rows.since(width, second)
+
+    async def series(self, row: Row) -> list[SeriesRow]:
+        """Return what each series gained in a row of ten seconds; none if nobody watched then, or long ago."""
+        found = []
+        for each in self._run.measurement.merge.windows.rows(row.second):
+            found.append(each)
+            if len(found) % SERIES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return found
 
     @property
     def load_started_ns(self) -> int:

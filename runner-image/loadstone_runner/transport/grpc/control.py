@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from loadstone_core.stats.timeline import Row
+    from loadstone_core.stats.windows import SeriesRow
     from loadstone_protocol.views import OutcomeView, RunView
     from loadstone_runner.transport.admission import Admission
 
     Admit = Callable[[aio.ServicerContext[Any, Any]], Awaitable[None]]
 
 WIDTHS: Final = (1, 10)
+SERIES_WIDTH: Final = 10
 CALLS_MAX: Final = 64
 
 
@@ -55,6 +57,10 @@ class ControlPort(Protocol):
         """Return closed rows of a width from a second on, once there is one; none once the run is over."""
         ...
 
+    async def series(self, row: Row) -> list[SeriesRow]:
+        """Return what each series gained in a row of ten seconds; none if it is none of the newest."""
+        ...
+
     def report_file(self) -> tuple[bytes, bytes]:
         """Return the gzip JSON of the report and its sha256; empty before the run is finished."""
         ...
@@ -83,7 +89,8 @@ async def watch(port: ControlPort, width: int, second: int) -> AsyncGenerator[co
     """Yield each row of a width from a second on when it is closed, and last the outcome."""
     while rows := await port.rows(width, second):
         for row in rows:
-            yield row_message(row, load_started_ns=port.load_started_ns)
+            series = await port.series(row) if width == SERIES_WIDTH else []
+            yield row_message(row, load_started_ns=port.load_started_ns, series=series)
         second = rows[-1].second + 1
     if port.outcome is not None:
         yield last_message(port.outcome)

@@ -8,6 +8,7 @@ _COUNT: Final = {"type": "integer", "minimum": 0}
 _MICROS: Final = {"type": "integer", "minimum": 0, "description": "Microseconds; 0 without requests."}
 _MOMENT: Final = {"type": ["string", "null"], "format": "date-time", "description": "UTC; null = not yet."}
 _TEXT: Final = {"type": "string"}
+_UNIT: Final = "the unit of the metric: nanoseconds of all but the script's own"
 _LATENCY: Final = {"p50Micros": _MICROS, "p95Micros": _MICROS, "p99Micros": _MICROS}
 
 
@@ -25,6 +26,22 @@ def _said(about: str, unit: str = "") -> dict[str, Any]:
     return {**_COUNT, "description": f"{about}{', ' + unit if unit else ''}."}
 
 
+_SERIES_ROW: Final = _object(
+    "What one series gained in the seconds of a row; the name is that of the request, the task or the check.",
+    {
+        "metric": {**_TEXT, "description": "`latency`, `service_time`, `iteration_duration`, or the script's own."},
+        "scenario": _TEXT,
+        "method": _TEXT,
+        "name": _TEXT,
+        "labels": {"type": "object", "additionalProperties": _TEXT},
+        "count": _said("Samples"),
+        "total": {"type": "integer", "description": f"Their sum, in {_UNIT}."},
+        "failures": _said("Requests that have failed"),
+        **{
+            name: {"type": "integer", "description": f"Of these samples, in {_UNIT}."} for name in ("p50", "p95", "p99")
+        },
+    },
+)
 ROW: Final = _object(
     "What happened in some consecutive seconds of the load, over all workers.",
     {
@@ -41,6 +58,12 @@ ROW: Final = _object(
         "droppedIterations": _said("That could not be started in time"),
         **_LATENCY,
         "gaps": _said("Seconds that some engine has not reported: part of them may be missing, or in a later row"),
+        "series": {
+            "type": "array",
+            "items": _SERIES_ROW,
+            "description": "Every series of samples, in rows of 10 s, from the first whole one on after they were "
+            "asked for, for a minute. Empty in rows of 1 s.",
+        },
     },
 )
 OUTCOME: Final = _object(
