@@ -1,12 +1,14 @@
 """A real master, on one core, with a thousand scripted agents on another: what it costs, and how soon it answers.
 
 Each agent reports 50 series every second, each with 100 new samples; heartbeats come in between. What the agents send
-is made beforehand, once for all of them, so that the core of theirs is enough for a thousand.
+is made beforehand, once for all of them, so that the core of theirs is enough for a thousand. How long heartbeats wait
+is measured by a few agents in a process of their own, which has nothing else to do.
 """
 
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -34,12 +36,15 @@ from loadstone_protocol import framing
 from loadstone_protocol.channel import CLIENT_OPTIONS
 from loadstone_protocol.codec import stream_state_to_message
 from loadstone_protocol.v1 import coordination_pb2, engine_pb2, statistics_pb2
+from loadstone_runner.agent.uplink import turn_seconds
 
 RUN_UID = "benchmark/1"
 DIGEST = "sha256:" + "0" * 64
 ENDPOINTS = 25  # each has a latency and a service time
 SAMPLES = 100  # a second and series
 ADDRESS_SECONDS = 30.0
+PROBES = 20  # agents that only beat
+PROBE_SECONDS = 0.25  # between two beats of one of them
 CONTROL = "/loadstone_protocol.v1.Coordination/Control"
 STATISTICS = "/loadstone_protocol.v1.Coordination/Statistics"
 MEDIAN_MS, SPREAD = 40.0, 0.7  # a lognormal latency: 1 % are above 200 ms
@@ -111,17 +116,17 @@ class Measured:
 
     acknowledged: list[float] = field(default_factory=list)
     received: int = 0
-    is_counting: bool = False
 
 
 class Agent:
     """One worker with one engine, for whom everything was made beforehand."""
 
-    def __init__(self, address: str, worker: int, measured: Measured) -> None:
+    def __init__(self, address: str, worker: int, measured: Measured, *, beat_seconds: float = 1.0) -> None:
         self.peer = coordination_pb2.Peer(run_uid=RUN_UID, worker=worker, attempt=1, boot="b", pod=f"w-{worker}")
         self.stream = statistics_pb2.StreamId(worker=worker, attempt=1, engine=0, start=1)
         self.address = address
         self.measured = measured
+        self.beat_seconds = beat_seconds
         self.body = coordination_pb2.CommonBody()
         self.applied: coordination_pb2.Config | None = None
         self.assignment = 0
@@ -159,7 +164,7 @@ class Agent:
             match message.WhichOneof("kind"):
                 case "ack":
                     sent = self.sent.pop(message.ack.number, None)
-                    if sent is not None and self.measured.is_counting:
+                    if sent is not None:
                         self.measured.acknowledged.append(time.perf_counter() - sent)
                 case "config":
                     self.applied = message.config
@@ -178,11 +183,11 @@ class Agent:
             self.measured.received += 1
 
     async def live(self) -> None:
-        """Beat once a second, each agent at a moment of its own."""
-        await asyncio.sleep(random.random())  # noqa: S311 nothing secret hangs on it
+        """Beat again and again, each agent at a moment of its own."""
+        await asyncio.sleep(random.random() * self.beat_seconds)  # noqa: S311 nothing secret hangs on it
         while True:
             await self.beat()
-            await asyncio.sleep(1)
+            await asyncio.sleep(self.beat_seconds)
 
     async def beat(self) -> None:
         """Send a heartbeat."""
@@ -203,7 +208,8 @@ class Agent:
             await self.control.write(coordination_pb2.AgentMessage(heartbeat=beat))
 
     async def report(self, state: bytes) -> None:
-        """Send the state of a second: fields that come later in a message win."""
+        """Send the state of a second, when it is this worker's turn: fields that come later in a message win."""
+        await asyncio.sleep(turn_seconds(self.peer.worker))
         self.sequence += 1
         mine = statistics_pb2.StreamState(stream=self.stream, sequence=self.sequence).SerializeToString()
         await self.statistics.write(b"\x12" + _varint(len(state) + len(mine)) + state + mine)
@@ -245,6 +251,32 @@ class Director:
                 message = engine_pb2.ToEngine.FromString(payload)
                 if message.WhichOneof("kind") == "setup":
                     say(setup=engine_pb2.SetupReport(teardown=message.setup.teardown, ok=True))
+
+
+async def probe(address: str, first: int) -> None:
+    """Beat with a few workers until the input ends, then print how long each answer took from the first load on."""
+    measured = Measured()
+    agents = [Agent(address, worker, measured, beat_seconds=PROBE_SECONDS) for worker in range(first, first + PROBES)]
+    await asyncio.gather(*(agent.connect() for agent in agents))
+    await asyncio.to_thread(sys.stdin.readline)
+    measured.acknowledged.clear()
+    await asyncio.to_thread(sys.stdin.readline)
+    print(json.dumps(measured.acknowledged))
+    await asyncio.gather(*(agent.close() for agent in agents))
+
+
+@contextlib.asynccontextmanager
+async def probes(address: str, first: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start a process whose workers only beat, and measure how soon they are answered."""
+    command = [sys.executable, __file__, "--probe", address, str(first)]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=2**24)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 @contextlib.asynccontextmanager
@@ -296,9 +328,12 @@ async def measure(workers: int, seconds: int, folder: Path) -> list[Figure]:
         len(each.counts) for each in statistics_pb2.StreamState.FromString(states[-1]).series if each.counts
     )
     measured = Measured()
-    async with master_of(plan_of(workers, seconds), folder, str(cores[0])) as (address, pid):
+    async with (
+        master_of(plan_of(workers, seconds), folder, str(cores[0])) as (address, pid),
+        probes(address, workers - PROBES) as probing,
+    ):
         director = asyncio.create_task(Director(folder / "s" / "agent.sock").run())
-        agents = [Agent(address, worker, measured) for worker in range(workers)]
+        agents = [Agent(address, worker, measured) for worker in range(workers - PROBES)]
         began = time.monotonic()
         for start in range(0, workers, 100):
             await asyncio.gather(*(agent.connect() for agent in agents[start : start + 100]))
@@ -309,16 +344,18 @@ async def measure(workers: int, seconds: int, folder: Path) -> list[Figure]:
         for second, state in enumerate(states):
             await asyncio.sleep(max(0.0, (start_ns + (second + 1) * SECOND - time.monotonic_ns()) / SECOND))
             if second == 5:  # noqa: PLR2004 what is new in the first seconds costs more, once
-                counted_from, used, measured.is_counting = time.monotonic(), processor_seconds(pid), True
+                counted_from, used = time.monotonic(), processor_seconds(pid)
+                await _say(probing)
             late += time.monotonic_ns() > start_ns + (second + 2) * SECOND
             await asyncio.gather(*(agent.report(state) for agent in agents))
         await asyncio.sleep(1)
         cpu = (processor_seconds(pid) - used) / (time.monotonic() - counted_from)
         memory = memory_mib(pid)
-        received, wanted = measured.received, workers * seconds
+        received, wanted = measured.received, len(agents) * seconds
+        await _say(probing)
+        answers = sorted(json.loads(await probing.stdout.readline()))
         director.cancel()
         await asyncio.gather(*(agent.close() for agent in agents))
-    answers = sorted(measured.acknowledged)
     return [
         Figure("master_workers", workers, "", 1),
         Figure("master_series", series, "a worker", 1),
@@ -333,8 +370,16 @@ async def measure(workers: int, seconds: int, folder: Path) -> list[Figure]:
     ]
 
 
+async def _say(process: asyncio.subprocess.Process) -> None:
+    process.stdin.write(b"\n")
+    await process.stdin.drain()
+
+
 def main() -> None:
     """Measure, print, keep."""
+    if sys.argv[1:2] == ["--probe"]:
+        asyncio.run(probe(sys.argv[2], int(sys.argv[3])))
+        return
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--workers", type=int, default=1_000)
     parser.add_argument("--seconds", type=int, default=40)

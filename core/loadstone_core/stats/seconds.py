@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from loadstone_core.stats.series import Tally
 
 
+SECONDS_SHOW = frozenset({LATENCY, ITERATIONS, DROPPED_ITERATIONS})
 _WHOLE = ("failures", "iterations", "dropped")
 
 
@@ -104,17 +105,22 @@ class Seconds:
         """Note that something is missing, or stands in the last one, of these seconds."""
         self._gaps.append((first, last))
 
-    def add(self, second: int, metric: str, growth: Growth) -> int:
-        """Count what a series gained with the state that closed a second; return the second it is counted in."""
+    def place(self, second: int) -> int:
+        """Return the second in which is counted what comes now for a second."""
+        return max(second, self._taken + 1)
+
+    def add(self, second: int, metric: str, growth: Growth) -> None:
+        """Count what a series gained with the state that closed a second; of metrics that `SECONDS_SHOW`."""
         if metric == LATENCY:
+            samples, total, zeros, buckets, outcomes = growth
             pending = self._open(second)
-            pending.failures += growth.outcomes.get(Outcome.FAILED, 0)
-            pending.latency.grow(growth.buckets, count=growth.samples, total=growth.total, zeros=growth.zeros)
+            if outcomes:
+                pending.failures += outcomes.get(Outcome.FAILED, 0)
+            pending.latency.grow(buckets, count=samples, total=total, zeros=zeros)
         elif metric == ITERATIONS:
             self._open(second).iterations += growth.total
         elif metric == DROPPED_ITERATIONS:
             self._open(second).dropped += growth.total
-        return max(second, self._taken + 1)
 
     def change_users(self, second: int, gained: int) -> None:
         """Count users that a stream gained, or lost if negative, until the end of a second."""
@@ -132,10 +138,10 @@ class Seconds:
 
     def _open(self, second: int) -> _Pending:
         """Return where a second is collected."""
-        place = max(second, self._taken + 1)
+        place = second if second > self._taken else self._taken + 1
         if 0 <= second < place:
             self.mark_gap(place, place)
-        self.reach(place)
+        self.newest = max(self.newest, place)
         return self._collected(place)
 
     def _collected(self, second: int) -> _Pending:

@@ -71,6 +71,11 @@ class Windows:
         self._first: int | None = None
         self._gains: dict[int, dict[SeriesKey, _Gain]] = {}
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether somebody looks at them."""
+        return self._first is not None
+
     def begin(self, second: int) -> None:
         """Keep windows from a second on of which nothing was counted yet; the first one begins with a full ten."""
         if self._first is None:

@@ -230,8 +230,10 @@ class Desk:
         strain = self._run.measurement.strain
         strain.observe(member.worker, beat, at_work=at_work, attempt=member.attempt, pod=member.pod, second=second)
         if self._run.state.order is RunOrder.RUNNING and not member.state.is_over:
-            living = self._roster.places()
-            for engine in beat.engines:
+            asking = [engine for engine in beat.engines if engine.grants]
+            # Looking through all workers is worth it only for those that ask.
+            living = self._roster.places() if asking else ()
+            for engine in asking:
                 place = (member.worker, engine.engine)
                 self._crew.assign(self._run.workload.grants.hear(place, engine.grants, living=living))
         for why in filter(None, (each.stop_asked for each in beat.engines)):

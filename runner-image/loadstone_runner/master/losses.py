@@ -81,7 +81,10 @@ class Losses:
 
     def newest(self, worker: int) -> Loss | None:
         """Return the last loss of a worker, None if it was never lost."""
-        return next((each for each in reversed(self._all) if each.worker == worker), None)
+        for each in reversed(self._all):
+            if each.worker == worker:
+                return each
+        return None
 
     def describe(self) -> str:
         """Return what became of the load of all, for people; empty if there was no loss or nothing to say."""

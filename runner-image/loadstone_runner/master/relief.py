@@ -62,10 +62,10 @@ class Relief:
             self.look()
 
     def hear(self, member: Member, beat: Heartbeat) -> None:
-        """Take in what the engines of a worker follow, and who of them can do load."""
-        for engine in beat.engines:
-            self._workload.shares.hear(member.worker, member.attempt, engine)
-        self.look()
+        """Take in what the engines of a worker follow. Who of them can do load is looked at with the next tick."""
+        told = [self._workload.shares.hear(member.worker, member.attempt, engine) for engine in beat.engines]
+        if any(told):
+            self.look()
 
     def welcome(self, member: Member, former: Member) -> None:
         """Begin with a newer attempt of a worker; `former` is what was known of the one before."""

@@ -144,6 +144,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
         self._port = port
         self._gate = gate
         self._bulk: dict[int, asyncio.Task[Any]] = {}  # by worker
+        self._one_state = asyncio.Lock()
 
     async def Control(  # noqa: N802 the name in the proto
         self, requests: AsyncIterator[coordination_pb2.AgentMessage], context: aio.ServicerContext[Any, Any]
@@ -242,15 +243,24 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
     ) -> None:
         bad_frames = 0
         async for frame in requests:
-            try:
-                state = _state_of(frame, link.peer, self._port.read_series)
-            except WireError as error:
+            # All agents report when a second ends. One state a turn of the loop, so that no heartbeat waits for all.
+            async with self._one_state:
+                may_report = self._port.may_report(link.peer)
+                error = self._take_in(frame, link) if may_report else None
+            if not may_report:
+                await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another agent has taken this one's place")
+            if error is not None:
                 bad_frames += 1
                 await self._refuse_frame(context, link.peer, error=error, is_last=bad_frames > BAD_FRAMES_MAX)
-                continue
-            if not self._port.may_report(link.peer):
-                await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another agent has taken this one's place")
-            self._port.report(link, state)
+
+    def _take_in(self, frame: coordination_pb2.PackedStatisticsFrame, link: StatisticsLink) -> WireError | None:
+        """Report a state, or return why it cannot be meant."""
+        try:
+            state = _state_of(frame, link.peer, self._port.read_series)
+        except WireError as error:
+            return error
+        self._port.report(link, state)
+        return None
 
     async def _refuse_frame(
         self, context: aio.ServicerContext[Any, Any], peer: Peer, *, error: WireError, is_last: bool
