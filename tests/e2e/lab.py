@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import reading
 import yaml
 
 MANIFESTS = Path(__file__).parent / "manifests"
@@ -96,7 +98,8 @@ class Lab:
         self.kubectl("patch", "loadtest", name, "--type=merge", "-p", json.dumps({"spec": spec}))
 
     def status(self, name: str) -> dict[str, Any]:
-        return self.json("loadtest", name).get("status", {})
+        path = f"/apis/loadstone.dev/v1alpha1/namespaces/{self.namespace}/loadtests/{name}"
+        return reading.get(path).get("status", {})
 
     def start(self, duration: str = "12s", **changes: Any) -> None:
         """Apply the manifest `pass`, and return when it makes load."""
@@ -121,7 +124,7 @@ class Lab:
 
     def pods(self, name: str, role: str | None = None) -> list[dict[str, Any]]:
         selector = f"loadstone.dev/loadtest={name}" + (f",loadstone.dev/role={role}" if role else "")
-        return self.json("pods", "-l", selector)["items"]
+        return reading.get(f"/api/v1/namespaces/{self.namespace}/pods?labelSelector={quote(selector)}")["items"]
 
     def children(self, name: str) -> list[str]:
         """Return what exists of a LoadTest beside itself, as kind/name."""
@@ -130,8 +133,7 @@ class Lab:
 
     def target(self, path: str) -> Any:
         """Ask the target itself, through the API server's proxy."""
-        base = f"/api/v1/namespaces/{self.namespace}/pods/shop:8800/proxy"
-        return json.loads(kubectl("get", "--raw", base + path).stdout)
+        return reading.get(f"/api/v1/namespaces/{self.namespace}/pods/shop:8800/proxy{path}")
 
     def reset_target(self) -> None:
         """Let the target count from zero."""
