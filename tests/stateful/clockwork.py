@@ -258,6 +258,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
             for task in left:
                 task.cancel()
             self.run_until_complete(asyncio.sleep(1))
+        self.run_until_complete(self.shutdown_asyncgens())
         for process in self.processes:
             for task in process.tasks:
                 if task.done() and not task.cancelled():

@@ -459,8 +459,9 @@ class Engine(Peer):
         try:
             while place not in self._retired:
                 await self._iterate()
-        finally:
-            self._left(place)
+        except asyncio.CancelledError:
+            self._retired.add(place)
+        self._left(place)
 
     async def _iterate(self) -> None:
         """Do one iteration: a row, and a request."""
