@@ -242,6 +242,8 @@ class Laws:
     def conclude(self, outcome: Any) -> None:
         """Compare what the outcome says with what was sent."""
         results = json.loads(outcome.results_json)
+        # Who was not let go when the run was over had not said everything, and those that it lost are not waited for.
+        self.may_lose |= {name for name in self.sent if (name.worker, name.attempt) not in self._left}
         told, lost = results["requests"], results["unaccounted"]
         sent = sum(each.requests for each in self.sent.values())
         self.note(f"outcome: {outcome.verdict}/{outcome.reason}: {outcome.message}")

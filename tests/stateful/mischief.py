@@ -132,11 +132,7 @@ class Mischief:
         pod = self._a_pod()
         if pod.is_gone or pod.is_deleted or pod.launcher is None:
             return ""
-        pod.is_deleted = True
-        for process in (pod.main, pod.launcher):
-            if process is not None and process.is_alive:
-                process.signal(15)
-        self._world.network.after(30.0, self._world.lose, pod, False)
+        self._world.delete(pod)
         return f"{pod.name} is deleted"
 
     def lose_a_node(self) -> str:

@@ -63,8 +63,10 @@ class Story:
         self.laws.note(f"{shape}")
         world.begin()
         heal_at = 30.0
-        for _ in range(dice.choice((0, 1, 2, 3, 4, 6, 9))):
-            fault = dice.choice(self.mischief.menu())
+        # A few kinds in each run, so that the same ones meet more often than chance would have it.
+        menu = dice.sample(self.mischief.menu(), dice.randrange(1, 7))
+        for _ in range(dice.choice((1, 2, 3, 4, 6, 9))):
+            fault = dice.choice(menu)
             world.network.after(dice.uniform(0.0, heal_at), self.mischief.do, fault)
         world.network.after(heal_at, self.mischief.heal)
         whole_by = heal_at + shape.lease_seconds + 25.0

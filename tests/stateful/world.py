@@ -312,6 +312,8 @@ class World:
             await follower.close()
             await asyncio.sleep(0.3)
         self.is_over = True
+        for pod in self.all_pods:
+            self.network.after(self.dice.uniform(0.1, 1.0), self.delete, pod)
 
     async def _steer(self, follower: Follower) -> None:
         """Tell one connection's master what is wanted, whenever it holds less."""
@@ -346,7 +348,17 @@ class World:
         if not self.is_over:
             self.make_worker(worker, attempt)
 
-    # --- The end of nodes.
+    # --- The end of pods.
+
+    def delete(self, pod: Pod) -> None:
+        """Have the kubelet end a pod; what has not ended by itself in its grace is killed."""
+        if pod.is_gone or pod.is_deleted:
+            return
+        pod.is_deleted = True
+        for process in (pod.main, pod.launcher):
+            if process is not None and process.is_alive:
+                process.signal(SIGTERM)
+        self.network.after(30.0, self.lose, pod, False)
 
     def lose(self, pod: Pod, is_silent: bool = True) -> None:
         """Let a pod be gone with all its processes; if its node went, nobody hears anything of it."""

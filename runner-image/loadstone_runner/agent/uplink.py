@@ -162,7 +162,8 @@ class Uplink:
         """Tell a master that has taken over what is held of the one before."""
         session = self._session
         since_start_ns = session.since_start_ns(self._clock.monotonic_ns())
-        self._client.say(messages.inheritance_message(session.common, since_start_ns, session.granted))
+        shares = session.shares(self._clock.boottime_ns())
+        self._client.say(messages.inheritance_message(session.common, since_start_ns, session.granted, shares))
 
     def say_end(self, end: EngineEnd) -> None:
         """Say that an engine's process has ended."""
