@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 SECOND = 1_000_000_000
+EPOCH_NS = 1_790_000_000 * SECOND
 BEGINNING = 10_000.0  # so that no moment is 0, which means "not yet" in many places
 
 _process: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
@@ -35,7 +36,7 @@ class Machine:
     boottime_ns = monotonic_ns
 
     def wall_ns(self) -> int:
-        return 1_790_000_000 * SECOND + round((self._loop.time() - BEGINNING) * SECOND)
+        return EPOCH_NS + round((self._loop.time() - BEGINNING) * SECOND)
 
     def seconds_until(self, monotonic_ns: int) -> float:
         return (monotonic_ns - self.monotonic_ns()) / SECOND / self._pace

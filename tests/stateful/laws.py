@@ -57,7 +57,9 @@ class Laws:
         self._said: dict[tuple[StreamId, int], int] = {}  # requests by the state with a sequence
         self._taken_in: dict[StreamId, int] = {}  # requests by the newest state that a master has said to have
         self.masters_killed = 0
-        self._left: set[tuple[int, int]] = set()  # attempts of workers that were let go: all of theirs is durable
+        self.heirs: set[str] = set()  # addresses of masters that have found somebody who knew of the one before
+        # Attempts of workers that were let go, as all of theirs is durable, and when.
+        self._left: dict[tuple[int, int], float] = {}
         self._hearing_seconds = hearing_seconds  # by then everybody has heard of less load, or makes none
         self._applied: dict[str, tuple[int, int]] = {}
         self._newest: dict[tuple[int, int], int] = {}  # (id of the master, worker) -> attempt
@@ -65,7 +67,7 @@ class Laws:
         self._attempts: Counter[int] = Counter()  # the newest that has spoken, by worker
         self._durable: dict[tuple[int, ...], int] = {}
         self._totals: dict[int, int] = {}
-        self._boots: dict[str, int] = {}  # by address of the master: its process that was seen last
+        self._kept: dict[str, int] = {}  # by master that was started again: how many requests were durable by then
         self._looked_at: dict[tuple[str, StreamId], int] = {}
         self._granted: dict[tuple[str, int], StreamId] = {}
         network.taps.append(self._hear)
@@ -155,6 +157,8 @@ class Laws:
         if kind == "hello":
             self._meet(call, message.hello.peer)
             self.note(f"worker {call.who[0]}.{call.who[1]} says hello to {call.connection.address[0]}")
+        elif kind == "inheritance" and message.inheritance.config.version.revision:
+            self.heirs.add(call.connection.address[0])
         elif kind == "heartbeat" and message.heartbeat.applied.revision:
             version = (message.heartbeat.applied.epoch, message.heartbeat.applied.revision)
             boot = call.who[2]
@@ -178,7 +182,7 @@ class Laws:
         elif kind in {"refused", "leave"}:
             call.is_dismissed = True
             if kind == "leave":
-                self._left.add((worker, attempt))
+                self._left.setdefault((worker, attempt), self.loop.time())
             self.note(f"worker {worker}.{attempt} is told {kind}: {message.refused.detail}")
 
     def _hear_ack(self, ack: Any) -> None:
@@ -198,19 +202,15 @@ class Laws:
     def _hear_report(self, call: Call, report: Any) -> None:
         server = call.connection.server
         assert server is not None
-        requests = report.progress.requests
-        boot, address = id(server), call.connection.address[0]
-        if self._boots.get(address) not in {None, boot}:
-            known = self.durable_requests
-            self.demand(requests >= known, f"a restarted master knows {requests} requests, {known} were durable")
-        self._boots[address] = boot
-        before = self._totals.get(boot, 0)
+        requests, boot = report.progress.requests, id(server)
+        before = self._totals.get(boot, self._kept.get(server.process.name, 0))
         self.demand(requests >= before, f"totals went from {before} back to {requests}")
         self._totals[boot] = requests
 
-    @property
-    def durable_requests(self) -> int:
-        return sum(each.requests for name, each in self.sent.items() if self._key(name) in self._durable)
+    def see_restart(self, process: Process) -> None:
+        """A master is started again, in the same pod."""
+        self._kept[process.name] = sum(each.requests for name, each in self.sent.items() if self._key(name) in self._durable)
+
 
     @staticmethod
     def _key(name: StreamId) -> tuple[int, ...]:
@@ -225,7 +225,9 @@ class Laws:
         # A worker that connects anew says Hello first: its other streams may be ended before they come again.
         is_followed = call.turn < self._calls[call.method, worker] or call.hello_turn < self._calls["Control", worker]
         is_followed = is_followed or call.who[1] < self._attempts[worker]
-        is_asked = call.is_dismissed or why == "returned" or not server.process.is_alive
+        # A master that has been started again knows nobody before its Hello.
+        is_stranger = (id(server), worker) not in self._newest
+        is_asked = is_stranger or call.is_dismissed or why == "returned" or not server.process.is_alive
         self.demand(is_followed or is_asked, f"{call.method} of {call.who} was ended by the master: {why}")
 
     # The end.
@@ -239,11 +241,13 @@ class Laws:
         self.demand(last_word.exists(), f"{process.name} ended with {process.exit_code} and without a last word")
         json.loads(last_word.read_text())
 
-    def conclude(self, outcome: Any) -> None:
-        """Compare what the outcome says with what was sent."""
+    def conclude(self, outcome: Any, finished_at: float, *, is_orphaned: bool) -> None:
+        """Compare what the outcome says with what was sent; an orphaned master has found nobody to tell it anything."""
         results = json.loads(outcome.results_json)
         # Who was not let go when the run was over had not said everything, and those that it lost are not waited for.
-        self.may_lose |= {name for name in self.sent if (name.worker, name.attempt) not in self._left}
+        self.may_lose |= {
+            name for name in self.sent if self._left.get((name.worker, name.attempt), finished_at) >= finished_at
+        }
         told, lost = results["requests"], results["unaccounted"]
         sent = sum(each.requests for each in self.sent.values())
         self.note(f"outcome: {outcome.verdict}/{outcome.reason}: {outcome.message}")
@@ -251,9 +255,9 @@ class Laws:
         at_least = bool(results.get("unaccountedAtLeast"))
         self.demand(0 <= lost <= told, f"{lost} of {told} are unaccounted")
         self.demand(told <= sent, f"the results hold {told} requests, {sent} were sent")
-        if not at_least:
+        if not at_least and not is_orphaned:
             self.demand(told == sent, f"the results hold {told} requests, {sent} were sent, and nothing is unknown")
-        else:
+        elif at_least:
             self.demand(bool(self.may_lose) or self.may_lose_ended, "something is unknown, and nothing was lost")
         least = sum(self._certain(name) for name in self.sent)
         self.demand(told >= least, f"the results hold {told} requests, {least} were sent or heard for certain")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from grpc import aio
 
-from tests.stateful.clockwork import BEGINNING, VirtualTimeLoop
+from tests.stateful.clockwork import BEGINNING, EPOCH_NS, SECOND, VirtualTimeLoop
 from tests.stateful.mischief import Mischief
 from tests.stateful.world import Shape, World
 
@@ -27,6 +27,8 @@ promise = pytest.mark.promise
 SEED = os.environ.get("SEED")
 FIRST, SEEDS = int(os.environ.get("FIRST", "0")), int(os.environ.get("SEEDS", "300"))
 BATCH = 25
+# A lease and its slack, what a client needs to find its master again, and a pod that is made.
+WHOLE_WITHIN_SECONDS = 22.0
 MOST_SECONDS = 600.0  # of virtual time; every run ends long before
 
 
@@ -36,8 +38,8 @@ def shape_of(dice: random.Random) -> Shape:
         workers=dice.choice((2, 3, 3)),
         engines=dice.choice((1, 1, 2)),
         users=dice.randrange(3, 10),
-        seconds=75.0,
-        lease_seconds=4.0,
+        seconds=50.0,
+        lease_seconds=3.0,
         iterations=None,
     )
 
@@ -62,14 +64,14 @@ class Story:
         world, dice, shape = self.world, self.dice, self.world.shape
         self.laws.note(f"{shape}")
         world.begin()
-        heal_at = 30.0
+        heal_at = 20.0
         # A few kinds in each run, so that the same ones meet more often than chance would have it.
         menu = dice.sample(self.mischief.menu(), dice.randrange(1, 7))
         for _ in range(dice.choice((1, 2, 3, 4, 6, 9))):
             fault = dice.choice(menu)
             world.network.after(dice.uniform(0.0, heal_at), self.mischief.do, fault)
         world.network.after(heal_at, self.mischief.heal)
-        whole_by = heal_at + shape.lease_seconds + 25.0
+        whole_by = heal_at + WHOLE_WITHIN_SECONDS
         while not (world.is_over and not self._lives_on()):
             await asyncio.sleep(0.2)
             self.laws.look()
@@ -78,7 +80,9 @@ class Story:
             if whole_by <= passed < whole_by + 0.3 and world.makes_load:
                 living = len(self.laws.users())
                 self.laws.demand(living == world.users_asked, f"{living} users live, {world.users_asked} are asked for")
-        self.laws.conclude(world.outcome)
+        finished_at = BEGINNING + (world.report.times.finished_ns - EPOCH_NS) / SECOND
+        is_orphaned = len(world.masters) > 1 and world.masters[-1].address not in self.laws.heirs
+        self.laws.conclude(world.outcome, finished_at, is_orphaned=is_orphaned)
 
     def _lives_on(self) -> bool:
         """Whether a process of the run is still there that should end by itself."""

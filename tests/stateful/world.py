@@ -175,6 +175,8 @@ class World:
         last_word = pod.folder / f"last-word-{pod.starts}"
         pod.main.on_end.append(lambda process: self._see_main_end(pod, process, last_word))
         if pod.worker < 0:
+            if pod.starts > 1:
+                self.laws.see_restart(pod.main)
             pod.main.main(master_service.serve(self._master_settings(pod, last_word), pod.machine))
         else:
             pod.main.main(agent_service.serve(self._agent_settings(pod, last_word), pod.machine))
@@ -248,19 +250,18 @@ class World:
             code = launcher.exit_code
             self.laws.note(f"the engines' container of {pod.name} ended with {code}")
             self.network.after(self.dice.uniform(0.1, 1.5), self._tell_end, pod, 137 if code is None else code)
-            if code is None:
-                self.network.after(self.dice.uniform(1.0, 3.0), self._end_sidecar, pod)
+            self.network.after(self.dice.uniform(1.0, 3.0), self._end_sidecar, pod)
 
     def _end_sidecar(self, pod: Pod) -> None:
         if pod.main is not None and pod.main.is_alive:
             pod.main.signal(SIGTERM)
 
     def _tell_end(self, pod: Pod, code: int) -> None:
-        if code:
-            self._ended.append(
-                control_pb2.WorkerEnd(worker=pod.worker, attempt=pod.attempt, reason="Error", exit_code=code)
-            )
-            self._revision += 1
+        reason = "Error" if code else "Completed"
+        self._ended.append(
+            control_pb2.WorkerEnd(worker=pod.worker, attempt=pod.attempt, reason=reason, exit_code=code)
+        )
+        self._revision += 1
 
     # --- The operator.
 
