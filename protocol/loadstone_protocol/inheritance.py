@@ -8,7 +8,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from loadstone_core.register import Version
-from loadstone_protocol.codec import WireError
+from loadstone_protocol.codec import WireError, shares_from_messages
 from loadstone_protocol.messages import Granted, Inheritance
 from loadstone_protocol.v1 import coordination_pb2
 
@@ -24,9 +24,10 @@ def inheritance_from_message(message: coordination_pb2.Inheritance) -> Inheritan
     ):
         raise WireError("what was granted to an engine cannot be meant")
     granted = tuple(Granted(each.name, each.engine, each.ranges, each.numbers, each.end) for each in message.granted)
+    shares = shares_from_messages(message.shares)
     config = message.config
     if not config.version.revision:
-        return Inheritance(None, message.since_start_ns, granted)
+        return Inheritance(None, message.since_start_ns, granted, shares=shares)
     if sha256(config.body).digest() != config.sha256:
         raise WireError("an inherited configuration is not what its digest says")
     try:
@@ -34,4 +35,4 @@ def inheritance_from_message(message: coordination_pb2.Inheritance) -> Inheritan
     except DecodeError as error:
         raise WireError("an inherited configuration cannot be read") from error
     version = Version(config.version.epoch, config.version.revision)
-    return Inheritance(version, message.since_start_ns, granted, body.setup_json, body.memory)
+    return Inheritance(version, message.since_start_ns, granted, body.setup_json, body.memory, shares)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from loadstone_core.load.change import Aim
+    from loadstone_core.load.lots import Share
     from loadstone_core.register import Version
     from loadstone_core.stats.stream import Counters, StreamId
 
@@ -266,6 +267,7 @@ class Inheritance:
         since_start_ns: of the load, when this was sent; negative: it has not begun.
         setup_json: what setup returned.
         memory: what the master before has left for this one.
+        shares: what its engines do of the load, by the newest assignment that it holds.
     """
 
     version: Version | None
@@ -273,6 +275,7 @@ class Inheritance:
     granted: tuple[Granted, ...]
     setup_json: bytes = b""
     memory: bytes = b""
+    shares: tuple[Share, ...] = ()
 
 
 AgentWord = Heartbeat | EngineEnd | Bye | Ping | Inheritance

@@ -216,14 +216,16 @@ class Welcome(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., lease_ns: _Optional[int] = ..., wants_inheritance: _Optional[bool] = ...) -> None: ...
 
 class Inheritance(_message.Message):
-    __slots__ = ("config", "since_start_ns", "granted")
+    __slots__ = ("config", "since_start_ns", "granted", "shares")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     SINCE_START_NS_FIELD_NUMBER: _ClassVar[int]
     GRANTED_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
     config: Config
     since_start_ns: int
     granted: _containers.RepeatedCompositeFieldContainer[Granted]
-    def __init__(self, config: _Optional[_Union[Config, _Mapping]] = ..., since_start_ns: _Optional[int] = ..., granted: _Optional[_Iterable[_Union[Granted, _Mapping]]] = ...) -> None: ...
+    shares: _containers.RepeatedCompositeFieldContainer[_engine_pb2.Share]
+    def __init__(self, config: _Optional[_Union[Config, _Mapping]] = ..., since_start_ns: _Optional[int] = ..., granted: _Optional[_Iterable[_Union[Granted, _Mapping]]] = ..., shares: _Optional[_Iterable[_Union[_engine_pb2.Share, _Mapping]]] = ...) -> None: ...
 
 class Granted(_message.Message):
     __slots__ = ("name", "engine", "ranges", "numbers", "end")

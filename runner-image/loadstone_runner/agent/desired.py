@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from loadstone_core.load.grant import Grant
+    from loadstone_core.load.lots import Share
     from loadstone_runner.agent.engines import Engines, EngineView
 
 
@@ -107,6 +108,11 @@ class Desired:
     def granted(self) -> tuple[Granted, ...]:
         """How much each engine has been granted so far."""
         return tuple(self._granted.values())
+
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """What the engines do of the load, by the newest assignment."""
+        return self._assignment.shares if self._assignment is not None else ()
 
     @property
     def stop_reason(self) -> str:

@@ -29,6 +29,7 @@ from loadstone_runner.agent.ledger import Piece
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from loadstone_core.load.lots import Share
     from loadstone_protocol.messages import EngineEnd, Granted, Peer
     from loadstone_runner.agent.ledger import Ledger
     from loadstone_runner.agent.logs import LogEnd
@@ -168,7 +169,7 @@ def hello_message(
 
 
 def inheritance_message(
-    common: Common | None, since_start_ns: int, granted: Iterable[Granted]
+    common: Common | None, since_start_ns: int, granted: Iterable[Granted], shares: Iterable[Share]
 ) -> coordination_pb2.AgentMessage:
     """Return what is held of the master before."""
     config = None
@@ -180,6 +181,7 @@ def inheritance_message(
             config=config,
             since_start_ns=since_start_ns,
             granted=[coordination_pb2.Granted(**each._asdict()) for each in granted],
+            shares=shares_to_messages(shares),
         )
     )
 

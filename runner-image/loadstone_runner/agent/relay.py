@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,10 +21,12 @@ from loadstone_runner.agent.ledger import Ledger
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from loadstone_core.clock import Clock
     from loadstone_protocol.v1 import statistics_pb2
     from loadstone_runner.agent.effects import Configure, Summary
     from loadstone_runner.agent.session import Session
     from loadstone_runner.agent.usage import Usage
+    from loadstone_runner.settings import AgentSettings
     from loadstone_runner.spool import LogStream
     from loadstone_runner.transport.local.engines import EngineLink
 
@@ -49,19 +50,19 @@ class Relay:
     def __init__(
         self,
         session: Session,
+        settings: AgentSettings,
         *,
-        worker: int,
-        attempt: int,
-        socket_dir: str,
+        clock: Clock,
         report: Callable[[coordination_pb2.StatisticsFrame], None],
         react: Callable[[], None],
     ) -> None:
         """Begin without engines; `report` sends a frame up, `react` carries out what the session wants done."""
         self.bad_messages = 0
         self._session = session
-        self._worker = worker
-        self._attempt = attempt
-        self._socket_dir = Path(socket_dir)
+        self._clock = clock
+        self._worker = settings.worker
+        self._attempt = settings.attempt
+        self._socket_dir = Path(settings.socket_dir)
         self._report = report
         self.pass_on: Callable[[engine_pb2.MessageFrame], None] = _drop
         self._react = react
@@ -107,7 +108,7 @@ class Relay:
         """Note that an engine's newest connection has ended."""
         if self._links.get(_stream(link)) is link:
             del self._links[_stream(link)]
-            self._session.part(link.engine, link.start, _boottime_ns())
+            self._session.part(link.engine, link.start, self._clock.boottime_ns())
             self._react()
 
     def configure(self, told: Configure) -> None:
@@ -197,7 +198,7 @@ class Relay:
 
     def _aged(self, stream: Stream, status: engine_pb2.EngineStatus) -> engine_pb2.EngineStatus:
         """Return a status with the lag of an engine that does not come to say anything: its code holds the loop."""
-        silent_ns = time.monotonic_ns() - self._heard_ns[stream]
+        silent_ns = self._clock.monotonic_ns() - self._heard_ns[stream]
         late_ns = silent_ns - STATUS_EVERY_NS
         if (
             silent_ns < STATUS_MISSED_NS
@@ -219,7 +220,7 @@ class Relay:
             status.schedule_slip_ns = max(status.schedule_slip_ns, untold.schedule_slip_ns)
             status.exhausted += untold.exhausted
         self._statuses[stream] = status
-        self._heard_ns[stream] = time.monotonic_ns()
+        self._heard_ns[stream] = self._clock.monotonic_ns()
         self._untold.add(stream)
 
     def _hold(self, link: EngineLink, state: statistics_pb2.StreamState) -> None:
@@ -249,7 +250,3 @@ def _stream(link: EngineLink) -> Stream:
 
 def _drop(_frame: engine_pb2.MessageFrame) -> None:
     """Lose a frame, as there is no way up yet; its engine says it again."""
-
-
-def _boottime_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -25,10 +24,12 @@ from loadstone_runner.agent.uplink import Uplink
 from loadstone_runner.agent.usage import reading_of
 from loadstone_runner.export.agent_metrics import render
 from loadstone_runner.export.scraping import serve_metrics
+from loadstone_runner.system_clock import SystemClock
 from loadstone_runner.transport.local.engines import serve_engines
 from loadstone_runner.transport.local.launcher import EventError, exit_of, serve_launcher
 
 if TYPE_CHECKING:
+    from loadstone_core.clock import Clock
     from loadstone_runner.settings import AgentSettings
     from loadstone_runner.transport.local.launcher import Event, LauncherLink
 
@@ -38,14 +39,14 @@ LAUNCHER_EXIT_SECONDS: Final = 5.0
 SIGTERM_AWAITED_SECONDS: Final = 5.0
 
 
-async def serve(settings: AgentSettings) -> int:
+async def serve(settings: AgentSettings, clock: Clock | None = None) -> int:
     """Run an agent to its end; return 0 if the master holds everything, else 1.
 
     Whatever happens, the termination message is written: it outlives the container.
     """
     agent = None
     try:
-        agent = Agent(settings)
+        agent = Agent(settings, clock or SystemClock())
         return await agent.run()
     except OSError as error:
         _say(f"it cannot start, as a file, socket or port that it needs is not to be had: {error}")
@@ -57,9 +58,10 @@ async def serve(settings: AgentSettings) -> int:
 class Agent:
     """The shell around a session, and a LauncherListener; the Relay listens to engines, the Uplink to the master."""
 
-    def __init__(self, settings: AgentSettings) -> None:
+    def __init__(self, settings: AgentSettings, clock: Clock) -> None:
         """Read the script that is mounted; raise OSError if a file of it cannot be read."""
         self._settings = settings
+        self._clock = clock
         self._health = Health()
         digest = script_digest(settings.script_dir)
         self._session = Session(
@@ -69,14 +71,15 @@ class Agent:
             epoch=settings.epoch,
             script_digest=digest,
             # Microseconds of the machine's life: above every revision of an agent that ran here before.
-            first_revision=time.monotonic_ns() // 1_000,
+            first_revision=clock.monotonic_ns() // 1_000,
         )
-        self._uplink = Uplink(settings, self._session, health=self._health, script_digest=digest, react=self._react)
+        self._uplink = Uplink(
+            settings, self._session, clock=clock, health=self._health, script_digest=digest, react=self._react
+        )
         self._relay = Relay(
             self._session,
-            worker=settings.worker,
-            attempt=settings.attempt,
-            socket_dir=settings.socket_dir,
+            settings,
+            clock=clock,
             report=self._uplink.report,
             react=self._react,
         )
@@ -129,7 +132,7 @@ class Agent:
         """Begin with the launcher."""
         self._launcher = link
         self._launcher_gone.clear()
-        self._session.meet_launcher(_boottime_ns())
+        self._session.meet_launcher(self._clock.boottime_ns())
         self._react()
 
     def on_event(self, event: Event) -> None:
@@ -147,11 +150,11 @@ class Agent:
                     tail=ended.tail,
                     is_out_of_memory=ended.out_of_memory,
                 )
-                self._session.bury(ended.engine, ended.start, end, now_ns=_boottime_ns())
+                self._session.bury(ended.engine, ended.start, end, now_ns=self._clock.boottime_ns())
             case {"event": "started", "engine": int(engine), "start": int(start)}:
                 self._session.know(engine, start)
             case {"event": "usage"}:
-                reading = reading_of(event, _boottime_ns())
+                reading = reading_of(event, self._clock.boottime_ns())
                 if reading is not None:
                     self._health.usage.take(reading)
         self._react()
@@ -161,7 +164,7 @@ class Agent:
         self._launcher = None
         self._launcher_gone.set()
         self._ship_logs()
-        self._session.miss_launcher(_boottime_ns())
+        self._session.miss_launcher(self._clock.boottime_ns())
         self._react()
 
     # What is to be done.
@@ -184,7 +187,7 @@ class Agent:
                 self._uplink.open_streams()
             case do.Conclude(engine, start):
                 counters = self._relay.counters(engine, start)
-                self._session.conclude(engine, start, counters, now_ns=_boottime_ns())
+                self._session.conclude(engine, start, counters, now_ns=self._clock.boottime_ns())
             case do.SayEnd(end):
                 self._uplink.say_end(end)
             case do.SayBye():
@@ -232,7 +235,7 @@ class Agent:
                 next_beat = max(next_beat + BEAT_SECONDS, loop.time())
                 self._uplink.beat_soon()
             self._ship_logs()
-            self._session.tick(_boottime_ns())
+            self._session.tick(self._clock.boottime_ns())
             self._react()
 
     async def _see_off(self) -> None:
@@ -247,7 +250,7 @@ class Agent:
 
     def _on_signal(self) -> None:
         self._terminated.set()
-        self._session.terminate(_boottime_ns())
+        self._session.terminate(self._clock.boottime_ns())
         self._react()
 
 
@@ -272,10 +275,6 @@ def _leave_last_word(settings: AgentSettings, agent: Agent | None) -> None:
         Path(settings.termination_file).write_text(json.dumps(word))
     except OSError as error:
         _say(f"the termination message cannot be written: {error}")
-
-
-def _boottime_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def _say(sentence: str) -> None:

@@ -31,6 +31,7 @@ from loadstone_runner.agent.farewell import Farewell
 from loadstone_runner.agent.lease import Lease as MasterLease
 
 if TYPE_CHECKING:
+    from loadstone_core.load.lots import Share
     from loadstone_core.register import Held
     from loadstone_core.stats.stream import Counters
     from loadstone_protocol.messages import Granted
@@ -97,6 +98,12 @@ class Session:
     def granted(self) -> tuple[Granted, ...]:
         """How much each engine has been granted so far."""
         return self._desired.granted
+
+    def shares(self, now_ns: int) -> tuple[Share, ...]:
+        """Return what the engines do of the load; nothing once it was stopped here, or has to be now."""
+        remaining_ns = self.lease.remaining_ns(now_ns)
+        is_over = remaining_ns is not None and remaining_ns <= 0
+        return () if is_over or self._desired.stop_reason else self._desired.shares
 
     def since_start_ns(self, monotonic_ns: int) -> int:
         """Return how long ago the load started, negative if it has not."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from typing import TYPE_CHECKING, Final
 
 from loadstone_core import __version__
@@ -25,6 +24,7 @@ from loadstone_runner.transport.grpc.client import MasterClient
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from loadstone_core.clock import Clock
     from loadstone_protocol.messages import EngineEnd
     from loadstone_runner.agent.effects import SayBye
     from loadstone_runner.agent.health import Health
@@ -60,6 +60,7 @@ class Uplink:
         settings: AgentSettings,
         session: Session,
         *,
+        clock: Clock,
         health: Health,
         script_digest: str,
         react: Callable[[], None],
@@ -70,6 +71,7 @@ class Uplink:
             OSError: certificate, key or authority cannot be read.
         """
         self._session = session
+        self._clock = clock
         self._health = health
         self._react = react
         self._peer = Peer(settings.run_uid, settings.worker, settings.attempt, os.urandom(8).hex(), settings.pod)
@@ -173,8 +175,9 @@ class Uplink:
     def bequeath(self) -> None:
         """Tell a master that has taken over what is held of the one before."""
         session = self._session
-        since_start_ns = session.since_start_ns(time.monotonic_ns())
-        self._client.say(messages.inheritance_message(session.common, since_start_ns, session.granted))
+        since_start_ns = session.since_start_ns(self._clock.monotonic_ns())
+        shares = session.shares(self._clock.boottime_ns())
+        self._client.say(messages.inheritance_message(session.common, since_start_ns, session.granted, shares))
 
     def say_end(self, end: EngineEnd) -> None:
         """Say that an engine's process has ended."""
@@ -200,7 +203,7 @@ class Uplink:
         _say(f"the master sent something that cannot be meant: {error}")
 
     def _hear(self, message: coordination_pb2.MasterMessage) -> None:
-        session, now_ns = self._session, time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        session, now_ns = self._session, self._clock.boottime_ns()
         match message.WhichOneof("kind"):
             case "ack":
                 session.acknowledge(message.ack.number, message.ack.epoch, now_ns)
@@ -223,23 +226,23 @@ class Uplink:
                 raise WireError("a message of the master says nothing that is known here")
 
     def _on_pong(self, pong: coordination_pb2.Pong) -> None:
-        self._session.pong(RoundTrip(pong.sent_ns, pong.master_ns, time.monotonic_ns()))
+        self._session.pong(RoundTrip(pong.sent_ns, pong.master_ns, self._clock.monotonic_ns()))
         if self._pings_left > 0:
             self._ping()
 
     def _ping(self) -> None:
         self._pings_left -= 1
-        self._client.say(messages.ping_message(time.monotonic_ns()))
+        self._client.say(messages.ping_message(self._clock.monotonic_ns()))
 
     def _beat(self) -> None:
         self._beat_is_due = False
         usage = self._health.usage
-        summary = self._session.summary(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        summary = self._session.summary(self._clock.boottime_ns())
         self._health.heartbeats += 1
         self._health.clock_offset_ns = summary.offset_ns
         beat = coordination_pb2.Heartbeat(
             number=summary.number,
-            sent_ns=time.monotonic_ns(),
+            sent_ns=self._clock.monotonic_ns(),
             applied=messages.version_message(summary.applied),
             applied_sha256=bytes.fromhex(summary.applied.digest) if summary.applied is not None else b"",
             assignment=summary.assignment,

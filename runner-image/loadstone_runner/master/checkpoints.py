@@ -36,6 +36,7 @@ class Checkpoints:
         self._take_lost = take_lost
         self._due_at = 0.0
         self._writing: asyncio.Task[None] | None = None
+        self._appending = asyncio.Lock()
 
     def hurry(self) -> None:
         """Let the next look find that a checkpoint is due: something has happened that does not come again."""
@@ -46,18 +47,23 @@ class Checkpoints:
         now = asyncio.get_running_loop().time()
         if self._writing is None and now >= self._due_at:
             self._due_at = now + EVERY_SECONDS
-            lost = [lost_to_bytes(*each) for each in self._take_lost()]
-            self._writing = asyncio.create_task(self._write(lost, self.remember()))
+            self._writing = asyncio.create_task(self._write(self.remember()))
 
     async def finish(self) -> None:
         """Wait for the one that is being written."""
         if self._writing is not None:
             await self._writing
 
-    async def _write(self, lost: list[bytes], checkpoint: Mapping[str, Any]) -> None:
-        try:
+    async def keep_lost(self) -> None:
+        """Write what has become of lost streams: neither a checkpoint nor a worker that leaves may come before it."""
+        async with self._appending:
+            lost = [lost_to_bytes(*each) for each in self._take_lost()]
             if lost:
                 await asyncio.to_thread(self._store.append_lost, lost)
+
+    async def _write(self, checkpoint: Mapping[str, Any]) -> None:
+        try:
+            await self.keep_lost()
             await asyncio.to_thread(self._store.write_checkpoint, checkpoint)
         except OSError:
             log.exception("Could not write a checkpoint")

@@ -80,8 +80,8 @@ class Conductor:
         self.crew = Crew(self.epoch, plan.workers, self.workload.grants, self.workload.shares, store.write_grants)
         self.commander = Commander(plan, self.workload.course, clock=clock, store=store, crew=self.crew)
         self.farewells = Farewells(self.measurement)
-        self.keeper = Keeper(store, self._durable)
         self.checkpoints = Checkpoints(store, self.measurement.merge.take_lost)
+        self.keeper = Keeper(store, self._durable, keep_lost=self.checkpoints.keep_lost)
         self.relief = Relief(
             self.workload, self.roster, crew=self.crew, farewells=self.farewells, commander=self.commander, clock=clock
         )

@@ -110,7 +110,8 @@ class Desk:
             case EngineEnd() | Bye():
                 self._run.inheritance.when_known(lambda: self._hear_end(self._roster.members[link.peer.worker], word))
             case Inheritance():
-                self._run.inheritance.hear(link.peer.worker, word, self._clock.monotonic_ns())
+                peer, now_ns = link.peer, self._clock.monotonic_ns()
+                self._run.inheritance.hear(peer.worker, peer.attempt, word, now_ns=now_ns)
             case _:
                 assert_never(word)
 

@@ -138,11 +138,13 @@ class Grants:
             book.next = max(book.next, end)
             ledger = _Ledger([], granted.ranges, granted=granted.numbers)
             book.ledgers[Place(*place)] = ledger
+            self.given += 1
 
     def close(self) -> None:
         """Give out no more of what has a last number: nobody knows what of it some engine was granted."""
         for book in self._books.values():
             book.next = book.next if book.total is None else book.total
+        self.given += 1
 
     def number_from(self, version: int) -> None:
         """Number assignments from a version on, as those of another are held by workers."""

@@ -26,6 +26,7 @@ class Inheritance:
 
     Attributes:
         words: by worker.
+        attempts: of the workers when they spoke.
         heard_ns: when each of them came.
         is_awaited: enough is not known yet.
     """
@@ -33,6 +34,7 @@ class Inheritance:
     def __init__(self) -> None:
         """Begin without a master before: nothing is awaited."""
         self.words: dict[int, Word] = {}
+        self.attempts: dict[int, int] = {}
         self.heard_ns: dict[int, int] = {}
         self.is_awaited = False
         self._workers = 0
@@ -45,11 +47,11 @@ class Inheritance:
         """Wait from a moment of the monotonic clock on; `on_known` is called once, when enough is known."""
         self.is_awaited, self._workers, self._began_ns, self._on_known = True, workers, now_ns, on_known
 
-    def hear(self, worker: int, word: Word, now_ns: int) -> None:
+    def hear(self, worker: int, attempt: int, word: Word, *, now_ns: int) -> None:
         """Take in the word of a worker; the newest counts, and one that comes too late does not."""
         if self.is_awaited:
             self._first_ns = self._first_ns or now_ns
-            self.words[worker], self.heard_ns[worker] = word, now_ns
+            self.words[worker], self.attempts[worker], self.heard_ns[worker] = word, attempt, now_ns
             self.look(now_ns)
 
     def when_known(self, what: Callable[[], None]) -> None:

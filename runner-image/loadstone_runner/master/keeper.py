@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from loadstone_protocol.codec import stream_state_to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from loadstone_core.stats.stream import StreamId, StreamState
     from loadstone_runner.master.store import Store
@@ -19,8 +19,16 @@ if TYPE_CHECKING:
 class Keeper:
     """The final states that have come, and the workers that wait for theirs to be on disk."""
 
-    def __init__(self, store: Store, on_durable: Callable[[Attempt, tuple[StreamState, ...]], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        on_durable: Callable[[Attempt, tuple[StreamState, ...]], None],
+        *,
+        keep_lost: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Begin with nothing; `keep_lost` writes the streams that have ended without a final state."""
         self._store = store
+        self._keep_lost = keep_lost
         self._on_durable = on_durable
         self._finals: dict[StreamId, StreamState] = {}
         self._waiting: dict[Attempt, tuple[StreamState, ...]] = {}
@@ -48,6 +56,7 @@ class Keeper:
                 batch, self._waiting = self._waiting, {}
                 records = [stream_state_to_bytes(state) for states in batch.values() for state in states]
                 await asyncio.to_thread(self._store.append_ended, records)
+                await self._keep_lost()
                 for worker, states in batch.items():
                     self._on_durable(worker, states)
         finally:

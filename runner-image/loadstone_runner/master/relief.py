@@ -49,6 +49,7 @@ class Relief:
         self._farewells = farewells
         self._commander = commander
         self._clock = clock
+        self._forgets_ns: int | None = clock.boottime_ns() + roster.lost_ns  # leases that another gave are over then
 
     def note(self, member: Member, departure: Departure) -> None:
         """Remember a loss; its load is given away by `release`, once it is known to have ended."""
@@ -93,6 +94,11 @@ class Relief:
 
     def tick(self, now_ns: int) -> None:
         """Look at what time alone changes."""
+        if self._forgets_ns is not None and now_ns >= self._forgets_ns:
+            self._forgets_ns = None
+            self._workload.shares.forget_unknown()
+        for worker, attempt in self._roster.take_forgotten(now_ns):
+            self.release(worker, attempt)
         for worker, attempt in self._roster.take_expired(now_ns):
             self.release(worker, attempt)
         self.look()

@@ -117,10 +117,11 @@ class Roster:
     def __init__(self, *, run_uid: str, epoch: int, expected: int, lease_ns: int = LEASE_NS) -> None:
         self._run_uid = run_uid
         self._epoch = epoch
-        self._lost_ns = lease_ns + LEASE_SLACK_NS
+        self.lost_ns = lease_ns + LEASE_SLACK_NS
         self.members = tuple(Member(worker) for worker in range(expected))
         self.applied: set[int] = set()  # workers that have acknowledged the newest configuration
         self.most_lost = 0  # workers at a time
+        self._remembered: set[int] = set()  # that were over before this master began, and may hold something
         self._replaced: dict[tuple[int, int], int] = {}  # attempts that a newer one has replaced, and when last heard
 
     def join(self, hello: Hello, now_ns: int) -> Member | Refusal:
@@ -222,6 +223,8 @@ class Roster:
             member.heard_ns, member.attempt = now_ns, max(1, member.attempt)
             if not member.state.is_over:
                 member.state = WorkerState.SUSPECT
+            else:
+                self._remembered.add(member.worker)
 
     def disconnect(self, peer: Peer) -> None:
         """Note that a connection has ended. It proves nothing: the lease decides."""
@@ -266,7 +269,7 @@ class Roster:
             if member.is_settled or member.heard_ns is None:
                 continue
             silent_ns = now_ns - member.heard_ns
-            if silent_ns > self._lost_ns:
+            if silent_ns > self.lost_ns:
                 text = f"worker {member.worker} ({member.pod}) was not heard for {silent_ns // SECOND} s"
                 if self.lose(member.worker, member.attempt, Departure(SILENT, text)):
                     lost.append(member)
@@ -280,7 +283,7 @@ class Roster:
 
     def take_expired(self, now_ns: int) -> list[tuple[int, int]]:
         """Return (worker, attempt) of those that were replaced and whose leases have run out by now, each once."""
-        expired = [each for each, heard_ns in self._replaced.items() if now_ns - heard_ns > self._lost_ns]
+        expired = [each for each, heard_ns in self._replaced.items() if now_ns - heard_ns > self.lost_ns]
         for each in expired:
             del self._replaced[each]
         return expired
@@ -294,6 +297,12 @@ class Roster:
             for each in member.engines
             if each.stage in {EngineStage.READY, EngineStage.RUNNING}
         }
+
+    def take_forgotten(self, now_ns: int) -> list[tuple[int, int]]:
+        """Return (worker, attempt) of those that were over before this master began and are silent since, each once."""
+        silent = [each for each in self._remembered if now_ns - (self.members[each].heard_ns or 0) > self.lost_ns]
+        self._remembered -= {*silent}
+        return [(each, self.members[each].attempt) for each in silent]
 
     def missing(self) -> tuple[int, ...]:
         """Return the workers that have not come yet."""

@@ -9,7 +9,6 @@ import json
 import logging
 import signal
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +30,7 @@ from loadstone_runner.master.store import Store
 from loadstone_runner.master.takeover import Kept, await_inheritance, keep, resume
 from loadstone_runner.master.views import figures_of
 from loadstone_runner.settings import Address
+from loadstone_runner.system_clock import SystemClock
 from loadstone_runner.transport.grpc.server import serve as serve_grpc
 from loadstone_runner.transport.local.engines import serve_engines
 from loadstone_runner.transport.local.launcher import serve_launcher
@@ -38,6 +38,7 @@ from loadstone_runner.transport.local.launcher import serve_launcher
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from loadstone_core.clock import Clock
     from loadstone_core.stats.stream import StreamState
     from loadstone_protocol.identity import Pems
     from loadstone_runner.settings import MasterSettings
@@ -56,24 +57,9 @@ TERMINATION_MAX_BYTES: Final = 4_096  # what a kubelet reads
 log = logging.getLogger(__name__)
 
 
-class SystemClock:
-    """This machine's clocks."""
-
-    def monotonic_ns(self) -> int:
-        """Return CLOCK_MONOTONIC."""
-        return time.monotonic_ns()
-
-    def boottime_ns(self) -> int:
-        """Return CLOCK_BOOTTIME, which goes on while a machine is suspended."""
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-    def wall_ns(self) -> int:
-        """Return the wall clock, for people."""
-        return time.time_ns()
-
-
-async def serve(settings: MasterSettings) -> int:
+async def serve(settings: MasterSettings, clock: Clock | None = None) -> int:
     """Run one run to its end and return the exit code: 0 once the outcome is stored or was held long enough."""
+    clock = clock or SystemClock()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     last_word = Path(settings.termination_file)
     try:
@@ -83,13 +69,13 @@ async def serve(settings: MasterSettings) -> int:
             log.info("The run was finished by a former start of this master")
             return 0
         director = Director()
-        conductor = Conductor(plan, clock=SystemClock(), store=store, director=director)
+        conductor = Conductor(plan, clock=clock, store=store, director=director)
         DirectorDesk(conductor, director)
         logs = _open_logs(settings, conductor, director)
         async with contextlib.AsyncExitStack() as stack:
             # Before anybody can say anything.
             _take_over(conductor, kept)
-            desk = Desk(conductor, SystemClock(), logs)
+            desk = Desk(conductor, clock, logs)
             listen = _former_address(settings.listen, store)
             store.write_address(await _listen(settings, listen, desk=desk, director=director, stack=stack))
             if settings.control is not None:

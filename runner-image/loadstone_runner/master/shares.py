@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.load.lots import Lot, Share, deal
 from loadstone_core.load.share import slot_of
+from loadstone_runner.master.claims import sort_out
 from loadstone_runner.master.grants import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from loadstone_protocol.messages import EngineNews
 
@@ -55,7 +56,9 @@ class Shares:
         """Deal the slots out; `whole` is the most users, or iterations a second, that the load has."""
         self._whole = whole
         self._slots = workers * engines
-        first = epoch * VERSIONS_OF_AN_EPOCH + 1
+        self._workers = workers
+        self._engines = engines
+        self._first = first = epoch * VERSIONS_OF_AN_EPOCH + 1
         self._versions = [first] * workers
         self.given = 0
         self._tenures: dict[Lot, _Tenure] = {}
@@ -68,6 +71,9 @@ class Shares:
         self._free: set[Lot] = set()
         self._away: set[Lot] = set()  # held by somebody else than their homes
         self._unsettled = set(self._tenures)  # free, asked back, or not known to be followed
+        self._doubtful: set[Lot] = set()  # somebody may do them of whom a master before knew
+        self._suspects: dict[Place, int] = {}  # who that may be, with the attempt if it is known; 0: any
+        self._has_unknown_suspects = False
 
     def of(self, worker: int, attempt: int) -> tuple[int, tuple[Share, ...]]:
         """Return what an attempt of a worker is to know now: the version of its shares, and what its engines do."""
@@ -84,7 +90,7 @@ class Shares:
             [*lot, each.home, each.holder, each.attempt, each.from_ns, each.told, each.asked_back]
             for lot, each in self._tenures.items()
         ]
-        return {"versions": self._versions, "lots": lots}
+        return {"versions": self._versions, "lots": lots, "doubtful": sorted(self._doubtful)}
 
     def recall(self, held: Mapping[str, Any]) -> None:
         """Go on where another has dealt; who holds something will say whether it follows."""
@@ -97,9 +103,60 @@ class Shares:
             self._tenures[lot] = _Tenure(Place(*home), place, attempt, from_ns, told, asked_back=asked_back)
             if place is not None:
                 self._held[place.worker].add(lot)
-        self._free = {lot for lot, each in self._tenures.items() if each.holder is None}
+        self._doubt({Lot(*each) for each in held["doubtful"]}, {})
+        self._free = {lot for lot, each in self._tenures.items() if each.holder is None} - self._doubtful
         self._away = {lot for lot, each in self._tenures.items() if each.holder not in {None, each.home}}
         self._unsettled = set(self._tenures)
+
+    def inherit(self, told: Mapping[int, tuple[int, Iterable[Share]]]) -> None:
+        """Go on where a master was of which nothing is kept, with the attempts of workers and what they say to do.
+
+        What they say stays theirs. What nobody says, or two do, somebody may still do: it is given to nobody before
+        everybody has followed a version of this master's own, or has ended.
+        """
+        claims = {
+            worker: [each for each in shares if each.engine < self._engines] for worker, (_, shares) in told.items()
+        }
+        known, unknown = sort_out(claims, self._slots)
+        self._tenures = {lot: _Tenure(self._home_of(lot), None) for lot in unknown}
+        self._held = {worker: set() for worker in self._held}
+        for lot, place, from_ns in known:
+            attempt, told_from = told[place.worker][0], self._versions[place.worker]
+            self._tenures[lot] = _Tenure(self._home_of(lot), place, attempt, from_ns, told_from)
+            self._held[place.worker].add(lot)
+        self._free = set()
+        self._away = {lot for lot, place, _ in known if place != self._home_of(lot)}
+        self._unsettled = set(self._tenures)
+        self._doubt(set(unknown), {worker: attempt for worker, (attempt, _) in told.items()})
+        self.given += 1
+
+    def _doubt(self, lots: set[Lot], attempts: Mapping[int, int]) -> None:
+        everybody = [Place(worker, engine) for worker in range(self._workers) for engine in range(self._engines)]
+        self._doubtful = lots
+        self._suspects = {place: attempts.get(place.worker, 0) for place in everybody} if lots else {}
+        # An earlier attempt may still be about, and so may a worker that has said nothing.
+        self._has_unknown_suspects = any(attempt != 1 for attempt in self._suspects.values())
+
+    def _home_of(self, lot: Lot) -> Place:
+        slot = lot.first % self._slots
+        return Place(slot % self._workers, slot // self._workers)
+
+    def forget_unknown(self) -> None:
+        """Note that whoever has not been heard of so long that its lease is over does nothing any more."""
+        self._has_unknown_suspects = False
+        self._look_at_doubts()
+
+    def _clear(self, worker: int, engine: int | None, attempt: int) -> None:
+        """Note that an engine of an attempt of a worker does nothing but what this master knows of."""
+        for place in [each for each in self._suspects if each.worker == worker and engine in {None, each.engine}]:
+            if attempt >= self._suspects[place]:
+                del self._suspects[place]
+        self._look_at_doubts()
+
+    def _look_at_doubts(self) -> None:
+        if self._doubtful and not self._suspects and not self._has_unknown_suspects:
+            self._free |= self._doubtful
+            self._doubtful = set()
 
     @property
     def are_settled(self) -> bool:
@@ -109,7 +166,7 @@ class Shares:
     @property
     def may_move(self) -> bool:
         """Whether there is a lot that nobody does, or that somebody does for another."""
-        return bool(self._free or self._away)
+        return bool(self._free or self._away or self._doubtful)
 
     def release(self, worker: int, attempt: int, engine: int | None = None) -> bool:
         """Take what an attempt of a worker held, or one engine of it: it is known to have ended.
@@ -125,7 +182,9 @@ class Shares:
             self._take(lot)
         if found:
             self._revise((worker,))
-        return bool(found)
+        was_doubtful = bool(self._doubtful)
+        self._clear(worker, engine, attempt)
+        return bool(found) or was_doubtful
 
     def hear(self, worker: int, attempt: int, news: EngineNews) -> bool:
         """Take in what an engine follows, and whether users are left of what it gave up; return whether it is news."""
@@ -142,6 +201,8 @@ class Shares:
             elif not tenure.asked_back and news.holding >= tenure.told:
                 tenure.follows = heard = True
                 self._unsettled.discard(lot)
+        if self._doubtful and news.holding >= self._first and not news.leaving:
+            self._clear(worker, news.engine, attempt)
         return heard
 
     def settle(self, able: Mapping[Place, int], *, from_ns: int, moves: bool) -> set[int]:

@@ -152,9 +152,14 @@ def _enter(conductor: Conductor, inheritance: Inheritance, word: Word) -> None:
     register = Register(conductor.epoch, 0, start_at_ns, started_ns, boot=0, run=memory)
     conductor.measurement.begin_late(since_start_ns)
     _recall_grants(conductor, inheritance)
+    _recall_shares(conductor, inheritance)
     resume(conductor, Kept(register, is_inherited=True))
     for member in conductor.roster.lost():
         conductor.farewells.lose(member.worker, member.attempt, has_begun=start_at_ns > 0)
+    for member in conductor.roster.members:
+        # What its earlier attempts did was known to nobody but the master before.
+        for attempt in range(1, member.attempt):
+            conductor.farewells.lose(member.worker, attempt, has_begun=start_at_ns > 0)
     if conductor.plan.is_shaped and conductor.state.stage in {Stage.ARMED, Stage.RUNNING_LOAD}:
         text = "the director was in the pod of the master that was lost, and with it the shape of the load"
         conductor.handle(run.Broke(Reason.DIRECTOR_LOST, text))
@@ -167,6 +172,16 @@ def _recall_grants(conductor: Conductor, inheritance: Inheritance) -> None:
             conductor.workload.grants.learn((worker, each.engine), each)
     if not inheritance.is_whole:
         conductor.workload.grants.close()
+
+
+def _recall_shares(conductor: Conductor, inheritance: Inheritance) -> None:
+    """Let everybody do what they do, by the words of those that have not been replaced since they spoke."""
+    told = {
+        worker: (attempt, inheritance.words[worker].shares)
+        for worker, attempt in inheritance.attempts.items()
+        if attempt == conductor.roster.members[worker].attempt
+    }
+    conductor.workload.shares.inherit(told)
 
 
 def to_memory(held: Mapping[str, Any], *, is_shaped: bool) -> bytes:

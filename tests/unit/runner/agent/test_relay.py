@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
+from loadstone_core.clock import ManualClock
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.agent.health import Health
 from loadstone_runner.agent.relay import Relay
 from loadstone_runner.agent.session import Session
 from loadstone_runner.agent.usage import Usage
 from loadstone_runner.export.agent_metrics import exposition
+from loadstone_runner.settings import read_agent
 from loadstone_runner.transport.local.engines import EngineLink
 
 MILLISECOND = 1_000_000
+SETTINGS = {"RUN_UID": "run", "EPOCH": "1", "WORKER": "0", "MASTER": "master:1"}
 
 
 class Link(EngineLink):
@@ -30,7 +32,9 @@ class Engine:
 
     def __init__(self) -> None:
         self.session = Session(worker=0, attempt=1, engines=1, epoch=1, script_digest="d", first_revision=1)
-        self.relay = Relay(self.session, worker=0, attempt=1, socket_dir="", report=lambda _: None, react=lambda: None)
+        self.clock = ManualClock()
+        settings = read_agent({f"LOADSTONE_{name}": value for name, value in SETTINGS.items()})
+        self.relay = Relay(self.session, settings, clock=self.clock, report=lambda _: None, react=lambda: None)
         hello = engine_pb2.EngineHello(engine=0, start=1, role=engine_pb2.ENGINE_ROLE_ENGINE)
         self.sent: list[engine_pb2.ToEngine] = []
         self._link = Link(asyncio.Transport(), hello)
@@ -88,18 +92,14 @@ def test_what_an_engine_lacked_adds_up_until_a_heartbeat_has_said_it(engine: Eng
     assert said.status.exhausted == 0
 
 
-def test_an_engine_that_stops_saying_anything_stands_still_for_that_long(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_that_stops_saying_anything_stands_still_for_that_long(engine: Engine) -> None:
     engine.say(lag_ms=5, users=4)
-    now_ns = time.monotonic_ns()
 
-    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns + 1_900 * MILLISECOND)
+    engine.clock.advance(1_900 * MILLISECOND)
     assert engine.beat() == (4, 5, 0), "a little late is no standstill"
-    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns + 31_000 * MILLISECOND)
-    users, lag_ms, _ = engine.beat()
-    assert (users, 29_900 < lag_ms <= 30_000) == (4, True)
-    assert engine.relay.largest_lag_ns() > 29_900 * MILLISECOND
+    engine.clock.advance(29_100 * MILLISECOND)
+    assert engine.beat() == (4, 30_000, 0)
+    assert engine.relay.largest_lag_ns() == 30_000 * MILLISECOND
 
 
 def test_frames_of_messages_go_up_with_whose_they_are_and_down_to_whom_they_are_for(engine: Engine) -> None:

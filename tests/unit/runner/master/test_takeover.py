@@ -159,10 +159,10 @@ def inheritance(workers: int, on_known: Callable[[], None] = lambda: None) -> In
 def test_the_newest_that_anybody_holds_counts_and_the_earliest_start() -> None:
     held = inheritance(4)
     assert (held.newest, held.start_ns()) == (None, 0)
-    held.hear(0, word(1, 2), 10 * SECOND)
+    held.hear(0, 1, word(1, 2), now_ns=10 * SECOND)
     assert held.start_ns() == 0, "who has only been told to be ready knows of no start"
-    held.hear(1, word(1, 3, 5 * SECOND), 12 * SECOND)
-    held.hear(2, word(1, 3, 5 * SECOND), 11 * SECOND)
+    held.hear(1, 1, word(1, 3, 5 * SECOND), now_ns=12 * SECOND)
+    held.hear(2, 1, word(1, 3, 5 * SECOND), now_ns=11 * SECOND)
     assert held.newest == word(1, 3, 5 * SECOND)
     assert held.start_ns() == 6 * SECOND
 
@@ -173,17 +173,17 @@ def test_a_master_waits_for_all_workers_and_not_for_ever() -> None:
     held = inheritance(2, lambda: told.append("known"))
     held.when_known(lambda: told.append("done"))
     held.look(1_000 + ALONE_NS - 1)
-    held.hear(0, word(1, 2), 2_000)
+    held.hear(0, 1, word(1, 2), now_ns=2_000)
     held.look(2_000 + PATIENCE_NS - 1)
     assert told == []
     held.look(2_000 + PATIENCE_NS)
     assert (told, held.is_whole) == (["known", "done"], False)
-    held.hear(1, word(1, 9), 3_000)
+    held.hear(1, 1, word(1, 9), now_ns=3_000)
     assert (told, held.is_whole, held.newest) == (["known", "done"], False, word(1, 2))
     held.when_known(lambda: told.append("at once"))
     assert told[-1] == "at once"
     whole, alone = (inheritance(1, lambda: told.append("whole")), inheritance(1, lambda: told.append("alone")))
-    whole.hear(0, word(), 2_000)
+    whole.hear(0, 1, word(), now_ns=2_000)
     assert (told[-1], whole.newest) == ("whole", None)
     alone.look(1_000 + ALONE_NS)
     assert told[-1] == "alone"

@@ -1,0 +1,570 @@
+"""Scripted engines, their launchers and the director: what is behind the Unix sockets of agents and masters.
+
+An engine does what the real one does as far as others can see it: the users of its lots, one iteration after another,
+each with a row that nobody else may have; a state and a status each second; counters in a file that outlives it. It
+counts by itself, in `Sent`, what a target would have counted. The launcher's switch and both ends of its lease file,
+the counters, grants, recorder and reports of the engine are the real ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from loadstone_core.load.grant import of_feeder, of_iterations
+from loadstone_core.load.lots import Lot
+from loadstone_core.load.pacing import targets
+from loadstone_core.load.profile import Model
+from loadstone_core.stats.recorder import Recorder
+from loadstone_core.stats.stream import StreamId
+from loadstone_protocol import framing
+from loadstone_protocol.codec import (
+    grants_from_messages,
+    scenarios_from_messages,
+    shares_from_messages,
+    stream_state_to_message,
+)
+from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.engine.counters import (
+    COMPLETED,
+    ITERATIONS_COMPLETED,
+    ITERATIONS_STARTED,
+    STARTED,
+    CounterFile,
+)
+from loadstone_runner.engine.grants import Grants
+from loadstone_runner.engine.lease import Lease
+from loadstone_runner.engine.reports import Reports
+from loadstone_runner.launcher.lease import LeaseFile
+from loadstone_runner.launcher.switch import Due, Switch
+from loadstone_runner.settings import LAUNCHER_PROTOCOL
+from tests.stateful.clockwork import SECOND, Machine, Process
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Mapping
+
+    from loadstone_core.load.profile import Profile
+    from loadstone_core.load.scenario import Scenario
+    from tests.stateful.network import LocalTransport, Network
+
+RETRY_SECONDS = 0.2
+FEEDER = "rows"
+Stage = engine_pb2.EngineStatus.Stage
+
+
+@dataclass
+class Sent:
+    """What one start of an engine has sent, counted where it arrives.
+
+    Attributes:
+        requests: that were completed.
+        rows: of the feeder that its users took, and `numbers` of its iterations.
+        users: places of the users that live now.
+    """
+
+    stream: StreamId
+    requests: int = 0
+    rows: list[int] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    users: set[int] = field(default_factory=set)
+    process: Process | None = None
+
+    @property
+    def makes_load(self) -> bool:
+        """Whether anything is sent now: not by the dead, and not by the frozen."""
+        return self.process is not None and self.process.has_come_to_itself
+
+
+class Peer(asyncio.Protocol):
+    """A process' way to a Unix socket of its pod: found again whenever it is lost."""
+
+    def __init__(self, network: Network, path: str, process: Process) -> None:
+        self._network = network
+        self._path = path
+        self._process = process
+        self._transport: LocalTransport | None = None
+        self._is_over = False
+        process.call(self._dial)
+
+    def _dial(self) -> None:
+        self._transport = self._network.dial_locally(self._path, self)
+        if self._transport is None:
+            self._process.call_later(RETRY_SECONDS, self._dial)
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ARG002 it is known
+        self.introduce()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 the cause changes nothing
+        self._transport = None
+        if not self._is_over:
+            self._process.call_later(RETRY_SECONDS, self._dial)
+
+    def put(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def introduce(self) -> None:
+        raise NotImplementedError
+
+
+class Launcher(Peer):
+    """The parent of the engines of one pod: starts them, kills them when the switch says so, tells of their ends."""
+
+    def __init__(
+        self, network: Network, folder: Path, process: Process, *, engines: Mapping[int, Process], role: str = "engine"
+    ) -> None:
+        self._switch = Switch()
+        self._lease = LeaseFile(f"{folder}/lease")
+        self._engines = engines
+        self._role = role
+        self._exit_code: int | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._held = b""
+        self._machine = process.machine
+        super().__init__(network, f"{folder}/launcher.sock", process)
+        for number, engine in engines.items():
+            engine.on_end.append(lambda _process, number=number: process.call(self._reap, number))
+        process.on_end.append(lambda _process: [each.kill() for each in engines.values()])
+
+    def terminate(self) -> None:
+        """Obey SIGTERM."""
+        self._switch.terminate(self._machine.boottime_ns())
+        self._throw()
+
+    def introduce(self) -> None:
+        engines, role = len(self._engines), self._role
+        self._say(event="hello", pid=1, engines=engines, role=role, protocol=LAUNCHER_PROTOCOL)
+        for number in self._engines:
+            self._say(event="started", engine=number, start=1, pid=2 + number)
+        for number, engine in self._engines.items():
+            if not engine.is_alive:
+                self._tell_end(number)
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._held = (self._held + data).split(b"\n")
+        for line in lines:
+            self._obey(json.loads(line))
+        self._throw()
+
+    def _obey(self, order: dict[str, Any]) -> None:
+        now_ns = self._machine.boottime_ns()
+        match order["do"]:
+            case "lease":
+                self._switch.renew(now_ns, seconds=order["seconds"])
+                if self._switch.lease_ns is not None:
+                    self._lease.write(self._switch.lease_ns)
+            case "deadline":
+                self._switch.limit(now_ns, seconds=order["seconds"])
+            case "exit":
+                self._exit_code = order["code"]
+                self._switch.limit(now_ns, seconds=0)
+                self._end_if_done()
+
+    def _throw(self) -> None:
+        """Do what is due, and come again when the next thing is."""
+        due = self._switch.take(self._machine.boottime_ns())
+        for engine in [each for each in self._engines.values() if each.is_alive]:
+            if due is Due.TERMINATE:
+                engine.signal(15)
+            elif due is Due.KILL:
+                engine.kill()
+        if self._timer is not None:
+            self._timer.cancel()
+        next_ns = self._switch.next_ns()
+        if next_ns is not None and any(each.is_alive for each in self._engines.values()):
+            self._timer = self._process.call_later(self._machine.seconds_until(next_ns) + 0.001, self._throw)
+
+    def _reap(self, number: int) -> None:
+        self._tell_end(number)
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._exit_code is not None and not any(each.is_alive for each in self._engines.values()):
+            self._process.end(self._exit_code)
+
+    def _tell_end(self, number: int) -> None:
+        code = self._engines[number].exit_code
+        killed = 9 if code is None else None
+        self._say(event="exited", engine=number, start=1, code=code, signal=killed, tail="", oom=False)
+
+    def _say(self, **event: Any) -> None:
+        self.put(json.dumps(event).encode() + b"\n")
+
+
+class Director(Peer):
+    """The script's process beside the master: setup and teardown do nothing, and that is said."""
+
+    def __init__(self, network: Network, folder: Path, process: Process) -> None:
+        self._decoder = framing.Decoder()
+        super().__init__(network, f"{folder}/agent.sock", process)
+
+    def introduce(self) -> None:
+        self._decoder = framing.Decoder()
+        self._say(hello=engine_pb2.EngineHello(role=engine_pb2.ENGINE_ROLE_DIRECTOR, start=1, pid=1))
+        self._say(script=engine_pb2.ScriptReport(ok=True))
+
+    def data_received(self, data: bytes) -> None:
+        for payload in self._decoder.feed(data):
+            message = engine_pb2.ToEngine.FromString(payload)
+            if message.WhichOneof("kind") == "setup":
+                answer = engine_pb2.SetupReport(teardown=message.setup.teardown, ok=True, result_json=b"null")
+                self._process.call_later(0.05, lambda answer=answer: self._say(setup=answer))
+
+    def _say(self, **kind: Any) -> None:
+        self.put(framing.encode(engine_pb2.EngineMessage(**kind).SerializeToString()))
+
+
+class Engine(Peer):
+    """One engine of one worker."""
+
+    def __init__(
+        self, network: Network, folder: Path, process: Process, *, number: int, dice: random.Random, sent: Sent
+    ) -> None:
+        self.sent = sent
+        sent.process = process
+        self._number = number
+        self._dice = dice
+        self._machine: Machine = process.machine
+        self._decoder = framing.Decoder()
+        counters = CounterFile(f"{folder}/engine-{number}-1.counters")
+        self._counters = counters.slots
+        self._recorder = Recorder()
+        instruments: Any = SimpleNamespace(recorder=self._recorder, counters=counters)
+        self._reports = Reports(instruments, sent.stream)
+        self._lease = Lease(f"{folder}/lease")
+        self._stage = Stage.LOADING
+        self._config: engine_pb2.EngineConfig | None = None
+        self._scenario: Scenario | None = None
+        self._start_at_ns = 0
+        self._begin_ns = 0
+        self._holding = 0
+        self._grants: dict[str, Grants] = {}
+        self._taken_before: dict[str, int] = {}
+        self._lots: dict[Lot, int] = {}
+        self._wanted: dict[Lot, int] = {}
+        self._drivers: dict[Lot, asyncio.Task[None]] = {}
+        self._player: asyncio.Task[None] | None = None
+        self._seats: dict[int, asyncio.Task[None]] = {}
+        self._retired: set[int] = set()
+        self._leaving: set[int] = set()
+        self._is_stopping = False
+        self._final = 0
+        self._exit_code = 0
+        process.signals[15] = lambda: self._terminate(10.0)
+        process.on_thaw.append(self._look_at_lease)
+        super().__init__(network, f"{folder}/agent.sock", process)
+        process.call_later(dice.uniform(0.05, 0.5), self._load)
+
+    # What it says.
+
+    def introduce(self) -> None:
+        self._decoder = framing.Decoder()
+        hello = engine_pb2.EngineHello(role=engine_pb2.ENGINE_ROLE_ENGINE, engine=self._number, start=1, pid=2)
+        self._say(hello=hello)
+        if self._stage is not Stage.LOADING or self._config is not None:
+            self._say(script=engine_pb2.ScriptReport(ok=True))
+        if self._reports.sequence:
+            self._report(is_full=True)
+        self._say_status()
+
+    def _say(self, **kind: Any) -> None:
+        self.put(framing.encode(engine_pb2.EngineMessage(**kind).SerializeToString()))
+
+    def _say_status(self) -> None:
+        applied = 0 if self._config is None else self._config.revision
+        status = engine_pb2.EngineStatus(
+            stage=self._stage,
+            applied_revision=applied,
+            holding=self._holding,
+            users=len(self._seats),
+            leaving=len(self._leaving),
+            over=[0] if self._is_stopping else [],
+        )
+        for name, grants in self._grants.items():
+            status.grants.add(
+                name=name,
+                known=grants.known,
+                left=grants.left,
+                per_second=max(0, grants.taken - self._taken_before.get(name, 0)),
+                waiting=grants.waiting,
+            )
+        self._say(status=status)
+
+    def _report(self, *, is_full: bool = False, is_final: bool = False) -> None:
+        second = (self._machine.monotonic_ns() - self._start_at_ns) // SECOND if self._start_at_ns else -1
+        second = second if is_final or not self._start_at_ns else second - 1
+        state = self._reports.next_state(max(-1, second), users=[len(self._seats)], is_full=is_full, is_final=is_final)
+        if is_final:
+            self._final = state.sequence
+        first_ns = self._begin_ns if self.sent.requests else 0
+        self._say(state=stream_state_to_message(state, first_start_ns=first_ns))
+
+    def _tick(self) -> None:
+        if self._final:
+            return
+        now_ns = self._machine.monotonic_ns()
+        if self._start_at_ns and now_ns >= self._start_at_ns + SECOND:
+            self._report()
+        self._say_status()
+        self._taken_before = {name: grants.taken for name, grants in self._grants.items()}
+        wait_ns = SECOND - (now_ns - self._start_at_ns) % SECOND if 0 < self._start_at_ns <= now_ns else SECOND
+        self._process.call_later(wait_ns / SECOND, self._tick)
+
+    # What it hears.
+
+    def data_received(self, data: bytes) -> None:
+        for payload in self._decoder.feed(data):
+            message = engine_pb2.ToEngine.FromString(payload)
+            match message.WhichOneof("kind"):
+                case "config":
+                    self._configure(message.config)
+                case "ack":
+                    self._reports.acknowledge(message.ack.received)
+                    if self._final and self._reports.acknowledged >= self._final:
+                        self._process.end(self._exit_code)
+
+    def _load(self) -> None:
+        """Have the script imported."""
+        self._say(script=engine_pb2.ScriptReport(ok=True))
+        held, self._config = self._config, engine_pb2.EngineConfig()
+        if held is not None:
+            self._configure(held)
+        self._tick()
+
+    def _configure(self, config: engine_pb2.EngineConfig) -> None:
+        held = self._config
+        if held is not None and config.revision <= held.revision:
+            return
+        is_loaded = held is not None and (held.revision == 0 or self._stage is not Stage.LOADING)
+        self._config = config
+        if is_loaded:
+            self._follow(config)
+            self._say_status()
+
+    def _follow(self, config: engine_pb2.EngineConfig) -> None:
+        """Bring the load to where a configuration wants it."""
+        if config.run_state == engine_pb2.STOPPED_STATE:
+            self._stop(config.graceful_stop_ns / SECOND)
+            return
+        if self._is_stopping:
+            return
+        if self._stage is Stage.LOADING:
+            self._stage = Stage.READY
+        for grant in grants_from_messages(config.grants):
+            self._grants.setdefault(grant.name, Grants()).extend(grant.first_range, grant.ranges)
+        if config.run_state == engine_pb2.RUNNING_STATE and not self._start_at_ns:
+            self._start_at_ns = config.start_at_ns
+        if config.holding:
+            self._hold(config)
+        (scenario,) = scenarios_from_messages(config.scenarios)
+        before, self._scenario = self._scenario, scenario
+        if scenario.is_over:
+            self._stop(scenario.graceful_stop_ns / SECOND)
+        elif self._start_at_ns and scenario.start_ns is not None:
+            is_other = before is None or (before.start_ns, before.load) != (scenario.start_ns, scenario.load)
+            if not self._begin_ns or is_other:
+                self._play(scenario, self._start_at_ns + scenario.start_ns)
+
+    def _hold(self, config: engine_pb2.EngineConfig) -> None:
+        """Have the users of these lots, and no others."""
+        self._holding = config.holding
+        before = self._lots
+        self._lots = {each.lot: self._start_at_ns + each.from_ns for each in shares_from_messages(config.shares)}
+        for lot in before.keys() - self._lots.keys():
+            if lot in self._drivers:
+                self._drivers.pop(lot).cancel()
+            wanted = self._wanted.pop(lot, 0)
+            for place in range(lot.first, lot.first + wanted * lot.parts, lot.parts):
+                if place in self._seats:
+                    self._leaving.add(place)
+                    self._retired.add(place)
+        if self._begin_ns and self._player is None:
+            for lot in sorted(self._lots.keys() - before.keys()):
+                self._drive(lot)
+
+    # Users.
+
+    def _play(self, scenario: Scenario, begin_ns: int) -> None:
+        """Follow a profile from a moment on, and the one before until then."""
+        if self._player is not None:
+            self._player.cancel()
+        self._player = self._process.spawn(self._take_over(scenario, begin_ns))
+
+    async def _take_over(self, scenario: Scenario, begin_ns: int) -> None:
+        await self._sleep_until(begin_ns)
+        self._halt()
+        self._begin_ns = begin_ns
+        self._player = None
+        if self._stage is Stage.READY:
+            self._stage = Stage.RUNNING
+            self._say_status()
+        for lot in sorted(self._lots):
+            if not scenario.load.profile.value_at(0):
+                self._resize(lot, 0)
+            self._drive(lot)
+        end_ns = scenario.load.profile.end_ns
+        if end_ns is not None:
+            wait = self._machine.seconds_until(begin_ns + end_ns)
+            self._process.call_later(wait, self._end_profile, scenario)
+
+    def _end_profile(self, scenario: Scenario) -> None:
+        if scenario is self._scenario or (self._scenario and scenario.load == self._scenario.load):
+            self._stop(scenario.graceful_stop_ns / SECOND)
+
+    def _halt(self) -> None:
+        for driver in self._drivers.values():
+            driver.cancel()
+        self._drivers.clear()
+
+    def _drive(self, lot: Lot) -> None:
+        scenario = self._scenario
+        if scenario is not None and not self._is_stopping:
+            driver = self._process.spawn(self._follow_profile(lot, scenario.load.profile, self._begin_ns))
+            self._drivers[lot] = driver
+
+    async def _follow_profile(self, lot: Lot, profile: Profile, begin_ns: int) -> None:
+        from_ns, reached = self._lots[lot], 0
+        for after_ns, users in targets(profile, *lot):
+            at_ns = max(begin_ns + after_ns, from_ns)
+            if at_ns > self._machine.monotonic_ns():
+                self._resize(lot, reached)
+                await self._sleep_until(at_ns)
+            reached = users
+        self._resize(lot, reached)
+
+    async def _sleep_until(self, at_ns: int) -> None:
+        while (left := self._machine.seconds_until(at_ns)) > 0:
+            await asyncio.sleep(left + 1e-6)
+
+    def _resize(self, lot: Lot, wanted: int) -> None:
+        """Have users in the first places of a lot, and let its others go after their iteration."""
+        before, self._wanted[lot] = self._wanted.get(lot, 0), wanted
+        for turn in range(wanted, before):
+            self._retired.add(lot.first + turn * lot.parts)
+        for turn in range(before, wanted):
+            place = lot.first + turn * lot.parts
+            self._retired.discard(place)
+            self._leaving.discard(place)
+            if place not in self._seats:
+                self._seats[place] = self._process.spawn(self._live(place))
+                self.sent.users.add(place)
+
+    async def _live(self, place: int) -> None:
+        """Be one user."""
+        try:
+            while place not in self._retired:
+                await self._iterate()
+        except asyncio.CancelledError:
+            self._retired.add(place)
+        self._left(place)
+
+    async def _iterate(self) -> None:
+        """Do one iteration: a row, and a request."""
+        scenario = self._scenario
+        assert scenario is not None
+        if scenario.load.model is Model.ITERATIONS:
+            number = await self._take(of_iterations(scenario.name))
+            if number is None:
+                return
+            self.sent.numbers.append(number)
+        row = await self._take(of_feeder(FEEDER))
+        if row is None:
+            return
+        self.sent.rows.append(row)
+        self._counters[ITERATIONS_STARTED] += 1
+        self._counters[STARTED] += 1
+        latency = self._dice.uniform(0.2, 1.5)
+        await asyncio.sleep(latency)
+        self.sent.requests += 1
+        self._counters[COMPLETED] += 1
+        took_ns = int(latency * SECOND)
+        self._recorder.request(
+            method="GET", name="/", latency_ns=took_ns, service_ns=took_ns, failed=False, unsent=False,
+            ambiguous=False, interrupted=False, sent=10, received=10,
+        )  # fmt: skip
+        self._counters[ITERATIONS_COMPLETED] += 1
+        self._recorder.iteration("task", took_ns)
+
+    async def _take(self, name: str) -> int | None:
+        """Return the next number of a name, waiting for it; None when the load is over for this engine."""
+        grants = self._grants.setdefault(name, Grants())
+        while (number := grants.take()) is None:
+            if self._is_stopping or self._process.is_frozen:
+                return None
+            grants.waiting += 1
+            self._process.call_later(0.02, self._say_status)
+            await asyncio.sleep(0.25)
+            grants.waiting -= 1
+            if self._retires_now():
+                return None
+        return number
+
+    def _retires_now(self) -> bool:
+        task = asyncio.current_task()
+        return any(self._seats.get(place) is task for place in self._retired)
+
+    def _left(self, place: int) -> None:
+        self._seats.pop(place, None)
+        self.sent.users.discard(place)
+        was_retired = place in self._retired
+        self._retired.discard(place)
+        if place in self._leaving:
+            self._leaving.discard(place)
+            if not self._leaving:
+                self._process.call_later(0.02, self._say_status)
+        wanted = any(_has(lot, place, users) for lot, users in self._wanted.items())
+        if wanted and not was_retired and not self._is_stopping:
+            self._seats[place] = self._process.spawn(self._live(place))
+            self.sent.users.add(place)
+
+    # The end.
+
+    def _look_at_lease(self) -> None:
+        """Make no more load if the lease ran out while this process stood still."""
+        if self._lease.is_over(self._machine.boottime_ns()):
+            self._terminate(0.0)
+
+    def _terminate(self, grace: float) -> None:
+        if self._stage in {Stage.LOADING, Stage.READY, Stage.RUNNING}:
+            self._exit_code = 143
+        self._stop(grace)
+
+    def _stop(self, grace: float) -> None:
+        """Begin no further iteration; running ones may take so long."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._halt()
+            if self._player is not None:
+                self._player.cancel()
+            self._wanted.clear()
+            self._retired.update(self._seats)
+            self._stage = Stage.STOPPING
+            self._say_status()
+            self._process.spawn(self._drain())
+        if grace:
+            self._process.call_later(grace, self._end_users)
+        else:
+            self._end_users()
+
+    def _end_users(self) -> None:
+        for seat in self._seats.values():
+            seat.cancel()
+        self.sent.users.clear()
+
+    async def _drain(self) -> None:
+        while self._seats:
+            await asyncio.sleep(0.05)
+        self._stage = Stage.ENDED
+        self._report(is_full=True, is_final=True)
+        self._say_status()
+        await asyncio.sleep(10)
+        self._process.end(self._exit_code or 1)
+
+
+def _has(lot: Lot, place: int, users: int) -> bool:
+    return place in range(lot.first, lot.first + users * lot.parts, lot.parts)

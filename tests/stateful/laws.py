@@ -1,0 +1,270 @@
+"""What must hold at every moment of every run, whatever breaks; `Laws` sees all that is said and all that is sent.
+
+1. No user lives twice, and there are never more users than were asked for while somebody may not have heard of less.
+2. No number is granted twice: no row of a feeder, no iteration.
+3. The configuration that an agent has applied never goes back in the life of its process.
+4. A master that has taken in an attempt of a worker takes in no older one, and answers none.
+5. What a master has of a stream is at least what it says to be durable, and that never goes back.
+6. Totals only grow while one master lives, and after its restart in the same pod they hold at least what was durable.
+7. No stream ends on the master's side but for a reason of its own worker: a newer connection, or a refusal.
+8. In the end every request is in exactly one place: in the totals, in `unaccounted`, or behind `unaccountedAtLeast`,
+   which is said only where something was lost of which nobody can know.
+9. Every process that ends by itself has left its last word, and the run has an outcome.
+10. Once everything is healed, the load is whole again as soon as the leases allow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from loadstone_core.stats.stream import StreamId
+from loadstone_protocol.v1 import control_pb2, coordination_pb2
+from tests.stateful.clockwork import BEGINNING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.stateful.clockwork import Process, VirtualTimeLoop
+    from tests.stateful.engine import Sent
+    from tests.stateful.network import Call, Network
+
+Who = tuple[int, int, str]  # worker, attempt, boot
+
+
+class Broken(AssertionError):
+    """A law does not hold."""
+
+
+class Laws:
+    """Everything that was seen of one run, and whether it may be so.
+
+    Attributes:
+        sent: by stream, what its engine has sent.
+        asked: (moment, users) of everything that was asked, oldest first.
+        trace: what happened, for whoever has to understand a failure.
+        may_lose: streams of which something may be lost that nobody can count.
+    """
+
+    def __init__(self, loop: VirtualTimeLoop, network: Network, *, hearing_seconds: float) -> None:
+        self.loop = loop
+        self.sent: dict[StreamId, Sent] = {}
+        self.asked: list[tuple[float, int]] = []
+        self.trace: list[str] = []
+        self.may_lose: set[StreamId] = set()
+        self.may_lose_ended = False
+        self._said: dict[tuple[StreamId, int], int] = {}  # requests by the state with a sequence
+        self._taken_in: dict[StreamId, int] = {}  # requests by the newest state that a master has said to have
+        self.masters_killed = 0
+        self.heirs: set[str] = set()  # addresses of masters that have found somebody who knew of the one before
+        # Attempts of workers that were let go, as all of theirs is durable, and when.
+        self._left: dict[tuple[int, int], float] = {}
+        self._hearing_seconds = hearing_seconds  # by then everybody has heard of less load, or makes none
+        self._applied: dict[str, tuple[int, int]] = {}
+        self._newest: dict[tuple[int, int], int] = {}  # (id of the master, worker) -> attempt
+        self._calls: Counter[tuple[str, int]] = Counter()
+        self._attempts: Counter[int] = Counter()  # the newest that has spoken, by worker
+        self._durable: dict[tuple[int, ...], int] = {}
+        self._totals: dict[int, int] = {}
+        self._kept: dict[str, int] = {}  # by master that was started again: how many requests were durable by then
+        self._looked_at: dict[tuple[str, StreamId], int] = {}
+        self._granted: dict[tuple[str, int], StreamId] = {}
+        network.taps.append(self._hear)
+        network.ended.append(self._see_end)
+
+    def note(self, what: str) -> None:
+        """Write down what happens."""
+        self.trace.append(f"{self.loop.time() - BEGINNING:9.3f} {what}")
+
+    def demand(self, holds: bool, what: str) -> None:  # noqa: FBT001 reads like an assertion
+        if not holds:
+            self.note(f"BROKEN: {what}")
+            self.loop.complaints.append(what)  # where this is raised in a callback, nobody else hears of it
+            raise Broken(what)
+
+    # Load.
+
+    def users(self) -> dict[int, list[Sent]]:
+        """Return who has each user that lives and sends now."""
+        living: dict[int, list[Sent]] = {}
+        for each in self.sent.values():
+            if each.makes_load:
+                for place in each.users:
+                    living.setdefault(place, []).append(each)
+        return living
+
+    def most_asked(self) -> int:
+        """Return the most users that somebody may still believe to be asked for."""
+        now = self.loop.time()
+        recent = [users for at, users in self.asked if at > now - self._hearing_seconds]
+        before = [users for at, users in self.asked if at <= now - self._hearing_seconds]
+        return max([*recent, *before[-1:]], default=0)
+
+    def look(self) -> None:
+        """Look at the load of this moment."""
+        living = self.users()
+        twice = {place: [each.stream for each in held] for place, held in living.items() if len(held) > 1}
+        self.demand(not twice, f"users live twice: {twice}")
+        self.demand(len(living) <= self.most_asked(), f"{len(living)} users live, {self.most_asked()} were asked for")
+        self.demand(not self.loop.complaints, f"something broke: {self.loop.complaints[:3]}")
+        self._look_at_numbers()
+
+    def _look_at_numbers(self) -> None:
+        for each in self.sent.values():
+            for kind, taken in (("row", each.rows), ("iteration", each.numbers)):
+                key = (kind, each.stream)
+                for number in taken[self._looked_at.get(key, 0) :]:
+                    other = self._granted.setdefault((kind, number), each.stream)
+                    self.demand(
+                        other == each.stream or (kind == "row" and self._is_forgotten(other)),
+                        f"{kind} {number} was granted to {other} and to {each.stream}",
+                    )
+                self._looked_at[key] = len(taken)
+
+    def _is_forgotten(self, name: StreamId) -> bool:
+        """Whether a master has come into another pod since this engine ended, so that nobody has told it of its rows."""
+        process = self.sent[name].process
+        return self.may_lose_ended and (process is None or not process.is_alive)
+
+    # Words.
+
+    def _hear(self, call: Call, is_up: bool, content: bytes) -> None:  # noqa: FBT001 as taps are called
+        match call.method, is_up:
+            case "Control", True:
+                self._hear_agent(call, coordination_pb2.AgentMessage.FromString(content))
+            case "Control", False:
+                self._hear_master(call, coordination_pb2.MasterMessage.FromString(content))
+            case "Statistics", False:
+                self._hear_ack(coordination_pb2.StatisticsAck.FromString(content))
+            case "Statistics", True if call.who is not None:
+                self._hear_state(coordination_pb2.StatisticsFrame.FromString(content).state)
+            case "Statistics" | "Bulk", True if call.who is None:
+                kind = coordination_pb2.BulkFrame if call.method == "Bulk" else coordination_pb2.StatisticsFrame
+                self._meet(call, kind.FromString(content).peer)  # type: ignore[attr-defined]  # both have one
+            case "Watch", False:
+                self._hear_report(call, control_pb2.RunReport.FromString(content))
+
+    def _meet(self, call: Call, peer: Any) -> None:
+        call.who = (peer.worker, peer.attempt, peer.boot)
+        self._calls[call.method, peer.worker] += 1
+        call.turn = self._calls[call.method, peer.worker]
+        self._attempts[peer.worker] = max(self._attempts[peer.worker], peer.attempt)
+        call.hello_turn = self._calls["Control", peer.worker]
+
+    def _hear_agent(self, call: Call, message: Any) -> None:
+        kind = message.WhichOneof("kind")
+        if kind == "hello":
+            self._meet(call, message.hello.peer)
+            self.note(f"worker {call.who[0]}.{call.who[1]} says hello to {call.connection.address[0]}")
+        elif kind == "inheritance" and message.inheritance.config.version.revision:
+            self.heirs.add(call.connection.address[0])
+        elif kind == "heartbeat" and message.heartbeat.applied.revision:
+            version = (message.heartbeat.applied.epoch, message.heartbeat.applied.revision)
+            boot = call.who[2]
+            # What travels on an older connection may come behind what was said on a newer one.
+            if call.turn == self._calls[call.method, call.who[0]]:
+                before = self._applied.get(boot, (0, 0))
+                self.demand(version >= before, f"{call.who} applied {version} after {before}")
+                self._applied[boot] = version
+
+    def _hear_master(self, call: Call, message: Any) -> None:
+        kind = message.WhichOneof("kind")
+        worker, attempt, _ = call.who
+        if kind == "welcome":
+            master = id(call.connection.server)
+            newest = self._newest.get((master, worker), 0)
+            self.demand(attempt >= newest, f"attempt {attempt} of worker {worker} was taken in after {newest}")
+            self._newest[master, worker] = attempt
+            # What the older one did since its last report is lost if it had not ended: it is not heard any more.
+            older = {name for name in self.sent if name.worker == worker and name.attempt < attempt}
+            self.may_lose |= {name for name in older if (worker, name.attempt) not in self._left}
+        elif kind in {"refused", "leave"}:
+            call.is_dismissed = True
+            if kind == "leave":
+                self._left.setdefault((worker, attempt), self.loop.time())
+            self.note(f"worker {worker}.{attempt} is told {kind}: {message.refused.detail}")
+
+    def _hear_ack(self, ack: Any) -> None:
+        stream = (ack.stream.worker, ack.stream.attempt, ack.stream.engine, ack.stream.start)
+        self.demand(ack.received >= ack.durable, f"of {stream} {ack.received} was received and {ack.durable} is durable")
+        name = StreamId(*stream)
+        self._taken_in[name] = max(self._taken_in.get(name, 0), self._said.get((name, ack.received), 0))
+        if ack.durable:
+            before = self._durable.get(stream, 0)
+            self.demand(ack.durable >= before, f"durable of {stream} went from {before} back to {ack.durable}")
+            self._durable[stream] = ack.durable
+
+    def _hear_state(self, state: Any) -> None:
+        name = StreamId(state.stream.worker, state.stream.attempt, state.stream.engine, state.stream.start)
+        self._said[name, state.sequence] = state.counters.completed
+
+    def _hear_report(self, call: Call, report: Any) -> None:
+        server = call.connection.server
+        assert server is not None
+        requests, boot = report.progress.requests, id(server)
+        before = self._totals.get(boot, self._kept.get(server.process.name, 0))
+        self.demand(requests >= before, f"totals went from {before} back to {requests}")
+        self._totals[boot] = requests
+
+    def see_restart(self, process: Process) -> None:
+        """A master is started again, in the same pod."""
+        self._kept[process.name] = sum(each.requests for name, each in self.sent.items() if self._key(name) in self._durable)
+
+
+    @staticmethod
+    def _key(name: StreamId) -> tuple[int, ...]:
+        return (name.worker, name.attempt, name.engine, name.start)
+
+    def _see_end(self, call: Call, why: str) -> None:
+        """A call has ended on the master's side, while its client was still there."""
+        server = call.connection.server
+        if call.method not in {"Control", "Statistics", "Bulk"} or call.who is None or server is None:
+            return
+        worker = call.who[0]
+        # A worker that connects anew says Hello first: its other streams may be ended before they come again.
+        is_followed = call.turn < self._calls[call.method, worker] or call.hello_turn < self._calls["Control", worker]
+        is_followed = is_followed or call.who[1] < self._attempts[worker]
+        # A master that has been started again knows nobody before its Hello.
+        is_stranger = (id(server), worker) not in self._newest
+        is_asked = is_stranger or call.is_dismissed or why == "returned" or not server.process.is_alive
+        self.demand(is_followed or is_asked, f"{call.method} of {call.who} was ended by the master: {why}")
+
+    # The end.
+
+    def see_exit(self, process: Process, last_word: Path) -> None:
+        """A master or an agent has ended; by itself, unless it has no exit code."""
+        if process.exit_code is None:
+            self.masters_killed += process.name.startswith("master")
+            return
+        self.note(f"{process.name} ended with {process.exit_code}")
+        self.demand(last_word.exists(), f"{process.name} ended with {process.exit_code} and without a last word")
+        json.loads(last_word.read_text())
+
+    def conclude(self, outcome: Any, finished_at: float, *, is_orphaned: bool) -> None:
+        """Compare what the outcome says with what was sent; an orphaned master has found nobody to tell it anything."""
+        results = json.loads(outcome.results_json)
+        # Who was not let go when the run was over had not said everything, and those that it lost are not waited for.
+        self.may_lose |= {
+            name for name in self.sent if self._left.get((name.worker, name.attempt), finished_at) >= finished_at
+        }
+        told, lost = results["requests"], results["unaccounted"]
+        sent = sum(each.requests for each in self.sent.values())
+        self.note(f"outcome: {outcome.verdict}/{outcome.reason}: {outcome.message}")
+        self.note(f"results: {results}; sent: {sent}")
+        at_least = bool(results.get("unaccountedAtLeast"))
+        self.demand(0 <= lost <= told, f"{lost} of {told} are unaccounted")
+        self.demand(told <= sent, f"the results hold {told} requests, {sent} were sent")
+        if not at_least and not is_orphaned:
+            self.demand(told == sent, f"the results hold {told} requests, {sent} were sent, and nothing is unknown")
+        elif at_least:
+            self.demand(bool(self.may_lose) or self.may_lose_ended, "something is unknown, and nothing was lost")
+        least = sum(self._certain(name) for name in self.sent)
+        self.demand(told >= least, f"the results hold {told} requests, {least} were sent or heard for certain")
+
+    def _certain(self, name: StreamId) -> int:
+        """Return how many requests of a stream must be in the totals, whatever was lost."""
+        if name not in self.may_lose and not self.may_lose_ended:
+            return self.sent[name].requests
+        is_kept = not self.masters_killed and not self.may_lose_ended
+        return self._taken_in.get(name, 0) if is_kept else 0

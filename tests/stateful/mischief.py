@@ -1,0 +1,221 @@
+"""What befalls a run: each fault is one thing that happens to nodes, pods, processes and paths, or one wish of a user.
+
+Faults come at random moments until the world is healed. What a fault may cost is noted where it is done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.stateful.world import Pod, World
+
+
+class Mischief:
+    """The faults of one run."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._dice = world.dice
+        self._frozen: list[Pod] = []
+        self.is_healed = False
+        self.done: list[str] = []
+
+    def menu(self) -> list[Callable[[], str]]:
+        return [
+            self.cut_a_worker_off,
+            self.cut_the_operator_off,
+            self.reset_a_connection,
+            self.slow_everything_down,
+            self.kill_an_agent,
+            self.kill_an_engine,
+            self.kill_an_engines_container,
+            self.delete_a_worker,
+            self.lose_a_node,
+            self.freeze_a_worker,
+            self.freeze_a_process,
+            self.kill_the_master,
+            self.lose_the_master,
+            self.freeze_the_master,
+            self.want_another_load,
+            self.pause,
+        ]
+
+    def do(self, fault: Callable[[], str]) -> None:
+        """Do one of them, unless everything is healed by now, or the run is over."""
+        if self.is_healed or self._world.outcome is not None:
+            return
+        said = fault()
+        if said:
+            self.done.append(fault.__name__)
+            self._world.laws.note(f"MISCHIEF: {said}")
+        self._world.network.look()
+
+    def heal(self) -> None:
+        """Let everything be well from now on."""
+        self.is_healed = True
+        self._world.laws.note("everything is healed")
+        self._world.network.heal_all()
+        for pod in self._frozen:
+            self._thaw(pod)
+        if self._world.is_paused:
+            self._world.ask(is_paused=False)
+
+    # Paths.
+
+    def cut_a_worker_off(self) -> str:
+        pod = self._a_pod()
+        master = self._world.masters[-1]
+        seconds = self._dice.choice((0.3, 2, 6, 12, 20))
+        self._world.network.cut(pod.address, master.address)
+        self._later(seconds, lambda: self._world.network.heal(pod.address, master.address))
+        return f"{pod.name} is cut off from {master.name} for {seconds} s"
+
+    def cut_the_operator_off(self) -> str:
+        master, seconds = self._world.masters[-1], self._dice.choice((1, 5, 15))
+        self._world.network.cut(self._world.operator.address, master.address)
+        self._later(seconds, lambda: self._world.network.heal(self._world.operator.address, master.address))
+        return f"the operator is cut off for {seconds} s"
+
+    def reset_a_connection(self) -> str:
+        held = [each for each in self._world.network.connections if not each.is_over and each.server is not None]
+        if not held:
+            return ""
+        connection = self._dice.choice(held)
+        if self._dice.random() < 0.5:  # noqa: PLR2004 an even chance
+            # The client's side is dropped, and the server hears of it late.
+            connection.break_client("reset")
+            self._later(self._dice.choice((0.01, 1, 8)), connection.break_server)
+        else:
+            connection.break_server()
+            self._later(self._dice.choice((0.01, 1, 8)), lambda: connection.break_client("reset"))
+        return f"a connection of {connection.client.name} is reset"
+
+    def slow_everything_down(self) -> str:
+        factor, seconds = self._dice.choice((10, 50)), self._dice.choice((3, 8))
+        self._world.network.slowness = factor
+
+        def quicken() -> None:
+            self._world.network.slowness = 1.0
+
+        self._later(seconds, quicken)
+        return f"the network is {factor} times as slow for {seconds} s"
+
+    # Workers.
+
+    def kill_an_agent(self) -> str:
+        main = self._a_pod().main
+        if main is None or not main.is_alive:
+            return ""
+        main.kill()
+        return f"SIGKILL for {main.name}"
+
+    def kill_an_engine(self) -> str:
+        pod = self._a_pod()
+        engine = self._dice.choice(list(pod.engines.values()))
+        if not engine.is_alive:
+            return ""
+        engine.kill()
+        return f"SIGKILL for {engine.name}"
+
+    def kill_an_engines_container(self) -> str:
+        launcher = self._a_pod().launcher
+        if launcher is None or not launcher.is_alive:
+            return ""
+        launcher.kill()
+        return f"SIGKILL for {launcher.name}"
+
+    def delete_a_worker(self) -> str:
+        """Have the kubelet end a pod: the engines' container first, then the agent's."""
+        pod = self._a_pod()
+        if pod.is_gone or pod.is_deleted or pod.launcher is None:
+            return ""
+        self._world.delete(pod)
+        return f"{pod.name} is deleted"
+
+    def lose_a_node(self) -> str:
+        pod = self._a_pod()
+        if pod.is_gone:
+            return ""
+        self._world.lose(pod)
+        return f"the node of {pod.name} is lost"
+
+    def freeze_a_worker(self) -> str:
+        pod, seconds = self._a_pod(), self._dice.choice((1, 4, 9, 16))
+        for process in pod.processes:
+            process.freeze()
+        self._frozen.append(pod)
+        self._later(seconds, lambda: self._thaw(pod))
+        return f"{pod.name} stands still for {seconds} s"
+
+    def freeze_a_process(self) -> str:
+        pod = self._a_pod()
+        if not pod.processes:
+            return ""
+        process, seconds = self._dice.choice(pod.processes), self._dice.choice((1, 4, 9, 16))
+        process.freeze()
+        self._frozen.append(pod)
+        self._later(seconds, lambda: self._thaw(pod))
+        return f"{process.name} stands still for {seconds} s"
+
+    # The master.
+
+    def kill_the_master(self) -> str:
+        main = self._world.masters[-1].main
+        if main is None or not main.is_alive:
+            return ""
+        main.kill()
+        return f"SIGKILL for {main.name}"
+
+    def lose_the_master(self) -> str:
+        """Lose the master's node, and make another pod for it."""
+        pod = self._world.masters[-1]
+        if pod.is_gone or len(self._world.masters) >= 4:  # noqa: PLR2004 an operator makes no more than five
+            return ""
+        self._world.laws.may_lose_ended = True
+        self._world.lose(pod)
+        self._later_even_if_healed(self._dice.choice((0.5, 3, 6)), self._world.make_master)
+        return f"the node of {pod.name} is lost"
+
+    def freeze_the_master(self) -> str:
+        pod, seconds = self._world.masters[-1], self._dice.choice((1, 4, 9))
+        if pod.main is None or not pod.main.is_alive:
+            return ""
+        pod.main.freeze()
+        self._frozen.append(pod)
+        self._later(seconds, lambda: self._thaw(pod))
+        return f"{pod.main.name} stands still for {seconds} s"
+
+    # Wishes.
+
+    def want_another_load(self) -> str:
+        if self._world.shape.iterations is not None:
+            return ""
+        self._world.ask(self._dice.randrange(1, 13))
+        return "another load"
+
+    def pause(self) -> str:
+        self._world.ask(is_paused=not self._world.is_paused)
+        return "a pause, or its end"
+
+    # ---
+
+    def _a_pod(self) -> Pod:
+        return self._world.pods[self._dice.randrange(self._world.shape.workers)]
+
+    def _thaw(self, pod: Pod) -> None:
+        for process in pod.processes:
+            process.thaw()
+        self._world.network.look()
+
+    def _later(self, seconds: float, what: Callable[[], object]) -> None:
+        def unless_healed() -> None:
+            if not self.is_healed:
+                what()
+
+        self._world.network.after(seconds, unless_healed)
+
+    def _later_even_if_healed(self, seconds: float, what: Callable[[], object]) -> None:
+        self._world.network.after(seconds, what)

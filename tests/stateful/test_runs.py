@@ -1,0 +1,136 @@
+"""Runs in which anything may break at any moment: real masters and agents, in virtual time, and no law is broken.
+
+`SEED=1234 pytest tests/stateful` plays one run again and prints its trace; `SEEDS=20000` plays so many, from `FIRST` on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from grpc import aio
+
+from tests.stateful.clockwork import BEGINNING, EPOCH_NS, SECOND, VirtualTimeLoop
+from tests.stateful.mischief import Mischief
+from tests.stateful.world import Shape, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+promise = pytest.mark.promise
+SEED = os.environ.get("SEED")
+FIRST, SEEDS = int(os.environ.get("FIRST", "0")), int(os.environ.get("SEEDS", "300"))
+BATCH = 25
+# A lease and its slack, what a client needs to find its master again, and a pod that is made.
+WHOLE_WITHIN_SECONDS = 22.0
+MOST_SECONDS = 600.0  # of virtual time; every run ends long before
+
+
+def shape_of(dice: random.Random) -> Shape:
+    """Return what a run is made of."""
+    return Shape(
+        workers=dice.choice((2, 3, 3)),
+        engines=dice.choice((1, 1, 2)),
+        users=dice.randrange(3, 10),
+        seconds=50.0,
+        lease_seconds=3.0,
+        iterations=None,
+    )
+
+
+class Story:
+    """One run from its beginning to its end."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        self.dice = random.Random(seed)  # noqa: S311 a game
+        self.loop = VirtualTimeLoop(self.dice)
+        self.world = World(shape_of(self.dice), folder, self.loop, self.dice)
+        self.laws = self.world.laws
+        self.mischief = Mischief(self.world)
+
+    def play(self) -> None:
+        try:
+            self.loop.run_until_complete(self._live())
+        finally:
+            self.loop.bury()
+
+    async def _live(self) -> None:
+        world, dice, shape = self.world, self.dice, self.world.shape
+        self.laws.note(f"{shape}")
+        world.begin()
+        heal_at = 20.0
+        # A few kinds in each run, so that the same ones meet more often than chance would have it.
+        menu = dice.sample(self.mischief.menu(), dice.randrange(1, 7))
+        for _ in range(dice.choice((1, 2, 3, 4, 6, 9))):
+            fault = dice.choice(menu)
+            world.network.after(dice.uniform(0.0, heal_at), self.mischief.do, fault)
+        world.network.after(heal_at, self.mischief.heal)
+        whole_by = heal_at + WHOLE_WITHIN_SECONDS
+        while not (world.is_over and not self._lives_on()):
+            await asyncio.sleep(0.2)
+            self.laws.look()
+            passed = self.loop.time() - BEGINNING
+            self.laws.demand(passed < MOST_SECONDS, "the run has no end")
+            if whole_by <= passed < whole_by + 0.3 and world.makes_load:
+                living = len(self.laws.users())
+                self.laws.demand(living == world.users_asked, f"{living} users live, {world.users_asked} are asked for")
+        finished_at = BEGINNING + (world.report.times.finished_ns - EPOCH_NS) / SECOND
+        is_orphaned = len(world.masters) > 1 and world.masters[-1].address not in self.laws.heirs
+        self.laws.conclude(world.outcome, finished_at, is_orphaned=is_orphaned)
+
+    def _lives_on(self) -> bool:
+        """Whether a process of the run is still there that should end by itself."""
+        pods = [*self.world.all_pods, self.world.masters[-1]]
+        return any(each.main is not None and each.main.is_alive for each in pods if not each.is_gone)
+
+
+class Listener(logging.Handler):
+    """Takes whatever the product itself calls an error for one."""
+
+    def __init__(self, complain: Callable[[str], None]) -> None:
+        super().__init__(logging.ERROR)
+        self._complain = complain
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._complain(f"{record.name} logged {record.getMessage()!r}: {record.exc_info and record.exc_info[1]!r}")
+
+
+def play(seed: int, monkeypatch: pytest.MonkeyPatch) -> Story:
+    """Play one run; what broke is raised, and its trace is printed."""
+    with tempfile.TemporaryDirectory() as folder, monkeypatch.context() as patch:
+        story = Story(seed, Path(folder))
+        listener = Listener(story.loop.complain)
+        patch.setattr(aio, "server", story.world.network.server)
+        patch.setattr(aio, "insecure_channel", story.world.network.channel)
+        patch.setattr(os, "urandom", story.dice.randbytes)
+        # A process is killed, never the machine: what was written stays.
+        patch.setattr(os, "fsync", lambda _descriptor: None)
+        logging.getLogger("loadstone_runner").addHandler(listener)
+        try:
+            story.play()
+        except BaseException:
+            print(f"SEED={seed}", *story.laws.trace, sep="\n")
+            raise
+        finally:
+            logging.getLogger("loadstone_runner").removeHandler(listener)
+    return story
+
+
+def batches() -> list[list[int]]:
+    seeds = [int(SEED)] if SEED else list(range(FIRST, FIRST + SEEDS))
+    return [seeds[first : first + BATCH] for first in range(0, len(seeds), BATCH)]
+
+
+@promise("exact-totals", "load-moves", "master-restart")
+@pytest.mark.parametrize("seeds", batches(), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
+def test_no_law_is_broken_whatever_breaks(seeds: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in seeds:
+        story = play(seed, monkeypatch)
+        if SEED:
+            print(*story.laws.trace, sep="\n")

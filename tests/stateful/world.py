@@ -1,0 +1,376 @@
+"""One run in virtual time: a cluster of made-up nodes with real masters and agents in its pods, and what befalls them.
+
+The operator is a model: it makes pods, tells the master what has ended, what is asked, and keeps the report; its client
+of the master is the real one. So is the kubelet, which starts again what was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
+from loadstone_core.load.scenario import Scenario
+from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
+from loadstone_core.spec.model import Tls
+from loadstone_core.stats.stream import StreamId
+from loadstone_protocol.follower import Follower, MasterRefused, MasterUnreachable
+from loadstone_protocol.v1 import control_pb2
+from loadstone_runner.agent import service as agent_service
+from loadstone_runner.master import service as master_service
+from loadstone_runner.settings import Address, AgentSettings, MasterSettings
+from tests.stateful.clockwork import SECOND, Machine, Process, VirtualTimeLoop
+from tests.stateful.engine import Director, Engine, Launcher, Sent
+from tests.stateful.laws import Laws
+from tests.stateful.network import Network
+
+if TYPE_CHECKING:
+    import random
+    from pathlib import Path
+
+RUN_UID = "uid-1/1"
+PORT = 8650
+SERVICE = "master"
+OPERATOR = "10.0.0.1"
+ATTEMPTS_MOST = 5
+SIGTERM = 15
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a run is made of."""
+
+    workers: int
+    engines: int
+    users: int
+    seconds: float
+    lease_seconds: float
+    iterations: int | None = None
+
+    def plan(self) -> RunPlan:
+        length = int(self.seconds * SECOND)
+        if self.iterations is None:
+            profile = Profile((Segment(0, length, self.users, self.users),), length)
+            load = LoadProfile(Model.USERS, profile, None)
+        else:
+            profile = Profile((Segment(0, 2**63 - 1, self.users, self.users),), None)
+            load = LoadProfile(Model.ITERATIONS, profile, self.iterations)
+        scenario = Scenario(name="default", load=load, graceful_stop_ns=3 * SECOND, target="http://target")
+        return RunPlan(
+            run=RunIdentity(uid=RUN_UID, loadtest="test", namespace="default", number=1, epoch=1),
+            spec_digest="sha256:00",
+            workers=self.workers,
+            engines_per_worker=self.engines,
+            scenarios=(scenario,),
+            tolerance_ppm=10_000,
+            target="http://target",
+            percentiles=("50", "99"),
+            thresholds=(),
+            warm_up_ns=0,
+            startup_timeout_ns=60 * SECOND,
+            script=ScriptRef(digest=None, directory="/scripts", entrypoint="test.py"),
+            max_lost_percent=100,
+            lease_ns=int(self.lease_seconds * SECOND),
+            tls=Tls.DISABLED,
+        )
+
+
+@dataclass
+class Pod:
+    """One pod: its node, its folder, and the processes in it."""
+
+    name: str
+    address: str
+    machine: Machine
+    folder: Path
+    main: Process | None = None  # of the sidecar: the agent, or the master
+    launcher: Process | None = None
+    engines: dict[int, Process] = field(default_factory=dict)
+    worker: int = -1
+    attempt: int = 0
+    is_gone: bool = False
+    is_deleted: bool = False
+    starts: int = 0
+
+    @property
+    def processes(self) -> list[Process]:
+        held = [self.main, self.launcher, *self.engines.values()]
+        return [each for each in held if each is not None and each.is_alive]
+
+
+class World:
+    """The cluster of one run."""
+
+    def __init__(self, shape: Shape, folder: Path, loop: VirtualTimeLoop, dice: random.Random) -> None:
+        self.shape, self.loop, self.dice, self._folder = shape, loop, dice, folder
+        self.network = Network(loop, dice)
+        self.laws = Laws(loop, self.network, hearing_seconds=2 * shape.lease_seconds + 10)
+        self.plan = shape.plan()
+        self.epoch = 0
+        self.masters: list[Pod] = []
+        self.pods: dict[int, Pod] = {}  # the newest of each worker
+        self.all_pods: list[Pod] = []
+        self.outcome: Any = None
+        self.report: Any = None
+        self.users_asked = shape.users
+        self.is_paused = False
+        self.is_stopped = False
+        self._attempts: dict[int, int] = {}
+        self._ended: list[control_pb2.WorkerEnd] = []
+        self._revision = 0
+        self._count = 0
+        self.is_over = False
+        self.operator = Process(loop, "operator", Machine(loop, dice), OPERATOR)
+
+    # --- Pods.
+
+    def begin(self) -> None:
+        (self._folder / "run.json").write_text(self.plan.to_json())
+        (self._folder / "scripts").mkdir()
+        self.make_master()
+        for worker in range(self.shape.workers):
+            self.make_worker(worker, 1)
+        self.operator.spawn(self._operate())
+        self.laws.asked.append((self.loop.time(), self.users_asked))
+
+    def make_master(self) -> Pod:
+        """Make the pod of the next master; the Service has its address once it is ready."""
+        self.epoch += 1
+        pod = self._pod(f"master-{self.epoch}")
+        self.masters.append(pod)
+        director = Process(self.loop, f"director of {pod.name}", pod.machine, pod.address)
+        pod.engines[0] = director
+        pod.launcher = Process(self.loop, f"launcher of {pod.name}", pod.machine, pod.address)
+        director.call(Director, self.network, pod.folder, director)
+        pod.launcher.call(self._make_launcher, pod, "director")
+        self.start_main(pod)
+        self.network.names[SERVICE] = [pod.address]
+        return pod
+
+    def make_worker(self, worker: int, attempt: int) -> Pod:
+        pod = self._pod(f"worker-{worker}.{attempt}")
+        pod.worker, pod.attempt = worker, attempt
+        self.pods[worker] = pod
+        self.all_pods.append(pod)
+        pod.launcher = Process(self.loop, f"launcher of {pod.name}", pod.machine, pod.address)
+        for number in range(self.shape.engines):
+            stream = StreamId(worker, attempt, number, 1)
+            sent = self.laws.sent[stream] = Sent(stream)
+            engine = pod.engines[number] = Process(self.loop, f"engine {number} of {pod.name}", pod.machine, pod.address)
+            engine.call(self._make_engine, pod, number, sent)
+        pod.launcher.call(self._make_launcher, pod, "engine")
+        pod.launcher.on_end.append(lambda _process: self._see_container_end(pod))
+        self.start_main(pod)
+        return pod
+
+    def start_main(self, pod: Pod) -> None:
+        """Start the sidecar of a pod, for the first time or again."""
+        if pod.is_gone:
+            return
+        pod.starts += 1
+        name = "master" if pod.worker < 0 else "agent"
+        pod.main = Process(self.loop, f"{name} of {pod.name} (start {pod.starts})", pod.machine, pod.address)
+        last_word = pod.folder / f"last-word-{pod.starts}"
+        pod.main.on_end.append(lambda process: self._see_main_end(pod, process, last_word))
+        if pod.worker < 0:
+            if pod.starts > 1:
+                self.laws.see_restart(pod.main)
+            pod.main.main(master_service.serve(self._master_settings(pod, last_word), pod.machine))
+        else:
+            pod.main.main(agent_service.serve(self._agent_settings(pod, last_word), pod.machine))
+        self.laws.note(f"started {pod.main.name}")
+
+    def _pod(self, name: str) -> Pod:
+        self._count += 1
+        folder = self._folder / name
+        folder.mkdir()
+        return Pod(name, f"10.0.1.{self._count}", Machine(self.loop, self.dice), folder)
+
+    def _make_launcher(self, pod: Pod, role: str) -> None:
+        assert pod.launcher is not None
+        launcher = Launcher(self.network, pod.folder, pod.launcher, engines=pod.engines, role=role)
+        pod.launcher.signals[SIGTERM] = launcher.terminate
+
+    def _make_engine(self, pod: Pod, number: int, sent: Sent) -> None:
+        Engine(self.network, pod.folder, pod.engines[number], number=number, dice=self.dice, sent=sent)
+
+    def _master_settings(self, pod: Pod, last_word: Path) -> MasterSettings:
+        return MasterSettings(
+            run_file=str(self._folder / "run.json"),
+            script_dir=str(self._folder / "scripts"),
+            listen=Address("0.0.0.0", PORT),
+            metrics=None,
+            socket_dir=str(pod.folder),
+            state_dir=str(pod.folder / "state"),
+            termination_file=str(last_word),
+            linger_seconds=0,
+            hold_seconds=60,
+            epoch=int(pod.name.rpartition("-")[2]),
+            has_successor=True,
+            tls_dir="",
+            log_dir=str(pod.folder / "log"),
+            control=None,
+        )
+
+    def _agent_settings(self, pod: Pod, last_word: Path) -> AgentSettings:
+        return AgentSettings(
+            run_uid=RUN_UID,
+            epoch=1,
+            worker=pod.worker,
+            attempt=pod.attempt,
+            pod=pod.name,
+            master=Address(SERVICE, PORT),
+            script_dir=str(self._folder / "scripts"),
+            entrypoint="test.py",
+            metrics=None,
+            socket_dir=str(pod.folder),
+            termination_file=str(last_word),
+            engines=self.shape.engines,
+            tls_dir="",
+            log_dir=str(pod.folder / "log"),
+        )
+
+    # --- The kubelet.
+
+    def _see_main_end(self, pod: Pod, process: Process, last_word: Path) -> None:
+        self.laws.see_exit(process, last_word)
+        self.network.look()
+        has_launcher = pod.launcher is not None and pod.launcher.is_alive
+        is_done = process.exit_code is not None and (pod.worker < 0 or not has_launcher)
+        if not (pod.is_gone or pod.is_deleted or is_done):
+            self.network.after(self.dice.uniform(0.2, 2.0), self.start_main, pod)
+
+    def _see_container_end(self, pod: Pod) -> None:
+        """The engines' container of a worker has ended: the operator sees that, unless the node is away."""
+        launcher = pod.launcher
+        assert launcher is not None
+        if not pod.is_gone:
+            code = launcher.exit_code
+            self.laws.note(f"the engines' container of {pod.name} ended with {code}")
+            self.network.after(self.dice.uniform(0.1, 1.5), self._tell_end, pod, 137 if code is None else code)
+            self.network.after(self.dice.uniform(1.0, 3.0), self._end_sidecar, pod)
+
+    def _end_sidecar(self, pod: Pod) -> None:
+        if pod.main is not None and pod.main.is_alive:
+            pod.main.signal(SIGTERM)
+
+    def _tell_end(self, pod: Pod, code: int) -> None:
+        reason = "Error" if code else "Completed"
+        self._ended.append(
+            control_pb2.WorkerEnd(worker=pod.worker, attempt=pod.attempt, reason=reason, exit_code=code)
+        )
+        self._revision += 1
+
+    # --- The operator.
+
+    def ask(self, users: int | None = None, *, is_paused: bool | None = None) -> None:
+        """Want another load."""
+        self.users_asked = self.users_asked if users is None else users
+        self.is_paused = self.is_paused if is_paused is None else is_paused
+        self._revision += 1
+        self.laws.asked.append((self.loop.time(), 0 if self.is_paused else self.users_asked))
+        self.laws.note(f"asked for {self.users_asked} users{', paused' if self.is_paused else ''}")
+
+    def stop(self) -> None:
+        self.is_stopped = True
+        self._revision += 1
+
+    @property
+    def makes_load(self) -> bool:
+        """Whether the run is where it makes load, for all that the operator knows."""
+        return self.outcome is None and self.report is not None and self.report.stage == control_pb2.RUNNING_LOAD
+
+    def _steering(self) -> control_pb2.Steering:
+        aims = [control_pb2.Aim(scenario="default", value=self.users_asked)]
+        steering = control_pb2.Steering(
+            run_uid=RUN_UID, epoch=self.epoch, revision=self._revision + 1, paused=self.is_paused, ended=self._ended,
+            aims=aims if self.shape.iterations is None else [],
+        )  # fmt: skip
+        if self.is_stopped:
+            steering.stop, steering.stop_reason = True, "Stopped"
+        return steering
+
+    async def _operate(self) -> None:
+        """Follow the newest master until it has an outcome, steer it, keep its report."""
+        while self.outcome is None:
+            pod = self.masters[-1]
+            follower = Follower(f"{pod.address}:{PORT}", RUN_UID, self.epoch)
+            steering = asyncio.ensure_future(self._steer(follower))
+            with contextlib.suppress(MasterUnreachable, MasterRefused):
+                async for report in follower.watch():
+                    self.report = report
+                    self._replace(report)
+                    if report.HasField("outcome"):
+                        self.outcome = report.outcome
+                        break
+                    if pod is not self.masters[-1]:
+                        break
+            if self.outcome is not None:
+                await self._store(follower)
+            steering.cancel()
+            await follower.close()
+            await asyncio.sleep(0.3)
+        self.is_over = True
+        for pod in self.all_pods:
+            self.network.after(self.dice.uniform(0.1, 1.0), self.delete, pod)
+
+    async def _steer(self, follower: Follower) -> None:
+        """Tell one connection's master what is wanted, whenever it holds less."""
+        held = 0
+        while True:
+            if held < self._revision + 1:
+                with contextlib.suppress(MasterUnreachable, MasterRefused):
+                    held = await follower.steer(self._steering())
+            await asyncio.sleep(0.25)
+
+    async def _store(self, follower: Follower) -> None:
+        for _ in range(100):
+            with contextlib.suppress(MasterUnreachable, MasterRefused):
+                await follower.fetch_report()
+                await follower.stored(self.outcome.report_sha256)
+                return
+            await asyncio.sleep(0.5)
+
+    def _replace(self, report: Any) -> None:
+        """Make another pod for a worker that is lost, as `loadstone_operator.replacing` would."""
+        if report.stage != control_pb2.RUNNING_LOAD or self.is_stopped:
+            return
+        for each in report.workers:
+            newest = self._attempts.get(each.worker, 1)
+            is_lost = each.state == control_pb2.WorkerReport.LOST and each.attempt == newest
+            if is_lost and newest < ATTEMPTS_MOST:
+                self._attempts[each.worker] = newest + 1
+                self.laws.note(f"replaces worker {each.worker}, which is lost: {each.reason} {each.message}")
+                self.network.after(self.dice.uniform(0.3, 3.0), self._make_again, each.worker, newest + 1)
+
+    def _make_again(self, worker: int, attempt: int) -> None:
+        if not self.is_over:
+            self.make_worker(worker, attempt)
+
+    # --- The end of pods.
+
+    def delete(self, pod: Pod) -> None:
+        """Have the kubelet end a pod; what has not ended by itself in its grace is killed."""
+        if pod.is_gone or pod.is_deleted:
+            return
+        pod.is_deleted = True
+        for process in (pod.main, pod.launcher):
+            if process is not None and process.is_alive:
+                process.signal(SIGTERM)
+        self.network.after(30.0, self.lose, pod, False)
+
+    def lose(self, pod: Pod, is_silent: bool = True) -> None:
+        """Let a pod be gone with all its processes; if its node went, nobody hears anything of it."""
+        if pod.is_gone:
+            return
+        pod.is_gone = True
+        if is_silent:
+            self.network.take_away(pod.address)
+        for number, process in pod.engines.items():
+            if pod.worker >= 0 and process.is_alive:
+                self.laws.may_lose.add(StreamId(pod.worker, pod.attempt, number, 1))
+        for process in pod.processes:
+            process.kill()
+        self.network.look()
