@@ -40,6 +40,7 @@ PROMISES: dict[str, str] = {
     "worker-replaced": "A lost worker gets a new pod, which takes its share back; events and status say so.",
     "quorum": "With workers.minAvailable the load begins without those that did not come in time; they may come later.",
     "worker-lost": "A lost worker is named in the status and never hidden by the verdict.",
+    "network-faults": "Faults of the network between processes are seen within 15 s, and cost nothing once they heal.",
     "master-lost": "A lost master ends in Error/MasterLost, and the load ends.",
     "master-restart": "A restarted master takes over; the load goes on, and no sample of a live worker is lost.",
     "operator-restart": "A restart of the operator changes nothing about a run.",

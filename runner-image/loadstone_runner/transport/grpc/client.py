@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 LOOKUP_EVERY_SECONDS: Final = 0.2
 BACKOFF_FIRST_SECONDS: Final = 0.2
 BACKOFF_MAX_SECONDS: Final = 5.0
-FIRST_WORD_SECONDS: Final = 5.0
+# As long as making a connection may take, and as long again for what is said on it.
+FIRST_WORD_SECONDS: Final = 10.0
 # Half a minute of seconds that the master has not taken: the whole state will say it with fewer bytes.
 FRAMES_MAX: Final = 30
 
