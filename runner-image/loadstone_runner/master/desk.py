@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Reason
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from loadstone_runner.master.log_desk import LogDesk
     from loadstone_runner.transport.grpc.bulk import BulkEnd
     from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
+
+REFUSALS_LOGGED: Final = 100
 
 log = logging.getLogger(__name__)
 
@@ -146,8 +148,18 @@ class Desk:
         return self._run.exchange.end_of(peer.worker, peer.attempt) if self._roster.knows(peer) else None
 
     def blame(self, peer: Peer, error: WireError) -> None:
-        """Say who sent what cannot be meant."""
-        log.warning("Refused a message: worker=%d pod=%s reason=%s", peer.worker, peer.pod, error)
+        """Count and say who sent what cannot be meant."""
+        self.count_refused()
+        if self._run.refused["worker"] <= REFUSALS_LOGGED:
+            log.warning("Refused a message: worker=%d pod=%s reason=%s", peer.worker, peer.pod, error)
+
+    def count_refused(self) -> None:
+        """Count a message or a call of a worker that could not be meant."""
+        self._run.refused["worker"] += 1
+
+    def count_stranger(self) -> None:
+        """Count a caller of the control API that did not know the token."""
+        self._run.refused["platform"] += 1
 
     # --- What followers say.
 
