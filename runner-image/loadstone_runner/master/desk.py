@@ -246,7 +246,11 @@ class Desk:
             self._run.handle(run.Broke(reason, news.describe()))
         elif conflict := member.conflict(self._digest or member.script_digest):
             self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, conflict))
-        elif self._run.commander.held is not None and member.has_applied(self._run.commander.held):
+        elif (held := self._run.commander.held) is None:
+            return
+        elif foreign := member.foreign(held):
+            self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, foreign))
+        elif member.has_applied(held):
             self._roster.note_applied(member)
             if len(self._roster.applied) == self._run.plan.workers:
                 self._run.handle(run.Applied())

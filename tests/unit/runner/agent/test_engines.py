@@ -1,8 +1,8 @@
+import pytest
+
 from loadstone_protocol.messages import EngineStage
 from loadstone_runner.agent.effects import EngineStatus, ProcessEnd
 from loadstone_runner.agent.engines import Engines
-
-import pytest
 
 
 def test_the_newest_start_of_an_engine_counts_whichever_was_heard_of_first():
