@@ -104,12 +104,11 @@ class Start:
         revision = self.chance.choice((1, 1, 1, 2, 5))
         version, digest = cpb.Version(epoch=1, revision=revision), hashlib.sha256(body).digest()
         # Until a little after the first worker has come, whenever that is.
-        lives_on = self.chance.random() * DELAY_SECONDS / 2
+        twin.connections.put_nowait(await twin.connection())
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None) as limit:
+            async with asyncio.timeout(self.chance.random() * DELAY_SECONDS / 2):
                 while True:
-                    connection = await twin.connection()
-                    limit.reschedule(limit.when() or asyncio.get_running_loop().time() + lives_on)
+                    connection = await twin.connections.get()
                     self.spoken_to += 1
                     connection.say(config=cpb.Config(version=version, sha256=digest, body=body))
                     connection.say(assignment=cpb.Assignment(epoch=1, version=1, slot=0, slots=WORKERS))
