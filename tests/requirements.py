@@ -50,6 +50,7 @@ PROMISES: dict[str, str] = {
     "keys-unseen": "Private keys are mounted into masters and agents alone; no status, event, log or argument has one.",
     "no-token": "Pods that run scripts have no token of the Kubernetes API.",
     "network-policy": "A NetworkPolicy opens a run's ports to its own workers, the operator and Prometheus alone.",
+    "config-conflict": "Two contents under one version, or other files than the run's, start nothing and are named.",
     "script-errors": "A script that cannot be imported is told with its last lines.",
     "source-missing": "A missing ConfigMap or key is named.",
     "image-pull": "An image that cannot be pulled is named.",

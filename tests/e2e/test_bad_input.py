@@ -154,6 +154,8 @@ def test_a_worker_that_runs_out_of_memory_is_told(lab) -> None:
 
     assert (status["verdict"], status["reason"]) == ("Error", "WorkerOOM"), status
     assert "memory" in status["message"]
+    # What the kernel has killed had its counts in a file.
+    lab.check_exact(status)
 
 
 @promise("template-invalid")

@@ -85,6 +85,23 @@ def test_a_killed_workers_users_go_on_elsewhere(lab) -> None:
     assert results["requests"] - results["unsent"] - results["ambiguous"] <= lab.count()
 
 
+@promise("load-moves", "kill-bounds")
+def test_a_worker_whose_engine_is_killed_is_counted_within_both_bounds_by_its_agent(lab) -> None:
+    needs_own_cluster()
+    start(lab, "pass", duration="12s", workers__onLoss="Redistribute")
+    cluster("pod-signal", "KILL", lab.namespace, "pass-w-1-1-1", "engine")
+    status = lab.wait_finished("pass")
+
+    assert taken_over_after(status) < 10
+    results, counted = status["results"], lab.count()
+    at_least, at_most = results["requests"] - results["unsent"] - results["ambiguous"], results["started"]
+    print(f"engine_killed at_least {at_least} counted {counted} at_most {at_most}")
+    assert "unaccountedAtLeast" not in results
+    lab.check_exact(status)
+    # Ten users of it were in mid-request at most.
+    assert at_most - at_least <= 10
+
+
 @promise("load-moves", "worker-replaced")
 @pytest.mark.timeout(150)
 def test_a_frozen_worker_is_replaced_after_its_lease_and_makes_no_load_when_it_wakes(lab) -> None:

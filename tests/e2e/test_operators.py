@@ -170,3 +170,24 @@ def test_a_killed_operator_is_replaced_and_acts_again(lab) -> None:
 
     assert is_untouched(status), status
     assert status["results"]["requests"] == lab.count()
+
+
+@promise("operator-restart", "run-rate", "exact-totals")
+def test_a_load_does_not_change_when_its_operator_is_killed(lab) -> None:
+    lab.apply(lab.manifest("rate", load__duration="12s", load__rate=100, thresholds=[]))
+    lab.wait_phase("rate", "Running")
+    lab.wait_requests("rate", 200)
+    pods = json.loads(kubectl("-n", OPERATOR_NAMESPACE, "get", "pods", "-o", "json").stdout)["items"]
+    names = [pod["metadata"]["name"] for pod in pods]
+    kubectl("-n", OPERATOR_NAMESPACE, "delete", "pod", *names, "--force", "--grace-period=0", "--wait=false")
+    status = lab.wait_finished("rate")
+
+    load, results = status["load"], status["results"]
+    change_percent = 100 * (load["achieved"] - load["planned"]) / load["planned"]
+    print(f"operator_killed_load_change {change_percent:.2f} %, dropped {results['droppedIterations']}")
+    assert load["planned"] == 1200
+    # The operator's pod starts on the same machine: iterations that were late for that are counted as dropped.
+    assert results["iterations"] + results["droppedIterations"] == 1200, status
+    assert results["iterations"] >= 1200 * 0.98
+    assert results["requests"] == lab.count() == results["iterations"]
+    assert status["run"]["number"] == 1

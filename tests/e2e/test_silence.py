@@ -1,9 +1,12 @@
 """A worker that falls silent and may live on: within its lease it comes back, after it the share is lost for good."""
 
+import base64
+import re
 import time
 from collections.abc import Iterator
 
 import pytest
+import yaml
 from lab import Lab, kubectl, until
 from machine import cluster, needs_own_cluster, nodes, number_of, operators
 
@@ -148,6 +151,98 @@ def check_a_run_without_a_fifth_of_its_workers(run: Run, status: dict) -> None:
     assert "unaccountedAtLeast" not in results
     assert results["requests"] - results["unsent"] - results["ambiguous"] <= counted, results
     assert counted <= results["started"] - results["unsent"], (counted, results)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(200)
+@promise("config-conflict")
+def test_two_workers_with_other_content_under_one_name_never_start(far_node, lab) -> None:
+    document = lab.manifest("pass", workers=spread("pass", replicas=2, skew=1, far=far_node))
+    kubectl("cordon", far_node)
+    try:
+        lab.apply(document)
+        until("the near worker runs", lambda: [each for each in lab.pods("pass", "worker") if is_up(each)], seconds=60)
+        [name] = {
+            volume["secret"]["secretName"]
+            for pod in lab.pods("pass", "worker")
+            for volume in pod["spec"]["volumes"]
+            if volume["name"] == "loadstone-script"
+        }
+        secret = lab.json("secret", name)
+        secret["metadata"] = {key: secret["metadata"][key] for key in ("name", "labels", "ownerReferences")}
+        for key, text in secret["data"].items():
+            if b"import User" in base64.b64decode(text) and key != "run.json":
+                secret["data"][key] = base64.b64encode(base64.b64decode(text) + b"\nOTHER = 1\n").decode()
+        lab.kubectl("delete", "secret", name)
+        lab.apply(yaml.safe_dump(secret))
+    finally:
+        kubectl("uncordon", far_node)
+    status = lab.wait_finished("pass", seconds=90)
+
+    assert (status["verdict"], status["reason"]) == ("Error", "ConfigConflict"), status
+    assert re.search("worker [01] .*sha256:[0-9a-f]{64}.*sha256:[0-9a-f]{64}", status["message"]), status["message"]
+    assert lab.count() == 0
+
+
+def is_up(pod: dict) -> bool:
+    return pod["status"]["phase"] == "Running"
+
+
+BUSY_HANDLERS = """
+import time
+from loadstone import User, constant, events, on_message, send_message, task
+
+@on_message("sleep")
+def sleep(message):
+    time.sleep(70)
+
+@on_message("compute")
+def compute(message):
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        pass
+
+@events.test_start.add_listener
+def begin(environment):
+    if environment.is_director:
+        send_message("sleep", to=0)
+        send_message("compute", to=1)
+    else:
+        send_message("sleep")
+
+class Visitor(User):
+    wait = constant(0.1)
+
+    @task
+    def front_page(self):
+        self.http.get("/")
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(200)
+@promise("handlers-beside", "exact-totals")
+def test_handlers_that_sleep_and_compute_for_long_lose_no_worker_and_no_request(lab) -> None:
+    document = lab.manifest("pass", load__duration="80s", source__inline__content=BUSY_HANDLERS, thresholds=[])
+    lab.apply(document)
+    lab.wait_phase("pass", "Running")
+    states, stood_still = set(), [0.0]
+    while not (status := lab.status("pass")).get("finished"):
+        workers = status.get("workers", {})
+        states.add(workers.get("lost", 0))
+        for problem in workers.get("problems", []):
+            said = re.search(r"stood still for ([0-9.]+) s", problem.get("message", ""))
+            stood_still.append(float(said[1]) if said else 0.0)
+        time.sleep(0.5)
+
+    said = re.search(r"WorkerDegraded: worker 1 stood still for up to ([0-9.]+) s", " ".join(status["findings"]))
+    assert said, status["findings"]
+    print(f"computing handler of 30 s: {said[1]} s in the findings, {max(stood_still)} s seen, lost {max(states)}")
+    assert states == {0}
+    assert 15 < max(stood_still) < 60
+    assert 25 < float(said[1]) < 60
+    assert status["reason"] in {"LoadNotReached", "GeneratorSaturated"}, status
+    assert status["results"]["requests"] == lab.count()
 
 
 @pytest.mark.soak

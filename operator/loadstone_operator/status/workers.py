@@ -16,6 +16,7 @@ PROBLEMS_MOST: Final = 10
 # A worker that has said goodbye took part to the end, and counts.
 _TAKING_PART: Final = frozenset({"Connected", "Ready", "Running", "Ended"})
 _LONGEST_MESSAGE: Final = 512
+_DEGRADED: Final = "Degraded"  # as a master says of a worker whose engine does not come to its loop
 # An engine that is ended before it had any load says so; once the run ends, that is no problem.
 _ENDED_ON_REQUEST: Final = 143
 _ENDING: Final = frozenset({Stage.STOPPING, Stage.FINISHED})
@@ -67,6 +68,10 @@ def _problems(seen: Observation) -> Iterator[dict[str, Any]]:
         if worker.state == "Lost":
             told = {"pod": worker.pod, "worker": worker.worker, "reason": worker.reason or "Lost"}
             yield {**told, "message": worker.message[:_LONGEST_MESSAGE], "exitCode": worker.exit_code}
+        elif worker.reason == _DEGRADED:
+            # It lives, and this is gone from the status when it has come to its loop again.
+            told = {"pod": worker.pod, "worker": worker.worker, "reason": _DEGRADED}
+            yield {**told, "message": worker.message[:_LONGEST_MESSAGE]}
 
 
 def _problem(pod: PodView, reason: str, message: str) -> dict[str, Any]:

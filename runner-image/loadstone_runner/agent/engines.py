@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # The launcher may say that a process has ended before the last of what it sent has been read from its own socket.
 LAST_WORDS_NS: Final = 1_000_000_000
+START_MAX: Final = 2**32 - 1  # what the messages to the master can name
 
 
 @dataclass(slots=True)
@@ -80,7 +81,8 @@ class Engines:
 
     def accepts(self, engine: int, start: int) -> bool:
         """Return whether there is such an engine, and no later start of it is known."""
-        return engine < self.expected and all(view.start <= start for view in self if view.engine == engine)
+        is_one = 0 <= engine < self.expected and 0 < start <= START_MAX
+        return is_one and all(view.start <= start for view in self if view.engine == engine)
 
     def current(self) -> list[EngineView]:
         """Return the newest start of each engine that is known, in the order of the engines."""

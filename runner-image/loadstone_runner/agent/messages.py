@@ -23,6 +23,7 @@ from loadstone_protocol.codec import (
 from loadstone_protocol.messages import EngineStage, RefusalCode, RunOrder
 from loadstone_protocol.v1 import coordination_pb2, engine_pb2, statistics_pb2
 from loadstone_protocol.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
+from loadstone_runner.agent.clock import RoundTrip
 from loadstone_runner.agent.effects import Assignment, Common, Configure, EngineStatus
 from loadstone_runner.agent.ledger import Piece
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from loadstone_runner.agent.logs import LogEnd
 
 TAIL_MAX: Final = 4_096
+MOMENT_MAX_NS: Final = 2**62  # of any clock; what is beyond it could not be moved to another one
 
 _RUN_ORDERS: Final = {
     engine_pb2.READY_STATE: RunOrder.READY,
@@ -113,9 +115,11 @@ def status_from_message(message: engine_pb2.EngineStatus) -> EngineStatus:
 
 
 def piece_of(state: statistics_pb2.StreamState) -> Piece:
-    """Take a state apart: histograms stay encoded. Raise WireError without a sequence."""
+    """Take a state apart: histograms stay encoded. Raise WireError without a sequence, or with an impossible start."""
     if not state.sequence:
         raise WireError("a stream's states are counted from 1")
+    if not 0 <= state.first_start_ns < MOMENT_MAX_NS:
+        raise WireError("a load begins at no such moment")
     series = {
         each.key.SerializeToString(deterministic=True): statistics_pb2.StreamState(series=[each]).SerializeToString()
         for each in state.series
@@ -226,6 +230,13 @@ def log_end_message(end: LogEnd) -> coordination_pb2.LogEnd:
         message.lost_lines, message.lost_bytes = end.tally.lost_lines, end.tally.lost_size
         message.sha256 = end.tally.digest
     return message
+
+
+def trip_from_message(message: coordination_pb2.Pong, *, received_ns: int) -> RoundTrip:
+    """Return a round trip to the master; raise WireError if its clock or this one cannot show such moments."""
+    if not (0 <= message.sent_ns <= received_ns and 0 <= message.master_ns < MOMENT_MAX_NS):
+        raise WireError("a pong's moments are those of two clocks, the earlier one before now")
+    return RoundTrip(message.sent_ns, message.master_ns, received_ns)
 
 
 def ping_message(sent_ns: int) -> coordination_pb2.AgentMessage:

@@ -104,6 +104,10 @@ class Relay:
                 self.bad_messages += 1
         self._react()
 
+    def on_refused(self) -> None:
+        """Count a connection that was ended for what was said on it."""
+        self.bad_messages += 1
+
     def on_gone(self, link: EngineLink) -> None:
         """Note that an engine's newest connection has ended."""
         if self._links.get(_stream(link)) is link:

@@ -26,7 +26,7 @@ from loadstone_runner.export.agent_metrics import render
 from loadstone_runner.export.scraping import serve_metrics
 from loadstone_runner.system_clock import SystemClock
 from loadstone_runner.transport.local.engines import serve_engines
-from loadstone_runner.transport.local.launcher import EventError, exit_of, serve_launcher
+from loadstone_runner.transport.local.launcher import EventError, are_numbers, exit_of, serve_launcher
 
 if TYPE_CHECKING:
     from loadstone_core.clock import Clock
@@ -151,13 +151,17 @@ class Agent:
                     is_out_of_memory=ended.out_of_memory,
                 )
                 self._session.bury(ended.engine, ended.start, end, now_ns=self._clock.boottime_ns())
-            case {"event": "started", "engine": int(engine), "start": int(start)}:
+            case {"event": "started", "engine": int(engine), "start": int(start)} if are_numbers(engine, start):
                 self._session.know(engine, start)
             case {"event": "usage"}:
                 reading = reading_of(event, self._clock.boottime_ns())
                 if reading is not None:
                     self._health.usage.take(reading)
         self._react()
+
+    def on_refused(self) -> None:
+        """Count a connection that was ended for what was said on it."""
+        self._health.bad_messages += 1
 
     def on_launcher_gone(self) -> None:
         """Note that the launcher's connection has ended."""

@@ -16,7 +16,6 @@ from loadstone_protocol.credentials import read_pems
 from loadstone_protocol.messages import Peer
 from loadstone_protocol.v1 import coordination_pb2
 from loadstone_runner.agent import messages
-from loadstone_runner.agent.clock import RoundTrip
 from loadstone_runner.transport.grpc.bulk import BulkEnd
 from loadstone_runner.transport.grpc.bulk_client import BulkClient
 from loadstone_runner.transport.grpc.client import MasterClient
@@ -226,7 +225,7 @@ class Uplink:
                 raise WireError("a message of the master says nothing that is known here")
 
     def _on_pong(self, pong: coordination_pb2.Pong) -> None:
-        self._session.pong(RoundTrip(pong.sent_ns, pong.master_ns, self._clock.monotonic_ns()))
+        self._session.pong(messages.trip_from_message(pong, received_ns=self._clock.monotonic_ns()))
         if self._pings_left > 0:
             self._ping()
 

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+PERMILLE_MAX = 2**31  # what a heartbeat holds
+COUNT_MAX = 2**62  # bytes and nanoseconds that no machine has
+
 
 class Reading(NamedTuple):
     """What the launcher read at one moment; times are sums since the start, negative is unknown.
@@ -81,7 +84,7 @@ class Usage:
     def _permille(self, used_ns: int) -> int:
         if self._newest is None or self._before is None:
             return 0
-        return max(0, used_ns) * 1_000 // (self._newest.now_ns - self._before.now_ns)
+        return min(PERMILLE_MAX, max(0, used_ns) * 1_000 // (self._newest.now_ns - self._before.now_ns))
 
 
 def reading_of(event: Mapping[str, object], now_ns: int) -> Reading | None:
@@ -92,13 +95,18 @@ def reading_of(event: Mapping[str, object], now_ns: int) -> Reading | None:
             "cgroup_bytes": int(cgroup),
             "throttled_ns": int(throttled),
             "engines": list(engines),
-        }:
+        } if are_counts(limit, cgroup, throttled):
             return Reading(now_ns, limit, cgroup, throttled, dict(filter(None, map(_process_of, engines))))
     return None
 
 
 def _process_of(entry: object) -> tuple[int, tuple[int, int]] | None:
     match entry:
-        case [int(number), int(cpu_ns), int(memory)]:
+        case [int(number), int(cpu_ns), int(memory)] if are_counts(number, cpu_ns, memory):
             return number, (cpu_ns, memory)
     return None
+
+
+def are_counts(*numbers: int) -> bool:
+    """Return whether these are what a machine can count; to Python's patterns True is an int."""
+    return all(type(each) is int and abs(each) < COUNT_MAX for each in numbers)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from loadstone_protocol.messages import LaneNews
 
 SECOND: Final = 1_000_000_000
+PEERS: Final = ("worker", "director", "platform")
 BOUNDS_MILLIS: Final = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 
 
@@ -37,6 +38,7 @@ class RunFigures(NamedTuple):
         workers: how many are in which state.
         unaccounted: requests that happened and are in no series.
         lanes: of custom messages, by "director" or "engine" (all of them together) and name.
+        refused: how often something could not be meant, by who had sent it.
     """
 
     loadtest: str
@@ -49,6 +51,7 @@ class RunFigures(NamedTuple):
     workers: Mapping[str, int]
     unaccounted: int
     lanes: Mapping[str, Mapping[str, LaneNews]] = {}
+    refused: Mapping[str, int] = {}
 
 
 async def render(figures: RunFigures, accept: str) -> tuple[bytes, str]:
@@ -121,7 +124,7 @@ def _iterations(figures: RunFigures) -> Iterator[Metric]:
 
 
 def _run(figures: RunFigures) -> Iterator[Metric]:
-    from prometheus_client.core import GaugeMetricFamily
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
     run, names = [figures.loadtest, str(figures.run)], ("loadtest", "run")
     users = GaugeMetricFamily("loadstone_users", "Live users.", labels=names)
@@ -135,7 +138,12 @@ def _run(figures: RunFigures) -> Iterator[Metric]:
         "loadstone_unaccounted_requests", "Requests that happened and are not in the results.", labels=names
     )
     unaccounted.add_metric(run, figures.unaccounted)
-    yield from (users, workers, info, unaccounted)
+    refused = CounterMetricFamily(
+        "loadstone_refused_messages", "Messages and connections that could not be meant.", labels=(*names, "peer")
+    )
+    for peer in PEERS:
+        refused.add_metric([*run, peer], figures.refused.get(peer, 0))
+    yield from (users, workers, info, unaccounted, refused)
 
 
 def _lanes(figures: RunFigures) -> Iterator[Metric]:

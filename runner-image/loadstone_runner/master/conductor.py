@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -73,7 +74,7 @@ class Conductor:
         self.stored_by_follower = asyncio.Event()
         self.all_left = asyncio.Event()
         self.clock, self.director = clock, director
-        self.exchange = Exchange()
+        self.exchange, self.refused = Exchange(), Counter[str]()
         self.mail = Mail(plan, clock=clock, roster=self.roster, exchange=self.exchange, director=director)
         self.state = run.RunState()
         self.workload = Workload(plan, self.roster, self.measurement)

@@ -15,20 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from loadstone_protocol.v1 import control_pb2
+    from loadstone_runner.master.desk import Desk
     from loadstone_runner.settings import ControlSettings
     from loadstone_runner.transport.grpc.control import ControlPort
 
 GRACE_SECONDS = 0.5
 
 
-async def open_control(settings: ControlSettings, port: ControlPort, stack: contextlib.AsyncExitStack) -> None:
+async def open_control(settings: ControlSettings, port: Desk, stack: contextlib.AsyncExitStack) -> None:
     """Listen for platforms until the stack is left; raise ControlError or ListenError where that cannot be."""
     # Beside the event loop: it takes a sixth of a second of CPU.
     await asyncio.to_thread(_import)
     from loadstone_runner.transport.http.api import application
     from loadstone_runner.transport.http.serving import at_port
 
-    admission = Admission(settings.token)
+    admission = Admission(settings.token, port.count_stranger)
     app = application(_Shown(port), admission=admission, steered=None)
     await stack.enter_async_context(at_port(app, settings.rest.host, settings.rest.port))
     server = await serve_platforms(str(settings.grpc), port, admission)

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from loadstone_runner.transport.grpc.bulk import BulkEnd
     from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
+REFUSALS_LOGGED: Final = 100
+
 log = logging.getLogger(__name__)
 
 # A row of a series takes 0.2 ms, and heartbeats want their answer.
@@ -153,8 +155,18 @@ class Desk:
         return self._run.exchange.end_of(peer.worker, peer.attempt) if self._roster.knows(peer) else None
 
     def blame(self, peer: Peer, error: WireError) -> None:
-        """Say who sent what cannot be meant."""
-        log.warning("Refused a message: worker=%d pod=%s reason=%s", peer.worker, peer.pod, error)
+        """Count and say who sent what cannot be meant."""
+        self.count_refused()
+        if self._run.refused["worker"] <= REFUSALS_LOGGED:
+            log.warning("Refused a message: worker=%d pod=%s reason=%s", peer.worker, peer.pod, error)
+
+    def count_refused(self) -> None:
+        """Count a message or a call of a worker that could not be meant."""
+        self._run.refused["worker"] += 1
+
+    def count_stranger(self) -> None:
+        """Count a caller of the control API that did not know the token."""
+        self._run.refused["platform"] += 1
 
     # --- What followers say.
 
@@ -254,7 +266,11 @@ class Desk:
             self._run.handle(run.Broke(reason, news.describe()))
         elif conflict := member.conflict(self._digest or member.script_digest):
             self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, conflict))
-        elif self._run.commander.held is not None and member.has_applied(self._run.commander.held):
+        elif (held := self._run.commander.held) is None:
+            return
+        elif foreign := member.foreign(held):
+            self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, foreign))
+        elif member.has_applied(held):
             self._roster.note_applied(member)
             if len(self._roster.applied) == self._run.plan.workers:
                 self._run.handle(run.Applied())

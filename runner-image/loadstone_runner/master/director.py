@@ -74,6 +74,7 @@ class Director:
         errors: of the script's listeners and handlers in it.
         lanes: of the custom messages that it handles.
         has_shape: whether the script has a shape.
+        refused: connections and messages that were, as they could not be meant.
     """
 
     def __init__(self) -> None:
@@ -84,6 +85,7 @@ class Director:
         self._is_teardown = False
         self._config: engine_pb2.ToEngine | None = None
         self.has_shape = False
+        self.refused = 0
         self._is_shaped = False
         self.is_gone = False
         self.errors: tuple[ErrorCount, ...] = ()
@@ -159,6 +161,7 @@ class Director:
     def on_hello(self, link: EngineLink) -> None:
         """Take the director in, and send it what it is owed."""
         if link.hello.role != engine_pb2.ENGINE_ROLE_DIRECTOR:
+            self.on_refused()
             link.close()
             return
         self._link = link
@@ -183,7 +186,11 @@ class Director:
             case "messages":
                 self._listener.on_messages(link.start, message.messages)
             case _:
-                pass
+                self.on_refused()
+
+    def on_refused(self) -> None:
+        """Count a connection that was ended, or a message left out, for what was said."""
+        self.refused += 1
 
     def on_gone(self, link: EngineLink) -> None:
         """Forget a connection; the process may live and come again."""
@@ -203,6 +210,7 @@ class Director:
         try:
             ended = exit_of(event)
         except EventError:
+            self.on_refused()
             return
         self.is_gone = True
         how = f"signal {ended.signal}" if ended.code is None else f"exit code {ended.code}"

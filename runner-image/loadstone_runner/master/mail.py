@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from loadstone_core.units import SECOND
@@ -32,11 +33,11 @@ class Mail:
     """The custom messages of one run.
 
     Attributes:
-        bad_frames: how many could not be meant.
+        bad_frames: how many could not be meant, by "worker" and "director".
     """
 
     def __init__(self, plan: RunPlan, *, clock: Clock, roster: Roster, exchange: Exchange, director: Director) -> None:
-        self.bad_frames = 0
+        self.bad_frames: Counter[str] = Counter()
         self._clock = clock
         self._roster = roster
         self._director = director
@@ -90,8 +91,8 @@ class Mail:
             self._hub.hear(post, start, frame, self._clock.monotonic_ns())
         except WireError as error:
             # It harms neither the logs on the same connection nor other engines of the same worker.
-            self.bad_frames += 1
-            if self.bad_frames <= BAD_FRAMES_LOGGED:
+            self.bad_frames["director" if post == DIRECTOR else "worker"] += 1
+            if self.bad_frames.total() <= BAD_FRAMES_LOGGED:
                 log.warning("Left out a frame of messages: from=%s reason=%s", post, error)
 
     def _send(self, post: Post, frame: engine_pb2.MessageFrame) -> None:

@@ -91,6 +91,16 @@ class Member:
             return f"{who} refused the configuration: {self.beat.conflict}"
         return None
 
+    def foreign(self, held: Held) -> str | None:
+        """Return one sentence if the worker holds a later version of this epoch than was ever sent, else None."""
+        applied = self.beat.applied if self.beat is not None else None
+        if applied is None or applied.epoch != held.version.epoch or applied <= held.version:
+            return None
+        return (
+            f"worker {self.worker} ({self.pod}) holds version {applied.epoch}.{applied.revision} of the configuration, "
+            "which another master of this run must have sent"
+        )
+
     def script_problem(self) -> ScriptNews | None:
         """Return what keeps an engine of the worker from running the script: the script itself, or what it needs."""
         return next((each.script for each in self.engines if each.script is not None and not each.script.is_ok), None)

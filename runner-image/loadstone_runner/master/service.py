@@ -9,6 +9,7 @@ import json
 import logging
 import signal
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -193,7 +194,8 @@ class _Life:
         merge = seen.measurement.merge
         run_now = (seen.plan.run, seen.state.stage.value, verdict)
         figures = figures_of(*run_now, roster=seen.roster, merge=merge, director_lanes=seen.director.lanes)
-        page = await render(figures, accept)
+        refused = seen.refused + seen.mail.bad_frames + Counter(director=seen.director.refused)
+        page = await render(figures._replace(refused=refused), accept)
         if is_final:
             self._scraped.set()
         return page

@@ -163,6 +163,18 @@ def test_workers_are_counted_and_their_problems_named() -> None:
     ]
 
 
+def test_a_worker_that_stands_still_is_a_problem_only_while_it_does() -> None:
+    still = WorkerView(0, 1, "Running", "checkout-w-1-0-1", "Degraded", "engine 0 stood still for 9.0 s")
+    seen = replace(SEEN, master=replace(TALKING, workers=(still,)))
+    before = status_after(BEGIN, seen=seen)
+    after = project(before, replace(seen, master=replace(TALKING, workers=())), Progress(Phase.RUNNING), Moment(9, 9))
+
+    assert before["workers"]["problems"] == [
+        {"pod": "checkout-w-1-0-1", "worker": 0, "reason": "Degraded", "message": "engine 0 stood still for 9.0 s"}
+    ]
+    assert "problems" not in after["workers"]
+
+
 @pytest.mark.parametrize(("stage", "problems"), [(Stage.RUNNING, 1), (Stage.STOPPING, 0), (Stage.FINISHED, 0)])
 def test_an_engine_that_is_ended_with_its_run_is_no_problem(stage: Stage, problems: int) -> None:
     ended = PodView("checkout-w-1-0-1", "a", "worker", 1, 0, phase="Failed", end=ContainerEnd("Error", "bye", 143))

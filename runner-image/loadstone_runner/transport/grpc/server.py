@@ -25,6 +25,7 @@ from loadstone_runner.transport.grpc.control import Control, ControlPort, Listen
 from loadstone_runner.transport.grpc.ending import end_task
 from loadstone_runner.transport.grpc.gate import Gate
 from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
+from loadstone_runner.transport.grpc.reading import read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -82,6 +83,10 @@ class MasterPort(ControlPort, Protocol):
         """Count a message that could not be meant."""
         ...
 
+    def count_refused(self) -> None:
+        """Count a call that did not say who is there."""
+        ...
+
     def steer(self, steering: Steering) -> int:
         """Take in what a follower wants; return the newest revision that is held."""
         ...
@@ -116,21 +121,21 @@ async def serve(listen: str, port: MasterPort, *, workers: int, pems: Pems | Non
 
 
 def _coordination_of(servicer: _Coordination) -> grpc.GenericRpcHandler:
-    """Return what agents call, as generated but for one thing: series of statistics stay as they came."""
+    """Return what agents call, as generated but that series stay as they came and what cannot be read is heard of."""
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Control": grpc.stream_stream_rpc_method_handler(
             servicer.Control,
-            request_deserializer=coordination_pb2.AgentMessage.FromString,
+            request_deserializer=read(coordination_pb2.AgentMessage),
             response_serializer=coordination_pb2.MasterMessage.SerializeToString,
         ),
         "Statistics": grpc.stream_stream_rpc_method_handler(
             servicer.Statistics,
-            request_deserializer=coordination_pb2.PackedStatisticsFrame.FromString,
+            request_deserializer=read(coordination_pb2.PackedStatisticsFrame),
             response_serializer=coordination_pb2.StatisticsAck.SerializeToString,
         ),
         "Bulk": grpc.stream_stream_rpc_method_handler(
             servicer.Bulk,
-            request_deserializer=coordination_pb2.BulkFrame.FromString,
+            request_deserializer=read(coordination_pb2.BulkFrame),
             response_serializer=coordination_pb2.BulkFrame.SerializeToString,
         ),
     }
@@ -149,7 +154,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
     async def Control(  # noqa: N802 the name in the proto
         self, requests: AsyncIterator[coordination_pb2.AgentMessage], context: aio.ServicerContext[Any, Any]
     ) -> None:
-        hello = await _hello(requests, context)
+        hello = await _hello(requests, context, self._port)
         await self._gate.admit_worker(context, hello.peer.worker)
         link = AgentLink(hello.peer, _this_task())
         refusal = self._port.join(hello, link)
@@ -164,7 +169,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
     async def Statistics(  # noqa: N802 the name in the proto
         self, requests: AsyncIterator[coordination_pb2.PackedStatisticsFrame], context: aio.ServicerContext[Any, Any]
     ) -> None:
-        peer = await _peer_of_stream(requests, context)
+        peer = await _peer_of_stream(requests, context, self._port)
         await self._gate.admit_worker(context, peer.worker)
         if not self._port.may_report(peer):
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "say Hello on the control stream first")
@@ -177,7 +182,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
     async def Bulk(  # noqa: N802 the name in the proto
         self, requests: AsyncIterator[coordination_pb2.BulkFrame], context: aio.ServicerContext[Any, Any]
     ) -> None:
-        peer = await _peer_of_stream(requests, context)
+        peer = await _peer_of_stream(requests, context, self._port)
         await self._gate.admit_worker(context, peer.worker)
         end = self._port.join_bulk(peer)
         if end is None:
@@ -341,12 +346,13 @@ def _until_figures(every_ms: int) -> float:
 
 
 async def _hello(
-    requests: AsyncIterator[coordination_pb2.AgentMessage], context: aio.ServicerContext[Any, Any]
+    requests: AsyncIterator[coordination_pb2.AgentMessage], context: aio.ServicerContext[Any, Any], port: MasterPort
 ) -> Hello:
     """Return the first message of a control stream, or abort the call."""
     try:
         return coordination.hello_from_message(await _first(requests))
     except WireError as error:
+        port.count_refused()
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         raise
 
@@ -354,11 +360,13 @@ async def _hello(
 async def _peer_of_stream(
     requests: AsyncIterator[coordination_pb2.PackedStatisticsFrame] | AsyncIterator[coordination_pb2.BulkFrame],
     context: aio.ServicerContext[Any, Any],
+    port: MasterPort,
 ) -> Peer:
     """Return the peer that the first frame of a stream names, or abort the call."""
     try:
         return coordination.peer_from_message((await _first(requests)).peer)
     except WireError as error:
+        port.count_refused()
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         raise
 

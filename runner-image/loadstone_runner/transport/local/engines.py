@@ -65,6 +65,10 @@ class EngineListener(Protocol):
         """Take a message of an engine that has said hello."""
         ...
 
+    def on_refused(self) -> None:
+        """Count a connection that was ended for what was said on it."""
+        ...
+
     def on_gone(self, link: EngineLink) -> None:
         """Take note that a connection has ended, which says nothing about the engine's process."""
         ...
@@ -98,7 +102,7 @@ class _Connection(asyncio.Protocol):
             for payload in self._decoder.feed(data):
                 self._receive(engine_pb2.EngineMessage.FromString(payload))
         except (framing.FrameError, DecodeError):
-            self._transport.abort()
+            self._refuse()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 the cause changes nothing
         self._server.parted(self._transport)
@@ -113,7 +117,7 @@ class _Connection(asyncio.Protocol):
             return
         hello = message.hello
         if message.WhichOneof("kind") != "hello" or not hello.role or not hello.start:
-            self._transport.abort()
+            self._refuse()
             return
         self._link = EngineLink(self._transport, hello)
         if complaint := may_talk(hello.protocol_major, hello.protocol_minor, hello.version):
@@ -122,3 +126,7 @@ class _Connection(asyncio.Protocol):
             self._link = None
             return
         self._listener.on_hello(self._link)
+
+    def _refuse(self) -> None:
+        self._listener.on_refused()
+        self._transport.abort()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LINE_MAX_BYTES: Final = 1024 * 1024
 EXIT_REFUSED: Final = 76  # EX_PROTOCOL of sysexits.h
+NUMBER_MAX: Final = 2**31
 
 Event = dict[str, Any]
 
@@ -64,6 +65,10 @@ class LauncherListener(Protocol):
         """Take any event but hello; `exit_of` reads an `exited` one."""
         ...
 
+    def on_refused(self) -> None:
+        """Count a connection that was ended for what was said on it."""
+        ...
+
     def on_launcher_gone(self) -> None:
         """Take note that the newest connection has ended, which says nothing about the launcher's process."""
         ...
@@ -88,9 +93,15 @@ def exit_of(event: Event) -> EngineExit:
             "signal": int() | None as signal,
             "tail": str(tail),
             "oom": bool(out_of_memory),
-        }:
-            return EngineExit(engine, start, code, signal, tail, out_of_memory)
+        } if are_numbers(engine, start, *(each for each in (code, signal) if each is not None)):
+            # JSON can write halves of characters, which no other text can hold.
+            return EngineExit(engine, start, code, signal, tail.encode(errors="replace").decode(), out_of_memory)
     raise EventError(f"the launcher's event lacks something: {event}")
+
+
+def are_numbers(*numbers: int) -> bool:
+    """Return whether these can be numbers of processes, codes and signals; to Python's patterns True is an int."""
+    return all(type(each) is int and abs(each) < NUMBER_MAX for each in numbers)
 
 
 def refusal(spoken: object) -> str:
@@ -132,9 +143,9 @@ class _Connection(asyncio.Protocol):
             for line in lines:
                 self._receive(_parse(line))
         except EventError:
-            self._transport.abort()
+            self._refuse()
         if len(self._held) > LINE_MAX_BYTES:
-            self._transport.abort()
+            self._refuse()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 the cause changes nothing
         self._server.parted(self._transport)
@@ -154,12 +165,17 @@ class _Connection(asyncio.Protocol):
         elif self._newest.connection is self:
             self._listener.on_event(event)
 
+    def _refuse(self) -> None:
+        if not self._transport.is_closing():
+            self._listener.on_refused()
+            self._transport.abort()
+
 
 def _parse(line: bytes) -> Event:
     """Return the event of one line; raise EventError if it is none."""
     try:
         event = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EventError("the launcher's line is not JSON") from error
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         raise EventError("the launcher's line names no event")

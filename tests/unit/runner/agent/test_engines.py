@@ -1,3 +1,5 @@
+import pytest
+
 from loadstone_protocol.messages import EngineStage
 from loadstone_runner.agent.effects import EngineStatus, ProcessEnd
 from loadstone_runner.agent.engines import Engines
@@ -35,3 +37,8 @@ def test_a_change_of_stage_or_revision_is_news_and_users_are_not():
     assert not engines.hear(view, status._replace(users=9))
     assert view.users == 9
     assert engines.hear(view, status._replace(applied_revision=4))
+
+
+@pytest.mark.parametrize(("engine", "start"), [(-1, 1), (2, 1), (0, 0), (0, -1), (0, 2**32)])
+def test_an_engine_that_cannot_be_is_none_of_this_worker(engine, start):
+    assert not Engines(2).accepts(engine, start)

@@ -229,3 +229,16 @@ def test_hello_names_the_protocol_and_what_is_applied():
 def test_questions_and_answers_carry_their_numbers():
     assert messages.ping_message(7).ping.sent_ns == 7
     assert messages.received_message(8).ack.received == 8
+
+
+@pytest.mark.parametrize("first_start_ns", [-1, 2**62, -(2**63), 2**63 - 1])
+def test_a_load_that_began_at_no_moment_of_a_clock_is_refused(first_start_ns: int) -> None:
+    with pytest.raises(WireError, match="no such moment"):
+        messages.piece_of(spb.StreamState(sequence=1, first_start_ns=first_start_ns))
+
+
+@pytest.mark.parametrize(("sent_ns", "master_ns"), [(-1, 5), (11, 5), (1, -5), (1, 2**62)])
+def test_a_pong_of_impossible_moments_is_refused(sent_ns: int, master_ns: int) -> None:
+    pong = cpb.Pong(sent_ns=sent_ns, master_ns=master_ns)
+    with pytest.raises(WireError, match="two clocks"):
+        messages.trip_from_message(pong, received_ns=10)

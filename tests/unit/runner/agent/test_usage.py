@@ -48,3 +48,14 @@ def test_a_reading_is_what_the_launcher_says() -> None:
 @pytest.mark.parametrize("event", [{}, {"memory_limit_bytes": 9}, {"memory_limit_bytes": "9", "engines": []}])
 def test_a_launcher_that_says_less_gives_no_reading(event) -> None:
     assert reading_of(event, 4) is None
+
+
+@pytest.mark.parametrize("wrong", [2**62, -(2**80), True])
+def test_what_no_machine_can_count_is_no_reading(wrong: int) -> None:
+    event = {"memory_limit_bytes": 1, "cgroup_bytes": 1, "throttled_ns": 1, "engines": [[0, 1, wrong], [1, 1, 1]]}
+
+    reading = reading_of(event, 5)
+
+    assert reading is not None
+    assert reading.processes == {1: (1, 1)}
+    assert reading_of({**event, "cgroup_bytes": wrong}, 5) is None

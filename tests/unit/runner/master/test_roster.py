@@ -259,6 +259,15 @@ def test_a_configuration_is_applied_when_version_and_digest_are_the_same() -> No
     assert who.applied == set()
 
 
+@pytest.mark.parametrize(("applied", "is_foreign"), [((1, 2), False), ((1, 1), False), ((1, 3), True), ((2, 9), False)])
+def test_a_later_version_of_this_epoch_than_was_sent_is_another_master_s(applied, is_foreign) -> None:
+    who = roster()
+    member = joined(who)
+    assert member.foreign(HELD) is None
+    who.hear(member, beat(1, applied=Version(*applied), applied_digest="beef"), 0)
+    assert ("another master" in (member.foreign(HELD) or "")) is is_foreign
+
+
 def test_other_script_files_and_a_refused_configuration_are_conflicts() -> None:
     who = roster()
     member = joined(who)
