@@ -15,13 +15,14 @@ from loadstone_core.outbox import Entry, Inbox, Outbox, Phase
 from loadstone_protocol.v1 import coordination_pb2, coordination_pb2_grpc
 from loadstone_runner.transport.grpc.bulk import BulkEnd
 from loadstone_runner.transport.grpc.bulk_client import BulkClient
-from loadstone_runner.transport.grpc.server import MasterPort, serve
+from loadstone_runner.transport.grpc.server import serve
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from loadstone_protocol.codec import WireError
     from loadstone_protocol.messages import Peer
+    from loadstone_runner.transport.grpc.port import MasterPort
 
 PEER = coordination_pb2.Peer(run_uid="u/1", worker=3, attempt=1, boot="b", pod="pod-3")
 

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from grpc import aio
 
 from loadstone_protocol import coordination
-from loadstone_protocol.channel import MESSAGE_MAX_BYTES, SERVER_OPTIONS, concurrent_calls
+from loadstone_protocol.channel import SERVER_OPTIONS, concurrent_calls
 from loadstone_protocol.codec import WireError, stream_state_from_message
-from loadstone_protocol.control import run_report
 from loadstone_protocol.credentials import add_port
-from loadstone_protocol.v1 import control_pb2, control_pb2_grpc, coordination_pb2, coordination_pb2_grpc
-from loadstone_protocol.version import may_talk
-from loadstone_protocol.views import differ_in_figures
-from loadstone_runner.transport.grpc.control import Control, ControlPort, ListenError
+from loadstone_protocol.v1 import control_pb2_grpc, coordination_pb2, coordination_pb2_grpc
+from loadstone_runner.transport.grpc.control import Control, ListenError
 from loadstone_runner.transport.grpc.ending import end_task
+from loadstone_runner.transport.grpc.followers import Run
 from loadstone_runner.transport.grpc.gate import Gate
 from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 from loadstone_runner.transport.grpc.reading import read
@@ -32,72 +29,12 @@ if TYPE_CHECKING:
 
     from loadstone_core.stats.stream import SeriesState, StreamState
     from loadstone_protocol.identity import Pems
-    from loadstone_protocol.messages import AgentWord, Hello, Peer, Refusal, Steering
-    from loadstone_protocol.views import RunView
+    from loadstone_protocol.messages import Hello, Peer
     from loadstone_runner.transport.grpc.bulk import BulkEnd
+    from loadstone_runner.transport.grpc.port import MasterPort
 
 BAD_FRAMES_MAX: Final = 10
 HELLO_SECONDS: Final = 10.0
-LOG_LINES: Final = 10_000
-LOG_BYTES: Final = 256 * 1024
-
-
-class MasterPort(ControlPort, Protocol):
-    """Who decides; all that is not awaited is called on the event loop and must not block."""
-
-    epoch: int
-
-    def read_series(self, content: bytes, /) -> SeriesState:
-        """Return the state of a series; raise WireError if these bytes are none."""
-        ...
-
-    def join(self, hello: Hello, link: AgentLink) -> Refusal | None:
-        """Take an agent in (after `welcome` on its link), or return why not."""
-        ...
-
-    def hear(self, link: AgentLink, word: AgentWord) -> None:
-        """Take in what an agent says."""
-        ...
-
-    def part(self, link: AgentLink) -> None:
-        """Note that a control connection has ended, for whatever reason."""
-        ...
-
-    def may_report(self, peer: Peer) -> bool:
-        """Say whether a peer is known from its control stream."""
-        ...
-
-    def report(self, link: StatisticsLink, state: StreamState) -> None:
-        """Merge a state and acknowledge it on its link."""
-        ...
-
-    def part_statistics(self, link: StatisticsLink) -> None:
-        """Note that a statistics connection has ended."""
-        ...
-
-    def join_bulk(self, peer: Peer) -> BulkEnd | None:
-        """Return this side's channels of a peer that is known from its control stream; None if it is not."""
-        ...
-
-    def blame(self, peer: Peer, error: WireError) -> None:
-        """Count a message that could not be meant."""
-        ...
-
-    def count_refused(self) -> None:
-        """Count a call that did not say who is there."""
-        ...
-
-    def steer(self, steering: Steering) -> int:
-        """Take in what a follower wants; return the newest revision that is held."""
-        ...
-
-    def log_tail(self, *, lines: int, size: int) -> tuple[bytes, int]:
-        """Return the last lines of the log as gzip text of at most `size` bytes, and how many they are."""
-        ...
-
-    def stored(self, sha256: bytes) -> bool:
-        """Note that a follower holds the report with this digest; return whether it is the right one."""
-        ...
 
 
 async def serve(listen: str, port: MasterPort, *, workers: int, pems: Pems | None) -> tuple[aio.Server, int]:
@@ -109,7 +46,7 @@ async def serve(listen: str, port: MasterPort, *, workers: int, pems: Pems | Non
     gate = Gate(port.run_uid, is_open=pems is None)
     server = aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=concurrent_calls(workers))
     server.add_generic_rpc_handlers((_coordination_of(_Coordination(port, gate)),))
-    control_pb2_grpc.add_RunServicer_to_server(_Run(port, gate), server)  # type: ignore[no-untyped-call]  # generated
+    control_pb2_grpc.add_RunServicer_to_server(Run(port, gate), server)  # type: ignore[no-untyped-call]  # generated
     control = Control(port, gate.admit_operator)
     control_pb2_grpc.add_ControlServicer_to_server(control, server)  # type: ignore[no-untyped-call]  # generated
     try:
@@ -273,76 +210,6 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
         self._port.blame(peer, error)
         if is_last:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"too many bad messages; the last: {error}")
-
-
-class _Run(control_pb2_grpc.RunServicer):
-    """What followers call."""
-
-    def __init__(self, port: MasterPort, gate: Gate) -> None:
-        self._port = port
-        self._gate = gate
-
-    async def Watch(  # noqa: N802 the name in the proto
-        self, request: control_pb2.WatchRequest, context: aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[control_pb2.RunReport]:
-        await self._check(request.run_uid, context, request.epoch)
-        if complaint := may_talk(request.protocol_major, request.protocol_minor, request.version):
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, complaint)
-        loop = asyncio.get_running_loop()
-        told: RunView | None = None
-        sequence, figures_due = 0, 0.0
-        while True:
-            view = await self._port.changed(sequence)
-            sequence = view.sequence
-            # Figures that are left out come with the next view, as a run that goes on makes one twice a second.
-            if told is not None and loop.time() < figures_due and differ_in_figures(told, view):
-                continue
-            told, figures_due = view, loop.time() + _until_figures(request.figures_every_ms)
-            yield run_report(view)
-
-    async def Steer(  # noqa: N802 the name in the proto
-        self, request: control_pb2.Steering, context: aio.ServicerContext[Any, Any]
-    ) -> control_pb2.SteeringAck:
-        await self._check(request.run_uid, context, request.epoch)
-        try:
-            steering = coordination.steering_from_message(request)
-        except WireError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        return control_pb2.SteeringAck(revision=self._port.steer(steering))
-
-    async def FetchReport(  # noqa: N802 the name in the proto
-        self, request: control_pb2.ReportRequest, context: aio.ServicerContext[Any, Any]
-    ) -> control_pb2.Report:
-        await self._check(request.run_uid, context)
-        gzip_json, sha256 = self._port.report_file()
-        return control_pb2.Report(gzip_json=gzip_json, sha256=sha256)
-
-    async def FetchLogs(  # noqa: N802 the name in the proto
-        self, request: control_pb2.LogsRequest, context: aio.ServicerContext[Any, Any]
-    ) -> control_pb2.Logs:
-        await self._check(request.run_uid, context)
-        lines, size = request.lines or LOG_LINES, min(request.bytes or LOG_BYTES, MESSAGE_MAX_BYTES // 2)
-        gzip_text, count = self._port.log_tail(lines=lines, size=size)
-        return control_pb2.Logs(gzip_text=gzip_text, lines=count)
-
-    async def Stored(  # noqa: N802 the name in the proto
-        self, request: control_pb2.StoredNotice, context: aio.ServicerContext[Any, Any]
-    ) -> control_pb2.StoredAck:
-        await self._check(request.run_uid, context)
-        if not self._port.stored(request.sha256):
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "this is not the digest of the run's report")
-        return control_pb2.StoredAck()
-
-    async def _check(self, run_uid: str, context: aio.ServicerContext[Any, Any], epoch: int | None = None) -> None:
-        await self._gate.admit_operator(context)
-        if run_uid != self._port.run_uid or epoch not in {None, self._port.epoch}:
-            ours = f"run {self._port.run_uid}, epoch {self._port.epoch}"
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"this master serves {ours}")
-
-
-def _until_figures(every_ms: int) -> float:
-    """Return the seconds until figures are due: all masters tell them at once, so who follows many rests between."""
-    return (every_ms - time.time() * 1_000 % every_ms) / 1_000 if every_ms else 0.0
 
 
 async def _hello(
