@@ -55,7 +55,7 @@ class Laws:
         self.may_lose: set[StreamId] = set()
         self.may_lose_ended = False
         self._said: dict[tuple[StreamId, int], int] = {}  # requests by the state with a sequence
-        self._taken_in: dict[StreamId, int] = {}  # requests by the newest state that a master has said to have
+        self._taken_in: dict[StreamId, list[tuple[float, int]]] = {}  # when a master said that it has so many
         self.masters_killed = 0
         self.heirs: set[str] = set()  # addresses of masters that have found somebody who knew of the one before
         # Attempts of workers that were let go, as all of theirs is durable, and when.
@@ -189,7 +189,7 @@ class Laws:
         stream = (ack.stream.worker, ack.stream.attempt, ack.stream.engine, ack.stream.start)
         self.demand(ack.received >= ack.durable, f"of {stream} {ack.received} was received and {ack.durable} is durable")
         name = StreamId(*stream)
-        self._taken_in[name] = max(self._taken_in.get(name, 0), self._said.get((name, ack.received), 0))
+        self._taken_in.setdefault(name, []).append((self.loop.time(), self._said.get((name, ack.received), 0)))
         if ack.durable:
             before = self._durable.get(stream, 0)
             self.demand(ack.durable >= before, f"durable of {stream} went from {before} back to {ack.durable}")
@@ -259,12 +259,12 @@ class Laws:
             self.demand(told == sent, f"the results hold {told} requests, {sent} were sent, and nothing is unknown")
         elif at_least:
             self.demand(bool(self.may_lose) or self.may_lose_ended, "something is unknown, and nothing was lost")
-        least = sum(self._certain(name) for name in self.sent)
+        least = sum(self._certain(name, finished_at) for name in self.sent)
         self.demand(told >= least, f"the results hold {told} requests, {least} were sent or heard for certain")
 
-    def _certain(self, name: StreamId) -> int:
+    def _certain(self, name: StreamId, finished_at: float) -> int:
         """Return how many requests of a stream must be in the totals, whatever was lost."""
         if name not in self.may_lose and not self.may_lose_ended:
             return self.sent[name].requests
         is_kept = not self.masters_killed and not self.may_lose_ended
-        return self._taken_in.get(name, 0) if is_kept else 0
+        return max((held for at, held in self._taken_in.get(name, ()) if is_kept and at < finished_at), default=0)

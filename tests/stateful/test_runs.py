@@ -80,6 +80,9 @@ class Story:
             if whole_by <= passed < whole_by + 0.3 and world.makes_load:
                 living = len(self.laws.users())
                 self.laws.demand(living == world.users_asked, f"{living} users live, {world.users_asked} are asked for")
+        if world.outcome is None:
+            self.laws.demand("verdict" in world.last_word, f"a master has ended and left behind {world.last_word}")
+            return
         finished_at = BEGINNING + (world.report.times.finished_ns - EPOCH_NS) / SECOND
         is_orphaned = len(world.masters) > 1 and world.masters[-1].address not in self.laws.heirs
         self.laws.conclude(world.outcome, finished_at, is_orphaned=is_orphaned)

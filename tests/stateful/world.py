@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,7 @@ class World:
         self.pods: dict[int, Pod] = {}  # the newest of each worker
         self.all_pods: list[Pod] = []
         self.outcome: Any = None
+        self.last_word: Any = None  # of a master that ended before anybody has fetched its outcome
         self.report: Any = None
         self.users_asked = shape.users
         self.is_paused = False
@@ -237,6 +239,9 @@ class World:
     def _see_main_end(self, pod: Pod, process: Process, last_word: Path) -> None:
         self.laws.see_exit(process, last_word)
         self.network.look()
+        if pod.worker < 0 and process.exit_code == 0 and self.outcome is None and pod is self.masters[-1]:
+            # As an operator reads it that was not there when the master had its outcome.
+            self.last_word = json.loads(last_word.read_text())
         has_launcher = pod.launcher is not None and pod.launcher.is_alive
         is_done = process.exit_code is not None and (pod.worker < 0 or not has_launcher)
         if not (pod.is_gone or pod.is_deleted or is_done):
@@ -294,7 +299,7 @@ class World:
 
     async def _operate(self) -> None:
         """Follow the newest master until it has an outcome, steer it, keep its report."""
-        while self.outcome is None:
+        while self.outcome is None and self.last_word is None:
             pod = self.masters[-1]
             follower = Follower(f"{pod.address}:{PORT}", RUN_UID, self.epoch)
             steering = asyncio.ensure_future(self._steer(follower))
