@@ -19,9 +19,10 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from tests.stateful.clockwork import BEGINNING
+
 from loadstone_core.stats.stream import StreamId
 from loadstone_protocol.v1 import control_pb2, coordination_pb2
-from tests.stateful.clockwork import BEGINNING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 Who = tuple[int, int, str]  # worker, attempt, boot
 
 
-class Broken(AssertionError):
+class BrokenLawError(AssertionError):
     """A law does not hold."""
 
 
@@ -81,7 +82,7 @@ class Laws:
         if not holds:
             self.note(f"BROKEN: {what}")
             self.loop.complaints.append(what)  # where this is raised in a callback, nobody else hears of it
-            raise Broken(what)
+            raise BrokenLawError(what)
 
     # Load.
 
@@ -123,7 +124,7 @@ class Laws:
                 self._looked_at[key] = len(taken)
 
     def _is_forgotten(self, name: StreamId) -> bool:
-        """Whether a master has come into another pod since this engine ended, so that nobody has told it of its rows."""
+        """Whether this engine ended before its master was lost, so that nobody tells the next one of its rows."""
         process = self.sent[name].process
         return self.may_lose_ended and (process is None or not process.is_alive)
 
@@ -187,7 +188,9 @@ class Laws:
 
     def _hear_ack(self, ack: Any) -> None:
         stream = (ack.stream.worker, ack.stream.attempt, ack.stream.engine, ack.stream.start)
-        self.demand(ack.received >= ack.durable, f"of {stream} {ack.received} was received and {ack.durable} is durable")
+        self.demand(
+            ack.received >= ack.durable, f"of {stream} {ack.received} was received and {ack.durable} is durable"
+        )
         name = StreamId(*stream)
         self._taken_in.setdefault(name, []).append((self.loop.time(), self._said.get((name, ack.received), 0)))
         if ack.durable:
@@ -209,8 +212,9 @@ class Laws:
 
     def see_restart(self, process: Process) -> None:
         """A master is started again, in the same pod."""
-        self._kept[process.name] = sum(each.requests for name, each in self.sent.items() if self._key(name) in self._durable)
-
+        self._kept[process.name] = sum(
+            each.requests for name, each in self.sent.items() if self._key(name) in self._durable
+        )
 
     @staticmethod
     def _key(name: StreamId) -> tuple[int, ...]:
