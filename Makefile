@@ -21,7 +21,7 @@ quickstart: .venv/runner.stamp ## run examples/quickstart.yaml on this machine, 
 
 .PHONY: test
 test: .venv/compiled.stamp ## everything that CI runs
-	@$(BIN)/python tools/steps.py "lint types walls" beside prepare then "unit contract" beside "long other-python-unit" \
+	@$(BIN)/python tools/steps.py "lint types walls" beside prepare then "unit contract stateful" beside "long other-python-unit" \
 	  then e2e then "component other-python-component"
 
 .PHONY: lint
@@ -48,6 +48,10 @@ unit: .venv/compiled.stamp ## pure rooms, with their branch coverage
 .PHONY: contract
 contract: .venv/compiled.stamp ## files that must agree
 	$(BIN)/pytest tests/contract -q
+
+.PHONY: stateful
+stateful: .venv/compiled.stamp ## real masters and agents in virtual time, while anything breaks (SEEDS=300)
+	$(BIN)/pytest tests/stateful -q -n 2
 
 .PHONY: component
 component: .venv/compiled.stamp ## real processes on loopback, the engine's with both flavours of the request path
@@ -104,10 +108,11 @@ bench-master: .venv/compiled.stamp ## a master on one core with a thousand scrip
 	$(BIN)/python benchmarks/master.py $(ARGS)
 
 .PHONY: soak
-soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at full speed, a thousand ends of engines, a node that freezes
+soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at full speed, a thousand ends of engines, 20,000 runs in virtual time, a node that freezes
 	LOG_CYCLES=1000 LOG_RUNS=25 $(BIN)/pytest -q tests/component/test_logs.py -k "last_moments or all_that_a_script_prints"
 	$(BIN)/python benchmarks/soak.py $(ARGS)
 	LOADSTONE_SOAK=1 $(BIN)/pytest tests/component/test_messages.py -q -k "slow_handlers or own_process"
+	SEEDS=20000 $(BIN)/pytest tests/stateful -q -n 2
 	NODES=2 tests/e2e/run -m soak
 
 .PHONY: generate

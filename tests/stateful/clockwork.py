@@ -91,7 +91,6 @@ class Process:
         """End the process without another word, as SIGKILL does."""
         if self.is_alive:
             self.is_alive = False
-            self._parked.clear()
             self._tell_end()
 
     def end(self, code: int) -> None:
@@ -111,6 +110,10 @@ class Process:
         self.is_frozen, self.changed_at = False, self._loop.time()
         for look in self.on_thaw:
             self.call(look)
+        self.resume()
+
+    def resume(self) -> None:
+        """Do what was due while nothing of the process ran."""
         parked, self._parked = self._parked, []
         for guarded, context in parked:
             self._loop.call_soon(guarded.again, context=context)
@@ -121,14 +124,16 @@ class Process:
         return self.is_alive and not self.is_frozen and self._loop.time() > self.changed_at
 
     def may_run(self, guarded: _Guarded) -> bool:
-        if self.is_frozen and self.is_alive:
+        if self.is_frozen or not self.is_alive:
             self._parked.append((guarded, contextvars.copy_context()))
         return self.is_alive and not self.is_frozen
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled() or task.exception() is not None:
-            self._loop.complain(f"{self.name} ended with {'a cancellation' if task.cancelled() else task.exception()!r}")
-        self.end(-1 if task.cancelled() or task.exception() is not None else task.result() or 0)
+            self._loop.complain(f"{self.name} ended with {task}")
+            self.end(-1)
+        else:
+            self.end(task.result() or 0)
 
     def _tell_end(self) -> None:
         # Whoever is told lives elsewhere, and not in a process that has ended.
@@ -226,7 +231,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
 
     # What a process asks of its machine.
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(self, _executor: Any, func: Any, *args: Any) -> Any:
         """Do something on the disk: it takes a moment, sometimes a long one, and is done whole or not at all."""
         future = self.create_future()
         seconds = self._dice.choice((0.001, 0.002, 0.005, 0.02, 0.3))
@@ -248,10 +253,11 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
     # The end of a test.
 
     def bury(self) -> None:
-        """End every task of every process, so that nothing of this world is left; whatever comes of it does not count."""
+        """End every task of every process, so that nothing of this world is left; what comes of it does not count."""
         for process in self.processes:
             process.is_alive, process.is_frozen = True, False
             process.on_end.clear()
+            process.resume()
         for _ in range(50):
             left = [task for process in self.processes for task in process.tasks if not task.done()]
             if not left:

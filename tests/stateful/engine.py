@@ -1,26 +1,25 @@
-"""Scripted engines, their launchers and the director: what is behind the Unix sockets of agents and masters.
+"""Scripted engines: what makes load behind the Unix socket of an agent, and counts by itself what it sends.
 
 An engine does what the real one does as far as others can see it: the users of its lots, one iteration after another,
 each with a row that nobody else may have; a state and a status each second; counters in a file that outlives it. It
-counts by itself, in `Sent`, what a target would have counted. The launcher's switch and both ends of its lease file,
-the counters, grants, recorder and reports of the engine are the real ones.
+counts by itself, in `Sent`, what a target would have counted. Counters, grants, lease, recorder and reports are the
+real ones.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from tests.stateful.clockwork import SECOND, Machine, Process
+from tests.stateful.peers import Peer
+
 from loadstone_core.load.grant import of_feeder, of_iterations
-from loadstone_core.load.lots import Lot
 from loadstone_core.load.pacing import targets
 from loadstone_core.load.profile import Model
 from loadstone_core.stats.recorder import Recorder
-from loadstone_core.stats.stream import StreamId
 from loadstone_protocol import framing
 from loadstone_protocol.codec import (
     grants_from_messages,
@@ -39,20 +38,18 @@ from loadstone_runner.engine.counters import (
 from loadstone_runner.engine.grants import Grants
 from loadstone_runner.engine.lease import Lease
 from loadstone_runner.engine.reports import Reports
-from loadstone_runner.launcher.lease import LeaseFile
-from loadstone_runner.launcher.switch import Due, Switch
-from loadstone_runner.settings import LAUNCHER_PROTOCOL
-from tests.stateful.clockwork import SECOND, Machine, Process
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping
+    from pathlib import Path
 
+    from tests.stateful.network import Network
+
+    from loadstone_core.load.lots import Lot
     from loadstone_core.load.profile import Profile
     from loadstone_core.load.scenario import Scenario
-    from tests.stateful.network import LocalTransport, Network
+    from loadstone_core.stats.stream import StreamId
 
-RETRY_SECONDS = 0.2
 FEEDER = "rows"
 Stage = engine_pb2.EngineStatus.Stage
 
@@ -80,149 +77,10 @@ class Sent:
         return self.process is not None and self.process.has_come_to_itself
 
 
-class Peer(asyncio.Protocol):
-    """A process' way to a Unix socket of its pod: found again whenever it is lost."""
-
-    def __init__(self, network: Network, path: str, process: Process) -> None:
-        self._network = network
-        self._path = path
-        self._process = process
-        self._transport: LocalTransport | None = None
-        self._is_over = False
-        process.call(self._dial)
-
-    def _dial(self) -> None:
-        self._transport = self._network.dial_locally(self._path, self)
-        if self._transport is None:
-            self._process.call_later(RETRY_SECONDS, self._dial)
-
-    def connection_made(self, transport: Any) -> None:  # noqa: ARG002 it is known
-        self.introduce()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 the cause changes nothing
-        self._transport = None
-        if not self._is_over:
-            self._process.call_later(RETRY_SECONDS, self._dial)
-
-    def put(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def introduce(self) -> None:
-        raise NotImplementedError
-
-
-class Launcher(Peer):
-    """The parent of the engines of one pod: starts them, kills them when the switch says so, tells of their ends."""
-
-    def __init__(
-        self, network: Network, folder: Path, process: Process, *, engines: Mapping[int, Process], role: str = "engine"
-    ) -> None:
-        self._switch = Switch()
-        self._lease = LeaseFile(f"{folder}/lease")
-        self._engines = engines
-        self._role = role
-        self._exit_code: int | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._held = b""
-        self._machine = process.machine
-        super().__init__(network, f"{folder}/launcher.sock", process)
-        for number, engine in engines.items():
-            engine.on_end.append(lambda _process, number=number: process.call(self._reap, number))
-        process.on_end.append(lambda _process: [each.kill() for each in engines.values()])
-
-    def terminate(self) -> None:
-        """Obey SIGTERM."""
-        self._switch.terminate(self._machine.boottime_ns())
-        self._throw()
-
-    def introduce(self) -> None:
-        engines, role = len(self._engines), self._role
-        self._say(event="hello", pid=1, engines=engines, role=role, protocol=LAUNCHER_PROTOCOL)
-        for number in self._engines:
-            self._say(event="started", engine=number, start=1, pid=2 + number)
-        for number, engine in self._engines.items():
-            if not engine.is_alive:
-                self._tell_end(number)
-
-    def data_received(self, data: bytes) -> None:
-        *lines, self._held = (self._held + data).split(b"\n")
-        for line in lines:
-            self._obey(json.loads(line))
-        self._throw()
-
-    def _obey(self, order: dict[str, Any]) -> None:
-        now_ns = self._machine.boottime_ns()
-        match order["do"]:
-            case "lease":
-                self._switch.renew(now_ns, seconds=order["seconds"])
-                if self._switch.lease_ns is not None:
-                    self._lease.write(self._switch.lease_ns)
-            case "deadline":
-                self._switch.limit(now_ns, seconds=order["seconds"])
-            case "exit":
-                self._exit_code = order["code"]
-                self._switch.limit(now_ns, seconds=0)
-                self._end_if_done()
-
-    def _throw(self) -> None:
-        """Do what is due, and come again when the next thing is."""
-        due = self._switch.take(self._machine.boottime_ns())
-        for engine in [each for each in self._engines.values() if each.is_alive]:
-            if due is Due.TERMINATE:
-                engine.signal(15)
-            elif due is Due.KILL:
-                engine.kill()
-        if self._timer is not None:
-            self._timer.cancel()
-        next_ns = self._switch.next_ns()
-        if next_ns is not None and any(each.is_alive for each in self._engines.values()):
-            self._timer = self._process.call_later(self._machine.seconds_until(next_ns) + 0.001, self._throw)
-
-    def _reap(self, number: int) -> None:
-        self._tell_end(number)
-        self._end_if_done()
-
-    def _end_if_done(self) -> None:
-        if self._exit_code is not None and not any(each.is_alive for each in self._engines.values()):
-            self._process.end(self._exit_code)
-
-    def _tell_end(self, number: int) -> None:
-        code = self._engines[number].exit_code
-        killed = 9 if code is None else None
-        self._say(event="exited", engine=number, start=1, code=code, signal=killed, tail="", oom=False)
-
-    def _say(self, **event: Any) -> None:
-        self.put(json.dumps(event).encode() + b"\n")
-
-
-class Director(Peer):
-    """The script's process beside the master: setup and teardown do nothing, and that is said."""
-
-    def __init__(self, network: Network, folder: Path, process: Process) -> None:
-        self._decoder = framing.Decoder()
-        super().__init__(network, f"{folder}/agent.sock", process)
-
-    def introduce(self) -> None:
-        self._decoder = framing.Decoder()
-        self._say(hello=engine_pb2.EngineHello(role=engine_pb2.ENGINE_ROLE_DIRECTOR, start=1, pid=1))
-        self._say(script=engine_pb2.ScriptReport(ok=True))
-
-    def data_received(self, data: bytes) -> None:
-        for payload in self._decoder.feed(data):
-            message = engine_pb2.ToEngine.FromString(payload)
-            if message.WhichOneof("kind") == "setup":
-                answer = engine_pb2.SetupReport(teardown=message.setup.teardown, ok=True, result_json=b"null")
-                self._process.call_later(0.05, lambda answer=answer: self._say(setup=answer))
-
-    def _say(self, **kind: Any) -> None:
-        self.put(framing.encode(engine_pb2.EngineMessage(**kind).SerializeToString()))
-
-
 class Engine(Peer):
     """One engine of one worker."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 all that an engine is begins here
         self, network: Network, folder: Path, process: Process, *, number: int, dice: random.Random, sent: Sent
     ) -> None:
         self.sent = sent
@@ -254,6 +112,7 @@ class Engine(Peer):
         self._leaving: set[int] = set()
         self._is_stopping = False
         self._final = 0
+        self._closed_second = -1
         self._exit_code = 0
         process.signals[15] = lambda: self._terminate(10.0)
         process.on_thaw.append(self._look_at_lease)
@@ -298,7 +157,10 @@ class Engine(Peer):
     def _report(self, *, is_full: bool = False, is_final: bool = False) -> None:
         second = (self._machine.monotonic_ns() - self._start_at_ns) // SECOND if self._start_at_ns else -1
         second = second if is_final or not self._start_at_ns else second - 1
-        state = self._reports.next_state(max(-1, second), users=[len(self._seats)], is_full=is_full, is_final=is_final)
+        self._closed_second = max(self._closed_second, second)
+        state = self._reports.next_state(
+            self._closed_second, users=[len(self._seats)], is_full=is_full, is_final=is_final
+        )
         if is_final:
             self._final = state.sequence
         first_ns = self._begin_ns if self.sent.requests else 0
@@ -438,7 +300,7 @@ class Engine(Peer):
         self._resize(lot, reached)
 
     async def _sleep_until(self, at_ns: int) -> None:
-        while (left := self._machine.seconds_until(at_ns)) > 0:
+        while (left := self._machine.seconds_until(at_ns)) > 0:  # noqa: ASYNC110 a clock sets no event
             await asyncio.sleep(left + 1e-6)
 
     def _resize(self, lot: Lot, wanted: int) -> None:
@@ -557,7 +419,7 @@ class Engine(Peer):
         self.sent.users.clear()
 
     async def _drain(self) -> None:
-        while self._seats:
+        while self._seats:  # noqa: ASYNC110 this is how the real one looks
             await asyncio.sleep(0.05)
         self._stage = Stage.ENDED
         self._report(is_full=True, is_final=True)

@@ -19,9 +19,10 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from tests.stateful.clockwork import BEGINNING
+
 from loadstone_core.stats.stream import StreamId
 from loadstone_protocol.v1 import control_pb2, coordination_pb2
-from tests.stateful.clockwork import BEGINNING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 Who = tuple[int, int, str]  # worker, attempt, boot
 
 
-class Broken(AssertionError):
+class BrokenLawError(AssertionError):
     """A law does not hold."""
 
 
@@ -55,7 +56,7 @@ class Laws:
         self.may_lose: set[StreamId] = set()
         self.may_lose_ended = False
         self._said: dict[tuple[StreamId, int], int] = {}  # requests by the state with a sequence
-        self._taken_in: dict[StreamId, int] = {}  # requests by the newest state that a master has said to have
+        self._taken_in: dict[StreamId, list[tuple[float, int]]] = {}  # when a master said that it has so many
         self.masters_killed = 0
         self.heirs: set[str] = set()  # addresses of masters that have found somebody who knew of the one before
         # Attempts of workers that were let go, as all of theirs is durable, and when.
@@ -81,7 +82,7 @@ class Laws:
         if not holds:
             self.note(f"BROKEN: {what}")
             self.loop.complaints.append(what)  # where this is raised in a callback, nobody else hears of it
-            raise Broken(what)
+            raise BrokenLawError(what)
 
     # Load.
 
@@ -123,7 +124,7 @@ class Laws:
                 self._looked_at[key] = len(taken)
 
     def _is_forgotten(self, name: StreamId) -> bool:
-        """Whether a master has come into another pod since this engine ended, so that nobody has told it of its rows."""
+        """Whether this engine ended before its master was lost, so that nobody tells the next one of its rows."""
         process = self.sent[name].process
         return self.may_lose_ended and (process is None or not process.is_alive)
 
@@ -187,9 +188,11 @@ class Laws:
 
     def _hear_ack(self, ack: Any) -> None:
         stream = (ack.stream.worker, ack.stream.attempt, ack.stream.engine, ack.stream.start)
-        self.demand(ack.received >= ack.durable, f"of {stream} {ack.received} was received and {ack.durable} is durable")
+        self.demand(
+            ack.received >= ack.durable, f"of {stream} {ack.received} was received and {ack.durable} is durable"
+        )
         name = StreamId(*stream)
-        self._taken_in[name] = max(self._taken_in.get(name, 0), self._said.get((name, ack.received), 0))
+        self._taken_in.setdefault(name, []).append((self.loop.time(), self._said.get((name, ack.received), 0)))
         if ack.durable:
             before = self._durable.get(stream, 0)
             self.demand(ack.durable >= before, f"durable of {stream} went from {before} back to {ack.durable}")
@@ -209,8 +212,9 @@ class Laws:
 
     def see_restart(self, process: Process) -> None:
         """A master is started again, in the same pod."""
-        self._kept[process.name] = sum(each.requests for name, each in self.sent.items() if self._key(name) in self._durable)
-
+        self._kept[process.name] = sum(
+            each.requests for name, each in self.sent.items() if self._key(name) in self._durable
+        )
 
     @staticmethod
     def _key(name: StreamId) -> tuple[int, ...]:
@@ -259,12 +263,12 @@ class Laws:
             self.demand(told == sent, f"the results hold {told} requests, {sent} were sent, and nothing is unknown")
         elif at_least:
             self.demand(bool(self.may_lose) or self.may_lose_ended, "something is unknown, and nothing was lost")
-        least = sum(self._certain(name) for name in self.sent)
+        least = sum(self._certain(name, finished_at) for name in self.sent)
         self.demand(told >= least, f"the results hold {told} requests, {least} were sent or heard for certain")
 
-    def _certain(self, name: StreamId) -> int:
+    def _certain(self, name: StreamId, finished_at: float) -> int:
         """Return how many requests of a stream must be in the totals, whatever was lost."""
         if name not in self.may_lose and not self.may_lose_ended:
             return self.sent[name].requests
         is_kept = not self.masters_killed and not self.may_lose_ended
-        return self._taken_in.get(name, 0) if is_kept else 0
+        return max((held for at, held in self._taken_in.get(name, ()) if is_kept and at < finished_at), default=0)

@@ -84,7 +84,7 @@ class Mischief:
         if not held:
             return ""
         connection = self._dice.choice(held)
-        if self._dice.random() < 0.5:  # noqa: PLR2004 an even chance
+        if self._dice.random() < 0.5:
             # The client's side is dropped, and the server hears of it late.
             connection.break_client("reset")
             self._later(self._dice.choice((0.01, 1, 8)), connection.break_server)
@@ -172,7 +172,7 @@ class Mischief:
     def lose_the_master(self) -> str:
         """Lose the master's node, and make another pod for it."""
         pod = self._world.masters[-1]
-        if pod.is_gone or len(self._world.masters) >= 4:  # noqa: PLR2004 an operator makes no more than five
+        if pod.is_gone or len(self._world.masters) >= 4:
             return ""
         self._world.laws.may_lose_ended = True
         self._world.lose(pod)

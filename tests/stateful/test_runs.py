@@ -1,6 +1,7 @@
 """Runs in which anything may break at any moment: real masters and agents, in virtual time, and no law is broken.
 
-`SEED=1234 pytest tests/stateful` plays one run again and prints its trace; `SEEDS=20000` plays so many, from `FIRST` on.
+`SEED=1234 pytest -s tests/stateful` plays one run again and prints its trace; `SEEDS=20000` plays so many, from `FIRST`
+on. What is made up here and what is real stands in `README.md` beside this file.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from grpc import aio
-
 from tests.stateful.clockwork import BEGINNING, EPOCH_NS, SECOND, VirtualTimeLoop
 from tests.stateful.mischief import Mischief
 from tests.stateful.world import Shape, World
@@ -80,6 +80,9 @@ class Story:
             if whole_by <= passed < whole_by + 0.3 and world.makes_load:
                 living = len(self.laws.users())
                 self.laws.demand(living == world.users_asked, f"{living} users live, {world.users_asked} are asked for")
+        if world.outcome is None:
+            self.laws.demand("verdict" in world.last_word, f"a master has ended and left behind {world.last_word}")
+            return
         finished_at = BEGINNING + (world.report.times.finished_ns - EPOCH_NS) / SECOND
         is_orphaned = len(world.masters) > 1 and world.masters[-1].address not in self.laws.heirs
         self.laws.conclude(world.outcome, finished_at, is_orphaned=is_orphaned)
@@ -125,6 +128,11 @@ def play(seed: int, monkeypatch: pytest.MonkeyPatch) -> Story:
 def batches() -> list[list[int]]:
     seeds = [int(SEED)] if SEED else list(range(FIRST, FIRST + SEEDS))
     return [seeds[first : first + BATCH] for first in range(0, len(seeds), BATCH)]
+
+
+def test_a_seed_is_the_same_run_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (play(FIRST, monkeypatch).laws.trace for _ in range(2))
+    assert one == other
 
 
 @promise("exact-totals", "load-moves", "master-restart")

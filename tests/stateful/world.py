@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from tests.stateful.clockwork import SECOND, Machine, Process, VirtualTimeLoop
+from tests.stateful.engine import Engine, Sent
+from tests.stateful.laws import Laws
+from tests.stateful.network import Network
+from tests.stateful.peers import Director, Launcher
 
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
@@ -21,10 +28,6 @@ from loadstone_protocol.v1 import control_pb2
 from loadstone_runner.agent import service as agent_service
 from loadstone_runner.master import service as master_service
 from loadstone_runner.settings import Address, AgentSettings, MasterSettings
-from tests.stateful.clockwork import SECOND, Machine, Process, VirtualTimeLoop
-from tests.stateful.engine import Director, Engine, Launcher, Sent
-from tests.stateful.laws import Laws
-from tests.stateful.network import Network
 
 if TYPE_CHECKING:
     import random
@@ -113,6 +116,7 @@ class World:
         self.pods: dict[int, Pod] = {}  # the newest of each worker
         self.all_pods: list[Pod] = []
         self.outcome: Any = None
+        self.last_word: Any = None  # of a master that ended before anybody has fetched its outcome
         self.report: Any = None
         self.users_asked = shape.users
         self.is_paused = False
@@ -158,7 +162,8 @@ class World:
         for number in range(self.shape.engines):
             stream = StreamId(worker, attempt, number, 1)
             sent = self.laws.sent[stream] = Sent(stream)
-            engine = pod.engines[number] = Process(self.loop, f"engine {number} of {pod.name}", pod.machine, pod.address)
+            name = f"engine {number} of {pod.name}"
+            engine = pod.engines[number] = Process(self.loop, name, pod.machine, pod.address)
             engine.call(self._make_engine, pod, number, sent)
         pod.launcher.call(self._make_launcher, pod, "engine")
         pod.launcher.on_end.append(lambda _process: self._see_container_end(pod))
@@ -237,6 +242,9 @@ class World:
     def _see_main_end(self, pod: Pod, process: Process, last_word: Path) -> None:
         self.laws.see_exit(process, last_word)
         self.network.look()
+        if pod.worker < 0 and process.exit_code == 0 and self.outcome is None and pod is self.masters[-1]:
+            # As an operator reads it that was not there when the master had its outcome.
+            self.last_word = json.loads(last_word.read_text())
         has_launcher = pod.launcher is not None and pod.launcher.is_alive
         is_done = process.exit_code is not None and (pod.worker < 0 or not has_launcher)
         if not (pod.is_gone or pod.is_deleted or is_done):
@@ -258,9 +266,7 @@ class World:
 
     def _tell_end(self, pod: Pod, code: int) -> None:
         reason = "Error" if code else "Completed"
-        self._ended.append(
-            control_pb2.WorkerEnd(worker=pod.worker, attempt=pod.attempt, reason=reason, exit_code=code)
-        )
+        self._ended.append(control_pb2.WorkerEnd(worker=pod.worker, attempt=pod.attempt, reason=reason, exit_code=code))
         self._revision += 1
 
     # --- The operator.
@@ -294,7 +300,7 @@ class World:
 
     async def _operate(self) -> None:
         """Follow the newest master until it has an outcome, steer it, keep its report."""
-        while self.outcome is None:
+        while self.outcome is None and self.last_word is None:
             pod = self.masters[-1]
             follower = Follower(f"{pod.address}:{PORT}", RUN_UID, self.epoch)
             steering = asyncio.ensure_future(self._steer(follower))
@@ -359,15 +365,19 @@ class World:
         for process in (pod.main, pod.launcher):
             if process is not None and process.is_alive:
                 process.signal(SIGTERM)
-        self.network.after(30.0, self.lose, pod, False)
+        self.network.after(30.0, self._end, pod)
 
-    def lose(self, pod: Pod, is_silent: bool = True) -> None:
-        """Let a pod be gone with all its processes; if its node went, nobody hears anything of it."""
+    def lose(self, pod: Pod) -> None:
+        """Let a pod's node be gone: nobody hears anything of it any more."""
+        if not pod.is_gone:
+            self.network.take_away(pod.address)
+            self._end(pod)
+
+    def _end(self, pod: Pod) -> None:
+        """End all processes of a pod."""
         if pod.is_gone:
             return
         pod.is_gone = True
-        if is_silent:
-            self.network.take_away(pod.address)
         for number, process in pod.engines.items():
             if pod.worker >= 0 and process.is_alive:
                 self.laws.may_lose.add(StreamId(pod.worker, pod.attempt, number, 1))

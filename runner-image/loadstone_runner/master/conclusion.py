@@ -148,6 +148,17 @@ def not_concluded(error: Exception) -> OutcomeView:
     )
 
 
+def last_word_of(outcome: OutcomeView) -> dict[str, Any]:
+    """Return what the master's pod leaves behind of a run, for whoever never got the outcome itself."""
+    return {
+        "verdict": outcome.verdict,
+        "reason": outcome.reason,
+        "message": outcome.message,
+        "exitCode": outcome.exit_code,
+        "requests": json.loads(outcome.results_json or b"{}").get("requests", 0),
+    }
+
+
 def to_json(value: Any) -> bytes:
     """Return compact JSON."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

@@ -19,7 +19,7 @@ from loadstone_runner.master import run
 from loadstone_runner.master.board import Board
 from loadstone_runner.master.checkpoints import Checkpoints
 from loadstone_runner.master.commander import Commander
-from loadstone_runner.master.conclusion import End, conclude_run, not_concluded, to_json
+from loadstone_runner.master.conclusion import End, conclude_run, last_word_of, not_concluded, to_json
 from loadstone_runner.master.crew import Crew
 from loadstone_runner.master.exchange import Exchange
 from loadstone_runner.master.farewell import Farewells
@@ -306,8 +306,8 @@ class Conductor:
             self.director.ask(is_teardown=True)
 
     def _durable(self, attempt: tuple[int, int], states: tuple[StreamState, ...]) -> None:
-        for state in states:
-            self.crew.say_durable(state.stream, state.sequence)
+        self.roster.let_go(*attempt)
+        self.crew.say_durable(states)
         self.crew.let_leave(*attempt, is_run_over=True)
         self.note_who_left()
 
@@ -322,16 +322,18 @@ class Conductor:
         """Conclude the run; what is wrong with that must not leave it without an end."""
         self.deadline_ns = None
         try:
-            self._conclude()
+            self.outcome = outcome = self._conclude()
         except Exception as error:
             log.exception("The run could not be concluded")
-            self.outcome = self.outcome or not_concluded(error)
+            self.outcome = outcome = not_concluded(error)
+        # Before it is finished on disk: a later start of this master says this and nothing more.
+        self._store.write_last_word(last_word_of(outcome))
         self.commander.close()
         self.rows.close()
         self.finished.set()
         self.note_who_left()
 
-    def _conclude(self) -> None:
+    def _conclude(self) -> OutcomeView:
         silent = [each for each in self.roster.members if not (each.has_said_bye or each.is_excused)]
         for member in silent:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.load_ns is not None)
@@ -364,6 +366,7 @@ class Conductor:
         self.findings = conclusion.outcome.findings
         self.outcome = conclusion.to_view(self.report[1])
         self._store.write_report(content)
+        return self.outcome
 
     # --- Tables into views.
 

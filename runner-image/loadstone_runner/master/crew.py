@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from loadstone_core.register import Version
-    from loadstone_core.stats.stream import StreamId
+    from loadstone_core.stats.stream import StreamState
     from loadstone_runner.master.grants import Grants
     from loadstone_runner.master.shares import Shares
     from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
@@ -133,11 +133,12 @@ class Crew:
         if self._statistics.get(link.peer.worker) is link:
             del self._statistics[link.peer.worker]
 
-    def say_durable(self, stream: StreamId, sequence: int) -> None:
-        """Tell the sender of a stream that its last state cannot be lost any more."""
-        link = self._statistics.get(stream.worker)
-        if link is not None:
-            link.acknowledge(stream, received=sequence, durable=sequence, wants_full=False)
+    def say_durable(self, states: Iterable[StreamState]) -> None:
+        """Tell the senders of streams that their last states cannot be lost any more."""
+        for state in states:
+            link = self._statistics.get(state.stream.worker)
+            if link is not None:
+                link.acknowledge(state.stream, received=state.sequence, durable=state.sequence, wants_full=False)
 
     def let_leave(self, worker: int, attempt: int, *, is_run_over: bool) -> None:
         """Let an attempt of a worker go, now or when it comes again to ask."""

@@ -29,6 +29,7 @@ class Relief:
 
     Attributes:
         losses: that have happened.
+        began_ns: when this master began.
     """
 
     def __init__(
@@ -49,7 +50,8 @@ class Relief:
         self._farewells = farewells
         self._commander = commander
         self._clock = clock
-        self._forgets_ns: int | None = clock.boottime_ns() + roster.lost_ns  # leases that another gave are over then
+        self.began_ns = clock.boottime_ns()
+        self._forgets_ns: int | None = self.began_ns + roster.lost_ns  # leases that another gave are over then
 
     def note(self, member: Member, departure: Departure) -> None:
         """Remember a loss; its load is given away by `release`, once it is known to have ended."""

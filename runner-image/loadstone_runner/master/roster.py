@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from loadstone_core.register import Held
     from loadstone_protocol.messages import EngineNews, Heartbeat, Hello, Peer, ScriptNews
 
-_REMEMBERED: Final = ("attempt", "pod", "script_digest", "has_said_bye", "awaits_bye")
+_REMEMBERED: Final = ("attempt", "pod", "script_digest", "awaits_bye")
 LEASE_NS: Final = 30 * SECOND  # after this the worker stops its load by itself
 LEASE_SLACK_NS: Final = 5 * SECOND  # so much later the master may rely on that
 SUSPECT_NS: Final = 5 * SECOND
@@ -68,6 +68,7 @@ class Member:
     beat: Heartbeat | None = None
     departure: Departure | None = None
     has_said_bye: bool = False
+    is_durable: bool = False  # and what it said cannot be lost any more
     awaits_bye: bool = False  # lost, and yet its agent lives and has more to say
     is_excused: bool = False  # has not come, and the run has begun without it
     round_trip_ns: int = 0
@@ -145,7 +146,7 @@ class Roster:
             if member.heard_ns is not None:
                 self._replaced[(member.worker, member.attempt)] = member.heard_ns
             member.beat, member.departure = None, None
-            member.has_said_bye = member.awaits_bye = False
+            member.has_said_bye = member.is_durable = member.awaits_bye = False
             member.state = WorkerState.EXPECTED
             member.starts.clear()
         if peer.boot != member.boot:
@@ -199,6 +200,8 @@ class Roster:
         return [
             {name: getattr(member, name) for name in _REMEMBERED}
             | {
+                # A later start may have heard nothing of it yet.
+                "has_said_bye": member.has_said_bye and member.is_durable,
                 "over": member.state.value if member.state.is_over else "",
                 "departure": astuple(member.departure) if member.departure else None,
                 "starts": [[*key, at_ns] for key, at_ns in member.starts.items()],
@@ -211,6 +214,7 @@ class Roster:
         for member, each in zip(self.members, held, strict=True):
             for name in _REMEMBERED:
                 setattr(member, name, each[name])
+            member.has_said_bye = member.is_durable = each["has_said_bye"]
             member.departure = Departure(*each["departure"]) if each["departure"] else None
             member.starts = {(engine, start): at_ns for engine, start, at_ns in each["starts"]}
             if each["over"]:
@@ -225,12 +229,13 @@ class Roster:
     def restore(self, worker: int, attempt: int) -> None:
         """Note that a worker had ended before this master was started."""
         member = self.members[worker]
-        member.attempt, member.state, member.has_said_bye = attempt, WorkerState.ENDED, True
+        member.attempt, member.state = attempt, WorkerState.ENDED
+        member.has_said_bye = member.is_durable = True
 
-    def await_all(self, now_ns: int) -> None:
-        """Expect every worker that is not over: from now on it counts as one that is silent."""
+    def await_all(self, since_ns: int) -> None:
+        """Expect every worker that is not over: who has not been heard since this master began counts as silent."""
         for member in self.members:
-            member.heard_ns, member.attempt = now_ns, max(1, member.attempt)
+            member.heard_ns, member.attempt = max(member.heard_ns or 0, since_ns), max(1, member.attempt)
             if not member.state.is_over:
                 member.state = WorkerState.SUSPECT
             else:
@@ -247,6 +252,11 @@ class Roster:
         member.awaits_bye = False
         if not member.state.is_over:
             member.state = WorkerState.ENDED
+
+    def let_go(self, worker: int, attempt: int) -> None:
+        """Note that everything that an attempt of a worker has said is on disk."""
+        if self.members[worker].attempt == attempt:
+            self.members[worker].is_durable = True
 
     def lose(self, worker: int, attempt: int, departure: Departure, *, awaits_bye: bool = False) -> bool:
         """Note that a worker is gone before its time; return whether that is news.

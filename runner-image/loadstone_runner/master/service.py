@@ -21,6 +21,7 @@ from loadstone_protocol.codec import WireError, stream_state_from_bytes
 from loadstone_protocol.credentials import read_pems
 from loadstone_runner.export.prometheus import render
 from loadstone_runner.export.scraping import serve_metrics
+from loadstone_runner.master.conclusion import last_word_of
 from loadstone_runner.master.conductor import Conductor
 from loadstone_runner.master.desk import Desk
 from loadstone_runner.master.director import Director
@@ -68,6 +69,8 @@ async def serve(settings: MasterSettings, clock: Clock | None = None) -> int:
         kept = _kept(store)
         if kept is not None and kept.register.is_finished:
             log.info("The run was finished by a former start of this master")
+            # Whoever looks for a verdict looks at the container's newest end.
+            _write(last_word, store.read_last_word() or {"message": ""})
             return 0
         director = Director()
         conductor = Conductor(plan, clock=clock, store=store, director=director)
@@ -170,14 +173,7 @@ class _Life:
         if outcome is None:
             return
         log.info("The run is over: %s (%s): %s", outcome.verdict, outcome.reason, outcome.message)
-        word = {
-            "verdict": outcome.verdict,
-            "reason": outcome.reason,
-            "message": outcome.message,
-            "exitCode": outcome.exit_code,
-            "requests": json.loads(outcome.results_json or b"{}").get("requests", 0),
-        }
-        _write(Path(self._settings.termination_file), word)
+        _write(Path(self._settings.termination_file), last_word_of(outcome))
 
     async def _show_metrics(self, stack: contextlib.AsyncExitStack) -> None:
         listen = self._settings.metrics

@@ -115,6 +115,14 @@ class Store:
         """Keep the report."""
         self._replace("report.json.gz", gzip_json)
 
+    def write_last_word(self, word: Mapping[str, Any]) -> None:
+        """Keep what the pod is to leave behind."""
+        self._replace("last-word", json.dumps(word).encode())
+
+    def read_last_word(self) -> dict[str, Any] | None:
+        """Return what a former start of this master has left behind, None if the run was not finished then."""
+        return self._read("last-word")
+
     def _append(self, name: str, records: Iterable[bytes]) -> None:
         path = self._directory / name
         with path.open("ab") as file:

@@ -105,7 +105,7 @@ def resume(conductor: Conductor, kept: Kept) -> None:
         # Those were decided upon, and a checkpoint may not know yet.
         conductor.roster.lose(worker, attempt, Departure(*departure))
     _recall_streams(conductor, kept)
-    conductor.roster.await_all(conductor.clock.boottime_ns())
+    conductor.roster.await_all(conductor.relief.began_ns)
     for member in conductor.roster.lost():
         if member.departure is not None:
             conductor.relief.note(member, member.departure)
