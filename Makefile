@@ -107,6 +107,14 @@ bench-messages: .venv/compiled.stamp ## custom messages: how many a core does, h
 bench-master: .venv/compiled.stamp ## a master on one core with a thousand scripted agents: CPU, memory, how soon it answers
 	$(BIN)/python benchmarks/master.py $(ARGS)
 
+.PHONY: bench-control
+bench-control: .venv/compiled.stamp ## what handlers that wait or compute, and a stuck log, do to heartbeats, loops and the load
+	$(BIN)/python benchmarks/control.py $(ARGS)
+
+.PHONY: bench-connect
+bench-connect: .venv/compiled.stamp ## 5,000 scripted agents that come to one master at once
+	$(BIN)/python benchmarks/connect.py $(ARGS)
+
 .PHONY: soak
 soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at full speed, a thousand ends of engines, 20,000 runs in virtual time, a node that freezes
 	LOG_CYCLES=1000 LOG_RUNS=25 $(BIN)/pytest -q tests/component/test_logs.py -k "last_moments or all_that_a_script_prints"

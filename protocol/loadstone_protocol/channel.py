@@ -36,7 +36,7 @@ _CLIENT: Final[_Options] = (
     *_ALIVE,
     ("grpc.initial_reconnect_backoff_ms", 200),
     # No pause, in spite of its name, but the time in which a connection has to be made: TCP, TLS and HTTP/2 take five
-    # round trips, and a lost SYN is sent again after one and three seconds.
+    # round trips, a lost SYN is sent again after one and three seconds, and a crowd may stand before a new master.
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 5_000),
     # A name that moved to another address is found after half a second instead of 30.

@@ -28,6 +28,7 @@ class Health:
 
     def __init__(self) -> None:
         self.heartbeats = 0
+        self.acknowledged = 0
         self.connections = 0
         self.bad_messages = 0
         self.clock_offset_ns = 0
@@ -59,6 +60,7 @@ class Health:
         """Return what `/metrics` shows."""
         return [
             Metric("heartbeats_total", "counter", "Heartbeats sent.", self.heartbeats),
+            Metric("heartbeats_answered_total", "counter", "Heartbeats that a master has answered.", self.acknowledged),
             Metric(
                 "reconnects_total", "counter", "Connections to a master after the first.", max(0, self.connections - 1)
             ),

@@ -205,6 +205,7 @@ class Uplink:
         session, now_ns = self._session, self._clock.boottime_ns()
         match message.WhichOneof("kind"):
             case "ack":
+                self._health.acknowledged += 1
                 session.acknowledge(message.ack.number, message.ack.epoch, now_ns)
             case "pong":
                 self._on_pong(message.pong)

@@ -27,6 +27,7 @@ BACKOFF_FIRST_SECONDS: Final = 0.2
 BACKOFF_MAX_SECONDS: Final = 5.0
 # As long as making a connection may take, and as long again for what is said on it.
 FIRST_WORD_SECONDS: Final = 10.0
+REFUSED: Final = "Connection refused"
 # Half a minute of seconds that the master has not taken: the whole state will say it with fewer bytes.
 FRAMES_MAX: Final = 30
 
@@ -124,8 +125,10 @@ class MasterClient:
             if self._failure is not None:
                 raise self._failure
             self._listener.on_closed(why)
-            # A master that was never there is still being made, so there is no reason to become slower.
-            is_first = self._has_been_heard or not self._was_ever_heard
+            # A port that was never open is still being made, so there is no reason to become slower. One that does not
+            # answer in time may have too many before it.
+            is_made = self._was_ever_heard or REFUSED not in why
+            is_first = self._has_been_heard or not is_made
             pause = BACKOFF_FIRST_SECONDS if is_first else min(pause * 2, BACKOFF_MAX_SECONDS)
             await asyncio.sleep(pause * _jitter())
 
