@@ -71,8 +71,7 @@ class Conductor:
         self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
         self.finished = asyncio.Event()
-        self.stored_by_follower = asyncio.Event()
-        self.all_left = asyncio.Event()
+        self.stored_by_follower, self.all_left = asyncio.Event(), asyncio.Event()
         self.clock, self.director = clock, director
         self.exchange, self.refused = Exchange(), Counter[str]()
         self.mail = Mail(plan, clock=clock, roster=self.roster, exchange=self.exchange, director=director)
