@@ -44,9 +44,11 @@ TARGET_PORT, MASTER_PORT = 8800, 8650
 RUN_UID = "far/1"
 START_SECONDS, END_SECONDS = 60.0, 60.0
 SCRIPT = """
-from loadstone import User, task
+from loadstone import User, constant, task
 
 class Worker(User):
+    wait = constant(0.1)
+
     @task
     def work(self):
         self.http.get(f"/iteration/{self.iteration}", name="work")
@@ -56,10 +58,15 @@ ESTABLISHED = "01"
 State = pb.WorkerReport
 
 
-def plan_of(*, workers: int, per_second: int, seconds: int, lease_seconds: int = 30, **changes: Any) -> RunPlan:
-    """Return the plan of an arrival rate: each iteration has a number and asks for a path of its own."""
-    duration_ns, target = seconds * SECOND, f"http://127.0.0.1:{TARGET_PORT}"
-    load = LoadProfile(Model.RATE, Profile((Segment(0, duration_ns, per_second, per_second),), duration_ns), None)
+def rate(per_second: int, seconds: int) -> LoadProfile:
+    """Return the load of an arrival rate."""
+    duration_ns = seconds * SECOND
+    return LoadProfile(Model.RATE, Profile((Segment(0, duration_ns, per_second, per_second),), duration_ns), None)
+
+
+def plan_of(load: LoadProfile, *, workers: int, lease_seconds: int = 30, **changes: Any) -> RunPlan:
+    """Return the plan of a run in which each iteration asks for a path of its own, by its number."""
+    target = f"http://127.0.0.1:{TARGET_PORT}"
     values: dict[str, Any] = {
         "run": RunIdentity(uid=RUN_UID, loadtest="far", namespace="here", number=1, epoch=1),
         "spec_digest": "sha256:00",

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.component.distant_run import DistantRun, State, plan_of
+from tests.component.distant_run import DistantRun, State, plan_of, rate
 from tests.component.faulty_network import CUT, WHOLE, Faults, why_not
 from tests.lacking import lacks
 
@@ -52,7 +52,7 @@ def check_exact(results: dict[str, Any], counted: Counter[int], *, iterations: i
 def test_bad_paths_and_a_follower_that_is_cut_off_disturb_no_run() -> None:
     async def run() -> None:
         seconds = 20
-        plan = plan_of(workers=3, per_second=PER_SECOND, seconds=seconds)
+        plan = plan_of(rate(PER_SECOND, seconds), workers=3)
         async with DistantRun(plan, {0: SLOW, 1: POOR, 2: BAD}) as run:
             await run.until_load(1)
             cut_at = time.monotonic()
@@ -77,7 +77,7 @@ def test_bad_paths_and_a_follower_that_is_cut_off_disturb_no_run() -> None:
 def test_workers_that_are_cut_off_for_less_than_their_lease_are_seen_soon_and_lose_nothing() -> None:
     async def run() -> None:
         seconds = 30
-        plan = plan_of(workers=4, per_second=PER_SECOND, seconds=seconds, tls=Tls.MUTUAL)
+        plan = plan_of(rate(PER_SECOND, seconds), workers=4, tls=Tls.MUTUAL)
         async with DistantRun(plan) as run:
             await run.until_load(2)
             before = [run.counted(f"worker{worker}").total() for worker in range(4)]
@@ -112,7 +112,7 @@ def test_workers_that_are_cut_off_for_longer_are_relieved_and_tell_all_when_they
     async def run() -> None:
         seconds, lease_seconds = 40, 10
         changes = {"max_lost_percent": 67, "tolerance_ppm": 500_000}
-        plan = plan_of(workers=3, per_second=PER_SECOND, seconds=seconds, lease_seconds=lease_seconds, **changes)
+        plan = plan_of(rate(PER_SECOND, seconds), workers=3, lease_seconds=lease_seconds, **changes)
         async with DistantRun(plan) as run:
             await run.until_load(2)
             cut_at = time.monotonic()
@@ -147,7 +147,7 @@ def test_a_worker_that_vanished_without_a_word_is_replaced_and_refused_when_it_i
     async def run() -> None:
         seconds = 36
         changes = {"on_loss": OnLoss.REPLACE, "tolerance_ppm": 500_000}
-        plan = plan_of(workers=2, per_second=PER_SECOND, seconds=seconds, lease_seconds=10, **changes)
+        plan = plan_of(rate(PER_SECOND, seconds), workers=2, lease_seconds=10, **changes)
         async with DistantRun(plan) as run:
             await run.until_load(2)
             vanished = run.workers[0]
