@@ -184,6 +184,29 @@ def test_a_cut_before_the_load_only_delays_it_and_a_follower_that_waits_notices_
     scenario(run(), 230)
 
 
+@promise("network-faults", "exact-totals")
+def test_a_worker_whose_way_to_the_master_is_slow_at_the_start_alone_does_nothing_at_another_time() -> None:
+    """Half of two seconds on the way up would be taken for the master's clock, if it were not known from before."""
+
+    async def run() -> None:
+        plan = plan_of(rate(PER_SECOND, 15), workers=2)
+        async with DistantRun(plan, {0: CUT}) as run:
+            await run.until_state(1, State.READY_WORKER)
+            held = run.workers[1].connections()
+            run.network.one_way("worker1", "master", Faults(delay_seconds=2.2, forgets=True))
+            await run.until_hung_up(1, held)
+            await run.until_state(1, State.SUSPECT)
+            await run.until_state(1, State.READY_WORKER)
+            run.fault(0, WHOLE)
+            await run.until_load()
+            run.fault(1, WHOLE)
+            results = await run.finish(120)
+
+            check_exact(results, run.counted(), iterations=PER_SECOND * 15)
+
+    scenario(run(), 230)
+
+
 @promise("network-faults", "exact-totals", "load-moves")
 @pytest.mark.parametrize("seconds", [10, 45])
 def test_iterations_that_were_granted_behind_a_cut_are_never_done_twice(seconds: int) -> None:

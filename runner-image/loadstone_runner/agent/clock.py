@@ -48,9 +48,16 @@ class ClockOffset:
         self._trips: deque[RoundTrip] = deque(maxlen=TRIPS_KEPT)
 
     def add(self, trip: RoundTrip) -> None:
-        """Take note of a round trip; one that ended before it began is none."""
-        if trip.duration_ns >= 0:
-            self._trips.append(trip)
+        """Take note of a round trip; one that ended before it began is none.
+
+        One that cannot be of the same two clocks as those before is believed, and they are forgotten.
+        """
+        if trip.duration_ns < 0:
+            return
+        best, now_ns = self.best(trip.received_ns), trip.received_ns
+        if best is not None and abs(best.offset_ns - trip.offset_ns) > best.error_ns(now_ns) + trip.error_ns(now_ns):
+            self._trips.clear()
+        self._trips.append(trip)
 
     def forget(self) -> None:
         """Drop everything: another master process on another machine may have another clock."""

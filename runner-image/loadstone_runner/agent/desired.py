@@ -45,7 +45,9 @@ class Desired:
         self._common_revision = first_revision
         self._assignment_revision = first_revision
         self._offset_ns: int | None = None
-        self._starts: dict[tuple[int, int], int] = {}  # (epoch, start on the master's clock) -> here
+        self._round_trip_ns = 0
+        # (epoch, start on the master's clock) -> here, and how long the round trip took that it is known from
+        self._starts: dict[tuple[int, int], tuple[int, int]] = {}
         self._stop_reason = ""
         self._stop_grace_ns = 0
         self._granted: dict[tuple[str, int], Granted] = {}
@@ -104,6 +106,11 @@ class Desired:
         return self._start_here() or 0
 
     @property
+    def start_round_trip_ns(self) -> int:
+        """The round trip from which it is known when the load starts here: that is off by half of it; 0: not known."""
+        return self._starts.get(self._start_key(), (0, 0))[1]
+
+    @property
     def granted(self) -> tuple[Granted, ...]:
         """How much each engine has been granted so far."""
         return tuple(self._granted.values())
@@ -123,10 +130,10 @@ class Desired:
         self.epoch = epoch
         self._offset_ns = None
 
-    def know_offset(self, offset_ns: int) -> bool:
-        """Learn the master's clock minus this one; return whether engines waited for it."""
+    def know_offset(self, offset_ns: int, round_trip_ns: int) -> bool:
+        """Learn the master's clock minus this one, off by half a round trip; return whether engines waited for it."""
         waited = self.common is not None and self._start_here() is None
-        self._offset_ns = offset_ns
+        self._offset_ns, self._round_trip_ns = offset_ns, round_trip_ns
         return waited
 
     def revise(self) -> int:
@@ -177,10 +184,13 @@ class Desired:
         """
         if self.common is None or not self.common.start_at_ns:
             return 0
-        key = (self.common.held.version.epoch, self.common.start_at_ns)
+        key = self._start_key()
         if key not in self._starts and self._offset_ns is not None:
-            self._starts[key] = self.common.start_at_ns - self._offset_ns
-        return self._starts.get(key)
+            self._starts[key] = self.common.start_at_ns - self._offset_ns, self._round_trip_ns
+        return self._starts[key][0] if key in self._starts else None
+
+    def _start_key(self) -> tuple[int, int]:
+        return (self.common.held.version.epoch, self.common.start_at_ns) if self.common is not None else (0, 0)
 
 
 def grown(held: Granted, grant: Grant) -> Granted:

@@ -85,8 +85,11 @@ class Session:
 
     @property
     def applied(self) -> Held | None:
-        """The common configuration that every engine has applied."""
-        return self._desired.applied
+        """The common configuration that every engine has applied; None while no start could be told to them.
+
+        So the start is not ordered before the master knows how far away this agent is.
+        """
+        return self._desired.applied if self._trip is not None else None
 
     @property
     def common(self) -> Common | None:
@@ -128,12 +131,12 @@ class Session:
         if epoch > self._desired.epoch:
             # Another master, maybe on another machine: what was learned of the old one's clock is void.
             self._trip = None
+            self.clock.forget()
             self._started_at_ns.clear()
             self._desired.change_epoch(epoch)
         self._is_welcome = True
         self._farewell.forget_bye()
         self.lease.set_duration(lease_ns)
-        self.clock.forget()
         for view in self.engines:
             view.received = 0
         if wants_inheritance:
@@ -176,9 +179,14 @@ class Session:
     def pong(self, trip: RoundTrip) -> None:
         """Learn the master's clock; what waited for it goes on."""
         self.clock.add(trip)
-        self._trip = self.clock.best(trip.received_ns) or self._trip
-        if self._trip is not None and self._desired.know_offset(self._trip.offset_ns):
+        is_first, best = self._trip is None, self.clock.best(trip.received_ns)
+        if best is None:
+            return
+        self._trip = best
+        if self._desired.know_offset(best.offset_ns, best.duration_ns):
             self._configure()
+        if is_first:
+            self._effects.append(Act.BEAT)
 
     def deliver(self, engine: int, start: int, received: int) -> None:
         """Note which state of a stream the master has."""
@@ -320,12 +328,13 @@ class Session:
                 self._started_at_ns.setdefault((view.engine, view.start), view.first_start_ns + offset_ns)
         return Summary(
             number=self._beats,
-            applied=self._desired.applied,
+            applied=self.applied,
             assignment=self._desired.applied_assignment,
             conflict=self._desired.conflict,
             is_draining=self._farewell.terminated_ns is not None,
             offset_ns=offset_ns,
-            round_trip_ns=self._trip.duration_ns if self._trip else 0,
+            # How far off the start of load may be here stays what it was, however well the clock is known later.
+            round_trip_ns=max(self._trip.duration_ns if self._trip else 0, self._desired.start_round_trip_ns),
             engines=tuple((view.engine, view.start) for view in self.engines.current()),
             started_at_ns=dict(self._started_at_ns),
         )

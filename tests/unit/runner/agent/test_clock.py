@@ -69,6 +69,19 @@ def test_nothing_is_known_before_the_first_answer_and_after_forgetting():
     assert clock.best(2) is None
 
 
+@given(delays, delays, st.integers(-(10**12), 10**12))
+def test_round_trips_of_another_clock_take_the_place_of_those_before(there, back, moved):
+    clock = ClockOffset()
+    before = _trip(0, offset=0, there=1_000, back=1_000)
+    after = _trip(before.received_ns, offset=moved, there=there, back=back)
+    clock.add(before)
+    clock.add(after)
+    now = after.received_ns
+    could_be_the_same = abs(after.offset_ns - before.offset_ns) <= after.error_ns(now) + before.error_ns(now)
+
+    assert clock.best(now) == (min(before, after, key=lambda trip: trip.error_ns(now)) if could_be_the_same else after)
+
+
 def test_a_round_trip_that_ends_before_it_begins_is_none():
     clock = ClockOffset()
     clock.add(RoundTrip(10, 5, 9))

@@ -155,9 +155,9 @@ def test_a_start_waits_for_the_master_s_clock_and_does_not_move_afterwards():
     desired.offer(_common(order=RunOrder.RUNNING, start_at_ns=1_000))
     assert desired.orders([held.get(0, 1)]) == []
 
-    assert desired.know_offset(300)
+    assert desired.know_offset(300, 0)
     assert desired.orders([held.get(0, 1)])[0].start_at_ns == 700
-    assert not desired.know_offset(320)
+    assert not desired.know_offset(320, 0)
     assert desired.orders([held.get(0, 1)])[0].start_at_ns == 700
     # Another revision with the same start, a STOPPED one say, means the same moment.
     desired.offer(_common(2, order=RunOrder.STOPPED, start_at_ns=1_000))
@@ -167,12 +167,12 @@ def test_a_start_waits_for_the_master_s_clock_and_does_not_move_afterwards():
 def test_the_clock_of_another_master_is_not_that_of_the_last():
     desired, held = _desired()
     desired.assign(_assignment())
-    desired.know_offset(300)
+    desired.know_offset(300, 0)
     desired.change_epoch(2)
     desired.offer(_common(epoch=2, order=RunOrder.RUNNING, start_at_ns=1_000))
 
     assert desired.orders([held.get(0, 1)]) == []
-    assert desired.know_offset(-500)
+    assert desired.know_offset(-500, 0)
     assert desired.orders([held.get(0, 1)])[0].start_at_ns == 1_500
 
 
@@ -219,7 +219,7 @@ def test_a_stop_decided_here_overrides_every_later_configuration():
     before = desired.orders([held.get(0, 1)])[0]
     assert desired.stop("lease", grace_ns=10)
     desired.offer(_common(2, order=RunOrder.RUNNING, start_at_ns=5, graceful_stop_ns=3))
-    desired.know_offset(0)
+    desired.know_offset(0, 0)
     told = desired.orders([held.get(0, 1)])[0]
 
     assert (told.run_order, told.stop_reason, told.graceful_stop_ns) == (RunOrder.STOPPED, "lease", 3)

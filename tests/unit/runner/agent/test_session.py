@@ -109,6 +109,47 @@ def test_a_welcome_of_a_higher_epoch_voids_the_clock():
     assert session.summary(0).started_at_ns == {(0, 1): 1_050}
 
 
+def test_a_new_connection_to_the_same_master_keeps_what_is_known_of_its_clock():
+    session = _session()
+    session.welcome(1, 30 * S)
+    session.pong(RoundTrip(0, 100, 10))
+    session.disconnect()
+    session.welcome(1, 30 * S)
+    # The way there has taken two seconds more, and half of that would be taken for the clocks.
+    session.pong(RoundTrip(1 * S, 3 * S + 100, 3 * S))
+
+    assert session.summary(3 * S).offset_ns == 95
+
+
+def test_how_far_off_the_start_of_load_may_be_is_told_for_ever():
+    session = _session()
+    session.welcome(1, 30 * S)
+    _assigned(session)
+    session.join(0, 1)
+    session.pong(RoundTrip(0, 3 * S, 2 * S))
+    session.offer(_common(order=RunOrder.RUNNING, start_at_ns=9 * S), 0)
+    assert [each.start_at_ns for each in _of(session.take(), Configure)] == [7 * S]
+    session.pong(RoundTrip(4 * S, 6 * S, 4 * S + 10))
+
+    assert session.summary(4 * S).offset_ns == 2 * S - 5
+    assert session.summary(4 * S).round_trip_ns == 2 * S
+
+
+def test_nobody_is_ready_whose_master_does_not_know_how_far_away_it_is():
+    session = _session()
+    session.welcome(1, 30 * S)
+    _assigned(session)
+    session.join(0, 1)
+    session.offer(_common(), 0)
+    session.report(0, 1, _status(EngineStage.READY, 10))
+    session.take()
+    assert session.summary(0).applied is None
+    session.pong(RoundTrip(0, 100, 10))
+
+    assert session.take() == (Act.BEAT,)
+    assert (session.summary(0).applied, session.summary(0).round_trip_ns) == (Held(Version(1, 1), "d"), 10)
+
+
 def test_the_moment_at_which_load_began_does_not_move_with_a_better_clock():
     session = _session()
     session.join(0, 1)
