@@ -343,7 +343,7 @@ class DistantRun:
         with (self.folder / f"{name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *self.network.inside(node, *command),
-                env={**os.environ, "PYTHONPATH": str(ROOT), **environment, PARENT: str(os.getpid())},
+                env={**os.environ, **environment, PARENT: str(os.getpid())},
                 stdin=pipe if is_spoken_to else devnull,
                 stdout=pipe if is_spoken_to else log,
                 stderr=log,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from tests.component.master_process import iterations, master_of, plan_of, scenario, steering, users
 from tests.component.scripted_agent import Agent, until
 
 from loadstone_core.spec.model import MasterOnLoss
+from loadstone_core.units import SECOND
 from loadstone_protocol.codec import stream_state_from_bytes, stream_state_from_message
 from loadstone_protocol.v1 import control_pb2, coordination_pb2
 from loadstone_runner.master.store import Register, Store
@@ -92,6 +94,25 @@ def test_a_worker_whose_container_ended_is_lost_at_once_and_a_small_loss_does_no
             assert (report.workers[0].reason, report.workers[0].exit_code) == ("Evicted", 137)
             load = json.loads(report.outcome.load_json)
             assert (load["planned"], load["achieved"]) == (12, 10)
+
+    scenario(run())
+
+
+def test_a_lost_worker_that_says_its_last_word_just_before_the_end_does_not_bring_the_end_on(tmp_path: Path) -> None:
+    async def run() -> None:
+        seconds = 4
+        async with master_of(plan_of(users(2, seconds), workers=2), tmp_path) as master:
+            await master.direct()
+            lost, other = await master.crew(2)
+            end = lost.end(clean=False, signal=9)
+            await lost.say(engine_end=end)
+            end_ns = other.body.start_at_ns + seconds * SECOND
+            await asyncio.sleep((end_ns - time.monotonic_ns()) / SECOND - 0.5)
+            await lost.say_bye(end)
+            await other.stopped()
+            assert time.monotonic_ns() >= end_ns
+            await other.bye()
+            await master.finish()
 
     scenario(run())
 
