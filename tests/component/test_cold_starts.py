@@ -207,6 +207,7 @@ def check(start: Start, report: control_pb2.RunReport) -> bool:
     return is_refused
 
 
+@pytest.mark.once
 @pytest.mark.promise("config-conflict")
 @pytest.mark.timeout(60 + 4 * STARTS)
 def test_no_worker_of_any_cold_start_executes_another_configuration_than_its_run_s(tmp_path: Path) -> None:

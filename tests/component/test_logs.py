@@ -375,7 +375,8 @@ def test_all_that_a_script_prints_is_in_the_log_with_durable_lines_and_without_s
     text = [line.partition(" | ")[2] for line in lines]
     logs = json.loads(result.outcome.logs_json)
 
-    assert result.outcome.verdict == "Passed", result.outcome
+    # Dozens of engines on few cores are late, which is no matter of their log.
+    assert result.outcome.reason in {"Passed", "GeneratorSaturated"}, result.outcome
     assert {line.partition(" | ")[0] for line in lines} >= {"worker-0", "worker-0/1", "worker-1", "worker-1/1"}
     assert sorted(line for line in text if line.startswith("durable")) == sorted(
         f"durable {number}" for number in range(users)
