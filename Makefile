@@ -116,10 +116,13 @@ bench-connect: .venv/compiled.stamp ## 5,000 scripted agents that come to one ma
 	$(BIN)/python benchmarks/connect.py $(ARGS)
 
 .PHONY: soak
-soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at full speed, ends of engines by the hundred, 20,000 runs in virtual time, faults of the network, a node that freezes
-	LOG_CYCLES=1000 LOG_RUNS=25 $(BIN)/pytest -q tests/component/test_logs.py -k "last_moments or all_that_a_script_prints"
+soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at full speed, a thousand starts and ends, 20,000 runs in virtual time, faults of the network, a node that freezes
+	LOG_CYCLES=1000 LOG_RUNS=25 LOG_ENGINES=20 LOG_BLOCKED_SECONDS=10 LOG_STEADY_SECONDS=60 \
+	  $(BIN)/pytest -q tests/component/test_logs.py -k "last_moments or all_that_a_script_prints or hundred_thousand or for_a_while"
+	COLD_STARTS=1000 $(BIN)/pytest -q tests/component/test_cold_starts.py
+	FLUSHED_HOURS=24 $(BIN)/pytest -q tests/component/test_flat_memory.py -k flushes
 	$(BIN)/python benchmarks/soak.py $(ARGS)
-	LOADSTONE_SOAK=1 $(BIN)/pytest tests/component/test_messages.py -q -k "slow_handlers or own_process"
+	LOADSTONE_SOAK=1 $(BIN)/pytest tests/component/test_messages.py -q -k "slow_handlers or own_process or interpreter"
 	SEEDS=20000 $(BIN)/pytest tests/stateful -q -n 2
 	LOADSTONE_SOAK=1 $(BIN)/pytest tests/component/test_network_sweep.py -q $(SIDE_BY_SIDE)
 	NODES=2 tests/e2e/run -m soak

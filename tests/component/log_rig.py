@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tests.component.scripted_agent import RUN_UID, until
 from loadstone_protocol import coordination
 from loadstone_protocol.messages import Bye
 from loadstone_protocol.v1 import coordination_pb2 as cpb
+from loadstone_protocol.v1 import engine_pb2 as epb
 from loadstone_runner.master.exchange import Exchange
 from loadstone_runner.master.log_desk import LogDesk, recall
 from loadstone_runner.master.log_reading import whole
@@ -133,9 +135,9 @@ class Rig:
         self.processes[role].kill()
         self.processes[role].wait()
 
-    async def summary(self) -> LogSummary:
+    async def summary(self, patience_seconds: float = PATIENCE) -> LogSummary:
         """Wait for the worker's Bye, let it leave, and return what its log lacks."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience_seconds):
             message = await self._bye()
         bye = coordination.word_from_message(cpb.AgentMessage(bye=message))
         assert isinstance(bye, Bye)
@@ -151,9 +153,25 @@ class Rig:
         await connection.wait_for("heartbeat", lambda beat: len(beat.engines) > 0)
         self.serving.connections.put_nowait(connection)
 
+    async def configured(self) -> None:
+        """Give the worker a load, with time to finish in; its small engines know nothing of it."""
+        connection = await self.serving.connection()
+        body = cpb.CommonBody(run_state=epb.READY_STATE, graceful_stop_ns=10 * 10**9).SerializeToString()
+        version, digest = cpb.Version(epoch=1, revision=1), hashlib.sha256(body).digest()
+        connection.say(assignment=cpb.Assignment(epoch=1, version=1, slot=0, slots=1))
+        connection.say(config=cpb.Config(version=version, sha256=digest, body=body))
+        beats = self.heard(connection)
+        await until(lambda: self.heard(connection) > beats + 1)
+        self.serving.connections.put_nowait(connection)
+
+    @staticmethod
+    def heard(connection: Any) -> int:
+        """Return how many heartbeats have come over a connection."""
+        return len(connection.all("heartbeat"))
+
     def beats(self) -> int:
         """Return how many heartbeats have come over the newest connection."""
-        return len(self.connection.all("heartbeat"))
+        return self.heard(self.connection)
 
     async def _bye(self) -> Any:
         while True:

@@ -91,10 +91,16 @@ def test_one_version_with_two_contents_is_a_conflict(tmp_path: Path) -> None:
             await pod.engine()
             connection = await pod.master.connection()
             pod.configure(connection, epb.READY_STATE, revision=4)
+            # What it says when it begins is said.
+            await connection.wait_for("heartbeat", lambda beat: beat.number >= 5)
+            before = len(connection.all("heartbeat"))
             pod.configure(connection, epb.READY_STATE, revision=4, setup_json=b"[]")
 
             beat = await connection.wait_for("heartbeat", lambda beat: beat.conflict)
             assert "1.4" in beat.conflict_detail
+            # The answer to it, and not one of the next seconds; another may have been on its way.
+            heard = [each.number for each in connection.all("heartbeat")]
+            assert heard.index(beat.number) <= before + 1
 
     run(scenario())
 
@@ -170,9 +176,26 @@ def test_a_master_of_a_lower_epoch_is_not_obeyed(tmp_path: Path) -> None:
             # The old master welcomes with its own epoch and is left at once, again and again.
             for _ in range(2):
                 connection = await pod.master.connection()
+                # Whatever it orders, some of it twice, and all of it before it can know that nobody listens.
+                for revision in (1, 9, 2**31):
+                    connection.say(assignment=cpb.Assignment(epoch=1, version=revision, slot=1, slots=2))
+                    for state in (epb.READY_STATE, epb.RUNNING_STATE, epb.STOPPED_STATE):
+                        pod.configure(connection, state, epoch=1, revision=revision, start_at_ns=1)
                 assert connection.heard[0].hello.highest_epoch == 5
                 await asyncio.wait_for(connection.ended.wait(), PATIENCE)
                 assert not connection.all("heartbeat")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(engine.hear("config"), 1)
+
+            # One that has taken over since is obeyed.
+            pod.master.epoch = 6
+            connection = await pod.master.connection()
+            while connection.ended.is_set() or not connection.all("heartbeat"):
+                await asyncio.sleep(0.1)
+                connection = pod.master.connections.get_nowait() if pod.master.connections.qsize() else connection
+            connection.say(assignment=cpb.Assignment(epoch=6, version=1, slot=0, slots=1))
+            pod.configure(connection, epb.READY_STATE, epoch=6, setup_json=b"[6]")
+            assert await engine.hear("config", lambda config: config.setup_json == b"[6]")
 
     run(scenario())
 

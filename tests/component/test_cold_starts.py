@@ -41,6 +41,12 @@ WORKERS = 3
 DELAY_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
 OWN, FOREIGN = "http://127.0.0.1:1", "http://127.0.0.1:2"
+PLAN = plan_of(
+    users(3, 600),
+    workers=WORKERS,
+    startup_timeout_ns=50 * SECOND,
+    script=ScriptRef(digest=files_digest(SCRIPT), directory="/scripts", entrypoint="test.py"),
+)
 
 
 @dataclass
@@ -50,7 +56,8 @@ class Start:
     folder: Path
     nursery: Nursery
     chance: random.Random
-    has_twin: bool
+    has_twin: bool = False
+    misfit: int | None = None  # the worker that has mounted something else under the same names
     port: int = field(default_factory=free_port)
     told: list[epb.EngineConfig] = field(default_factory=list)
     spoken_to: int = 0  # workers that the twin has sent its configuration
@@ -61,6 +68,8 @@ class Start:
     async def go(self, plan: RunPlan) -> control_pb2.RunReport:
         """Start everything at random moments; return the first report of running load or of the end."""
         mount(self.folder / "scripts")
+        mount(self.folder / "other")
+        (self.folder / "other" / "..data" / "test.py").write_bytes(b"from loadstone import User\nOTHER = 1\n")
         (self.folder / "run.json").write_text(plan.to_json())
         for worker in range(WORKERS):
             (self.folder / f"w{worker}").mkdir()
@@ -143,7 +152,7 @@ class Start:
                 "LOADSTONE_WORKER": str(worker),
                 "LOADSTONE_ATTEMPT": "1",
                 "LOADSTONE_MASTER": f"127.0.0.1:{self.port}",
-                "LOADSTONE_SCRIPT_DIR": str(self.folder / "scripts"),
+                "LOADSTONE_SCRIPT_DIR": str(self.folder / ("other" if worker == self.misfit else "scripts")),
                 "LOADSTONE_METRICS": "",
                 "LOADSTONE_SOCKET_DIR": str(self.folder / f"w{worker}"),
                 "LOADSTONE_TERMINATION_FILE": str(self.folder / f"last-word-{worker}"),
@@ -198,12 +207,11 @@ def check(start: Start, report: control_pb2.RunReport) -> bool:
     return is_refused
 
 
+@pytest.mark.once
 @pytest.mark.promise("config-conflict")
 @pytest.mark.timeout(60 + 4 * STARTS)
 def test_no_worker_of_any_cold_start_executes_another_configuration_than_its_run_s(tmp_path: Path) -> None:
-    """Half of the starts have a twin; whether it meets a worker before it ends, is chance."""
-    script = ScriptRef(digest=files_digest(SCRIPT), directory="/scripts", entrypoint="test.py")
-    plan = plan_of(users(3, 600), workers=WORKERS, startup_timeout_ns=50 * SECOND, script=script)
+    """Half of the starts have a twin; how many workers it meets before it ends, is chance."""
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int, nursery: Nursery) -> bool:
@@ -213,7 +221,7 @@ def test_no_worker_of_any_cold_start_executes_another_configuration_than_its_run
             chance = random.Random(number)  # noqa: S311 no secret
             start = Start(folder, nursery, chance, has_twin=number % 2 == 0)
             try:
-                return check(start, await start.go(plan))
+                return check(start, await start.go(PLAN))
             finally:
                 for process in start.processes:
                     nursery.end(process)
@@ -225,3 +233,19 @@ def test_no_worker_of_any_cold_start_executes_another_configuration_than_its_run
     refused = sum(asyncio.run(story()))
     print(f"cold_starts {STARTS} started {STARTS - refused} refused {refused}")
     assert min(refused, STARTS - refused) >= STARTS // 10
+
+
+@pytest.mark.promise("config-conflict")
+@pytest.mark.parametrize("misfit", range(WORKERS))
+def test_workers_with_other_content_under_the_same_names_never_start(tmp_path: Path, misfit: int) -> None:
+    async def story() -> None:
+        async with Nursery() as nursery:
+            chance = random.Random(misfit)  # noqa: S311 no secret
+            start = Start(tmp_path, nursery, chance, misfit=misfit)
+            report = await start.go(PLAN)
+            assert (report.outcome.verdict, report.outcome.reason) == ("Error", "ConfigConflict"), report
+            assert f"worker {misfit} " in report.outcome.message
+            assert files_digest(SCRIPT) in report.outcome.message
+            assert not [each for each in start.told if each.run_state == epb.RUNNING_STATE]
+
+    asyncio.run(story())

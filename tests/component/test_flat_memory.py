@@ -1,6 +1,7 @@
 """What records and merges stays as large as it is after the first minute, however much and however long it goes on."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,11 @@ pytestmark = pytest.mark.long
 
 FEEDING = Path(__file__).with_name("feeding.py")
 FLAT_BYTES = 5_000_000
+FLUSHING = "tests.component.flushing"
+ROOT = Path(__file__).resolve().parents[2]
+# A master with many workers; a day of it takes twenty minutes and is in `make soak`.
+FLUSHED_SECONDS = int(float(os.environ.get("FLUSHED_HOURS", "0.17")) * 3600)
+FLUSHED_BYTES = 20_000_000
 
 
 def feed(seconds: int, per_second: int) -> dict:
@@ -38,3 +44,16 @@ def test_a_day_of_simulated_seconds_leaves_memory_flat_after_the_first_minute() 
     assert found["most"] - found["settled"] < FLAT_BYTES, found
     # Ten minutes by the second, six hours by ten of them, the rest by the minute.
     assert found["rows"] < 600 + 6 * 360 + 24 * 60 + 60
+
+
+@pytest.mark.timeout(7200)
+def test_flushes_of_fifty_workers_with_a_hundred_endpoints_leave_a_masters_memory_flat() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", FLUSHING, str(FLUSHED_SECONDS)], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+
+    print(f"flushed {FLUSHED_SECONDS} s: grew by {(found['most'] - found['settled']) / 1e6:.1f} MB")
+    assert (found["counted"], found["names"]) == (FLUSHED_SECONDS * 50 * 2, 100)
+    assert found["most"] - found["settled"] < FLUSHED_BYTES, found

@@ -287,6 +287,7 @@ async def director_raves(folder: Path, chance: random.Random) -> None:
     await fuzz_sockets(folder, chance, hello=engine_hello(0))
 
 
+@pytest.mark.once
 def test_nonsense_on_all_ports_of_a_master_is_counted_and_the_run_of_the_others_is_exact(tmp_path: Path) -> None:
     async def story() -> None:
         metrics, rest, control = free_port(), free_port(), free_port()

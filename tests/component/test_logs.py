@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.component.log_rig import Rig
+from tests.component.log_rig import PATIENCE, Rig
 from tests.component.scripted_agent import until
 
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
@@ -29,6 +29,11 @@ SECOND = 1_000_000_000
 CYCLES = int(os.environ.get("LOG_CYCLES", "500"))
 AT_ONCE = 125
 RUNS = int(os.environ.get("LOG_RUNS", "1"))
+ENGINES = int(os.environ.get("LOG_ENGINES", "2"))  # of each worker of such a run
+# For how long nobody takes the log, and in how many seconds 100,000 lines are written.
+BLOCKED_SECONDS = int(os.environ.get("LOG_BLOCKED_SECONDS", "3"))
+STEADY_SECONDS = int(os.environ.get("LOG_STEADY_SECONDS", "3"))
+LINES = 99  # of each hook of a small engine, beside its two last ones
 
 # As an engine's last moments: lines of both outputs and of logging, from hooks that run ever later, then atexit.
 CYCLE = """
@@ -38,7 +43,7 @@ is_debug = int(name) % 2 == 1
 logging.basicConfig(level=logging.DEBUG if is_debug else logging.INFO, format="%(message)s", stream=sys.stderr)
 atexit.register(lambda: sys.stdout.write(f"{name} atexit\\n"))
 for hook in ("on_stop", "quitting"):
-    for number in range(5):
+    for number in range(99):
         print(f"{name} {hook} {number}")
         logging.debug(f"{name} {hook} debug {number}")
     time.sleep(random.random() * 0.02)
@@ -51,9 +56,9 @@ os._exit(0)
 
 
 def of_cycle(engine: int) -> list[str]:
-    lines = [f"{engine} {hook} {number}" for hook in ("on_stop", "quitting") for number in range(5)]
+    lines = [f"{engine} {hook} {number}" for hook in ("on_stop", "quitting") for number in range(LINES)]
     if engine % 2:
-        lines += [f"{engine} {hook} debug {number}" for hook in ("on_stop", "quitting") for number in range(5)]
+        lines += [f"{engine} {hook} debug {number}" for hook in ("on_stop", "quitting") for number in range(LINES)]
     return [*lines, f"{engine} atexit", f"{engine} without an end"]
 
 
@@ -109,6 +114,68 @@ def test_a_process_on_the_way_is_killed_and_started_again_and_nothing_is_missing
     asyncio.run(check())
 
 
+TERMINATED = """
+import signal, sys, time
+def end(*_):
+    for number in range(200):
+        print("last", number, flush=True)
+        time.sleep(0.005)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+for number in range(100_000):
+    print("early", number, flush=True)
+    time.sleep(0.002)
+"""
+
+
+@promise("logs-complete")
+def test_a_pod_that_is_told_to_end_loses_no_line_of_what_its_engine_says_to_that(tmp_path) -> None:
+    async def check() -> None:
+        async with Rig(tmp_path, TERMINATED) as rig:
+            for start in (rig.master, rig.agent, rig.launcher):
+                await start()
+            await until(lambda: len(rig.kept()) > 100)
+            await rig.configured()
+            # As a kubelet does: to the first process of each container.
+            for role in ("launcher", "agent"):
+                rig.processes[role].terminate()
+            logs = await rig.summary()
+            early = [line for line in rig.kept() if line.startswith("early")]
+            assert early == [f"early {number}" for number in range(len(early))]
+            assert rig.kept()[len(early) :] == [f"last {number}" for number in range(200)]
+            assert logs.is_complete, logs
+
+    asyncio.run(check())
+
+
+STEADY = """
+import os, time
+began, seconds = time.monotonic(), int(os.environ["STEADY_SECONDS"])
+for number in range(100_000):
+    due = began + number * seconds / 100_000
+    if time.monotonic() < due:
+        time.sleep(0.01)
+    print(number, "z" * 60, flush=True)
+"""
+
+
+@promise("logs-complete")
+@pytest.mark.timeout(120 + 2 * STEADY_SECONDS)
+def test_a_hundred_thousand_lines_of_one_worker_come_on_to_the_last_one(tmp_path) -> None:
+    async def check() -> None:
+        async with Rig(tmp_path, STEADY, STEADY_SECONDS=str(STEADY_SECONDS)) as rig:
+            for start in (rig.master, rig.agent, rig.launcher):
+                await start()
+            logs = await rig.summary(PATIENCE + STEADY_SECONDS)
+            assert rig.kept()[-1] == f"99999 {'z' * 60}"
+            assert logs.lines + logs.missing_lines == 100_000
+            assert len(rig.kept()) == logs.lines
+            # There is room for all of them, so nothing need be left out.
+            assert logs.is_complete, logs
+
+    asyncio.run(check())
+
+
 KILLED = """
 import os, signal
 for number in range(2000):
@@ -134,7 +201,7 @@ def test_what_an_engine_had_written_when_it_was_killed_is_there_to_the_last_byte
 PACED = """
 import os, time
 began, done = time.monotonic(), 0
-for number in range(1500):
+for number in range(500 * int(os.environ["BLOCKED_SECONDS"])):
     due = began + number / 500
     if time.monotonic() < due:
         time.sleep(due - time.monotonic())
@@ -148,16 +215,18 @@ open(os.environ["COUNT"], "w").write(str(done))
 def test_nobody_takes_the_log_for_a_while_and_the_engine_does_not_notice(tmp_path) -> None:
     async def check() -> None:
         count = tmp_path / "count"
-        async with Rig(tmp_path / "rig", PACED, spool_bytes=64 * 1024, COUNT=str(count)) as rig:
+        written = 500 * BLOCKED_SECONDS
+        told = {"COUNT": str(count), "BLOCKED_SECONDS": str(BLOCKED_SECONDS)}
+        async with Rig(tmp_path / "rig", PACED, spool_bytes=64 * 1024, **told) as rig:
             await rig.agent()
             await rig.launcher()
             await until(count.exists, 60)
             await rig.master()
             logs = await rig.summary()
             # Each line was written when it was due, give or take what a busy machine takes.
-            assert int(count.read_text()) > 1_000
-            assert logs.missing_lines > 500
-            assert logs.lines + logs.missing_lines == 1_500
+            assert int(count.read_text()) > written * 2 / 3
+            assert logs.missing_lines > written / 3
+            assert logs.lines + logs.missing_lines == written
             assert not logs.is_at_least
 
     asyncio.run(check())
@@ -237,6 +306,8 @@ import atexit, logging, os, sys
 import gevent
 from loadstone import User, constant, events, log, task
 
+engine = int(os.environ["LOADSTONE_ENGINE"])
+logging.getLogger("mine").setLevel(logging.DEBUG if engine % 2 else logging.INFO)
 atexit.register(lambda: print("atexit", os.getpid()))
 
 
@@ -260,7 +331,8 @@ class Visitor(User):
         logging.getLogger("mine").info("turn %d of %d", self.turns, self.number)
 
     def on_stop(self):
-        print("on_stop", self.number, self.turns, file=sys.stderr)
+        print("on_stop", self.number, self.turns, engine, file=sys.stderr)
+        logging.getLogger("mine").debug("debugging %d", self.number)
 """
 
 
@@ -291,11 +363,11 @@ def local_run(folder: Path, *, workers: int, engines: int, users: int, **environ
 @promise("logs-complete", "log-durable", "log-secrets")
 @pytest.mark.parametrize("_run", range(RUNS))
 def test_all_that_a_script_prints_is_in_the_log_with_durable_lines_and_without_secrets(tmp_path, _run) -> None:
-    users = 12
+    users = 2 * 2 * ENGINES + 4
     result, lines = local_run(
         tmp_path,
         workers=2,
-        engines=2,
+        engines=ENGINES,
         users=users,
         TOKEN="hunter2hunter2",
         LOADSTONE_SECRETS='["TOKEN"]',
@@ -303,7 +375,8 @@ def test_all_that_a_script_prints_is_in_the_log_with_durable_lines_and_without_s
     text = [line.partition(" | ")[2] for line in lines]
     logs = json.loads(result.outcome.logs_json)
 
-    assert result.outcome.verdict == "Passed", result.outcome
+    # Dozens of engines on few cores are late, which is no matter of their log.
+    assert result.outcome.reason in {"Passed", "GeneratorSaturated"}, result.outcome
     assert {line.partition(" | ")[0] for line in lines} >= {"worker-0", "worker-0/1", "worker-1", "worker-1/1"}
     assert sorted(line for line in text if line.startswith("durable")) == sorted(
         f"durable {number}" for number in range(users)
@@ -311,12 +384,14 @@ def test_all_that_a_script_prints_is_in_the_log_with_durable_lines_and_without_s
     assert text.count("token is ***") == users
     assert not any("hunter2" in line or "loadstone-mark" in line for line in lines)
     stopped = [line.split() for line in text if line.startswith("on_stop")]
-    turns = {int(number): int(count) for _, number, count in stopped}
+    turns = {int(number): int(count) for _, number, count, _ in stopped}
+    debugged = {int(line.rpartition(" ")[2]) for line in text if "debugging" in line}
+    assert debugged == {int(number) for _, number, _, engine in stopped if int(engine) % 2}
     assert sorted(turns) == list(range(users))
     for number, count in turns.items():
         assert sum(line.endswith(f" of {number}") and "turn" in line for line in text) == count
     quitting = sorted(line.split()[1] for line in text if line.startswith("quitting"))
-    assert len(quitting) >= 4
+    assert len(quitting) >= 2 * ENGINES
     assert set(quitting) <= {line.split()[1] for line in text if line.startswith("atexit")}
     assert logs["complete"]
     assert logs["lines"] >= sum(not line.startswith("director") for line in lines)
