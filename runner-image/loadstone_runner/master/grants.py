@@ -114,18 +114,16 @@ class Grants:
         """Return who has which numbers, for `recall`, as JSON has it."""
         return {
             "closed": sorted(self._closed),
-            "books": [
-                [name, book.total, book.next, [[*place, *_plain(ledger)] for place, ledger in book.ledgers.items()]]
-                for name, book in self._books.items()
-            ],
+            "books": [_plain_book(name, book) for name, book in self._books.items()],
         }
 
     def recall(self, held: Mapping[str, Any]) -> None:
         """Give out what another has not, and tell every engine again what it may not know yet."""
         self._closed = set(held["closed"])
-        for name, total, following, ledgers in held["books"]:
+        for name, total, following, ledgers, returned, former in held["books"]:
             places = {Place(*each[:2]): _ledger(*each[2:]) for each in ledgers}
-            self._books[name] = _Book(total, following, places)
+            gone = {(worker, attempt): (granted, left) for worker, attempt, granted, left in former}
+            self._books[name] = _Book(total, following, places, [range(*each) for each in returned], gone)
 
     def learn(self, place: tuple[int, int], granted: Granted) -> None:
         """Take in what an engine was granted by another master: none of that is given to anybody else."""
@@ -186,6 +184,7 @@ class Grants:
                 granted, left = book.former.get((worker, attempt), (0, 0))
                 granted += sum(each.granted for each in ledgers)
                 book.former[(worker, attempt)] = (granted, left + sum(each.left for each in ledgers))
+                self.given += 1
         self._versions[worker] += 1
 
     def take_back(self, worker: int) -> None:
@@ -273,6 +272,12 @@ class Grants:
         ledger.left += sum(map(len, given))
         self._versions[place.worker] += 1
         self.given += 1
+
+
+def _plain_book(name: str, book: _Book) -> list[Any]:
+    ledgers = [[*place, *_plain(ledger)] for place, ledger in book.ledgers.items()]
+    returned = [[each.start, each.stop] for each in book.returned]
+    return [name, book.total, book.next, ledgers, returned, [[*each, *gone] for each, gone in book.former.items()]]
 
 
 def _plain(ledger: _Ledger) -> list[Any]:
