@@ -172,6 +172,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         self._dice = dice
         self.processes: list[Process] = []
         self.complaints: list[str] = []
+        self.is_buried = False
         self.resolve: Callable[[str], list[str]] = lambda _host: []
         self.listen: Callable[..., Any] = lambda **_: None
         self.set_task_factory(self._make_task)
@@ -254,6 +255,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
 
     def bury(self) -> None:
         """End every task of every process, so that nothing of this world is left; what comes of it does not count."""
+        self.is_buried = True
         for process in self.processes:
             process.is_alive, process.is_frozen = True, False
             process.on_end.clear()

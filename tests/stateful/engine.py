@@ -356,13 +356,13 @@ class Engine(Peer):
         """Return the next number of a name, waiting for it; None when the load is over for this engine."""
         grants = self._grants.setdefault(name, Grants())
         while (number := grants.take()) is None:
-            if self._is_stopping or self._process.is_frozen:
+            if self._is_stopping:
                 return None
             grants.waiting += 1
             self._process.call_later(0.02, self._say_status)
             await asyncio.sleep(0.25)
             grants.waiting -= 1
-            if self._retires_now():
+            if name != of_feeder(FEEDER) and self._retires_now():
                 return None
         return number
 

@@ -39,6 +39,7 @@ SERVICE = "master"
 OPERATOR = "10.0.0.1"
 ATTEMPTS_MOST = 5
 SIGTERM = 15
+LONGEST_STANDSTILL = 16.0  # of a process, or an absence of its path
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class World:
     def __init__(self, shape: Shape, folder: Path, loop: VirtualTimeLoop, dice: random.Random) -> None:
         self.shape, self.loop, self.dice, self._folder = shape, loop, dice, folder
         self.network = Network(loop, dice)
-        self.laws = Laws(loop, self.network, hearing_seconds=2 * shape.lease_seconds + 10)
+        self.laws = Laws(loop, self.network, hearing_seconds=LONGEST_STANDSTILL + shape.lease_seconds + 8)
         self.plan = shape.plan()
         self.epoch = 0
         self.masters: list[Pod] = []
@@ -172,7 +173,7 @@ class World:
 
     def start_main(self, pod: Pod) -> None:
         """Start the sidecar of a pod, for the first time or again."""
-        if pod.is_gone:
+        if pod.is_gone or self.loop.is_buried:
             return
         pod.starts += 1
         name = "master" if pod.worker < 0 else "agent"

@@ -101,8 +101,14 @@ class Grants:
         given: how often numbers were given to an engine: as long as it stays, so does everything that was granted.
     """
 
-    def __init__(self, totals: Mapping[str, int], workers: int, engines: int) -> None:
-        """Take how many numbers there are by name, for those names that have a last number."""
+    def __init__(
+        self, totals: Mapping[str, int], workers: int, engines: int, *, users: Mapping[str, int] | None = None
+    ) -> None:
+        """Take how many numbers there are by name, for those names that have a last number.
+
+        Where only so many `users` take them, engines that have none of these are granted nothing: nobody would do it.
+        """
+        self._users = users or {}
         # All workers' first engines come before any second one, so that few numbers spread over all workers.
         self._places = tuple(Place(worker, engine) for engine in range(engines) for worker in range(workers))
         self._books = {name: _Book(total) for name, total in totals.items()}
@@ -114,18 +120,16 @@ class Grants:
         """Return who has which numbers, for `recall`, as JSON has it."""
         return {
             "closed": sorted(self._closed),
-            "books": [
-                [name, book.total, book.next, [[*place, *_plain(ledger)] for place, ledger in book.ledgers.items()]]
-                for name, book in self._books.items()
-            ],
+            "books": [_plain_book(name, book) for name, book in self._books.items()],
         }
 
     def recall(self, held: Mapping[str, Any]) -> None:
         """Give out what another has not, and tell every engine again what it may not know yet."""
         self._closed = set(held["closed"])
-        for name, total, following, ledgers in held["books"]:
+        for name, total, following, ledgers, returned, former in held["books"]:
             places = {Place(*each[:2]): _ledger(*each[2:]) for each in ledgers}
-            self._books[name] = _Book(total, following, places)
+            gone = {(worker, attempt): (granted, left) for worker, attempt, granted, left in former}
+            self._books[name] = _Book(total, following, places, [range(*each) for each in returned], gone)
 
     def learn(self, place: tuple[int, int], granted: Granted) -> None:
         """Take in what an engine was granted by another master: none of that is given to anybody else."""
@@ -186,6 +190,7 @@ class Grants:
                 granted, left = book.former.get((worker, attempt), (0, 0))
                 granted += sum(each.granted for each in ledgers)
                 book.former[(worker, attempt)] = (granted, left + sum(each.left for each in ledgers))
+                self.given += 1
         self._versions[worker] += 1
 
     def take_back(self, worker: int) -> None:
@@ -201,7 +206,7 @@ class Grants:
             return ()
         self._closed.discard(name)
         book = self._books[name]
-        total, places = book.total or 0, self._places
+        total, places = book.total or 0, self._places[: max(1, self._users.get(name, len(self._places)))]
         each = max(1, total // (len(places) * 20), min(SMALL_BLOCK, total // len(places)))
         if total <= each * len(places) + len(places):
             return self._divide(book, places)
@@ -237,6 +242,9 @@ class Grants:
     def _look(self, book: _Book, place: Place, news: GrantNews, living: set[Place]) -> Collection[int]:
         ledger = book.ledgers.setdefault(place, _Ledger())
         has = ledger.learn(news)
+        if not (ledger.granted or news.waiting or news.per_second):
+            # It has no user that would take one.
+            return ()
         ahead = SECONDS_AHEAD * news.per_second
         if book.left == 0 or has >= max(1, ahead, news.waiting) or news.name in self._closed:
             return ()
@@ -248,7 +256,8 @@ class Grants:
             return (place.worker,) if count > 0 else ()
         # Who ran dry between two heartbeats is faster than the last figure says.
         wanted = max(ahead, ledger.last_block * (1 if has else 4), 1)
-        sharers = [each for each in self._places if each in living or each == place]
+        takers = {each for each, held in book.ledgers.items() if held.granted and each in living}
+        sharers = [each for each in self._places if each in takers or each == place]
         if book.left <= wanted * len(sharers):
             return self._divide(book, sharers)
         self._give(book, place, wanted)
@@ -273,6 +282,12 @@ class Grants:
         ledger.left += sum(map(len, given))
         self._versions[place.worker] += 1
         self.given += 1
+
+
+def _plain_book(name: str, book: _Book) -> list[Any]:
+    ledgers = [[*place, *_plain(ledger)] for place, ledger in book.ledgers.items()]
+    returned = [[each.start, each.stop] for each in book.returned]
+    return [name, book.total, book.next, ledgers, returned, [[*each, *gone] for each, gone in book.former.items()]]
 
 
 def _plain(ledger: _Ledger) -> list[Any]:

@@ -189,3 +189,16 @@ def test_a_master_waits_for_all_workers_and_not_for_ever() -> None:
     assert told[-1] == "alone"
     Inheritance().when_known(lambda: told.append("nothing is awaited"))
     assert told[-1] == "nothing is awaited"
+
+
+@promise("master-restart", "run-iterations")
+def test_what_replaced_and_absent_workers_were_granted_is_known_after_a_restart() -> None:
+    grants = Grants({WORK: 1_000}, 3, 1)
+    grants.open(WORK)
+    grants.replace(0, 1)
+    grants.take_back(1)
+    later = Grants({WORK: 1_000}, 3, 1)
+    later.recall(through_json(grants.remember()))
+    assert later.former(WORK) == grants.former(WORK) != {}
+    assert later.left(WORK) == grants.left(WORK)
+    assert later.unused_by_former() == grants.unused_by_former() != {}
