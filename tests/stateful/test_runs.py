@@ -34,10 +34,12 @@ MOST_SECONDS = 600.0  # of virtual time; every run ends long before
 
 def shape_of(dice: random.Random) -> Shape:
     """Return what a run is made of."""
+    workers, engines = dice.choice((2, 3, 3)), dice.choice((1, 1, 2))
     return Shape(
-        workers=dice.choice((2, 3, 3)),
-        engines=dice.choice((1, 1, 2)),
-        users=dice.randrange(3, 10),
+        workers=workers,
+        engines=engines,
+        # Numbers of an engine whose only user was somebody else's for a while stay there when that one goes home.
+        users=max(dice.randrange(3, 10), workers * engines),
         seconds=50.0,
         lease_seconds=3.0,
         iterations=dice.choice((None, None, None, dice.randrange(100, 250))),

@@ -101,8 +101,14 @@ class Grants:
         given: how often numbers were given to an engine: as long as it stays, so does everything that was granted.
     """
 
-    def __init__(self, totals: Mapping[str, int], workers: int, engines: int) -> None:
-        """Take how many numbers there are by name, for those names that have a last number."""
+    def __init__(
+        self, totals: Mapping[str, int], workers: int, engines: int, *, users: Mapping[str, int] | None = None
+    ) -> None:
+        """Take how many numbers there are by name, for those names that have a last number.
+
+        Where only so many `users` take them, engines that have none of these are granted nothing: nobody would do it.
+        """
+        self._users = users or {}
         # All workers' first engines come before any second one, so that few numbers spread over all workers.
         self._places = tuple(Place(worker, engine) for engine in range(engines) for worker in range(workers))
         self._books = {name: _Book(total) for name, total in totals.items()}
@@ -200,7 +206,7 @@ class Grants:
             return ()
         self._closed.discard(name)
         book = self._books[name]
-        total, places = book.total or 0, self._places
+        total, places = book.total or 0, self._places[: max(1, self._users.get(name, len(self._places)))]
         each = max(1, total // (len(places) * 20), min(SMALL_BLOCK, total // len(places)))
         if total <= each * len(places) + len(places):
             return self._divide(book, places)
@@ -236,6 +242,9 @@ class Grants:
     def _look(self, book: _Book, place: Place, news: GrantNews, living: set[Place]) -> Collection[int]:
         ledger = book.ledgers.setdefault(place, _Ledger())
         has = ledger.learn(news)
+        if not (ledger.granted or news.waiting or news.per_second):
+            # It has no user that would take one.
+            return ()
         ahead = SECONDS_AHEAD * news.per_second
         if book.left == 0 or has >= max(1, ahead, news.waiting) or news.name in self._closed:
             return ()
@@ -247,7 +256,8 @@ class Grants:
             return (place.worker,) if count > 0 else ()
         # Who ran dry between two heartbeats is faster than the last figure says.
         wanted = max(ahead, ledger.last_block * (1 if has else 4), 1)
-        sharers = [each for each in self._places if each in living or each == place]
+        takers = {each for each, held in book.ledgers.items() if held.granted and each in living}
+        sharers = [each for each in self._places if each in takers or each == place]
         if book.left <= wanted * len(sharers):
             return self._divide(book, sharers)
         self._give(book, place, wanted)

@@ -44,6 +44,7 @@ class Workload:
             {name: iterations for name, iterations in shared.items() if iterations},
             plan.workers,
             plan.engines_per_worker,
+            users={of_iterations(each.name): each.load.most_users for each in plan.scenarios},
         )
         self.shares = Shares(
             plan.workers,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -239,3 +241,23 @@ def test_numbers_that_were_meant_for_somebody_who_never_came_are_done_by_others(
 
     done = sorted(number for each in present for number in each.numbers.get(WORK, ()))
     assert done == list(range(total))
+
+
+@pytest.mark.promise("run-iterations")
+def test_an_engine_without_a_user_is_granted_nothing_that_others_would_miss() -> None:
+    grants = Grants({WORK: 30}, 3, 1, users={WORK: 2})
+    assert grants.open(WORK) == (0, 1)
+    idle = GrantNews(WORK, known=0, left=0, per_second=0, waiting=0)
+    everybody = [Place(worker, 0) for worker in range(3)]
+    assert grants.hear((2, 0), [idle], living=everybody) == set()
+    assert [grants.granted_to(WORK, worker) for worker in range(3)] == [15, 15, 0]
+
+    grants = Grants({WORK: 1_000}, 3, 1, users={WORK: 2})
+    grants.open(WORK)
+    grants.hear((0, 0), [GrantNews(WORK, known=1, left=0, per_second=400, waiting=1)], living=everybody)
+    assert grants.left(WORK) == 0
+    assert sum(grants.granted_to(WORK, worker) for worker in range(2)) == 1_000
+    # A user that has moved there takes them as any other.
+    grants = Grants({WORK: 1_000}, 3, 1, users={WORK: 2})
+    grants.open(WORK)
+    assert grants.hear((2, 0), [replace(idle, waiting=1)], living=everybody) == {2}
