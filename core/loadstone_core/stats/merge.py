@@ -353,12 +353,12 @@ def _add(target: Series, state: SeriesState, growth: Growth) -> None:
 
 
 def _note(recorded: Recorded, metric: str, growth: Growth) -> None:
-    """Keep, for one stream, what its counters will be compared with."""
+    """Keep, for one stream, what its counters will be compared with; of metrics that `ACCOUNTS_SHOW`."""
     if metric == LATENCY:
         recorded.completed += growth.samples
         recorded.unsent += growth.outcomes.get(Outcome.UNSENT, 0)
         recorded.ambiguous += growth.outcomes.get(Outcome.AMBIGUOUS, 0)
-    elif metric == ITERATION_DURATION:
+    else:
         recorded.iterations_completed += growth.samples
 
 

@@ -119,7 +119,7 @@ class Seconds:
             pending.latency.grow(buckets, count=samples, total=total, zeros=zeros)
         elif metric == ITERATIONS:
             self._open(second).iterations += growth.total
-        elif metric == DROPPED_ITERATIONS:
+        else:
             self._open(second).dropped += growth.total
 
     def change_users(self, second: int, gained: int) -> None:

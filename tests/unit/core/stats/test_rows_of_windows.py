@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadstone_core.stats.held import Growth
 from loadstone_core.stats.histogram import Histogram
 from loadstone_core.stats.merge import Merge
 from loadstone_core.stats.recorder import Recorder
@@ -181,6 +182,17 @@ def test_the_last_row_of_a_run_has_its_series_too() -> None:
 
     assert (last.second, last.width) == (30, 4)
     assert counts_at(merge, last.second)["latency"] == (last.requests, last.failures) == (4, 2)
+
+
+def test_a_series_without_a_sample_in_a_window_is_not_in_its_row() -> None:
+    merge, timeline = watched(20)
+    engine = Engine(1)
+    for second in range(20, 34):
+        merge.apply(engine.state(second))
+        held = next(iter(merge.totals().series.values()))
+        merge.windows.add(second, held, Growth(0, 0, 0, [], {}))
+    assert [each.count for each in merge.windows.rows(20)] == []
+    assert timeline.since(10, 20) == ()
 
 
 def test_only_the_newest_windows_are_kept() -> None:

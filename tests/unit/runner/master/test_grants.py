@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -258,4 +260,4 @@ def test_an_engine_without_a_user_is_granted_nothing_that_others_would_miss() ->
     # A user that has moved there takes them as any other.
     grants = Grants({WORK: 1_000}, 3, 1, users={WORK: 2})
     grants.open(WORK)
-    assert grants.hear((2, 0), [idle._replace(waiting=1)], living=everybody) == {2}
+    assert grants.hear((2, 0), [replace(idle, waiting=1)], living=everybody) == {2}
