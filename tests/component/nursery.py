@@ -19,8 +19,11 @@ for _name in ("GRPC_ENABLE_FORK_SUPPORT", "GRPC_VERBOSITY"):
 def main() -> None:
     import loadstone_runner.agent.service
     import loadstone_runner.master.service  # noqa: F401 for the modules' cache
+    from loadstone_runner import settings
     from loadstone_runner.__main__ import main as start
 
+    # Whoever it has started ends with it, and it ends with the test.
+    os.environ[settings.PARENT] = str(os.getpid())
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         asked = json.loads(line)
