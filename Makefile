@@ -104,10 +104,11 @@ bench-master: .venv/compiled.stamp ## a master on one core with a thousand scrip
 	$(BIN)/python benchmarks/master.py $(ARGS)
 
 .PHONY: soak
-soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at full speed, a thousand ends of engines, a node that freezes
+soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at full speed, a thousand ends of engines, faults of the network, a node that freezes
 	LOG_CYCLES=1000 LOG_RUNS=25 $(BIN)/pytest -q tests/component/test_logs.py -k "last_moments or all_that_a_script_prints"
 	$(BIN)/python benchmarks/soak.py $(ARGS)
 	LOADSTONE_SOAK=1 $(BIN)/pytest tests/component/test_messages.py -q -k "slow_handlers or own_process"
+	LOADSTONE_SOAK=1 $(BIN)/pytest tests/component/test_network_sweep.py -q $(SIDE_BY_SIDE)
 	NODES=2 tests/e2e/run -m soak
 
 .PHONY: generate

@@ -14,6 +14,8 @@ from tests.lacking import lacks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.once
+
 PORT = 9_000
 SENT = 1_000
 ARRIVED_SECONDS = 0.5

@@ -42,7 +42,7 @@ def scenario(made: Coroutine[Any, Any, None], seconds: float = 110) -> None:
 
 def check_exact(results: dict[str, Any], counted: Counter[int], *, iterations: int) -> None:
     """Every iteration was done once, and the status holds what the targets have counted."""
-    assert counted == dict.fromkeys(range(iterations), 1)
+    assert counted == dict.fromkeys(range(iterations), 1), (results["reason"], results["findings"])
     assert results["requests"] == results["started"] == iterations
     assert (results["unsent"], results["ambiguous"], results["unaccounted"]) == (0, 0, 0)
     assert "unaccountedAtLeast" not in results
@@ -51,7 +51,7 @@ def check_exact(results: dict[str, Any], counted: Counter[int], *, iterations: i
 @promise("network-faults", "exact-totals")
 def test_bad_paths_and_a_follower_that_is_cut_off_disturb_no_run() -> None:
     async def run() -> None:
-        seconds = 20
+        seconds = 15
         plan = plan_of(rate(PER_SECOND, seconds), workers=3)
         async with DistantRun(plan, {0: SLOW, 1: POOR, 2: BAD}) as run:
             await run.until_load(1)
@@ -76,7 +76,7 @@ def test_bad_paths_and_a_follower_that_is_cut_off_disturb_no_run() -> None:
 @promise("network-faults", "exact-totals", "mutual-tls")
 def test_workers_that_are_cut_off_for_less_than_their_lease_are_seen_soon_and_lose_nothing() -> None:
     async def run() -> None:
-        seconds = 30
+        seconds = 24
         plan = plan_of(rate(PER_SECOND, seconds), workers=4, tls=Tls.MUTUAL)
         async with DistantRun(plan) as run:
             await run.until_load(2)
@@ -110,7 +110,7 @@ def test_workers_that_are_cut_off_for_less_than_their_lease_are_seen_soon_and_lo
 @promise("network-faults", "load-moves", "exact-totals")
 def test_workers_that_are_cut_off_for_longer_are_relieved_and_tell_all_when_they_are_back() -> None:
     async def run() -> None:
-        seconds, lease_seconds = 40, 10
+        seconds, lease_seconds = 32, 8
         changes = {"max_lost_percent": 67, "tolerance_ppm": 500_000}
         plan = plan_of(rate(PER_SECOND, seconds), workers=3, lease_seconds=lease_seconds, **changes)
         async with DistantRun(plan) as run:
@@ -133,9 +133,9 @@ def test_workers_that_are_cut_off_for_longer_are_relieved_and_tell_all_when_they
             assert set(counted.values()) == {1}
             assert results["requests"] == results["started"] == counted.total(), results
             assert (results["unsent"], results["ambiguous"], results["unaccounted"]) == (0, 0, 0)
-            last = range(PER_SECOND * (seconds - 5), PER_SECOND * seconds)
+            last = range(PER_SECOND * (seconds - 4), PER_SECOND * seconds)
             assert relieved_from < last.start
-            assert counted.keys() >= set(last), "the load is whole again"
+            assert counted.keys() >= set(last), (results["reason"], results["findings"])
             assert "lost 2 of 3 workers" in results["findings"], results["findings"]
             assert "load was taken over" in results["findings"]
 
@@ -145,9 +145,9 @@ def test_workers_that_are_cut_off_for_longer_are_relieved_and_tell_all_when_they
 @promise("network-faults", "load-moves", "worker-lost")
 def test_a_worker_that_vanished_without_a_word_is_replaced_and_refused_when_it_is_back() -> None:
     async def run() -> None:
-        seconds = 36
+        seconds = 25
         changes = {"on_loss": OnLoss.REPLACE, "tolerance_ppm": 500_000}
-        plan = plan_of(rate(PER_SECOND, seconds), workers=2, lease_seconds=10, **changes)
+        plan = plan_of(rate(PER_SECOND, seconds), workers=2, lease_seconds=8, **changes)
         async with DistantRun(plan) as run:
             await run.until_load(2)
             vanished = run.workers[0]
@@ -163,8 +163,8 @@ def test_a_worker_that_vanished_without_a_word_is_replaced_and_refused_when_it_i
             assert run.counted(vanished.node) == refused
             assert set(counted.values()) == {1}
             assert run.counted("spare"), "its successor has load"
-            last = range(PER_SECOND * (seconds - 5), PER_SECOND * seconds)
-            assert counted.keys() >= set(last), "the load is whole again"
+            last = range(PER_SECOND * (seconds - 4), PER_SECOND * seconds)
+            assert counted.keys() >= set(last), (results["reason"], results["findings"])
             known = results["requests"] - results["unsent"] - results["ambiguous"]
             assert known <= counted.total()
             assert results["unaccountedAtLeast"] or counted.total() <= results["started"] - results["unsent"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from typing import Any
 
@@ -17,11 +16,7 @@ from loadstone_core.spec.model import OnLoss, Tls
 from loadstone_protocol.v1 import control_pb2 as pb
 
 promise = pytest.mark.promise
-pytestmark = [
-    pytest.mark.once,
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(not os.environ.get("LOADSTONE_SOAK"), reason="takes ten minutes; make soak runs it"),
-]
+pytestmark = [pytest.mark.once, pytest.mark.timeout(240)]
 # pytest finds a fixture by its name in the module of the test.
 networks = networks  # noqa: PLW0127
 
