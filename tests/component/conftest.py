@@ -1,10 +1,14 @@
 """What tests of the HTTP client start with: servers that misbehave as asked, and clients of both flavours."""
 
+import os
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import pytest
 from tests.component.hostile import Bench, Server
+
+# Takes a quarter of an hour of waiting.
+collect_ignore = [] if "LOADSTONE_SOAK" in os.environ else ["test_network_sweep.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

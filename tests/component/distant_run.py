@@ -100,8 +100,8 @@ class Worker:
 
     def connections(self) -> set[str]:
         """Return the connections to the master that the kernel of its network still holds, by their local ends."""
-        lines = Path(f"/proc/{self.agent.pid}/net/tcp").read_text().splitlines()[1:]
-        ends = [line.split()[1:4] for line in lines]
+        tables = [Path(f"/proc/{self.agent.pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
+        ends = [line.split()[1:4] for table in tables for line in table.splitlines()[1:]]
         return {local for local, far, state in ends if far.endswith(f":{MASTER_PORT:04X}") and state == ESTABLISHED}
 
 
@@ -188,6 +188,7 @@ class DistantRun:
 
     async def until_hung_up(self, worker: int, held: set[str], seconds: float = END_SECONDS) -> float:
         """Wait until the agent of a worker has none of these connections any more; return when that was."""
+        assert held
         await until(lambda: not held & self.workers[worker].connections(), seconds)
         return time.monotonic()
 

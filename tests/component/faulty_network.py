@@ -178,7 +178,7 @@ class _Node:
         for words in (
             ("link", "set", "lo", "up"),
             ("address", "add", f"{address_of(number)}/24", "dev", DEVICE),
-            ("link", "set", DEVICE, "up"),
+            ("link", "set", DEVICE, "txqueuelen", "10000", "up"),
         ):
             subprocess.run(["ip", *words], check=True)
 
