@@ -38,6 +38,7 @@ class Mischief:
             self.freeze_a_process,
             self.kill_the_master,
             self.lose_the_master,
+            self.lose_a_worker_and_soon_the_master,
             self.freeze_the_master,
             self.want_another_load,
             self.pause,
@@ -178,6 +179,12 @@ class Mischief:
         self._world.lose(pod)
         self._later_even_if_healed(self._dice.choice((0.5, 3, 6)), self._world.make_master)
         return f"the node of {pod.name} is lost"
+
+    def lose_a_worker_and_soon_the_master(self) -> str:
+        """Let a load move, and the master be gone before it has moved back."""
+        said = self.kill_an_engines_container()
+        self._later(self._dice.choice((1.0, 1.5, 2.5, 4.0)), lambda: self.do(self.lose_the_master))
+        return said
 
     def freeze_the_master(self) -> str:
         pod, seconds = self._world.masters[-1], self._dice.choice((1, 4, 9))

@@ -40,7 +40,7 @@ def shape_of(dice: random.Random) -> Shape:
         engines=engines,
         # Numbers of an engine whose only user was somebody else's for a while stay there when that one goes home.
         users=max(dice.randrange(3, 10), workers * engines),
-        seconds=50.0,
+        seconds=42.0,
         lease_seconds=3.0,
         iterations=dice.choice((None, None, None, dice.randrange(100, 250))),
     )
@@ -66,7 +66,7 @@ class Story:
         world, dice, shape = self.world, self.dice, self.world.shape
         self.laws.note(f"{shape}")
         world.begin()
-        heal_at = 20.0
+        heal_at = 14.0
         # A few kinds in each run, so that the same ones meet more often than chance would have it.
         menu = dice.sample(self.mischief.menu(), dice.randrange(1, 7))
         for _ in range(dice.choice((1, 2, 3, 4, 6, 9))):
