@@ -124,7 +124,10 @@ class Agent:
                 if place >= held.ranges:
                     held.ranges, held.numbers, held.end = place + 1, held.numbers + each.count, each.start + each.count
         return coordination_pb2.Inheritance(
-            config=self.applied, since_start_ns=since_start_ns, granted=granted.values()
+            config=self.applied,
+            since_start_ns=since_start_ns,
+            granted=granted.values(),
+            shares=self.assignments[-1].shares if self.assignments else (),
         )
 
     async def obey(self) -> None:

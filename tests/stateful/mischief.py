@@ -38,6 +38,7 @@ class Mischief:
             self.freeze_a_process,
             self.kill_the_master,
             self.lose_the_master,
+            self.lose_a_worker_and_soon_the_master,
             self.freeze_the_master,
             self.want_another_load,
             self.pause,
@@ -170,14 +171,24 @@ class Mischief:
         return f"SIGKILL for {main.name}"
 
     def lose_the_master(self) -> str:
-        """Lose the master's node, and make another pod for it."""
+        """Lose the master's node, or have its pod deleted, and make another pod for it."""
         pod = self._world.masters[-1]
-        if pod.is_gone or len(self._world.masters) >= 4:
+        if pod.is_gone or pod.is_deleted or len(self._world.masters) >= 4:
             return ""
         self._world.laws.may_lose_ended = True
-        self._world.lose(pod)
         self._later_even_if_healed(self._dice.choice((0.5, 3, 6)), self._world.make_master)
+        # One that stands still would end late, and nothing waits for that yet.
+        if self._dice.random() < 0.5 and pod.main is not None and pod.main.is_alive and not pod.main.is_frozen:
+            self._world.delete(pod)
+            return f"{pod.name} is deleted"
+        self._world.lose(pod)
         return f"the node of {pod.name} is lost"
+
+    def lose_a_worker_and_soon_the_master(self) -> str:
+        """Let a load move, and the master be gone before it has moved back."""
+        said = self.kill_an_engines_container()
+        self._later(self._dice.choice((1.0, 1.5, 2.5, 4.0)), lambda: self.do(self.lose_the_master))
+        return said
 
     def freeze_the_master(self) -> str:
         pod, seconds = self._world.masters[-1], self._dice.choice((1, 4, 9))
