@@ -109,6 +109,7 @@ class Grants:
         Where only so many `users` take them, engines that have none of these are granted nothing: nobody would do it.
         """
         self._users = users or {}
+        self._is_incomplete = False  # somebody was granted numbers of whom nobody knows how many
         # All workers' first engines come before any second one, so that few numbers spread over all workers.
         self._places = tuple(Place(worker, engine) for engine in range(engines) for worker in range(workers))
         self._books = {name: _Book(total) for name, total in totals.items()}
@@ -120,12 +121,14 @@ class Grants:
         """Return who has which numbers, for `recall`, as JSON has it."""
         return {
             "closed": sorted(self._closed),
+            "incomplete": self._is_incomplete,
             "books": [_plain_book(name, book) for name, book in self._books.items()],
         }
 
     def recall(self, held: Mapping[str, Any]) -> None:
         """Give out what another has not, and tell every engine again what it may not know yet."""
         self._closed = set(held["closed"])
+        self._is_incomplete = held["incomplete"]
         for name, total, following, ledgers, returned, former in held["books"]:
             places = {Place(*each[:2]): _ledger(*each[2:]) for each in ledgers}
             gone = {(worker, attempt): (granted, left) for worker, attempt, granted, left in former}
@@ -148,7 +151,18 @@ class Grants:
         """Give out no more of what has a last number: nobody knows what of it some engine was granted."""
         for book in self._books.values():
             book.next = book.next if book.total is None else book.total
+        self._is_incomplete = True
         self.given += 1
+
+    def forsaken(self, name: str) -> int:
+        """Return how many numbers of a name nobody has of whom anything is known, and nobody will get any more."""
+        book = self._books.get(name)
+        if book is None or book.total is None or not self._is_incomplete:
+            return 0
+        known = sum(each.granted for each in book.ledgers.values()) + sum(
+            granted for granted, _ in book.former.values()
+        )
+        return max(0, book.total - known)
 
     def number_from(self, version: int) -> None:
         """Number assignments from a version on, as those of another are held by workers."""

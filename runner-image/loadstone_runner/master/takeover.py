@@ -170,7 +170,8 @@ def _recall_grants(conductor: Conductor, inheritance: Inheritance) -> None:
     for worker, word in inheritance.words.items():
         for each in word.granted:
             conductor.workload.grants.learn((worker, each.engine), each)
-    if not inheritance.is_whole:
+    if not inheritance.is_whole or any(each.attempt > 1 for each in conductor.roster.members):
+        # Nobody tells what a worker was granted that has not spoken, or that was replaced.
         conductor.workload.grants.close()
 
 

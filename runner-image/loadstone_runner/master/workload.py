@@ -139,4 +139,5 @@ class Workload:
         name, iterations = of_iterations(account.scenario.name), account.iterations
         gone = {(each.worker, each.attempt): self.grants.granted_to(name, each.worker) for each in self._roster.lost()}
         gone |= self.grants.former(name)
-        return sum(max(0, granted - iterations.completed_by(*attempt)) for attempt, granted in gone.items())
+        left = sum(max(0, granted - iterations.completed_by(*attempt)) for attempt, granted in gone.items())
+        return left + self.grants.forsaken(name)

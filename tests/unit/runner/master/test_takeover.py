@@ -202,3 +202,15 @@ def test_what_replaced_and_absent_workers_were_granted_is_known_after_a_restart(
     assert later.former(WORK) == grants.former(WORK) != {}
     assert later.left(WORK) == grants.left(WORK)
     assert later.unused_by_former() == grants.unused_by_former() != {}
+
+
+@promise("master-restart", "run-iterations")
+def test_what_nobody_is_known_to_have_is_waited_for_by_nobody() -> None:
+    grants = Grants({WORK: 1_000}, 2, 1)
+    grants.learn((0, 0), Granted(WORK, 0, ranges=2, numbers=150, end=400))
+    assert grants.forsaken(WORK) == 0
+    grants.close()
+    later = Grants({WORK: 1_000}, 2, 1)
+    later.recall(through_json(grants.remember()))
+    assert [each.forsaken(WORK) for each in (grants, later)] == [850, 850]
+    assert [each.forsaken("feeder/rows") for each in (grants, later)] == [0, 0]
