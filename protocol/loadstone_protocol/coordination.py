@@ -320,6 +320,7 @@ def _heartbeat(message: coordination_pb2.Heartbeat) -> Heartbeat:
         agent_memory_bytes=message.agent_memory_bytes,
         agent_lag_ns=max(0, message.agent_lag_ns),
         spool_bytes=message.spool_bytes,
+        start_off_by_ns=max(0, message.start_off_by_ns),
     )
 
 

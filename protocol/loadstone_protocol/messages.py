@@ -168,6 +168,7 @@ class Heartbeat:
         cgroup_bytes: memory of the engines' container that cannot be taken back.
         agent_lag_ns: how late the agent's own loop was.
         spool_bytes: of what waits on disk, or in memory that stands in for it.
+        start_off_by_ns: how far off the start of load may be there, whatever is known of the clocks now.
     """
 
     number: int
@@ -187,6 +188,7 @@ class Heartbeat:
     agent_memory_bytes: int = 0
     agent_lag_ns: int = 0
     spool_bytes: int = 0
+    start_off_by_ns: int = 0
 
     @property
     def users(self) -> int:

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from tests.stateful.clockwork import BEGINNING
@@ -68,6 +68,7 @@ class Laws:
         self._calls: Counter[tuple[str, int]] = Counter()
         self._attempts: Counter[int] = Counter()  # the newest that has spoken, by worker
         self._durable: dict[tuple[int, ...], int] = {}
+        self._durable_at: defaultdict[str, set[tuple[int, ...]]] = defaultdict(set)  # by master: another's disk is lost
         self._totals: dict[int, int] = {}
         self._kept: dict[str, int] = {}  # by master that was started again: how many requests were durable by then
         self._looked_at: dict[tuple[str, StreamId], int] = {}
@@ -138,7 +139,7 @@ class Laws:
             case "Control", False:
                 self._hear_master(call, coordination_pb2.MasterMessage.FromString(content))
             case "Statistics", False:
-                self._hear_ack(coordination_pb2.StatisticsAck.FromString(content))
+                self._hear_ack(call, coordination_pb2.StatisticsAck.FromString(content))
             case "Statistics", True if call.who is not None:
                 self._hear_state(coordination_pb2.StatisticsFrame.FromString(content).state)
             case "Statistics" | "Bulk", True if call.who is None:
@@ -187,7 +188,7 @@ class Laws:
                 self._left.setdefault((worker, attempt), self.loop.time())
             self.note(f"worker {worker}.{attempt} is told {kind}: {message.refused.detail}")
 
-    def _hear_ack(self, ack: Any) -> None:
+    def _hear_ack(self, call: Call, ack: Any) -> None:
         stream = (ack.stream.worker, ack.stream.attempt, ack.stream.engine, ack.stream.start)
         self.demand(
             ack.received >= ack.durable, f"of {stream} {ack.received} was received and {ack.durable} is durable"
@@ -198,6 +199,8 @@ class Laws:
             before = self._durable.get(stream, 0)
             self.demand(ack.durable >= before, f"durable of {stream} went from {before} back to {ack.durable}")
             self._durable[stream] = ack.durable
+            if call.connection.server is not None:
+                self._durable_at[call.connection.server.process.name].add(stream)
 
     def _hear_state(self, state: Any) -> None:
         name = StreamId(state.stream.worker, state.stream.attempt, state.stream.engine, state.stream.start)
@@ -214,7 +217,7 @@ class Laws:
     def see_restart(self, process: Process) -> None:
         """A master is started again, in the same pod."""
         self._kept[process.name] = sum(
-            each.requests for name, each in self.sent.items() if self._key(name) in self._durable
+            each.requests for name, each in self.sent.items() if self._key(name) in self._durable_at[process.name]
         )
 
     @staticmethod

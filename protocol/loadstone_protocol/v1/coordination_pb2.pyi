@@ -68,7 +68,7 @@ class Hello(_message.Message):
     def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ..., protocol_major: _Optional[int] = ..., protocol_minor: _Optional[int] = ..., version: _Optional[str] = ..., script_digest: _Optional[str] = ..., engines: _Optional[int] = ..., applied: _Optional[_Union[Version, _Mapping]] = ..., highest_epoch: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("number", "sent_ns", "applied", "applied_sha256", "assignment", "engines", "cpu_permille", "memory_bytes", "memory_limit_bytes", "clock_offset_ns", "round_trip_ns", "conflict", "conflict_detail", "draining", "throttled_permille", "cgroup_bytes", "agent_memory_bytes", "agent_lag_ns", "spool_bytes")
+    __slots__ = ("number", "sent_ns", "applied", "applied_sha256", "assignment", "engines", "cpu_permille", "memory_bytes", "memory_limit_bytes", "clock_offset_ns", "round_trip_ns", "conflict", "conflict_detail", "draining", "start_off_by_ns", "throttled_permille", "cgroup_bytes", "agent_memory_bytes", "agent_lag_ns", "spool_bytes")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     SENT_NS_FIELD_NUMBER: _ClassVar[int]
     APPLIED_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +83,7 @@ class Heartbeat(_message.Message):
     CONFLICT_FIELD_NUMBER: _ClassVar[int]
     CONFLICT_DETAIL_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    START_OFF_BY_NS_FIELD_NUMBER: _ClassVar[int]
     THROTTLED_PERMILLE_FIELD_NUMBER: _ClassVar[int]
     CGROUP_BYTES_FIELD_NUMBER: _ClassVar[int]
     AGENT_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -102,12 +103,13 @@ class Heartbeat(_message.Message):
     conflict: bool
     conflict_detail: str
     draining: bool
+    start_off_by_ns: int
     throttled_permille: int
     cgroup_bytes: int
     agent_memory_bytes: int
     agent_lag_ns: int
     spool_bytes: int
-    def __init__(self, number: _Optional[int] = ..., sent_ns: _Optional[int] = ..., applied: _Optional[_Union[Version, _Mapping]] = ..., applied_sha256: _Optional[bytes] = ..., assignment: _Optional[int] = ..., engines: _Optional[_Iterable[_Union[EngineSummary, _Mapping]]] = ..., cpu_permille: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., clock_offset_ns: _Optional[int] = ..., round_trip_ns: _Optional[int] = ..., conflict: _Optional[bool] = ..., conflict_detail: _Optional[str] = ..., draining: _Optional[bool] = ..., throttled_permille: _Optional[int] = ..., cgroup_bytes: _Optional[int] = ..., agent_memory_bytes: _Optional[int] = ..., agent_lag_ns: _Optional[int] = ..., spool_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, number: _Optional[int] = ..., sent_ns: _Optional[int] = ..., applied: _Optional[_Union[Version, _Mapping]] = ..., applied_sha256: _Optional[bytes] = ..., assignment: _Optional[int] = ..., engines: _Optional[_Iterable[_Union[EngineSummary, _Mapping]]] = ..., cpu_permille: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., clock_offset_ns: _Optional[int] = ..., round_trip_ns: _Optional[int] = ..., conflict: _Optional[bool] = ..., conflict_detail: _Optional[str] = ..., draining: _Optional[bool] = ..., start_off_by_ns: _Optional[int] = ..., throttled_permille: _Optional[int] = ..., cgroup_bytes: _Optional[int] = ..., agent_memory_bytes: _Optional[int] = ..., agent_lag_ns: _Optional[int] = ..., spool_bytes: _Optional[int] = ...) -> None: ...
 
 class EngineSummary(_message.Message):
     __slots__ = ("engine", "start", "status", "script", "started_at_ns", "cpu_permille")

@@ -5,7 +5,6 @@ When to ping is the session's matter.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final, NamedTuple
 
 # Clocks of two machines drift apart by less than this; an old round trip is trusted less by as much.
@@ -37,7 +36,7 @@ class RoundTrip(NamedTuple):
 
 
 class ClockOffset:
-    """The offset of the master's clock, from that one of the last round trips that can be least wrong.
+    """The offset of the master's clock, from that one of some round trips that can be least wrong.
 
     The shortest round trip bounds the error best (Cristian, 1989); age counts against it.
     """
@@ -45,7 +44,7 @@ class ClockOffset:
     __slots__ = ("_trips",)
 
     def __init__(self) -> None:
-        self._trips: deque[RoundTrip] = deque(maxlen=TRIPS_KEPT)
+        self._trips: list[RoundTrip] = []
 
     def add(self, trip: RoundTrip) -> None:
         """Take note of a round trip; one that ended before it began is none.
@@ -58,6 +57,9 @@ class ClockOffset:
         if best is not None and abs(best.offset_ns - trip.offset_ns) > best.error_ns(now_ns) + trip.error_ns(now_ns):
             self._trips.clear()
         self._trips.append(trip)
+        if len(self._trips) > TRIPS_KEPT:
+            # Not the oldest: a way that was slow for a while brings many bad ones at once.
+            self._trips.remove(max(self._trips, key=lambda each: each.error_ns(now_ns)))
 
     def forget(self) -> None:
         """Drop everything: another master process on another machine may have another clock."""

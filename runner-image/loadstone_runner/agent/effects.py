@@ -173,5 +173,6 @@ class Summary(NamedTuple):
     is_draining: bool
     offset_ns: int
     round_trip_ns: int
+    start_off_by_ns: int
     engines: tuple[tuple[int, int], ...]
     started_at_ns: dict[tuple[int, int], int]

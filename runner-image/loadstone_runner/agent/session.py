@@ -340,8 +340,9 @@ class Session:
             conflict=self._desired.conflict,
             is_draining=self._farewell.terminated_ns is not None,
             offset_ns=offset_ns,
-            # How far off the start of load may be here stays what it was, however well the clock is known later.
-            round_trip_ns=max(self._trip.duration_ns if self._trip else 0, self._desired.start_round_trip_ns),
+            round_trip_ns=self._trip.duration_ns if self._trip else 0,
+            # It stays what it was, however well the clock is known later.
+            start_off_by_ns=self._desired.start_round_trip_ns // 2,
             engines=tuple((view.engine, view.start) for view in self.engines.current()),
             started_at_ns=dict(self._started_at_ns),
         )

@@ -257,6 +257,7 @@ class Uplink:
             spool_bytes=self._relay.spool_bytes(),
             clock_offset_ns=summary.offset_ns,
             round_trip_ns=summary.round_trip_ns,
+            start_off_by_ns=summary.start_off_by_ns,
             conflict=bool(summary.conflict),
             conflict_detail=summary.conflict,
             draining=summary.is_draining,

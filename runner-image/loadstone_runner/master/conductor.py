@@ -195,7 +195,7 @@ class Conductor:
             self.handle(event)
 
     def _lead_ns(self) -> int:
-        return self.commander.lead_ns(self.roster.round_trip_ns())
+        return self.commander.lead_ns(self.roster.round_trip_ns()) + self.roster.start_off_by_ns()
 
     def check_over(self) -> None:
         """Look whether nothing more will be heard of any worker."""

@@ -72,6 +72,7 @@ class Member:
     awaits_bye: bool = False  # lost, and yet its agent lives and has more to say
     is_excused: bool = False  # has not come, and the run has begun without it
     round_trip_ns: int = 0
+    start_off_by_ns: int = 0
     stood_still_ns: int = 0  # the longest that any of its engines did not come to its loop
     starts: dict[tuple[int, int], int] = field(default_factory=dict)  # (engine, start) -> first load, master's clock
 
@@ -177,7 +178,7 @@ class Roster:
         if member.beat is not None and beat.number <= member.beat.number:
             return False
         member.beat = beat
-        member.round_trip_ns = beat.round_trip_ns
+        member.round_trip_ns, member.start_off_by_ns = beat.round_trip_ns, beat.start_off_by_ns
         for each in beat.engines:
             member.stood_still_ns = max(member.stood_still_ns, each.loop_lag_ns)
             if each.started_at_ns:
@@ -352,8 +353,12 @@ class Roster:
         return bool(told) and all(told) and all(self.members[worker].engines for worker in self.living())
 
     def round_trip_ns(self) -> int:
-        """Return the largest round trip that any agent reports."""
-        return max((each.round_trip_ns for each in self.members), default=0)
+        """Return the largest round trip that any agent reports whose worker is not over."""
+        return max((each.round_trip_ns for each in self.members if not each.state.is_over), default=0)
+
+    def start_off_by_ns(self) -> int:
+        """Return how far apart two workers that are not over may hold the start of load to be."""
+        return 2 * max((each.start_off_by_ns for each in self.members if not each.state.is_over), default=0)
 
     def applied_revision(self) -> int:
         """Return the newest revision of the common configuration that every living worker has applied; 0: none."""

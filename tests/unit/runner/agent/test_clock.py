@@ -87,3 +87,14 @@ def test_a_round_trip_that_ends_before_it_begins_is_none():
     clock.add(RoundTrip(10, 5, 9))
 
     assert clock.best(10) is None
+
+
+def test_many_slow_round_trips_do_not_push_out_a_good_one():
+    clock = ClockOffset()
+    clock.add(RoundTrip(0, 1_000_500_000, 1_000_000))
+    for late in range(2 * TRIPS_KEPT):
+        clock.add(RoundTrip(10**9 + late, 10**10, 10**10 + late))
+
+    best = clock.best(10**10)
+    assert best is not None
+    assert best.duration_ns == 1_000_000
