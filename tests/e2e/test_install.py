@@ -8,7 +8,6 @@ import pytest
 from lab import OPERATOR_NAMESPACE, is_untouched, kubectl, until
 
 promise = pytest.mark.promise
-alone = pytest.mark.alone  # it changes the operator
 CHART = Path(__file__).parents[2] / "helm" / "loadstone"
 
 
@@ -27,7 +26,6 @@ def test_kubectl_explain_describes_every_field(cluster_is_up) -> None:
     assert "<no description>" not in kubectl("explain", "loadtest.spec.load").stdout
 
 
-@alone
 @promise("limits")
 def test_two_tests_at_once_never_exceed_the_limit_of_workers(lab, limited_operator) -> None:
     limited_operator({"limits.totalWorkers": "3", "limits.workersPerTest": "2", "limits.users": "100"})
@@ -49,7 +47,6 @@ def test_two_tests_at_once_never_exceed_the_limit_of_workers(lab, limited_operat
     assert [is_untouched(lab.status(name)) for name in ("pass", "pass-too")] == [True, True]
 
 
-@alone
 @promise("limits")
 def test_a_test_above_the_limits_is_refused_in_its_status(lab, limited_operator) -> None:
     limited_operator({"limits.totalWorkers": "10", "limits.workersPerTest": "2", "limits.users": "15"})
@@ -75,7 +72,6 @@ def limited_operator():
     upgrade({"limits.totalWorkers": "0", "limits.workersPerTest": "100", "limits.users": "0"})
 
 
-@alone
 @promise("namespaced")
 def test_an_install_for_one_namespace_works_with_roles_only(lab) -> None:
     own = f"{lab.namespace}-operator"

@@ -8,7 +8,6 @@ from lab import OPERATOR_NAMESPACE, is_untouched, kubectl, until
 from machine import cluster, needs_own_cluster, number_of, operators
 
 promise = pytest.mark.promise
-pytestmark = pytest.mark.alone
 
 LEASE = "loadstone"
 

@@ -26,13 +26,14 @@ kubelet_restart() { # N: its containers go on; tokens that it held for pods are 
 }
 
 pod_signal() { # SIGNAL NAMESPACE POD [CONTAINER]: to every process of its containers, but not to what holds its network open
-  local containers pids which='*'
+  local containers pid pids which='*'
   [ -z "$4" ] || which="?(@.name==\"$4\")"
   containers=$(kubectl -n "$2" get pod "$3" -o jsonpath="{.status.initContainerStatuses[$which].containerID} {.status.containerStatuses[$which].containerID}")
   # shellcheck disable=SC2086  # one word each
   pids=$(cgroups_container_pids ${containers//containerd:\/\//})
   [ -n "$pids" ] || die "pod $2/$3 has no process"
-  xargs kill "-$1" <<<"$pids"
+  # Some end with others that were sent it before.
+  for pid in $pids; do kill "-$1" "$pid" 2>/dev/null || [ ! -e "/proc/$pid" ] || die "cannot send $1 to process $pid of pod $2/$3"; done
 }
 
 node_pids() { # N: its kubelet, its containerd and every process of its containers
