@@ -19,8 +19,8 @@ from loadstone_core.verdict.ending import Effort, Ending
 from loadstone_core.verdict.outcome import Verdict, conclude
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.views import OutcomeView
+from loadstone_runner.master.member import OUT_OF_MEMORY
 from loadstone_runner.master.remarks import failed_handlers, handler_errors
-from loadstone_runner.master.roster import OUT_OF_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

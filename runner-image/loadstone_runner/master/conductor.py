@@ -29,11 +29,12 @@ from loadstone_runner.master.keeper import Keeper
 from loadstone_runner.master.losses import event_of_loss
 from loadstone_runner.master.mail import Mail
 from loadstone_runner.master.measurement import Measurement
+from loadstone_runner.master.member import Departure, Member
 from loadstone_runner.master.news import Happened, Incident, News
 from loadstone_runner.master.relief import Relief
 from loadstone_runner.master.remarks import blocked_workers, remarks_on, slow_workers
 from loadstone_runner.master.report import report_of
-from loadstone_runner.master.roster import Departure, Member, Roster
+from loadstone_runner.master.roster import Roster
 from loadstone_runner.master.rows import Rows
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.shelf import new_merge
@@ -396,5 +397,4 @@ class Conductor:
         )
 
     def _waiting_for(self) -> str:
-        has_director, is_set_up, who = self.director.is_connected, self.state.is_set_up, self.roster
-        return waiting_for(has_director=has_director, is_set_up=is_set_up, members=who.members, ready=who.applied)
+        return waiting_for(self.roster, has_director=self.director.is_connected, is_set_up=self.state.is_set_up)

@@ -26,7 +26,7 @@ from loadstone_protocol.messages import (
 )
 from loadstone_runner.master import run
 from loadstone_runner.master.farewell import TERMINATED
-from loadstone_runner.master.roster import Departure, Member, WorkerState
+from loadstone_runner.master.member import Departure, Member, WorkerState
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.shelf import read_series
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from loadstone_core.stats.stream import StreamId
 from loadstone_runner.master.logbook import LogBook
-from loadstone_runner.master.roster import OUT_OF_MEMORY, Departure
+from loadstone_runner.master.member import OUT_OF_MEMORY, Departure
 
 if TYPE_CHECKING:
     from loadstone_core.stats.stream import StreamState

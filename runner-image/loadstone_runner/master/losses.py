@@ -13,13 +13,13 @@ from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Reason
 from loadstone_protocol.messages import RunOrder
 from loadstone_runner.master import run
-from loadstone_runner.master.roster import OUT_OF_MEMORY
+from loadstone_runner.master.member import OUT_OF_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loadstone_core.plan.model import RunPlan
-    from loadstone_runner.master.roster import Departure, Member
+    from loadstone_runner.master.member import Departure, Member
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_runner.master.losses import Losses
-from loadstone_runner.master.roster import SILENT, Departure
+from loadstone_runner.master.member import SILENT, Departure
 
 if TYPE_CHECKING:
     from loadstone_core.clock import Clock
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from loadstone_runner.master.commander import Commander
     from loadstone_runner.master.crew import Crew
     from loadstone_runner.master.farewell import Farewells
-    from loadstone_runner.master.roster import Member, Roster
+    from loadstone_runner.master.member import Member
+    from loadstone_runner.master.roster import Roster
     from loadstone_runner.master.workload import Workload
 
 log = logging.getLogger(__name__)

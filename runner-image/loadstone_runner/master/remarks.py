@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from loadstone_core.plan.model import RunPlan
     from loadstone_core.stats.stream import ErrorCount
-    from loadstone_runner.master.roster import Member
+    from loadstone_runner.master.member import Member
 
 CLOSED: Final = (
     "users wait while the target stalls, so latency is that of the requests they sent, without those they would have "

@@ -9,7 +9,7 @@ from loadstone_runner.export.results import write_report
 
 if TYPE_CHECKING:
     from loadstone_runner.master.conclusion import Conclusion, End
-    from loadstone_runner.master.roster import Member
+    from loadstone_runner.master.member import Member
     from loadstone_runner.master.views import Times
 
 

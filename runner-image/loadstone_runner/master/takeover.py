@@ -19,7 +19,7 @@ from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.codec import WireError
 from loadstone_protocol.messages import RunOrder
 from loadstone_runner.master import run
-from loadstone_runner.master.roster import Departure
+from loadstone_runner.master.member import Departure
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.store import Register
 from loadstone_runner.master.views import Times

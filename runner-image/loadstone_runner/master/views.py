@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from loadstone_core.units import SECOND
 from loadstone_protocol.views import TimesView, WorkerView
 from loadstone_runner.export.prometheus import RunFigures
-from loadstone_runner.master.roster import Departure, WorkerState
+from loadstone_runner.master.member import Departure, WorkerState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from loadstone_core.stats.merge import Merge
     from loadstone_protocol.messages import LaneNews
     from loadstone_runner.master.losses import Loss
-    from loadstone_runner.master.roster import Member, Roster
+    from loadstone_runner.master.member import Member
+    from loadstone_runner.master.roster import Roster
 
 STANDSTILL_NS: Final = SECOND
 
@@ -96,9 +97,9 @@ def figures_of(
     )
 
 
-def waiting_for(*, has_director: bool, is_set_up: bool, members: Iterable[Member], ready: set[int]) -> str:
+def waiting_for(who: Roster, *, has_director: bool, is_set_up: bool) -> str:
     """Return one sentence on what the start of load still needs."""
-    members = tuple(members)
+    members, ready = who.members, who.applied
     missing = [each.worker for each in members if each.state is WorkerState.EXPECTED]
     if missing:
         return f"{_workers(missing)} of {len(members)} to connect"

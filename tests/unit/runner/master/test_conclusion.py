@@ -15,8 +15,9 @@ from loadstone_runner.master.conclusion import End, conclude_run
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.losses import Losses
 from loadstone_runner.master.measurement import Measurement
+from loadstone_runner.master.member import Departure, Member
 from loadstone_runner.master.report import report_of
-from loadstone_runner.master.roster import Departure, Member, Roster
+from loadstone_runner.master.roster import Roster
 from loadstone_runner.master.run import Broke, RunState, Stage
 from loadstone_runner.master.views import Times
 

@@ -9,7 +9,7 @@ from loadstone_core.spec.model import OnLoss
 from loadstone_core.units import SECOND
 from loadstone_protocol.messages import RunOrder
 from loadstone_runner.master.losses import Losses, event_of_loss
-from loadstone_runner.master.roster import Departure, Member
+from loadstone_runner.master.member import Departure, Member
 from loadstone_runner.master.run import Broke, RunState, Stage, TooManyLost
 
 GONE = Departure("Deleted", "its pod was deleted")

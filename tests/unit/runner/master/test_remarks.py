@@ -12,6 +12,7 @@ from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
 from loadstone_core.stats.stream import ErrorCount
 from loadstone_core.units import SECOND
 from loadstone_protocol.messages import EngineNews, EngineStage, Heartbeat
+from loadstone_runner.master.member import Member
 from loadstone_runner.master.remarks import (
     CLOSED,
     UNUSED_SHAPE,
@@ -21,7 +22,6 @@ from loadstone_runner.master.remarks import (
     remarks_on,
     slow_workers,
 )
-from loadstone_runner.master.roster import Member
 
 USERS = LoadProfile(Model.USERS, Profile((Segment(0, SECOND, 2, 2),), SECOND), None)
 RATE = replace(USERS, model=Model.RATE)

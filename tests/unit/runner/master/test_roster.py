@@ -19,15 +19,8 @@ from loadstone_protocol.messages import (
     RefusalCode,
     ScriptNews,
 )
-from loadstone_runner.master.roster import (
-    LEASE_NS,
-    LEASE_SLACK_NS,
-    SUSPECT_NS,
-    Departure,
-    Member,
-    Roster,
-    WorkerState,
-)
+from loadstone_runner.master.member import Departure, Member, WorkerState
+from loadstone_runner.master.roster import LEASE_NS, LEASE_SLACK_NS, SUSPECT_NS, Roster
 
 DIGEST = "sha256:aa"
 LOST_NS = LEASE_NS + LEASE_SLACK_NS

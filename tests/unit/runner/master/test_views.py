@@ -5,8 +5,15 @@ import pytest
 from loadstone_core.plan.model import RunIdentity
 from loadstone_core.stats.merge import Merge
 from loadstone_protocol.messages import EngineNews, EngineStage, Heartbeat, LaneNews
-from loadstone_runner.master.roster import Member, Roster, WorkerState
+from loadstone_runner.master.member import Member, WorkerState
+from loadstone_runner.master.roster import Roster
 from loadstone_runner.master.views import figures_of, waiting_for, worker_view
+
+
+def roster_of(who: tuple[Member, ...], *, ready: set[int]) -> Roster:
+    made = Roster(run_uid="u", epoch=1, expected=len(who))
+    made.members, made.applied = who, ready
+    return made
 
 
 def members(*states: WorkerState) -> tuple[Member, ...]:
@@ -24,20 +31,20 @@ COME, NOT = WorkerState.CONNECTED, WorkerState.EXPECTED
     ],
 )
 def test_workers_that_have_not_come_are_named_first(who: tuple[Member, ...], sentence: str) -> None:
-    assert waiting_for(has_director=False, is_set_up=False, members=who, ready=set()) == sentence
+    assert waiting_for(roster_of(who, ready=set()), has_director=False, is_set_up=False) == sentence
 
 
 def test_then_the_director_is_waited_for_and_then_the_engines() -> None:
     who = members(COME, COME)
 
-    assert waiting_for(has_director=False, is_set_up=False, members=who, ready=set()) == (
+    assert waiting_for(roster_of(who, ready=set()), has_director=False, is_set_up=False) == (
         "the director to import the script"
     )
-    assert waiting_for(has_director=True, is_set_up=False, members=who, ready=set()) == "the director to run setup"
-    assert waiting_for(has_director=True, is_set_up=True, members=who, ready={0}) == (
+    assert waiting_for(roster_of(who, ready=set()), has_director=True, is_set_up=False) == "the director to run setup"
+    assert waiting_for(roster_of(who, ready={0}), has_director=True, is_set_up=True) == (
         "worker 1 of 2 to import the script and be ready"
     )
-    assert waiting_for(has_director=True, is_set_up=True, members=who, ready={0, 1}) == ""
+    assert waiting_for(roster_of(who, ready={0, 1}), has_director=True, is_set_up=True) == ""
 
 
 def news(engine: int, *, lag_ns: int = 0, **lanes: int) -> EngineNews:
