@@ -16,7 +16,7 @@ from loadstone_runner.master import run
 from loadstone_runner.master.member import OUT_OF_MEMORY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from loadstone_core.plan.model import RunPlan
     from loadstone_runner.master.member import Departure, Member
@@ -66,9 +66,12 @@ class Losses:
         """Remember that an attempt of a worker was lost."""
         self._all.append(Loss(member.worker, member.attempt, departure, since_ns, member.pod))
 
-    def settle(self, now_ns: int) -> bool:
-        """Note that somebody does everything now; return whether that was news."""
-        open_ones = [each for each in self._all if each.taken_over_ns is None]
+    def settle(self, now_ns: int, holds: Callable[[int, int], bool]) -> bool:
+        """Note that somebody does everything now; return whether that was news.
+
+        What an attempt of a worker still `holds` is done by nobody else: it may live on until its lease is over.
+        """
+        open_ones = [each for each in self._all if each.taken_over_ns is None and not holds(each.worker, each.attempt)]
         for each in open_ones:
             each.taken_over_ns = max(0, now_ns - each.since_ns)
         return bool(open_ones)

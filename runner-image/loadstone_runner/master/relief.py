@@ -113,5 +113,6 @@ class Relief:
         # One that holds the load to be late gives up late, and another takes over early.
         lead_ns = self._commander.lead_ns(self._roster.round_trip_ns()) + self._roster.start_off_by_ns()
         self._crew.assign(self._workload.move(self._commander.since_start_ns() + lead_ns))
-        if self._workload.shares.are_settled and self.losses.settle(self._clock.boottime_ns()):
+        shares = self._workload.shares
+        if shares.are_settled and self.losses.settle(self._clock.boottime_ns(), shares.holds):
             log.info("The load is whole again: %s", self.losses.describe())

@@ -163,6 +163,10 @@ class Shares:
         """Whether every lot is done by somebody who has said so."""
         return not self._unsettled
 
+    def holds(self, worker: int, attempt: int) -> bool:
+        """Say whether an attempt of a worker is to do something of the load, as far as is known."""
+        return any(self._tenures[lot].attempt == attempt for lot in self._held[worker])
+
     @property
     def may_move(self) -> bool:
         """Whether there is a lot that nobody does, or that somebody does for another."""

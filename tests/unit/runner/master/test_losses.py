@@ -15,6 +15,11 @@ from loadstone_runner.master.run import Broke, RunState, Stage, TooManyLost
 GONE = Departure("Deleted", "its pod was deleted")
 
 
+def nobody(_worker: int, _attempt: int) -> bool:
+    """Nobody who was lost still does anything."""
+    return False
+
+
 def losses(*workers: int) -> Losses:
     made = Losses()
     for worker in workers:
@@ -30,11 +35,19 @@ def test_without_a_loss_there_is_nothing_to_say() -> None:
 def test_a_loss_says_when_its_load_was_taken_over_and_that_it_was_replaced() -> None:
     one = losses(1)
     assert one.describe() == ""
-    assert one.settle(1_840_000_000)
-    assert not one.settle(9 * SECOND)
+    assert one.settle(1_840_000_000, nobody)
+    assert not one.settle(9 * SECOND, nobody)
     assert one.describe() == "its load was taken over after 0.8 s"
     one.replace(1)
     assert one.describe() == "its load was taken over after 0.8 s and it was replaced"
+
+
+def test_what_a_silent_worker_may_still_do_is_taken_over_by_nobody_before_its_lease_is_over() -> None:
+    two = losses(1, 2)
+    assert two.settle(3 * SECOND, lambda worker, attempt: (worker, attempt) == (1, 1))
+    assert [each.taken_over_ns for each in two] == [None, SECOND]
+    assert two.settle(37 * SECOND, nobody)
+    assert [each.taken_over_ns for each in two] == [36 * SECOND, SECOND]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +62,7 @@ def test_a_loss_says_when_its_load_was_taken_over_and_that_it_was_replaced() -> 
 def test_several_losses_are_told_together(settled_ns: int | None, replaced: tuple[int, ...], says: str) -> None:
     two = losses(1, 2)
     if settled_ns is not None:
-        two.settle(settled_ns)
+        two.settle(settled_ns, nobody)
     for worker in replaced:
         two.replace(worker)
 
@@ -58,7 +71,7 @@ def test_several_losses_are_told_together(settled_ns: int | None, replaced: tupl
 
 def test_a_loss_after_the_others_were_settled_is_told_apart() -> None:
     some = losses(1)
-    some.settle(2 * SECOND)
+    some.settle(2 * SECOND, nobody)
     some.note(Member(1, attempt=2), GONE, since_ns=5 * SECOND)
 
     assert some.describe() == "the load of 1 of them was taken over"
