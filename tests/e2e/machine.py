@@ -14,7 +14,7 @@ _SCRIPT = Path(__file__).parent / "cluster" / "cluster"
 
 def cluster(*arguments: str) -> str:
     """Run a command of cluster/cluster; AssertionError with what it said when it fails."""
-    done = subprocess.run([str(_SCRIPT), *arguments], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([str(_SCRIPT), *arguments], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, f"cluster {' '.join(arguments)}: {done.stderr}"
     return done.stdout
 

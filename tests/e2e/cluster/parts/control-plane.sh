@@ -27,6 +27,10 @@ api_up() {
 
 api_restart() { # every watch is cut, and what the server remembered of tokens is forgotten
   stop kube-apiserver
+  (api_up) && return
+  say "the API server did not come up again, and is started once more; its last words:"
+  tail -n 5 "$RUN/logs/kube-apiserver.log" >&2
+  stop kube-apiserver || true
   api_up
 }
 
