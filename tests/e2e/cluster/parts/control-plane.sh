@@ -30,7 +30,7 @@ api_restart() { # every watch is cut, and what the server remembered of tokens i
   (api_up) && return
   say "the API server did not come up again, and is started once more; its last words:"
   tail -n 5 "$RUN/logs/kube-apiserver.log" >&2
-  stop kube-apiserver || true
+  (stop kube-apiserver) || true # it may have ended
   api_up
 }
 
