@@ -24,7 +24,9 @@ stop() { # NAME: kill what `start` has started under this name, and see it gone
   wait_for 10 "the end of $1" has_ended "$pid"
 }
 
-has_ended() { ! started_pids | grep -Fxq "$1"; } # PID
+has_ended() { # PID: with all its threads, as any that is left keeps its sockets open
+  ! started_pids | grep -Fxq "$1" && [ "$(find "/proc/$1/task" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l)" -le 1 ]
+}
 
 started_pids() { # of these, what still runs in the namespace: a pid from before a reboot may be anybody's by now
   cat "$RUN"/pids/* 2>/dev/null | grep -Fxf <(ip netns pids "$NAME" 2>/dev/null) || true
