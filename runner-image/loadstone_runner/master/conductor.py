@@ -322,10 +322,10 @@ class Conductor:
         """Conclude the run; what is wrong with that must not leave it without an end."""
         self.deadline_ns = None
         try:
-            self.outcome = outcome = self._conclude()
+            outcome = self._conclude()
         except Exception as error:
             log.exception("The run could not be concluded")
-            self.outcome = outcome = not_concluded(error)
+            self.outcome = outcome = self.outcome or not_concluded(error)
         # Before it is finished on disk: a later start of this master says this and nothing more.
         self._store.write_last_word(last_word_of(outcome))
         self.commander.close()

@@ -7,6 +7,7 @@ of an appended file is not read.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,8 @@ from loadstone_protocol.framing import Decoder, FrameError, encode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 _CHECKSUM_BYTES: Final = 4
 
@@ -116,8 +119,11 @@ class Store:
         self._replace("report.json.gz", gzip_json)
 
     def write_last_word(self, word: Mapping[str, Any]) -> None:
-        """Keep what the pod is to leave behind."""
-        self._replace("last-word", json.dumps(word).encode())
+        """Keep what the pod is to leave behind; a disk that does not take it leaves no trace of it but the log."""
+        try:
+            self._replace("last-word", json.dumps(word).encode())
+        except OSError:
+            log.exception("Could not keep the last word")
 
     def read_last_word(self) -> dict[str, Any] | None:
         """Return what a former start of this master has left behind, None if the run was not finished then."""
