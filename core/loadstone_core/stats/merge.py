@@ -302,7 +302,7 @@ class Merge:
         """Replace every series of a stream that the state knows better; return whether there was one."""
         # The master's hot path: every call here is made 50,000 times a second in a large run.
         is_new, sequence, known = False, state.sequence, stream.series
-        windows = self.windows if self.windows.is_kept and second is not None else None
+        place = self._seconds.place(second) if second is not None and self.windows.is_kept else None
         for series in state.series:
             key = series.key
             held = known.get(key)
@@ -318,8 +318,8 @@ class Merge:
                     self._seconds.add(second, metric, growth)
                 if metric in ACCOUNTS_SHOW:
                     _note(stream.recorded, metric, growth)
-                if windows is not None and second is not None:
-                    windows.add(self._seconds.place(second), target, growth)
+                if place is not None:
+                    self.windows.add(place, target, growth)
         return is_new
 
     def _set_users(self, stream: _Stream, users: int, *, second: int) -> None:

@@ -138,10 +138,10 @@ class Seconds:
 
     def _open(self, second: int) -> _Pending:
         """Return where a second is collected."""
-        place = second if second > self._taken else self._taken + 1
+        place = self.place(second)
         if 0 <= second < place:
             self.mark_gap(place, place)
-        self.newest = max(self.newest, place)
+        self.reach(place)
         return self._collected(place)
 
     def _collected(self, second: int) -> _Pending:

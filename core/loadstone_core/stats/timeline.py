@@ -22,7 +22,7 @@ MIDDLE_SECONDS: Final = 6 * 3_600
 MIDDLE_WIDTH: Final = 10
 COARSE_WIDTH: Final = 60
 
-_QUANTILES = (Fraction(50, 100), Fraction(95, 100), Fraction(99, 100))
+QUANTILES = (Fraction(50, 100), Fraction(95, 100), Fraction(99, 100))
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ def _row(seconds: list[Second]) -> Row:
     latency = Histogram()
     for second in seconds:
         latency.merge(second.latency)
-    p50, p95, p99 = (latency.quantile(quantile) if latency.count else 0 for quantile in _QUANTILES)
+    p50, p95, p99 = (latency.quantile(quantile) if latency.count else 0 for quantile in QUANTILES)
     return Row(
         second=seconds[0].second,
         width=len(seconds),

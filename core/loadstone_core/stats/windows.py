@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import TYPE_CHECKING, Final, cast
 
 from loadstone_core.stats.histogram import Histogram
 from loadstone_core.stats.metrics import Kind, Outcome
 from loadstone_core.stats.series import cell_of
-from loadstone_core.stats.timeline import MIDDLE_WIDTH
+from loadstone_core.stats.timeline import MIDDLE_WIDTH, QUANTILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 # A watcher that was cut off for a minute misses nothing; 2,000 series of a usual spread take 40 MB in so many windows.
 WINDOWS_KEPT: Final = 6
-
-_QUANTILES = (Fraction(50, 100), Fraction(95, 100), Fraction(99, 100))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,4 +114,4 @@ class Windows:
             if grown.count > 0:
                 latency = Histogram.of_buckets(grown.buckets, total=grown.total, zeros=grown.zeros)
                 failures = gain.outcomes[Outcome.FAILED]
-                yield SeriesRow(key, latency.count, latency.total, failures, *map(latency.quantile, _QUANTILES))
+                yield SeriesRow(key, latency.count, latency.total, failures, *map(latency.quantile, QUANTILES))

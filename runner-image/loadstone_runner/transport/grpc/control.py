@@ -11,6 +11,7 @@ import grpc
 from grpc import aio
 
 from loadstone_core.errors import WorldError
+from loadstone_core.stats.timeline import MIDDLE_WIDTH
 from loadstone_protocol.channel import SERVER_OPTIONS
 from loadstone_protocol.control import last_message, row_message, run_report
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 
     Admit = Callable[[aio.ServicerContext[Any, Any]], Awaitable[None]]
 
-WIDTHS: Final = (1, 10)
-SERIES_WIDTH: Final = 10
+WIDTHS: Final = (1, MIDDLE_WIDTH)
 CALLS_MAX: Final = 64
 
 
@@ -89,7 +89,7 @@ async def watch(port: ControlPort, width: int, second: int) -> AsyncGenerator[co
     """Yield each row of a width from a second on when it is closed, and last the outcome."""
     while rows := await port.rows(width, second):
         for row in rows:
-            series = await port.series(row) if width == SERIES_WIDTH else []
+            series = await port.series(row) if width == MIDDLE_WIDTH else []
             yield row_message(row, load_started_ns=port.load_started_ns, series=series)
         second = rows[-1].second + 1
     if port.outcome is not None:
