@@ -182,7 +182,7 @@ class Conductor:
     def steer_load(self) -> None:
         """Bring the load to what is wanted of it, early enough that every engine hears of it in time."""
         if self.state.stage is Stage.RUNNING_LOAD:
-            event = self.workload.steer(self.commander.since_start_ns() + self._lead_ns())
+            event = self.workload.steer(self.commander.since_start_ns() + self.relief.lead_ns())
             if event is not None or self.commander.has_news:
                 self.handle(run.LoadChanged())
 
@@ -191,12 +191,9 @@ class Conductor:
         if self.state.stage is not Stage.RUNNING_LOAD:
             return
         since_start_ns = self.commander.since_start_ns() + ahead_ns
-        event = self.workload.look(since_start_ns, lead_ns=self._lead_ns())
+        event = self.workload.look(since_start_ns, lead_ns=self.relief.lead_ns())
         if event is not None:
             self.handle(event)
-
-    def _lead_ns(self) -> int:
-        return self.commander.lead_ns(self.roster.round_trip_ns()) + self.roster.start_off_by_ns()
 
     def check_over(self) -> None:
         """Look whether nothing more will be heard of any worker."""

@@ -95,6 +95,11 @@ class Relief:
         text = f"the load began without {len(absent)} of {all_of_them} workers, which had not come in time"
         return Cause(Reason.WORKER_DEGRADED, text)
 
+    def lead_ns(self) -> int:
+        """Return how long before the load changes that has to be ordered."""
+        # One that holds the load to be late gives up late, and another takes over early.
+        return self._commander.lead_ns(self._roster.round_trip_ns()) + self._roster.start_off_by_ns()
+
     def tick(self, now_ns: int) -> None:
         """Look at what time alone changes."""
         if self._forgets_ns is not None and now_ns >= self._forgets_ns:
@@ -110,9 +115,7 @@ class Relief:
         """Let everything be done by somebody who is there, as far as that is possible."""
         if not self._commander.is_running:
             return
-        # One that holds the load to be late gives up late, and another takes over early.
-        lead_ns = self._commander.lead_ns(self._roster.round_trip_ns()) + self._roster.start_off_by_ns()
-        self._crew.assign(self._workload.move(self._commander.since_start_ns() + lead_ns))
+        self._crew.assign(self._workload.move(self._commander.since_start_ns() + self.lead_ns()))
         shares = self._workload.shares
         if shares.are_settled and self.losses.settle(self._clock.boottime_ns(), shares.holds):
             log.info("The load is whole again: %s", self.losses.describe())
