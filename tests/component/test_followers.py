@@ -207,13 +207,15 @@ def test_a_master_is_asked_anew_when_another_pace_of_figures_is_wanted() -> None
             assert master.paces == [2_000]
             wanted[0] = 20.0
             await master.say(wire.RunReport(stage=wire.RUNNING_LOAD))
-            await until(lambda: master.paces == [2_000, 20_000])
+            # Each stage, and each new watch with its first report.
+            await until(lambda: len(heard) == 4)
+            assert master.paces == [2_000, 20_000]
+            assert is_at(followers, Stage.RUNNING)
             wanted[0] = 2.0
             await master.say(wire.RunReport(stage=wire.STOPPING_LOAD))
-            await until(lambda: master.paces == [2_000, 20_000, 2_000])
-            assert is_at(followers, Stage.STOPPING)
-            # Each stage, and each new watch with its first report.
             await until(lambda: len(heard) == 6)
+            assert master.paces == [2_000, 20_000, 2_000]
+            assert is_at(followers, Stage.STOPPING)
         finally:
             await followers.close()
             await server.stop(None)
