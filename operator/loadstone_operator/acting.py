@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from loadstone_core.errors import LoadstoneError, WorldError
@@ -103,7 +104,7 @@ class Actor:
     async def _replace_master(self, look: Look, action: CreateMaster) -> bool:
         memory, loadtest = look.memory, _accepted(look)
         files = memory.files if memory.files is not None else script_files(loadtest, None)
-        order = self._order(look, action, files)
+        order = replace(self._order(look, action, files), is_sole=action.is_sole)
         # Whatever comes of it: no epoch is ever given to two masters.
         memory.epoch_reserved = 0
         try:

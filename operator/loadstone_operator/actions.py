@@ -28,10 +28,15 @@ class CreateChildren:
 
 @dataclass(frozen=True, slots=True)
 class CreateMaster:
-    """Make another master of a run, with an epoch that the status holds, and lead the workers to it."""
+    """Make another master of a run, with an epoch that the status holds, and lead the workers to it.
+
+    Attributes:
+        is_sole: every master of the run before it is known to have ended.
+    """
 
     run: int
     epoch: int
+    is_sole: bool
 
 
 @dataclass(frozen=True, slots=True)

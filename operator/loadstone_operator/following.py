@@ -234,7 +234,8 @@ def _replace_master(seen: Observation) -> Decision | None:
     message = "The master was lost; another one takes over while the workers keep their load."
     if seen.epoch_reserved != held.epoch:
         return Decision(Progress(phase, Reason.MASTER_RESTARTED, message, epoch=held.epoch + 1))
-    return Decision(Progress(phase, Reason.MASTER_RESTARTED, message), (CreateMaster(seen.run, held.epoch),))
+    another = CreateMaster(seen.run, held.epoch, is_sole=seen.masters_ended >= held.epoch - 1)
+    return Decision(Progress(phase, Reason.MASTER_RESTARTED, message), (another,))
 
 
 def _end_unstoppable(seen: Observation) -> Decision | None:

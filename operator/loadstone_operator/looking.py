@@ -101,6 +101,7 @@ class Looker:
             creation_seconds=(now - memory.creation_ns) / _SECOND,
             report=memory.report,
             ended=self._store.ended(test.uid, rough.run),
+            masters_ended=self._store.masters_ended(test.uid, rough.run),
             steered=self._masters.steered(test.uid),
             seconds_in_run=(now - memory.began_ns) / _SECOND,
             seconds_watched=(now - memory.watched_ns) / _SECOND,

@@ -23,6 +23,8 @@ LABEL_ROLE: Final = f"{GROUP}/role"
 LABEL_WORKER: Final = f"{GROUP}/worker"
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
 LABEL_EPOCH: Final = f"{GROUP}/epoch"
+# "true" on a master when every one of its run before it was known to have ended.
+LABEL_SOLE: Final = f"{GROUP}/sole"
 # Who has signed the certificates of a run; without it its TLS is off.
 LABEL_AUTHORITY: Final = f"{GROUP}/authority"
 

@@ -169,6 +169,7 @@ class PodView:
         worker: index of the worker; 0 for a master.
         attempt: how often the worker's pod has been made.
         epoch: of a master; 0 for a worker.
+        is_sole: of a master: when it was made, every one of its run before it was known to have ended.
         authority: who has signed its certificate; empty when it has none.
         gone_by_ns: when a pod that is being deleted should be gone, wall clock; 0 for others.
         trusted_restarts: how often the master or agent beside the user code was restarted.
@@ -185,6 +186,7 @@ class PodView:
     worker: int = 0
     attempt: int = 1
     epoch: int = 0
+    is_sole: bool = False
     authority: str = ""
     phase: str = "Pending"
     ip: str = ""
@@ -300,6 +302,7 @@ class Observation:
 
     Attributes:
         ended: every worker of the run whose engine is known to have ended, remembered after its pod has gone.
+        masters_ended: epoch up to which every master of the run is known to have ended; 0: none is.
         steered: what the master has acknowledged.
         creation: why the last attempt to make the run's objects failed, `creation_seconds` ago.
         seconds_in_run: since the run was given its number.
@@ -322,6 +325,7 @@ class Observation:
     creation_seconds: float = 0.0
     report: ReportState = ReportState.NONE
     ended: tuple[WorkerEnd, ...] = ()
+    masters_ended: int = 0
     steered: Steer | None = None
     seconds_in_run: float = 0.0
     seconds_watched: float = 0.0

@@ -57,6 +57,7 @@ class MasterSettings(NamedTuple):
     hold_seconds: float
     epoch: int  # 0 = that of the plan
     has_successor: bool  # when this one is told to leave, somebody makes another
+    is_sole: bool  # every master of the run before this one is known to have ended
     tls_dir: str  # with certificate, key and authority; "" = TLS is off
     log_dir: str  # of its director
     control: ControlSettings | None
@@ -140,6 +141,7 @@ def read_master(environment: Mapping[str, str]) -> MasterSettings:
         hold_seconds=_seconds(environment, "HOLD_SECONDS", "900"),
         epoch=_number(environment, "EPOCH", "0", at_least=0),
         has_successor=_number(environment, "HAS_SUCCESSOR", "0", at_least=0) > 0,
+        is_sole=_number(environment, "IS_SOLE", "1", at_least=0) > 0,
         tls_dir=environment.get(f"{PREFIX}TLS_DIR", ""),
         log_dir=_log_dir(environment),
         control=_control(environment),

@@ -215,6 +215,7 @@ class World:
             hold_seconds=60,
             epoch=int(pod.name.rpartition("-")[2]),
             has_successor=True,
+            is_sole=True,
             tls_dir="",
             log_dir=str(pod.folder / "log"),
             control=None,

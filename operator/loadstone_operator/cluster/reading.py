@@ -54,6 +54,7 @@ def read_pod(body: Mapping[str, Any]) -> PodView:
         worker=_number(labels.get(naming.LABEL_WORKER)),
         attempt=_number(labels.get(naming.LABEL_ATTEMPT), default=1),
         epoch=_number(labels.get(naming.LABEL_EPOCH)),
+        is_sole=labels.get(naming.LABEL_SOLE) == "true" or _number(labels.get(naming.LABEL_EPOCH)) == 1,
         authority=str(labels.get(naming.LABEL_AUTHORITY, "")),
         phase=str(status.get("phase", "Pending")),
         ip=str(status.get("podIP", "")),

@@ -29,6 +29,7 @@ class Store:
         self._pods: dict[str, dict[str, PodView]] = {}
         self._versions: dict[str, str] = {}
         self._ended: dict[str, dict[tuple[int, int, int], WorkerEnd]] = {}
+        self._masters_ended: dict[str, tuple[int, int]] = {}  # run and epoch
 
     def see_test(self, body: Mapping[str, Any]) -> Key:
         """Take in a LoadTest, unless a newer state of it is known."""
@@ -54,6 +55,7 @@ class Store:
             del self._tests[key]
             self._uids.pop(uid_of(held), None)
             self._ended.pop(uid_of(held), None)
+            self._masters_ended.pop(uid_of(held), None)
 
     def see_pod(self, body: Mapping[str, Any]) -> Key | None:
         """Take in a pod, unless a newer state of it is known; return the key of its LoadTest, if that is known."""
@@ -105,6 +107,11 @@ class Store:
         """Return every worker of a run whose pod has ended before its work was done."""
         ends = self._ended.get(uid, {})
         return tuple(ends[place] for place in sorted(ends) if place[0] == run)
+
+    def masters_ended(self, uid: str, run: int) -> int:
+        """Return the epoch up to which every master of a run is known to have ended; 0: none is."""
+        of_run, epoch = self._masters_ended.get(uid, (run, 0))
+        return epoch if of_run == run else 0
 
     def workers_alive(self, wall_ns: int) -> dict[tuple[str, int], int]:
         """Return how many workers' pods have not ended, by UID of the LoadTest (it may be gone) and number of its run.
@@ -162,6 +169,9 @@ class Store:
             del self._pods[owner]
 
     def _note_end(self, owner: str, pod: PodView) -> None:
+        if pod.role == naming.ROLE_MASTER and pod.is_terminal and pod.is_sole:
+            newest = max(self._masters_ended.get(owner, (0, 0)), (pod.run, pod.epoch))
+            self._masters_ended[owner] = newest
         # Only once no container runs: until then the agent may still hand over what its engines did.
         if pod.role != naming.ROLE_WORKER or not pod.is_terminal or pod.end is None or not pod.end.exit_code:
             return

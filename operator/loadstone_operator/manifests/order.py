@@ -55,6 +55,7 @@ class RunOrder:
         files: the script by path; empty when it is part of the image.
         resources: of the container with the engines.
         authority: who signs for the run; empty before that is known, or where TLS is off.
+        is_sole: for a master that is to be made: every one of the run before it is known to have ended.
     """
 
     uid: str
@@ -64,6 +65,7 @@ class RunOrder:
     runner: RunnerDefaults
     resources: Mapping[str, Any]
     authority: str = ""
+    is_sole: bool = True
 
     @property
     def image(self) -> str:

@@ -49,7 +49,11 @@ _SCRAPED: Final = {
 
 def master_pod(order: RunOrder) -> dict[str, Any]:
     """Return the pod with master and director."""
-    labels = {naming.LABEL_ROLE: naming.ROLE_MASTER, naming.LABEL_EPOCH: str(order.epoch)}
+    labels = {
+        naming.LABEL_ROLE: naming.ROLE_MASTER,
+        naming.LABEL_EPOCH: str(order.epoch),
+        naming.LABEL_SOLE: str(order.is_sole).lower(),
+    }
     trusted = _trusted(
         order,
         naming.ROLE_MASTER,
@@ -58,6 +62,7 @@ def master_pod(order: RunOrder) -> dict[str, Any]:
             "LISTEN": f"0.0.0.0:{naming.PORT_GRPC}",
             "STATE_DIR": STATE_DIRECTORY,
             "EPOCH": str(order.epoch),
+            "IS_SOLE": str(int(order.is_sole)),
             "HAS_SUCCESSOR": str(int(order.loadtest.spec.master_on_loss is MasterOnLoss.RESTART)),
         },
         limits=resources.MASTER,

@@ -118,7 +118,7 @@ class Conductor:
         now_ns = self.clock.boottime_ns()
         for member in self.roster.tick(now_ns):
             self._after_loss(member)
-            self.relief.release(member.worker, member.attempt)
+            self.relief.release_silent(member.worker, member.attempt)
         self.relief.tick(now_ns)
         self._close_seconds()
         self.steer_load()

@@ -31,6 +31,8 @@ from loadstone_runner.master.run import Stage
 from loadstone_runner.master.shelf import read_series
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from loadstone_core.clock import Clock
     from loadstone_core.stats.stream import StreamState
     from loadstone_core.stats.timeline import Row
@@ -88,6 +90,7 @@ class Desk:
             return member
         if former is not None and former.attempt < member.attempt:
             self._run.relief.welcome(member, former)
+        self._run.relief.meet(member)
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)
         link.welcome(self.epoch, self._run.plan.lease_ns, wants_inheritance=self._run.inheritance.is_awaited)
@@ -185,6 +188,10 @@ class Desk:
         self._run.steer_load()
         if steering.stop_reason is not None:
             self._run.handle(run.StopAsked(steering.stop_reason, steering.is_immediate))
+
+    def followed(self) -> AbstractContextManager[None]:
+        """Note that somebody follows the run, as long as the context lasts."""
+        return self._run.relief.followed()
 
     async def changed(self, sequence: int) -> RunView:
         """Return the run's state once it is newer than `sequence`."""

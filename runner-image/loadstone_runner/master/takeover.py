@@ -95,6 +95,11 @@ def counted(conductor: Conductor) -> dict[str, Any]:
     }
 
 
+_NOT_ALONE: Final = (
+    "nobody saw the master before it end, so what workers did that do not come to this one is given to nobody"
+)
+
+
 def resume(conductor: Conductor, kept: Kept) -> None:
     """Take a run over: its load goes on, or is ended if the plan says that a master is not to be started again."""
     held = kept.register.run
@@ -265,10 +270,11 @@ def _recall_streams(conductor: Conductor, kept: Kept) -> None:
 
 def _restart_note(conductor: Conductor, kept: Kept) -> Cause:
     if kept.is_inherited:
+        alone = "" if conductor.relief.is_sole else f"; {_NOT_ALONE}"
         text = (
             f"the master's pod was lost and another took over (epoch {conductor.epoch}); the load went on, and the "
             "totals of living workers are whole; nothing is known of streams that had ended, and seconds before are "
-            "not in the timeline and in no window of a threshold"
+            f"not in the timeline and in no window of a threshold{alone}"
         )
         return Cause(Reason.MASTER_RESTARTED, text)
     now_ns = conductor.clock.boottime_ns()

@@ -47,14 +47,15 @@ class Run(control_pb2_grpc.RunServicer):
         loop = asyncio.get_running_loop()
         told: RunView | None = None
         sequence, figures_due = 0, 0.0
-        while True:
-            view = await self._port.changed(sequence)
-            sequence = view.sequence
-            # Figures that are left out come with the next view, as a run that goes on makes one twice a second.
-            if told is not None and loop.time() < figures_due and differ_in_figures(told, view):
-                continue
-            told, figures_due = view, loop.time() + _until_figures(request.figures_every_ms)
-            yield run_report(view)
+        with self._port.followed():
+            while True:
+                view = await self._port.changed(sequence)
+                sequence = view.sequence
+                # Figures that are left out come with the next view, as a run that goes on makes one twice a second.
+                if told is not None and loop.time() < figures_due and differ_in_figures(told, view):
+                    continue
+                told, figures_due = view, loop.time() + _until_figures(request.figures_every_ms)
+                yield run_report(view)
 
     async def Steer(  # noqa: N802 the name in the proto
         self, request: control_pb2.Steering, context: aio.ServicerContext[Any, Any]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from loadstone_runner.transport.grpc.control import ControlPort
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from loadstone_core.stats.stream import SeriesState, StreamState
     from loadstone_protocol.codec import WireError
     from loadstone_protocol.messages import AgentWord, Hello, Peer, Refusal, Steering
@@ -57,6 +59,10 @@ class MasterPort(ControlPort, Protocol):
 
     def count_refused(self) -> None:
         """Count a call that did not say who is there."""
+        ...
+
+    def followed(self) -> AbstractContextManager[None]:
+        """Note that somebody follows the run, as long as the context lasts."""
         ...
 
     def steer(self, steering: Steering) -> int:
