@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf.message import DecodeError
 
 from loadstone_core.errors import InternalError
-from loadstone_core.load.grant import Grant
-from loadstone_core.load.lots import Lot, Share
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.stats.metrics import Kind, SeriesKey
@@ -22,7 +20,7 @@ from loadstone_protocol.history import history_from_messages, history_to_message
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
 SERIES_MAX: Final = 4_096  # of one state: the cap of an engine, its overflow series, and room
 NAME_MAX: Final = 1_024
@@ -296,52 +294,6 @@ def scenario_from_message(message: engine_pb2.LoadPlan) -> Scenario:
         tags=tuple(message.tags),
         exclude_tags=tuple(message.exclude_tags),
     )
-
-
-def shares_to_messages(shares: Iterable[Share]) -> list[engine_pb2.Share]:
-    """Return the messages of what engines do of a load."""
-    return [
-        engine_pb2.Share(engine=each.engine, index=each.lot.first, parts=each.lot.parts, from_ns=each.from_ns)
-        for each in shares
-    ]
-
-
-def shares_from_messages(messages: Iterable[engine_pb2.Share]) -> tuple[Share, ...]:
-    """Return what engines do of a load; raise WireError for a lot that is none, or a time before the load."""
-    shares = tuple(Share(each.engine, Lot(each.index, each.parts), each.from_ns) for each in messages)
-    if not all(each.lot.first < each.lot.parts and each.from_ns >= 0 for each in shares):
-        raise WireError("a share is one of its parts, counted from 0, from a moment of the load on")
-    return shares
-
-
-def grants_to_messages(grants: Iterable[Grant]) -> list[engine_pb2.Grant]:
-    """Return the messages of what engines are granted."""
-    return [
-        engine_pb2.Grant(
-            name=grant.name,
-            engine=grant.engine,
-            first_range=grant.first_range,
-            ranges=[engine_pb2.IterationRange(start=each.start, count=len(each)) for each in grant.ranges],
-        )
-        for grant in grants
-    ]
-
-
-def grants_from_messages(messages: Iterable[engine_pb2.Grant]) -> tuple[Grant, ...]:
-    """Return what engines are granted; raise WireError for an empty range or one that is not after the last."""
-    return tuple(
-        Grant(each.name, each.engine, ranges=_ranges_from_messages(each.ranges), first_range=each.first_range)
-        for each in messages
-    )
-
-
-def _ranges_from_messages(messages: Iterable[engine_pb2.IterationRange]) -> tuple[range, ...]:
-    ranges: list[range] = []
-    for message in messages:
-        if not message.count or (ranges and message.start < ranges[-1].stop):
-            raise WireError("granted ranges are not empty and come in order")
-        ranges.append(range(message.start, message.start + message.count))
-    return tuple(ranges)
 
 
 def _series_to_message(state: SeriesState) -> statistics_pb2.SeriesState:

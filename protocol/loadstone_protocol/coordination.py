@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Final
 from loadstone_core.load.change import Aim
 from loadstone_core.register import Version
 from loadstone_core.stats.stream import BLOCKS
-from loadstone_protocol.codec import (
-    WireError,
-    counters_from_message,
-    grants_to_messages,
-    scenario_to_message,
-    shares_to_messages,
-    stream_id_from_message,
-)
+from loadstone_protocol.allotment import grants_to_messages, shares_to_messages
+from loadstone_protocol.codec import WireError, counters_from_message, scenario_to_message, stream_id_from_message
 from loadstone_protocol.inheritance import inheritance_from_message
 from loadstone_protocol.messages import (
     AgentWord,

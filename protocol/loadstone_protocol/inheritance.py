@@ -8,7 +8,8 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from loadstone_core.register import Version
-from loadstone_protocol.codec import WireError, shares_from_messages
+from loadstone_protocol.allotment import shares_from_messages
+from loadstone_protocol.codec import WireError
 from loadstone_protocol.messages import Granted, Inheritance
 from loadstone_protocol.v1 import coordination_pb2
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # As `loadstone_protocol.channel` asks of the real one: a ping after 5 or 20 s, and 5 s for its answer.
 CLIENT_PATIENCE = 10.0
 SERVER_PATIENCE = 25.0
+FOLLOWER_PATIENCE = 5.0
 DIAL_PATIENCE = 20.0
 END = object()
 
@@ -138,6 +139,11 @@ class Connection:
         self.look()
 
     @property
+    def patience(self) -> float:
+        """How long the server's side takes silence for nothing; short leases are played, and to scale with them."""
+        return FOLLOWER_PATIENCE if self.client.name == "operator" else SERVER_PATIENCE
+
+    @property
     def is_over(self) -> bool:
         is_left = self.is_broken_there or self.server is None or all(call.is_client_gone for call in self.calls)
         return self.is_broken_here and is_left
@@ -160,7 +166,7 @@ class Connection:
         self._blocked += 1
         if self._blocked % 2:
             self.network.after(CLIENT_PATIENCE, self._give_up_here, self._blocked)
-            self.network.after(SERVER_PATIENCE, self._give_up_there, self._blocked)
+            self.network.after(self.patience, self._give_up_there, self._blocked)
             return
         for call in self.calls:
             call.up.flow()

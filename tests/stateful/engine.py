@@ -21,12 +21,8 @@ from loadstone_core.load.pacing import targets
 from loadstone_core.load.profile import Model
 from loadstone_core.stats.recorder import Recorder
 from loadstone_protocol import framing
-from loadstone_protocol.codec import (
-    grants_from_messages,
-    scenarios_from_messages,
-    shares_from_messages,
-    stream_state_to_message,
-)
+from loadstone_protocol.allotment import grants_from_messages, shares_from_messages
+from loadstone_protocol.codec import scenarios_from_messages, stream_state_to_message
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.counters import (
     COMPLETED,

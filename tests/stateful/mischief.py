@@ -20,6 +20,7 @@ class Mischief:
         self._world = world
         self._dice = world.dice
         self._frozen: list[Pod] = []
+        self._parted: list[Pod] = []  # masters whose pods are there no more for the cluster, and live on
         self.is_healed = False
         self.done: list[str] = []
 
@@ -59,6 +60,9 @@ class Mischief:
         self.is_healed = True
         self._world.laws.note("everything is healed")
         self._world.network.heal_all()
+        for pod in self._parted:
+            # The kubelet hears of it at last.
+            self._world.delete(pod)
         for pod in self._frozen:
             self._thaw(pod)
         if self._world.is_paused:
@@ -198,6 +202,20 @@ class Mischief:
         self._frozen.append(pod)
         self._later(seconds, lambda: self._thaw(pod))
         return f"{pod.main.name} stands still for {seconds} s"
+
+    def part_the_network(self) -> str:
+        """Cut the master and some workers off from all others; its pod is deleted by force, and another is made."""
+        world, old = self._world, self._world.masters[-1]
+        is_busy = old.is_gone or old.is_deleted or old.main is None or not old.main.is_alive or world.network.is_parted
+        if is_busy or len(world.masters) >= 4:
+            return ""
+        island = [each for each in world.pods.values() if self._dice.random() < 0.5]
+        world.laws.may_lose_ended = world.laws.has_two_masters = True
+        world.laws.parted_at.append(world.loop.time())
+        world.network.part(each.address for each in (old, *island))
+        self._parted.append(old)
+        self._later_even_if_healed(self._dice.choice((0.5, 3)), lambda: world.make_master(is_sole=False))
+        return f"{old.name} is cut off with {[each.name for each in island]}, and another master is made"
 
     # Wishes.
 

@@ -15,7 +15,7 @@ from tests.stateful.clockwork import Process, this_process
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tests.stateful.calls import Call, Connection
     from tests.stateful.clockwork import VirtualTimeLoop
@@ -41,6 +41,7 @@ class Network:
         self.slowness = 1.0
         self._cuts: set[frozenset[str]] = set()
         self._away: set[str] = set()
+        self._island: set[str] = set()
         self._sockets: dict[str, LocalListener] = {}
         self._outside = contextvars.Context()  # of no process
         loop.resolve = lambda host: self.names.get(host, [])
@@ -66,8 +67,18 @@ class Network:
         self._cuts.discard(frozenset({one, other}))
         self.look()
 
+    def part(self, addresses: Iterable[str]) -> None:
+        """Let nothing pass between these addresses and all others, until `heal_all`."""
+        self._island = set(addresses)
+        self.look()
+
+    @property
+    def is_parted(self) -> bool:
+        return bool(self._island)
+
     def heal_all(self) -> None:
         self._cuts.clear()
+        self._island.clear()
         self.slowness = 1.0
         self.look()
 
@@ -77,7 +88,8 @@ class Network:
         self.look()
 
     def is_cut(self, one: str, other: str) -> bool:
-        return one in self._away or other in self._away or frozenset({one, other}) in self._cuts
+        is_parted = (one in self._island) != (other in self._island)
+        return is_parted or one in self._away or other in self._away or frozenset({one, other}) in self._cuts
 
     def look(self) -> None:
         """Look at every connection after something has changed about paths or processes."""

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from grpc import aio
+from tests.stateful.calls import FOLLOWER_PATIENCE
 from tests.stateful.clockwork import BEGINNING, EPOCH_NS, SECOND, VirtualTimeLoop
 from tests.stateful.mischief import Mischief
 from tests.stateful.world import Shape, World
+
+from loadstone_runner.master import standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +29,10 @@ if TYPE_CHECKING:
 promise = pytest.mark.promise
 SEED = os.environ.get("SEED")
 FIRST, SEEDS = int(os.environ.get("FIRST", "0")), int(os.environ.get("SEEDS", "300"))
+PARTED = float(os.environ.get("PARTED", "0.15"))  # of all runs: the network falls apart
 BATCH = 10
 HEALED_AT = 14.0
+HEALED_LATE_AT = 60.0
 # Beside a lease: its slack, what a client needs to find its master again, and a pod that is made.
 WHOLE_WITHIN_SECONDS = 20.0
 MOST_SECONDS = 600.0  # of virtual time; every run ends long before
@@ -37,13 +42,15 @@ def shape_of(dice: random.Random) -> Shape:
     """Return what a run is made of."""
     lease = dice.choice((3.0, 3.0, 12.0))
     workers, engines = dice.choice((2, 3, 3)), dice.choice((1, 1, 2))
+    healed_at = HEALED_LATE_AT if dice.random() < PARTED else HEALED_AT
     return Shape(
         workers=workers,
         engines=engines,
         # Numbers of an engine whose only user was somebody else's for a while stay there when that one goes home.
         users=max(dice.randrange(3, 10), workers * engines),
-        seconds=HEALED_AT + WHOLE_WITHIN_SECONDS + lease + 4.0,
+        seconds=healed_at + WHOLE_WITHIN_SECONDS + lease + 4.0,
         lease_seconds=lease,
+        healed_at=healed_at,
         iterations=dice.choice((None, None, None, dice.randrange(100, 250))),
     )
 
@@ -70,17 +77,20 @@ class Story:
         world.begin()
         # A few kinds in each run, so that the same ones meet more often than chance would have it.
         menu = dice.sample(self.mischief.menu(), dice.randrange(1, 7))
+        if shape.is_parted:
+            world.network.after(dice.uniform(0.5, HEALED_AT), self.mischief.do, self.mischief.part_the_network)
         for _ in range(dice.choice((1, 2, 3, 4, 6, 9))):
             fault = dice.choice(menu)
             world.network.after(dice.uniform(0.0, HEALED_AT), self.mischief.do, fault)
-        world.network.after(HEALED_AT, self.mischief.heal)
-        whole_by = HEALED_AT + WHOLE_WITHIN_SECONDS + shape.lease_seconds
+        world.network.after(shape.healed_at, self.mischief.heal)
+        whole_by = shape.healed_at + WHOLE_WITHIN_SECONDS + shape.lease_seconds
         while not (world.is_over and not self._lives_on()):
             await asyncio.sleep(0.2)
             self.laws.look()
             passed = self.loop.time() - BEGINNING
             self.laws.demand(passed < MOST_SECONDS, "the run has no end")
-            if whole_by <= passed < whole_by + 0.3 and world.makes_load and shape.iterations is None:
+            is_due = whole_by <= passed < whole_by + 0.3 and world.is_sole
+            if is_due and world.makes_load and shape.iterations is None:
                 living = len(self.laws.users())
                 self.laws.demand(living == world.users_asked, f"{living} users live, {world.users_asked} are asked for")
         if world.outcome is None:
@@ -115,6 +125,7 @@ def play(seed: int, monkeypatch: pytest.MonkeyPatch) -> Story:
         patch.setattr(aio, "server", story.world.network.server)
         patch.setattr(aio, "insecure_channel", story.world.network.channel)
         patch.setattr(os, "urandom", story.dice.randbytes)
+        patch.setattr(standing, "FOLLOWER_GONE_NS", int((FOLLOWER_PATIENCE + 1) * SECOND))
         # A process is killed, never the machine: what was written stays.
         patch.setattr(os, "fsync", lambda _descriptor: None)
         logging.getLogger("loadstone_runner").addHandler(listener)

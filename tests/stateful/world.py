@@ -51,7 +51,13 @@ class Shape:
     users: int
     seconds: float
     lease_seconds: float
+    healed_at: float  # seconds after the beginning
     iterations: int | None = None
+
+    @property
+    def is_parted(self) -> bool:
+        """Whether the network falls apart, and for how long: both halves have to notice."""
+        return self.healed_at > 30
 
     def plan(self) -> RunPlan:
         length = int(self.seconds * SECOND)
@@ -114,6 +120,7 @@ class World:
         self.plan = shape.plan()
         self.epoch = 0
         self.masters: list[Pod] = []
+        self.is_sole = True  # of every master but the newest it is known that it has ended
         self.pods: dict[int, Pod] = {}  # the newest of each worker
         self.all_pods: list[Pod] = []
         self.outcome: Any = None
@@ -140,9 +147,10 @@ class World:
         self.operator.spawn(self._operate())
         self.laws.asked.append((self.loop.time(), self.users_asked))
 
-    def make_master(self) -> Pod:
+    def make_master(self, *, is_sole: bool = True) -> Pod:
         """Make the pod of the next master; the Service has its address once it is ready."""
         self.epoch += 1
+        self.is_sole = self.is_sole and is_sole
         pod = self._pod(f"master-{self.epoch}")
         self.masters.append(pod)
         director = Process(self.loop, f"director of {pod.name}", pod.machine, pod.address)
@@ -215,7 +223,7 @@ class World:
             hold_seconds=60,
             epoch=int(pod.name.rpartition("-")[2]),
             has_successor=True,
-            is_sole=True,
+            is_sole=self.is_sole,
             tls_dir="",
             log_dir=str(pod.folder / "log"),
             control=None,

@@ -9,19 +9,25 @@ from typing import NamedTuple
 
 
 class Grant(NamedTuple):
-    """Ranges of one name that one engine may not know yet; a named tuple, as agents pass many on.
+    """Ranges of one name that one engine may not know yet, and how much it was granted before them.
+
+    A named tuple, as agents pass many on. There may be no ranges: an agent that was started again knows the rest by it.
 
     Attributes:
         name: `iterations/<scenario>` or `feeder/<name>`.
         engine: of the worker.
         ranges: oldest first.
         first_range: how many ranges of this name the engine was granted before these.
+        before: how many numbers were in those.
+        end: one more than the highest number that it was ever granted.
     """
 
     name: str
     engine: int
     ranges: tuple[range, ...]
     first_range: int
+    before: int = 0
+    end: int = 0
 
 
 def of_iterations(scenario: str) -> str:

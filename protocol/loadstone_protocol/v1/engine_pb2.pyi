@@ -319,16 +319,20 @@ class IterationRange(_message.Message):
     def __init__(self, start: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class Grant(_message.Message):
-    __slots__ = ("name", "engine", "first_range", "ranges")
+    __slots__ = ("name", "engine", "first_range", "ranges", "before", "end")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     FIRST_RANGE_FIELD_NUMBER: _ClassVar[int]
     RANGES_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
     name: str
     engine: int
     first_range: int
     ranges: _containers.RepeatedCompositeFieldContainer[IterationRange]
-    def __init__(self, name: _Optional[str] = ..., engine: _Optional[int] = ..., first_range: _Optional[int] = ..., ranges: _Optional[_Iterable[_Union[IterationRange, _Mapping]]] = ...) -> None: ...
+    before: int
+    end: int
+    def __init__(self, name: _Optional[str] = ..., engine: _Optional[int] = ..., first_range: _Optional[int] = ..., ranges: _Optional[_Iterable[_Union[IterationRange, _Mapping]]] = ..., before: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
 
 class Share(_message.Message):
     __slots__ = ("engine", "index", "parts", "from_ns")

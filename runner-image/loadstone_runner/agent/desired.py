@@ -200,10 +200,9 @@ class Desired:
 
 
 def grown(held: Granted, grant: Grant) -> Granted:
-    """Return what was granted so far and now; ranges that are granted again are known by their number."""
-    fresh = grant.ranges[max(0, held.ranges - grant.first_range) :]
+    """Return what was granted so far and now: each grant says all of it, and an older one less."""
     return held._replace(
         ranges=max(held.ranges, grant.first_range + len(grant.ranges)),
-        numbers=held.numbers + sum(map(len, fresh)),
-        end=max((each.stop for each in fresh), default=held.end),
+        numbers=max(held.numbers, grant.before + sum(map(len, grant.ranges))),
+        end=max(held.end, grant.end),
     )

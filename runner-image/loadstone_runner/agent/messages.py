@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.message import DecodeError
 
 from loadstone_core.register import Held, Version
-from loadstone_protocol.codec import (
-    WireError,
-    counters_to_message,
+from loadstone_protocol.allotment import (
     grants_from_messages,
     grants_to_messages,
     shares_from_messages,
     shares_to_messages,
-    stream_id_to_message,
 )
+from loadstone_protocol.codec import WireError, counters_to_message, stream_id_to_message
 from loadstone_protocol.messages import EngineStage, RefusalCode, RunOrder
 from loadstone_protocol.v1 import coordination_pb2, engine_pb2, statistics_pb2
 from loadstone_protocol.version import PROTOCOL_MAJOR, PROTOCOL_MINOR

@@ -19,13 +19,8 @@ from loadstone_core.load.grant import of_iterations
 from loadstone_core.stats.dropping import Dropping
 from loadstone_core.stats.histogram import Histogram
 from loadstone_core.stats.stream import StreamId
-from loadstone_protocol.codec import (
-    WireError,
-    grants_from_messages,
-    scenarios_from_messages,
-    shares_from_messages,
-    stream_state_to_message,
-)
+from loadstone_protocol.allotment import grants_from_messages, shares_from_messages
+from loadstone_protocol.codec import WireError, scenarios_from_messages, stream_state_to_message
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.backstage import Backstage
 from loadstone_runner.engine.counters import CounterFile

@@ -191,7 +191,7 @@ class Desk:
 
     def followed(self) -> AbstractContextManager[None]:
         """Note that somebody follows the run, as long as the context lasts."""
-        return self._run.relief.followed()
+        return self._run.relief.standing.followed()
 
     async def changed(self, sequence: int) -> RunView:
         """Return the run's state once it is newer than `sequence`."""

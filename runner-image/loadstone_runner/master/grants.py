@@ -40,6 +40,7 @@ class _Ledger:
         ranges: those that it may not know yet.
         first_range: number of the first of them.
         granted: how many numbers in all.
+        end: one more than the highest of them.
         left: how many of them nobody had taken, by its newest word.
     """
 
@@ -47,7 +48,13 @@ class _Ledger:
     first_range: int = 0
     last_block: int = 0
     granted: int = 0
+    end: int = 0
     left: int = 0
+
+    @property
+    def before(self) -> int:
+        """How many numbers were in the ranges that the engine holds for sure."""
+        return self.granted - sum(map(len, self.ranges))
 
     def learn(self, news: GrantNews) -> int:
         """Forget the ranges that the engine holds for sure; return how many numbers it has, those on the way too."""
@@ -143,7 +150,7 @@ class Grants:
             self._closed.discard(granted.name)
             end = granted.end if book.total is None else min(granted.end, book.total)
             book.next = max(book.next, end)
-            ledger = _Ledger([], granted.ranges, granted=granted.numbers)
+            ledger = _Ledger([], granted.ranges, granted=granted.numbers, end=granted.end)
             book.ledgers[Place(*place)] = ledger
             self.given += 1
 
@@ -245,12 +252,12 @@ class Grants:
         return changed
 
     def of(self, worker: int) -> tuple[int, tuple[Grant, ...]]:
-        """Return what a worker is to know now: the version of its assignment, and what its engines may not know."""
+        """Return what a worker is to know now: the version of its assignment, and what its engines were granted."""
         return self._versions[worker], tuple(
-            Grant(name, place.engine, tuple(ledger.ranges), ledger.first_range)
+            Grant(name, place.engine, tuple(ledger.ranges), ledger.first_range, ledger.before, ledger.end)
             for name, book in self._books.items()
             for place, ledger in book.ledgers.items()
-            if place.worker == worker and ledger.ranges
+            if place.worker == worker and ledger.granted
         )
 
     def _look(self, book: _Book, place: Place, news: GrantNews, living: set[Place]) -> Collection[int]:
@@ -292,6 +299,7 @@ class Grants:
         ledger = book.ledgers.setdefault(place, _Ledger())
         ledger.ranges += given
         ledger.last_block = count
+        ledger.end = max(ledger.end, given[-1].stop)
         ledger.granted += sum(map(len, given))
         ledger.left += sum(map(len, given))
         self._versions[place.worker] += 1
@@ -306,8 +314,8 @@ def _plain_book(name: str, book: _Book) -> list[Any]:
 
 def _plain(ledger: _Ledger) -> list[Any]:
     ranges = [[each.start, each.stop] for each in ledger.ranges]
-    return [ledger.first_range, ledger.last_block, ledger.granted, ledger.left, ranges]
+    return [ledger.first_range, ledger.last_block, ledger.granted, ledger.end, ledger.left, ranges]
 
 
-def _ledger(first_range: int, last_block: int, granted: int, left: int, ranges: list[list[int]]) -> _Ledger:
-    return _Ledger([range(*each) for each in ranges], first_range, last_block, granted, left)
+def _ledger(first_range: int, last_block: int, granted: int, end: int, left: int, ranges: list[list[int]]) -> _Ledger:
+    return _Ledger([range(*each) for each in ranges], first_range, last_block, granted, end, left)

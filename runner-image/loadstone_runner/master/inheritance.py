@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # Workers look for their master five times a second, or every five seconds when it was away for long.
 PATIENCE_NS: Final = 8 * SECOND
-# By then every worker that nobody has answered has ended its load.
-ALONE_NS: Final = 40 * SECOND
+# A worker that nobody has answered has ended its load so much after its lease, and its slack, at the latest.
+ALONE_NS: Final = 5 * SECOND
 
 
 class Inheritance:
@@ -38,19 +38,24 @@ class Inheritance:
         self.heard_ns: dict[int, int] = {}
         self.is_awaited = False
         self._workers = 0
-        self._began_ns = 0
+        self._alone_at_ns = 0
         self._first_ns: int | None = None
         self._on_known: Callable[[], None] = _do_nothing
         self._waiting: list[Callable[[], None]] = []
 
-    def begin(self, workers: int, now_ns: int, on_known: Callable[[], None]) -> None:
-        """Wait from a moment of the monotonic clock on; `on_known` is called once, when enough is known."""
-        self.is_awaited, self._workers, self._began_ns, self._on_known = True, workers, now_ns, on_known
+    def begin(self, workers: int, now_ns: int, on_known: Callable[[], None], *, lost_ns: int) -> None:
+        """Wait from a moment of the monotonic clock on; `on_known` is called once, when enough is known.
+
+        `lost_ns` is how long after its last word a worker has ended its load, if nobody has answered it.
+        """
+        self.is_awaited, self._workers, self._on_known = True, workers, on_known
+        self._alone_at_ns = now_ns + lost_ns + ALONE_NS
 
     def hear(self, worker: int, attempt: int, word: Word, *, now_ns: int) -> None:
         """Take in the word of a worker; the newest counts, and one that comes too late does not."""
         if self.is_awaited:
-            self._first_ns = self._first_ns or now_ns
+            if word.version is not None:
+                self._first_ns = self._first_ns or now_ns
             self.words[worker], self.attempts[worker], self.heard_ns[worker] = word, attempt, now_ns
             self.look(now_ns)
 
@@ -62,9 +67,9 @@ class Inheritance:
             what()
 
     def look(self, now_ns: int) -> None:
-        """See whether enough is known: all have spoken, or those that have not will not within reason."""
+        """See whether enough is known: all have spoken, or one that knows, and the others will not within reason."""
         is_late = self._first_ns is not None and now_ns - self._first_ns >= PATIENCE_NS
-        if self.is_whole or is_late or now_ns - self._began_ns >= ALONE_NS:
+        if self.is_whole or is_late or now_ns >= self._alone_at_ns:
             self.is_awaited = False
             self._on_known()
             waiting, self._waiting = self._waiting, []
@@ -75,6 +80,16 @@ class Inheritance:
     def is_whole(self) -> bool:
         """Whether every worker has spoken."""
         return len(self.words) == self._workers
+
+    @property
+    def is_of_first_attempts(self) -> bool:
+        """Whether every worker has spoken, and none of them was ever replaced: there is nobody else."""
+        return self.is_whole and all(attempt == 1 for attempt in self.attempts.values())
+
+    @property
+    def is_known_to_all(self) -> bool:
+        """Whether all that have spoken hold a configuration; an agent that was just started again holds none."""
+        return all(word.version is not None for word in self.words.values())
 
     @property
     def newest(self) -> Word | None:

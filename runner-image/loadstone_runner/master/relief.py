@@ -6,16 +6,14 @@ Which lot goes where is kept in `shares`, who is there in `roster`; what a loss 
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_runner.master.losses import Losses
 from loadstone_runner.master.member import SILENT, Departure
+from loadstone_runner.master.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from loadstone_core.clock import Clock
     from loadstone_protocol.messages import Heartbeat
     from loadstone_runner.master.commander import Commander
@@ -31,13 +29,10 @@ log = logging.getLogger(__name__)
 class Relief:
     """Who stands in for whom in one run.
 
-    A worker that is only silent has ended its load when its lease is over, unless somebody else renews it: a master
-    before that lives on, or another that was made meanwhile, as when a network falls apart. See decision 0029.
-
     Attributes:
         losses: that have happened.
         began_ns: when this master began.
-        is_sole: every master of the run before this one is known to have ended.
+        standing: whether silence for longer than a lease proves anything.
     """
 
     def __init__(
@@ -52,10 +47,9 @@ class Relief:
     ) -> None:
         """Begin with everybody at their own part; nothing moves while no load is asked for."""
         self.losses = Losses()
-        self.is_sole = True
-        self._followers = 0
-        self._was_followed = False
-        self._withheld: set[tuple[int, int]] = set()  # (worker, attempt) whose leases cannot be relied upon
+        self.standing = Standing()
+        # (worker, attempt) whose leases cannot be relied upon, and since when they are silent.
+        self._withheld: dict[tuple[int, int], int] = {}
         self._workload = workload
         self._roster = roster
         self._crew = crew
@@ -64,21 +58,6 @@ class Relief:
         self._clock = clock
         self.began_ns = clock.boottime_ns()
         self._forgets_ns: int | None = self.began_ns + roster.lost_ns  # leases that another gave are over then
-
-    @contextmanager
-    def followed(self) -> Iterator[None]:
-        """Note that somebody follows this master: it is the run's, and there is no other."""
-        self._followers, self._was_followed = self._followers + 1, True
-        try:
-            yield
-        finally:
-            self._followers -= 1
-
-    def _ends_with_its_lease(self, worker: int, attempt: int) -> bool:
-        """Say whether nobody but this master can have renewed the lease of an attempt of a worker."""
-        is_followed = self._followers > 0 or not self._was_followed
-        # Who has spoken to this master obeys none before it any more.
-        return is_followed and (self.is_sole or self._roster.has_met(worker, attempt))
 
     def note(self, member: Member, departure: Departure) -> None:
         """Remember a loss; its load is given away by `release`, once it is known to have ended."""
@@ -89,22 +68,28 @@ class Relief:
     def release(self, worker: int, attempt: int, engine: int | None = None) -> None:
         """Let others have what an attempt of a worker, or one of its engines, did: it is known to have ended."""
         if engine is None:
-            self._withheld.discard((worker, attempt))
+            self._withheld.pop((worker, attempt), None)
         if self._workload.shares.release(worker, attempt, engine):
             self.look()
 
     def release_silent(self, worker: int, attempt: int) -> None:
         """Let others have what an attempt of a worker did, whose lease is over, as soon as that can be relied upon."""
-        if self._ends_with_its_lease(worker, attempt):
-            self.release(worker, attempt)
-        else:
-            log.warning("Nobody gets the load of worker %d: it may hold a lease of another master", worker)
-            self._withheld.add((worker, attempt))
+        # Whoever is named here was not heard for as long as a lease, and its slack.
+        self._withheld[worker, attempt] = self._clock.boottime_ns() - self._roster.lost_ns
+        self._look_at_silent()
+        if (worker, attempt) in self._withheld:
+            log.warning("The load of worker %d waits: it may hold a lease of another master", worker)
+
+    def _look_at_silent(self) -> None:
+        now_ns = self._clock.boottime_ns()
+        for (worker, attempt), since_ns in tuple(self._withheld.items()):
+            has_met = self._roster.has_met(worker, attempt)
+            if self.standing.ends_leases(silent_ns=now_ns - since_ns, has_met=has_met):
+                self.release(worker, attempt)
 
     def meet(self, member: Member) -> None:
         """Ask a worker for its load that has come back after it was given up, and before anybody else got it."""
-        if (member.worker, member.attempt) in self._withheld:
-            self._withheld.discard((member.worker, member.attempt))
+        if self._withheld.pop((member.worker, member.attempt), None) is not None:
             self._workload.shares.ask_back(member.worker, member.attempt)
             self._roster.look_after(member.worker)
 
@@ -145,13 +130,12 @@ class Relief:
 
     def tick(self, now_ns: int) -> None:
         """Look at what time alone changes."""
-        if self.is_sole and self._forgets_ns is not None and now_ns >= self._forgets_ns:
+        if self.standing.is_sole and self._forgets_ns is not None and now_ns >= self._forgets_ns:
             self._forgets_ns = None
             self._workload.shares.forget_unknown()
-        silent = (*self._roster.take_forgotten(now_ns), *self._roster.take_expired(now_ns))
-        for worker, attempt in (*silent, *sorted(self._withheld)):
-            if (worker, attempt) not in self._withheld or self._ends_with_its_lease(worker, attempt):
-                self.release_silent(worker, attempt)
+        for worker, attempt in (*self._roster.take_forgotten(now_ns), *self._roster.take_expired(now_ns)):
+            self.release_silent(worker, attempt)
+        self._look_at_silent()
         self.look()
 
     def look(self) -> None:

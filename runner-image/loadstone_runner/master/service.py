@@ -78,7 +78,7 @@ async def serve(settings: MasterSettings, clock: Clock | None = None) -> int:
         logs = _open_logs(settings, conductor, director)
         async with contextlib.AsyncExitStack() as stack:
             # Before anybody can say anything.
-            _take_over(conductor, kept, is_sole=settings.is_sole)
+            _take_over(conductor, kept, settings)
             desk = Desk(conductor, clock, logs)
             listen = _former_address(settings.listen, store)
             store.write_address(await _listen(settings, listen, desk=desk, director=director, stack=stack))
@@ -206,9 +206,10 @@ def _prepare(settings: MasterSettings) -> tuple[RunPlan, Store]:
     return replace(plan, run=run), Store(Path(settings.state_dir))
 
 
-def _take_over(conductor: Conductor, kept: Kept | None, *, is_sole: bool) -> None:
+def _take_over(conductor: Conductor, kept: Kept | None, settings: MasterSettings) -> None:
     """Let a run be kept, and go on with what was kept of it: by a former start of this master, or by its workers."""
-    conductor.relief.is_sole = is_sole
+    standing = conductor.relief.standing
+    standing.is_sole, standing.has_successor = settings.is_sole, settings.has_successor
     keep(conductor)
     if kept is not None:
         resume(conductor, kept)

@@ -133,7 +133,8 @@ def resume(conductor: Conductor, kept: Kept) -> None:
 def await_inheritance(conductor: Conductor) -> None:
     """Let a master whose predecessor's pod was lost wait for what the workers hold of it."""
     now_ns = conductor.clock.monotonic_ns()
-    conductor.inheritance.begin(conductor.plan.workers, now_ns, lambda: _inherit(conductor))
+    lost_ns = conductor.roster.lost_ns
+    conductor.inheritance.begin(conductor.plan.workers, now_ns, lambda: _inherit(conductor), lost_ns=lost_ns)
 
 
 def _inherit(conductor: Conductor) -> None:
@@ -146,6 +147,12 @@ def _inherit(conductor: Conductor) -> None:
         except (LoadstoneError, LookupError, TypeError, ValueError) as error:
             text = f"the master's pod was lost, and what workers hold of it cannot be read: {error!r}"
             conductor.handle(run.Broke(Reason.MASTER_LOST, text))
+    elif not (conductor.relief.standing.is_sole or inheritance.is_of_first_attempts):
+        # It may go on with workers that do not come here, and nobody here knows what they did.
+        for member in conductor.roster.members:
+            conductor.farewells.lose(member.worker, max(1, member.attempt), has_begun=True)
+        text = "the master's pod was lost, nobody saw it end, and no worker has come that knows how far the run was"
+        conductor.handle(run.Broke(Reason.MASTER_LOST, text))
 
 
 def _enter(conductor: Conductor, inheritance: Inheritance, word: Word) -> None:
@@ -175,8 +182,9 @@ def _recall_grants(conductor: Conductor, inheritance: Inheritance) -> None:
     for worker, word in inheritance.words.items():
         for each in word.granted:
             conductor.workload.grants.learn((worker, each.engine), each)
-    if not inheritance.is_whole or any(each.attempt > 1 for each in conductor.roster.members):
-        # Nobody tells what a worker was granted that has not spoken, or that was replaced.
+    are_replaced = any(each.attempt > 1 for each in conductor.roster.members)
+    if are_replaced or not inheritance.is_whole or not inheritance.is_known_to_all:
+        # Nobody tells what a worker was granted that has not spoken, or that was replaced, or whose agent is new.
         conductor.workload.grants.close()
 
 
@@ -270,7 +278,7 @@ def _recall_streams(conductor: Conductor, kept: Kept) -> None:
 
 def _restart_note(conductor: Conductor, kept: Kept) -> Cause:
     if kept.is_inherited:
-        alone = "" if conductor.relief.is_sole else f"; {_NOT_ALONE}"
+        alone = "" if conductor.relief.standing.is_sole else f"; {_NOT_ALONE}"
         text = (
             f"the master's pod was lost and another took over (epoch {conductor.epoch}); the load went on, and the "
             "totals of living workers are whole; nothing is known of streams that had ended, and seconds before are "

@@ -13,7 +13,7 @@ from loadstone_core.stats.metrics import Kind, SeriesKey
 from loadstone_core.stats.recorder import Recorder
 from loadstone_core.stats.series import Series
 from loadstone_core.stats.stream import Counters, ErrorCount, StreamId, StreamState
-from loadstone_protocol import codec
+from loadstone_protocol import allotment, codec
 from loadstone_protocol.codec import WireError
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 
@@ -177,7 +177,7 @@ def test_counters_of_scenarios_survive_the_wire_and_are_bounded() -> None:
 
 def test_grants_survive_the_wire_and_refuse_what_is_empty_or_goes_back() -> None:
     grants = (Grant("iterations/a", 0, (range(5), range(5, 9), range(20, 21)), 3), Grant("feeder/b", 2, (), 0))
-    assert codec.grants_from_messages(codec.grants_to_messages(grants)) == grants
+    assert allotment.grants_from_messages(allotment.grants_to_messages(grants)) == grants
     for bad in ((range(3), range(2, 5)), (range(3, 3),)):
         with pytest.raises(WireError):
-            codec.grants_from_messages(codec.grants_to_messages([Grant("a", 0, bad, 0)]))
+            allotment.grants_from_messages(allotment.grants_to_messages([Grant("a", 0, bad, 0)]))

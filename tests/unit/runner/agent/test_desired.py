@@ -1,13 +1,16 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loadstone_core.load.grant import Grant
 from loadstone_core.register import Held, Version
-from loadstone_protocol.messages import EngineStage, Granted, RunOrder
+from loadstone_protocol.messages import EngineStage, Granted, GrantNews, RunOrder
 from loadstone_runner.agent.desired import Desired
 from loadstone_runner.agent.effects import Assignment, Common, EngineStatus, ProcessEnd
 from loadstone_runner.agent.engines import Engines
+from loadstone_runner.master.grants import Grants, Place
 
 OWN = "sha256:own"
 
@@ -239,9 +242,25 @@ def test_a_stop_becomes_sooner_and_never_later():
 @pytest.mark.promise("master-restart")
 def test_what_was_granted_in_all_is_known_however_often_it_is_said():
     held, *_ = _desired()
-    first = Grant("iterations/a", 0, (range(10), range(20, 30)), 0)
-    again = Grant("iterations/a", 0, (range(20, 30), range(50, 55)), 1)
+    first = Grant("iterations/a", 0, (range(10), range(20, 30)), 0, end=30)
+    again = Grant("iterations/a", 0, (range(20, 30), range(50, 55)), 1, before=10, end=55)
     held.assign(_assignment(1, grants=(first,)))
-    held.assign(_assignment(2, grants=(again, Grant("feeder/b", 0, (range(3),), 0))))
-    held.assign(_assignment(2, grants=(Grant("feeder/b", 0, (range(9),), 0),)))
+    held.assign(_assignment(2, grants=(again, Grant("feeder/b", 0, (range(3),), 0, end=3))))
+    held.assign(_assignment(2, grants=(Grant("feeder/b", 0, (range(9),), 0, end=9),)))
     assert held.granted == (Granted("iterations/a", 0, 3, 25, 55), Granted("feeder/b", 0, 1, 3, 3))
+
+
+@pytest.mark.promise("master-restart")
+def test_an_agent_that_was_started_again_knows_what_its_engines_were_granted_before():
+    grants = Grants({"iterations/a": 1_000}, 1, 1)
+    grants.open("iterations/a")
+    news = GrantNews("iterations/a", known=1, left=0, per_second=200, waiting=1)
+    grants.hear((0, 0), [news], living=[Place(0, 0)])
+    before, *_ = _desired()
+    before.assign(_assignment(1, grants=grants.of(0)[1]))
+    grants.hear((0, 0), [replace(news, known=2, left=100, per_second=0, waiting=0)], living=[Place(0, 0)])
+    after, *_ = _desired()
+    after.assign(_assignment(2, grants=grants.of(0)[1]))
+    [granted] = after.granted
+    assert (granted.ranges, granted.numbers) == (2, grants.granted_to("iterations/a", 0))
+    assert granted.end == 1_000 - (grants.left("iterations/a") or 0)

@@ -24,6 +24,7 @@ from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.member import Departure, WorkerState
 from loadstone_runner.master.roster import LEASE_NS, LEASE_SLACK_NS, Roster
 from loadstone_runner.master.shares import Shares
+from loadstone_runner.master.standing import Standing
 from loadstone_runner.master.takeover import from_memory, to_memory
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def word(epoch: int = 0, revision: int = 0, since_start_ns: int = -SECOND) -> Wo
 
 def inheritance(workers: int, on_known: Callable[[], None] = lambda: None) -> Inheritance:
     made = Inheritance()
-    made.begin(workers, 1_000, on_known)
+    made.begin(workers, 1_000, on_known, lost_ns=LOST_NS)
     return made
 
 
@@ -173,7 +174,7 @@ def test_a_master_waits_for_all_workers_and_not_for_ever() -> None:
     told: list[str] = []
     held = inheritance(2, lambda: told.append("known"))
     held.when_known(lambda: told.append("done"))
-    held.look(1_000 + ALONE_NS - 1)
+    held.look(1_000 + LOST_NS + ALONE_NS - 1)
     held.hear(0, 1, word(1, 2), now_ns=2_000)
     held.look(2_000 + PATIENCE_NS - 1)
     assert told == []
@@ -186,10 +187,50 @@ def test_a_master_waits_for_all_workers_and_not_for_ever() -> None:
     whole, alone = (inheritance(1, lambda: told.append("whole")), inheritance(1, lambda: told.append("alone")))
     whole.hear(0, 1, word(), now_ns=2_000)
     assert (told[-1], whole.newest) == ("whole", None)
-    alone.look(1_000 + ALONE_NS)
+    alone.look(1_000 + LOST_NS + ALONE_NS)
     assert told[-1] == "alone"
+    assert not alone.is_of_first_attempts
     Inheritance().when_known(lambda: told.append("nothing is awaited"))
     assert told[-1] == "nothing is awaited"
+
+
+@promise("master-restart")
+def test_who_knows_nothing_of_the_run_does_not_end_the_waiting_for_those_who_may() -> None:
+    told: list[str] = []
+    held = inheritance(2, lambda: told.append("known"))
+    held.hear(1, 2, word(), now_ns=2_000)
+    held.look(2_000 + PATIENCE_NS)
+    assert told == []
+    held.hear(0, 1, word(1, 2), now_ns=3_000)
+    assert (told, held.newest, held.is_of_first_attempts) == (["known"], word(1, 2), False)
+
+
+@promise("load-moves", "master-restart")
+@pytest.mark.parametrize(
+    ("standing", "silent_seconds", "has_met", "ends"),
+    [
+        ({}, 15, False, True),
+        ({"is_sole": False}, 900, False, False),
+        ({"is_sole": False}, 15, True, True),
+        ({"has_successor": True}, 15, True, True),
+        ({"has_successor": True, "followers": 0}, 900, True, False),
+        ({"has_successor": True, "followers": 1}, 15, True, False),
+        ({"has_successor": True, "followers": 1}, 26, True, True),
+        ({"has_successor": True, "followers": 1, "is_sole": False}, 26, False, False),
+        ({"followers": 0}, 15, True, True),
+    ],
+)
+def test_a_lease_proves_something_only_where_no_other_master_can_renew_it(
+    standing: dict[str, int], silent_seconds: int, *, has_met: bool, ends: bool
+) -> None:
+    made = Standing()
+    made.is_sole, made.has_successor = bool(standing.get("is_sole", True)), bool(standing.get("has_successor"))
+    if "followers" in standing:
+        with made.followed():
+            if standing["followers"]:
+                assert made.ends_leases(silent_ns=silent_seconds * SECOND, has_met=has_met) is ends
+                return
+    assert made.ends_leases(silent_ns=silent_seconds * SECOND, has_met=has_met) is ends
 
 
 @promise("master-restart", "run-iterations")

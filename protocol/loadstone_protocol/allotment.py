@@ -1,0 +1,61 @@
+"""Turn what a worker's engines are to do of the load into messages and back: shares of it, and granted numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loadstone_core.load.grant import Grant
+from loadstone_core.load.lots import Lot, Share
+from loadstone_protocol.codec import WireError
+from loadstone_protocol.v1 import engine_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def shares_to_messages(shares: Iterable[Share]) -> list[engine_pb2.Share]:
+    """Return the messages of what engines do of a load."""
+    return [
+        engine_pb2.Share(engine=each.engine, index=each.lot.first, parts=each.lot.parts, from_ns=each.from_ns)
+        for each in shares
+    ]
+
+
+def shares_from_messages(messages: Iterable[engine_pb2.Share]) -> tuple[Share, ...]:
+    """Return what engines do of a load; raise WireError for a lot that is none, or a time before the load."""
+    shares = tuple(Share(each.engine, Lot(each.index, each.parts), each.from_ns) for each in messages)
+    if not all(each.lot.first < each.lot.parts and each.from_ns >= 0 for each in shares):
+        raise WireError("a share is one of its parts, counted from 0, from a moment of the load on")
+    return shares
+
+
+def grants_to_messages(grants: Iterable[Grant]) -> list[engine_pb2.Grant]:
+    """Return the messages of what engines are granted."""
+    return [
+        engine_pb2.Grant(
+            name=grant.name,
+            engine=grant.engine,
+            first_range=grant.first_range,
+            ranges=[engine_pb2.IterationRange(start=each.start, count=len(each)) for each in grant.ranges],
+            before=grant.before,
+            end=grant.end,
+        )
+        for grant in grants
+    ]
+
+
+def grants_from_messages(messages: Iterable[engine_pb2.Grant]) -> tuple[Grant, ...]:
+    """Return what engines are granted; raise WireError for an empty range or one that is not after the last."""
+    return tuple(
+        Grant(each.name, each.engine, _ranges_from_messages(each.ranges), each.first_range, each.before, each.end)
+        for each in messages
+    )
+
+
+def _ranges_from_messages(messages: Iterable[engine_pb2.IterationRange]) -> tuple[range, ...]:
+    ranges: list[range] = []
+    for message in messages:
+        if not message.count or (ranges and message.start < ranges[-1].stop):
+            raise WireError("granted ranges are not empty and come in order")
+        ranges.append(range(message.start, message.start + message.count))
+    return tuple(ranges)

@@ -1,0 +1,54 @@
+"""Know whether this master may be one of two of its run, as when a network falls apart. Pure.
+
+Only then can a worker that has fallen silent hold a lease that this master knows nothing of. See decision 0029.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from loadstone_core.units import SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# A follower that has vanished without a word is noticed by then: 20 s until it is asked, and 5 s for its answer.
+FOLLOWER_GONE_NS: Final = 26 * SECOND
+
+
+class Standing:
+    """What this master knows of others of its run.
+
+    Attributes:
+        is_sole: every one before it is known to have ended.
+        has_successor: when it is lost, its follower makes another.
+    """
+
+    def __init__(self) -> None:
+        """Begin as the only one."""
+        self.is_sole = True
+        self.has_successor = False
+        self._followers = 0
+        self._was_followed = False
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """Note that somebody follows this master, as long as the context lasts: there is no later one meanwhile."""
+        self._followers, self._was_followed = self._followers + 1, True
+        try:
+            yield
+        finally:
+            self._followers -= 1
+
+    def ends_leases(self, *, silent_ns: int, has_met: bool) -> bool:
+        """Say whether a worker that has been silent for longer than its lease can have none of another master.
+
+        Args:
+            silent_ns: for how long.
+            has_met: it has spoken to this master, and so obeys none before it any more.
+        """
+        is_last = not (self.has_successor and self._was_followed) or (
+            self._followers > 0 and silent_ns >= FOLLOWER_GONE_NS
+        )
+        return is_last and (self.is_sole or has_met)
