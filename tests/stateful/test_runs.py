@@ -58,10 +58,10 @@ def shape_of(dice: random.Random) -> Shape:
 class Story:
     """One run from its beginning to its end."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int, folder: Path, shape: Shape | None = None) -> None:
         self.dice = random.Random(seed)  # noqa: S311 a game
         self.loop = VirtualTimeLoop(self.dice)
-        self.world = World(shape_of(self.dice), folder, self.loop, self.dice)
+        self.world = World(shape or shape_of(self.dice), folder, self.loop, self.dice)
         self.laws = self.world.laws
         self.mischief = Mischief(self.world)
 
@@ -72,27 +72,41 @@ class Story:
             self.loop.bury()
 
     async def _live(self) -> None:
-        world, dice, shape = self.world, self.dice, self.world.shape
+        world, shape = self.world, self.world.shape
         self.laws.note(f"{shape}")
         world.begin()
+        self.plan_mischief()
+        world.network.after(shape.healed_at, self.mischief.heal)
+        while not (world.is_over and not self._lives_on()):
+            await asyncio.sleep(0.2)
+            self.look()
+        self._conclude()
+
+    def plan_mischief(self) -> None:
+        """Say what befalls the run, and when."""
+        world, dice = self.world, self.dice
         # A few kinds in each run, so that the same ones meet more often than chance would have it.
         menu = dice.sample(self.mischief.menu(), dice.randrange(1, 7))
-        if shape.is_parted:
-            world.network.after(dice.uniform(0.5, HEALED_AT), self.mischief.do, self.mischief.part_the_network)
         for _ in range(dice.choice((1, 2, 3, 4, 6, 9))):
             fault = dice.choice(menu)
             world.network.after(dice.uniform(0.0, HEALED_AT), self.mischief.do, fault)
-        world.network.after(shape.healed_at, self.mischief.heal)
+        if world.shape.is_parted:
+            world.network.after(dice.uniform(0.5, HEALED_AT), self.mischief.do, self.mischief.part_the_network)
+
+    def look(self) -> None:
+        """Look whether everything is as it must be at this moment."""
+        world, shape = self.world, self.world.shape
+        self.laws.look()
+        passed = self.loop.time() - BEGINNING
+        self.laws.demand(passed < MOST_SECONDS, "the run has no end")
         whole_by = shape.healed_at + WHOLE_WITHIN_SECONDS + shape.lease_seconds
-        while not (world.is_over and not self._lives_on()):
-            await asyncio.sleep(0.2)
-            self.laws.look()
-            passed = self.loop.time() - BEGINNING
-            self.laws.demand(passed < MOST_SECONDS, "the run has no end")
-            is_due = whole_by <= passed < whole_by + 0.3 and world.is_sole
-            if is_due and world.makes_load and shape.iterations is None:
-                living = len(self.laws.users())
-                self.laws.demand(living == world.users_asked, f"{living} users live, {world.users_asked} are asked for")
+        is_due = whole_by <= passed < whole_by + 0.3 and world.is_sole
+        if is_due and world.makes_load and shape.iterations is None:
+            living = len(self.laws.users())
+            self.laws.demand(living == world.users_asked, f"{living} users live, {world.users_asked} are asked for")
+
+    def _conclude(self) -> None:
+        world = self.world
         if world.outcome is None:
             self.laws.demand("verdict" in world.last_word, f"a master has ended and left behind {world.last_word}")
             return
@@ -106,6 +120,30 @@ class Story:
         return any(each.main is not None and each.main.is_alive for each in pods if not each.is_gone)
 
 
+class WhileTheOperatorIsAway(Story):
+    """A worker falls silent and comes back, and the master has nobody to tell it whether there is another master."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        shape = Shape(workers=2, engines=1, users=6, seconds=100, lease_seconds=3, healed_at=HEALED_LATE_AT)
+        super().__init__(seed, folder, shape)
+        self.most_at: dict[int, int] = {}
+
+    def plan_mischief(self) -> None:
+        network, master = self.world.network, self.world.masters[0].address
+        worker, operator = self.world.pods[0].address, self.world.operator.address
+        for at, do, other in (
+            (3.0, network.cut, operator),
+            (4.0, network.cut, worker),
+            (24.0, network.heal, worker),
+            (35.0, network.heal, operator),
+        ):
+            network.after(at, do, other, master)
+
+    def look(self) -> None:
+        super().look()
+        self.most_at[int(self.loop.time() - BEGINNING)] = len(self.laws.users())
+
+
 class Listener(logging.Handler):
     """Takes whatever the product itself calls an error for one."""
 
@@ -117,10 +155,10 @@ class Listener(logging.Handler):
         self._complain(f"{record.name} logged {record.getMessage()!r}: {record.exc_info and record.exc_info[1]!r}")
 
 
-def play(seed: int, monkeypatch: pytest.MonkeyPatch) -> Story:
+def play(seed: int, monkeypatch: pytest.MonkeyPatch, kind: type[Story] = Story) -> Story:
     """Play one run; what broke is raised, and its trace is printed."""
     with tempfile.TemporaryDirectory() as folder, monkeypatch.context() as patch:
-        story = Story(seed, Path(folder))
+        story = kind(seed, Path(folder))
         listener = Listener(story.loop.complain)
         patch.setattr(aio, "server", story.world.network.server)
         patch.setattr(aio, "insecure_channel", story.world.network.channel)
@@ -157,3 +195,18 @@ def test_no_law_is_broken_whatever_breaks(seeds: list[int], monkeypatch: pytest.
         story = play(seed, monkeypatch)
         if SEED:
             print(*story.laws.trace, sep="\n")
+
+
+@promise("load-moves")
+def test_what_a_silent_worker_did_waits_for_an_operator_and_is_done_by_one_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for seed in range(3):
+        story = play(seed, monkeypatch, WhileTheOperatorIsAway)
+        assert isinstance(story, WhileTheOperatorIsAway)
+        most = story.most_at
+        assert most[2] == 6
+        # Its lease is over, and nobody may know yet that there is no later master.
+        assert {most[second] for second in range(16, 23)} == {3}
+        # It has come back to this one, and hands over.
+        assert {most[second] for second in range(28, 33)} == {6}

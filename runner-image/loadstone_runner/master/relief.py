@@ -83,8 +83,7 @@ class Relief:
     def _look_at_silent(self) -> None:
         now_ns = self._clock.boottime_ns()
         for (worker, attempt), since_ns in tuple(self._withheld.items()):
-            has_met = self._roster.has_met(worker, attempt)
-            if self.standing.ends_leases(silent_ns=now_ns - since_ns, has_met=has_met):
+            if self.standing.is_last(silent_ns=now_ns - since_ns):
                 self.release(worker, attempt)
 
     def meet(self, member: Member) -> None:

@@ -35,7 +35,6 @@ class Roster:
         self.applied: set[int] = set()  # workers that have acknowledged the newest configuration
         self.most_lost = 0  # workers at a time
         self._remembered: set[int] = set()  # that are over and may hold something, as before this master began
-        self._met: set[tuple[int, int]] = set()  # (worker, attempt) that have said hello to this master
         self._replaced: dict[tuple[int, int], int] = {}  # attempts that a newer one has replaced, and when last heard
 
     def join(self, hello: Hello, now_ns: int) -> Member | Refusal:
@@ -55,7 +54,6 @@ class Roster:
         if peer.boot != member.boot:
             # A new process counts its heartbeats from 1 again.
             member.beat = None
-        self._met.add((peer.worker, peer.attempt))
         self.applied.discard(peer.worker)
         member.attempt, member.boot, member.pod = peer.attempt, peer.boot, peer.pod
         member.script_digest = hello.script_digest
@@ -67,10 +65,6 @@ class Roster:
         elif member.state is WorkerState.SUSPECT:
             member.state = member.state_by_engines()
         return member
-
-    def has_met(self, worker: int, attempt: int) -> bool:
-        """Say whether an attempt of a worker was ever taken in by this master."""
-        return (worker, attempt) in self._met
 
     def knows(self, peer: Peer) -> bool:
         """Say whether a peer is the agent that was taken in last for its worker."""

@@ -41,14 +41,8 @@ class Standing:
         finally:
             self._followers -= 1
 
-    def ends_leases(self, *, silent_ns: int, has_met: bool) -> bool:
-        """Say whether a worker that has been silent for longer than its lease can have none of another master.
-
-        Args:
-            silent_ns: for how long.
-            has_met: it has spoken to this master, and so obeys none before it any more.
-        """
-        is_last = not (self.has_successor and self._was_followed) or (
-            self._followers > 0 and silent_ns >= FOLLOWER_GONE_NS
-        )
-        return is_last and (self.is_sole or has_met)
+    def is_last(self, *, silent_ns: int) -> bool:
+        """Say whether a worker that has been silent for so long cannot have gone to a later master of the run."""
+        if not (self.has_successor and self._was_followed):
+            return True
+        return self._followers > 0 and silent_ns >= FOLLOWER_GONE_NS

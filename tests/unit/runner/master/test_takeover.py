@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -207,30 +208,26 @@ def test_who_knows_nothing_of_the_run_does_not_end_the_waiting_for_those_who_may
 
 @promise("load-moves", "master-restart")
 @pytest.mark.parametrize(
-    ("standing", "silent_seconds", "has_met", "ends"),
+    ("has_successor", "followers", "silent_seconds", "is_last"),
     [
-        ({}, 15, False, True),
-        ({"is_sole": False}, 900, False, False),
-        ({"is_sole": False}, 15, True, True),
-        ({"has_successor": True}, 15, True, True),
-        ({"has_successor": True, "followers": 0}, 900, True, False),
-        ({"has_successor": True, "followers": 1}, 15, True, False),
-        ({"has_successor": True, "followers": 1}, 26, True, True),
-        ({"has_successor": True, "followers": 1, "is_sole": False}, 26, False, False),
-        ({"followers": 0}, 15, True, True),
+        (False, None, 15, True),
+        (False, 0, 15, True),
+        (True, None, 15, True),
+        (True, 0, 900, False),
+        (True, 1, 25, False),
+        (True, 1, 26, True),
     ],
 )
-def test_a_lease_proves_something_only_where_no_other_master_can_renew_it(
-    standing: dict[str, int], silent_seconds: int, *, has_met: bool, ends: bool
+def test_silence_proves_something_only_where_no_later_master_can_have_been_made(
+    *, has_successor: bool, followers: int | None, silent_seconds: int, is_last: bool
 ) -> None:
-    made = Standing()
-    made.is_sole, made.has_successor = bool(standing.get("is_sole", True)), bool(standing.get("has_successor"))
-    if "followers" in standing:
-        with made.followed():
-            if standing["followers"]:
-                assert made.ends_leases(silent_ns=silent_seconds * SECOND, has_met=has_met) is ends
-                return
-    assert made.ends_leases(silent_ns=silent_seconds * SECOND, has_met=has_met) is ends
+    standing = Standing()
+    standing.has_successor = has_successor
+    if followers is not None:
+        with standing.followed():
+            pass
+    with standing.followed() if followers else nullcontext():
+        assert standing.is_last(silent_ns=silent_seconds * SECOND) is is_last
 
 
 @promise("master-restart", "run-iterations")
