@@ -349,6 +349,20 @@ def test_the_first_iteration_is_late_by_what_it_came_after_its_due_and_not_after
 
 
 @pytest.mark.promise("load-moves")
+def test_a_user_that_finishes_when_its_lot_is_given_up_is_waited_for_although_it_was_not_wanted_any_more() -> None:
+    bench = Bench(sleeper(0.6), Model.USERS, (0.3, 6), (60.0, 2))
+    bench.model.hold({Lot(0, 2): 0, Lot(1, 2): 0})
+    bench.run(0.45)
+    assert len(bench.model.population) == 6
+
+    bench.model.hold({Lot(0, 2): 0})
+    assert bench.model.leaving == 3
+    gevent.sleep(1.5)
+    assert (bench.model.leaving, len(bench.model.population)) == (0, 1)
+    bench.end()
+
+
+@pytest.mark.promise("load-moves")
 def test_users_of_a_lot_that_is_given_up_end_after_their_iteration_and_come_back_with_their_numbers() -> None:
     sleep = sleeper(0.2)
     bench = Bench(sleep, Model.USERS, (60.0, 6))

@@ -236,9 +236,9 @@ class Engine(Peer):
         for lot in before.keys() - self._lots.keys():
             if lot in self._drivers:
                 self._drivers.pop(lot).cancel()
-            wanted = self._wanted.pop(lot, 0)
-            for place in range(lot.first, lot.first + wanted * lot.parts, lot.parts):
-                if place in self._seats:
+            self._wanted.pop(lot, 0)
+            for place in self._seats:
+                if place % lot.parts == lot.first:
                     self._leaving.add(place)
                     self._retired.add(place)
         if self._begin_ns and self._player is None:

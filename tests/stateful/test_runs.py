@@ -208,5 +208,5 @@ def test_what_a_silent_worker_did_waits_for_an_operator_and_is_done_by_one_alone
         assert most[2] == 6
         # Its lease is over, and nobody may know yet that there is no later master.
         assert {most[second] for second in range(16, 23)} == {3}
-        # It has come back to this one, and hands over.
+        # It has come back to this one, and says that its load has ended.
         assert {most[second] for second in range(28, 33)} == {6}

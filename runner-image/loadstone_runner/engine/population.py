@@ -76,11 +76,12 @@ class Population:
 
     def give_up(self, lot: Lot) -> None:
         """Let the users of a lot go after their iteration: somebody else will have them."""
-        wanted = self._wanted.pop(lot, 0)
-        for place in range(lot.first, lot.first + wanted * lot.parts, lot.parts):
-            if place in self.seats:
+        self._wanted.pop(lot, None)
+        for place, seat in self.seats.items():
+            # Those too that were not wanted any more, and still finish their iteration.
+            if place % lot.parts == lot.first:
                 self.leaving.add(place)
-                self.seats[place].retire()
+                seat.retire()
 
     def seat(self, place: int, *, hold: bool = False) -> Seat:
         """Make a user for a free seat; with `hold` it does nothing until its greenlet is started."""

@@ -80,7 +80,7 @@ class Conductor:
         self.workload = Workload(plan, self.roster, self.measurement)
         self.crew = Crew(self.epoch, plan.workers, self.workload.grants, self.workload.shares, store.write_grants)
         self.commander = Commander(plan, self.workload.course, clock=clock, store=store, crew=self.crew)
-        self.farewells = Farewells(self.measurement)
+        self.farewells = Farewells(self.measurement, plan.engines_per_worker)
         self.checkpoints = Checkpoints(store, self.measurement.merge.take_lost)
         self.keeper = Keeper(store, self._durable, keep_lost=self.checkpoints.keep_lost)
         self.relief = Relief(

@@ -26,9 +26,11 @@ class Farewells:
         logs: what was written, and what of it has come.
     """
 
-    def __init__(self, measurement: Measurement) -> None:
+    def __init__(self, measurement: Measurement, engines: int) -> None:
+        """Begin with nothing heard; `engines` is how many each worker has."""
         self.logs = LogBook()
         self._measurement = measurement
+        self._engines = engines
         self._streams: dict[tuple[int, int], set[StreamId]] = {}
         self._finals: dict[StreamId, int] = {}
         self._byes: dict[tuple[int, int], Bye] = {}
@@ -71,8 +73,9 @@ class Farewells:
     def lose(self, worker: int, attempt: int, *, has_begun: bool) -> None:
         """Close what a lost worker has reported; what it did beyond that nobody knows."""
         streams = self._of(worker, max(1, attempt))
-        if has_begun and not streams:
-            streams.add(StreamId(worker, max(1, attempt), 0, 1))
+        if has_begun:
+            silent = {*range(self._engines)} - {each.engine for each in streams}
+            streams |= {StreamId(worker, max(1, attempt), engine, 1) for engine in silent}
         for stream in streams:
             self._measurement.lose(stream)
 

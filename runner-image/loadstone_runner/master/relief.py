@@ -86,12 +86,6 @@ class Relief:
             if self.standing.is_last(silent_ns=now_ns - since_ns):
                 self.release(worker, attempt)
 
-    def meet(self, member: Member) -> None:
-        """Ask a worker for its load that has come back after it was given up, and before anybody else got it."""
-        if self._withheld.pop((member.worker, member.attempt), None) is not None:
-            self._workload.shares.ask_back(member.worker, member.attempt)
-            self._roster.look_after(member.worker)
-
     def hear(self, member: Member, beat: Heartbeat) -> None:
         """Take in what the engines of a worker follow. Who of them can do load is looked at with the next tick."""
         told = [self._workload.shares.hear(member.worker, member.attempt, engine) for engine in beat.engines]

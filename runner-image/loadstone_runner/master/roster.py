@@ -34,7 +34,7 @@ class Roster:
         self.members = tuple(Member(worker) for worker in range(expected))
         self.applied: set[int] = set()  # workers that have acknowledged the newest configuration
         self.most_lost = 0  # workers at a time
-        self._remembered: set[int] = set()  # that are over and may hold something, as before this master began
+        self._remembered: set[int] = set()  # that were over before this master began, and may hold something
         self._replaced: dict[tuple[int, int], int] = {}  # attempts that a newer one has replaced, and when last heard
 
     def join(self, hello: Hello, now_ns: int) -> Member | Refusal:
@@ -220,12 +220,8 @@ class Roster:
             if each.stage in {EngineStage.READY, EngineStage.RUNNING}
         }
 
-    def look_after(self, worker: int) -> None:
-        """Note that a worker that is over may hold something, until it is silent for as long as its lease."""
-        self._remembered.add(worker)
-
     def take_forgotten(self, now_ns: int) -> list[tuple[int, int]]:
-        """Return (worker, attempt) of those that are over, may hold something and have fallen silent, each once."""
+        """Return (worker, attempt) of those that were over before this master began and are silent since, each once."""
         silent = [each for each in self._remembered if now_ns - (self.members[each].heard_ns or 0) > self.lost_ns]
         self._remembered -= {*silent}
         return [(each, self.members[each].attempt) for each in silent]

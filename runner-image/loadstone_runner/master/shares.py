@@ -190,14 +190,6 @@ class Shares:
         self._clear(worker, engine, attempt)
         return bool(found) or was_doubtful
 
-    def ask_back(self, worker: int, attempt: int) -> None:
-        """Have an attempt of a worker give up all that it holds; it is free once that is acknowledged."""
-        held = {lot for lot in self._held[worker] if self._tenures[lot].attempt == attempt}
-        self._revise((worker,))
-        for lot in held:
-            self._tenures[lot].asked_back = self._versions[worker]
-        self._unsettled |= held
-
     def hear(self, worker: int, attempt: int, news: EngineNews) -> bool:
         """Take in what an engine follows, and whether users are left of what it gave up; return whether it is news."""
         if not self._unsettled:

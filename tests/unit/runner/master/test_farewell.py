@@ -27,7 +27,7 @@ FINAL = StreamState(STREAM, 1, 0, full=True, counters=Counters(started=1, comple
 def farewells() -> tuple[Farewells, Measurement]:
     load = LoadProfile(Model.USERS, Profile((Segment(0, SECOND, 1, 1),), SECOND), None)
     measurement = Measurement([Scenario(name="default", load=load, graceful_stop_ns=0)])
-    return Farewells(measurement), measurement
+    return Farewells(measurement, engines=2), measurement
 
 
 def test_a_worker_is_done_with_its_bye_and_its_last_state_in_any_order() -> None:
@@ -54,6 +54,15 @@ def test_a_worker_is_done_once_each_engine_that_ended_clean_has_said_its_last() 
     held.see(replace(FINAL, sequence=2))
 
     assert held.take_complete(2, 1) == frozenset({STREAM, died.stream})
+
+
+def test_what_an_engine_of_a_lost_worker_did_that_never_reported_is_unknown() -> None:
+    held, measurement = farewells()
+    # The other one had been counted to the end.
+    held.end_engine(replace(END, is_clean=False, signal=9))
+    assert not measurement.merge.totals().unaccounted_at_least
+    held.lose(2, 1, has_begun=True)
+    assert measurement.merge.totals().unaccounted_at_least
 
 
 def test_a_stream_that_a_bye_does_not_name_is_lost() -> None:
