@@ -56,6 +56,7 @@ class Laws:
         self.trace: list[str] = []
         self.may_lose: set[StreamId] = set()
         self.may_lose_ended = False
+        self.restarted: set[tuple[int, int]] = set()  # (worker, attempt) whose agent was started again
         self.has_two_masters = False  # or had: each may grant rows of which the other does not know
         self.parted_at: list[float] = []
         self._said: dict[tuple[StreamId, int], int] = {}  # requests by the state with a sequence
@@ -129,9 +130,10 @@ class Laws:
                 self._looked_at[key] = len(taken)
 
     def _is_forgotten(self, name: StreamId) -> bool:
-        """Whether this engine ended before its master was lost, so that nobody tells the next one of its rows."""
+        """Whether nobody may tell the next master of this engine's rows: it had ended, or its agent was a new one."""
         process = self.sent[name].process
-        return self.may_lose_ended and (process is None or not process.is_alive)
+        has_ended = process is None or not process.is_alive
+        return self.may_lose_ended and (has_ended or (name.worker, name.attempt) in self.restarted)
 
     # Words.
 

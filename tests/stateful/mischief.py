@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loadstone_core.stats.stream import StreamId
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -111,10 +113,16 @@ class Mischief:
     # Workers.
 
     def kill_an_agent(self) -> str:
-        main = self._a_pod().main
+        pod = self._a_pod()
+        main = pod.main
         if main is None or not main.is_alive:
             return ""
+        if pod.launcher is None or not pod.launcher.is_alive:
+            # It alone had heard how these ended.
+            engines = range(self._world.shape.engines)
+            self._world.laws.may_lose |= {StreamId(pod.worker, pod.attempt, engine, 1) for engine in engines}
         main.kill()
+        self._world.laws.restarted.add((pod.worker, pod.attempt))
         return f"SIGKILL for {main.name}"
 
     def kill_an_engine(self) -> str:
