@@ -1,6 +1,6 @@
 """Know whether this master may be one of two of its run, as when a network falls apart. Pure.
 
-Only then can a worker that has fallen silent hold a lease that this master knows nothing of. See decision 0029.
+Only then can a worker that has fallen silent hold a lease that this master knows nothing of. See decision 0030.
 """
 
 from __future__ import annotations
