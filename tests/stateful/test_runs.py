@@ -45,6 +45,7 @@ def shape_of(dice: random.Random) -> Shape:
         seconds=HEALED_AT + WHOLE_WITHIN_SECONDS + lease + 4.0,
         lease_seconds=lease,
         iterations=dice.choice((None, None, None, dice.randrange(100, 250))),
+        setup_seconds=dice.choice((0.05, 0.05, 3.0, 7.0)),
     )
 
 
