@@ -12,6 +12,7 @@ from loadstone_core.lifecycle.phases import Phase
 from loadstone_core.plan.model import ATTEMPTS_MOST
 from loadstone_core.spec.digest import edited
 from loadstone_core.spec.model import OnLoss
+from loadstone_core.verdict.outcome import Reason
 from loadstone_operator.observation import Accepted, Stage
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ def _lost_early(seen: Observation) -> Iterator[tuple[int, int]]:
     Those are the ones that the master says are lost, and those that it has never heard, and never will: they are told
     to end, or gone without an end that it could be told of.
     """
-    made = {(pod.worker, pod.attempt): pod for pod in seen.worker_pods()}
+    # What was too much memory for one pod is no less for the next, whoever has told the master what of it.
+    pods = seen.worker_pods()
+    hungry = {pod.worker for pod in pods if pod.problem is not None and pod.problem.reason == Reason.WORKER_OOM}
+    made = {(pod.worker, pod.attempt): pod for pod in pods}
     coming = {place for place, pod in made.items() if not (pod.deleting or pod.is_terminal)}
     told = {(end.worker, end.attempt) for end in seen.ended}
     for worker in seen.master.workers if seen.master else ():
@@ -74,7 +78,7 @@ def _lost_early(seen: Observation) -> Iterator[tuple[int, int]]:
         else:
             # Of a later one the status may speak before its pod is made; the first ones were made with the run.
             is_lost = (newest == 1 or place in made) and place not in coming | told
-        if is_lost:
+        if is_lost and worker.worker not in hungry:
             yield place
 
 

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 _OWN_ENDS: Final = frozenset(
     {"EngineDied", "AgentDied", "Error", "Completed", "StartError", "ContainerCannotRun", "RunContainerError"}
 )
-# SIGHUP, SIGINT, SIGKILL, SIGTERM: somebody else has sent it. A crash of native code has another number.
-_FROM_OUTSIDE: Final = frozenset({128 + 1, 128 + 2, 128 + 9, 128 + 15})
+# SIGHUP, SIGINT, SIGKILL, SIGTERM: somebody else has sent it. A crash of native code has another number. -1: its
+# launcher went with it, so that nobody has seen how it ended.
+_FROM_OUTSIDE: Final = frozenset({-1, 128 + 1, 128 + 2, 128 + 9, 128 + 15})
 
 
 @dataclass(slots=True)

@@ -593,6 +593,16 @@ def test_a_pod_that_vanished_or_is_told_to_end_before_the_master_has_heard_it_is
 
 
 @pytest.mark.promise("early-loss")
+def test_a_pod_that_ran_out_of_memory_before_the_load_begins_is_not_replaced_and_ends_the_run() -> None:
+    oom = replace(WORKERS[1], phase="Failed", problem=PodProblem(Reason.WORKER_OOM, "More memory than its limit.", 3.0))
+    seen = early(LOST, pods=(MASTER, WORKERS[0], oom))
+    assert statuses(seen) == ({}, ())
+
+    late = replace(seen, pods=(MASTER, WORKERS[0], replace(oom, problem_seconds=3.0)))
+    assert end_of(decide(late)).outcome.reason == Reason.WORKER_OOM
+
+
+@pytest.mark.promise("early-loss")
 def test_a_second_pod_that_is_lost_before_the_load_begins_is_made_again_or_replaced() -> None:
     held = replace(PROVISIONING.held, attempts={1: 2})
     second = replace(WORKERS[1], name="checkout-w-1-1-2", attempt=2)

@@ -158,6 +158,7 @@ def test_a_loss_that_nothing_may_follow_says_why(on_loss: OnLoss, state: RunStat
         # A process that somebody else has ended.
         (Departure("EngineDied", "engine 0 of worker 1 died with signal 9", 137), True),
         (Departure("EngineDied", "engine 0 of worker 1 died with exit code 143", 143), True),
+        (Departure("EngineDied", "engine 0 of worker 1 died with exit code -1", -1), True),
         (Departure("Error", "", 137), True),
         (Departure("Error", "", 130), True),
         # A process that ended by itself: image and script would do it again.
