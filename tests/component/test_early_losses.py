@@ -156,6 +156,30 @@ def test_a_worker_that_is_told_to_end_or_falls_silent_before_the_load_is_waited_
     scenario(run())
 
 
+@pytest.mark.parametrize("has_come", [True, False], ids=["the first was there", "the first has never come"])
+def test_a_next_attempt_that_comes_before_anybody_has_told_of_a_loss_has_its_share_at_once(
+    tmp_path: Path, *, has_come: bool
+) -> None:
+    async def run() -> None:
+        async with master_of(plan_of(users(4, 2), workers=2), tmp_path) as master:
+            await master.direct()
+            stayer = await master.join(0)
+            if has_come:
+                await (await master.join(1)).close()
+            else:
+                await until(lambda: stayer.applied is not None)
+            newcomer = await master.join(1, attempt=2)
+            agents = (stayer, newcomer)
+            await asyncio.gather(*(agent.running() for agent in agents))
+            assert users_of(*agents) == list(range(WHOLE))
+            assert len(users_of(newcomer)) == WHOLE // 2
+            await asyncio.gather(*(agent.load(seconds=2, users=2, requests=10) for agent in agents))
+            report, results = await finish(master, *agents)
+            assert (report.outcome.verdict, results["requests"]) == ("Passed", 40), report.outcome
+
+    scenario(run())
+
+
 def test_a_next_attempt_that_never_comes_ends_the_run_when_the_start_has_timed_out(tmp_path: Path) -> None:
     async def run() -> None:
         async with master_of(plan_of(users(4, 2), workers=2, startup_timeout_ns=3 * SECOND), tmp_path) as master:

@@ -64,7 +64,7 @@ class Farewells:
         told = {end.stream for end in bye.engines}
         streams = self._of(worker, attempt)
         for stream in streams - told:
-            self._measurement.lose(stream)
+            self._lose(stream, has_begun=has_begun)
         streams |= told
         return frozenset(streams)
 
@@ -74,10 +74,13 @@ class Farewells:
         if has_begun and not streams:
             streams.add(StreamId(worker, max(1, attempt), 0, 1))
         for stream in streams:
-            if has_begun:
-                self._measurement.lose(stream)
-            else:
-                self._measurement.end_early(stream)
+            self._lose(stream, has_begun=has_begun)
+
+    def _lose(self, stream: StreamId, *, has_begun: bool) -> None:
+        if has_begun:
+            self._measurement.lose(stream)
+        else:
+            self._measurement.end_early(stream)
 
     def _end(self, end: EngineEnd, *, has_begun: bool) -> None:
         if has_begun:
