@@ -69,6 +69,8 @@ def _lost_early(seen: Observation) -> Iterator[tuple[int, int]]:
     hungry = {pod.worker for pod in pods if pod.problem is not None and pod.problem.reason == Reason.WORKER_OOM}
     made = {(pod.worker, pod.attempt): pod for pod in pods}
     coming = {place for place, pod in made.items() if not (pod.deleting or pod.is_terminal)}
+    # A master that takes over has heard nobody either, until it has learnt how far the run is.
+    is_first_start = seen.held.phase is not None and seen.held.phase.order < Phase.ARMED.order
     told = {(end.worker, end.attempt) for end in seen.ended}
     for worker in seen.master.workers if seen.master else ():
         newest = seen.held.attempts.get(worker.worker, 1)
@@ -77,16 +79,16 @@ def _lost_early(seen: Observation) -> Iterator[tuple[int, int]]:
             is_lost = worker.state == "Lost"
         else:
             # Of a later one the status may speak before its pod is made; the first ones were made with the run.
-            is_lost = (newest == 1 or place in made) and place not in coming | told
+            is_lost = is_first_start and (newest == 1 or place in made) and place not in coming | told
         if is_lost and worker.worker not in hungry:
             yield place
 
 
 def _is_early(seen: Observation) -> bool:
-    """Say whether the load has not begun, by the master and by the status: one that takes over does not know yet."""
+    """Say whether all pods were made, and the load has not begun for all that the master knows."""
     phase = seen.held.phase
     is_gathering = seen.master is not None and seen.master.stage is Stage.GATHERING
-    return is_gathering and phase is not None and Phase.PROVISIONING.order <= phase.order < Phase.ARMED.order
+    return is_gathering and phase is not None and phase.order >= Phase.PROVISIONING.order
 
 
 def _may_replace(seen: Observation) -> bool:

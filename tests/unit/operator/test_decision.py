@@ -588,6 +588,10 @@ def test_a_pod_that_vanished_or_is_told_to_end_before_the_master_has_heard_it_is
     # What has ended with an error, the master is told first: it knows whether that is worth another pod.
     failed = (MASTER, WORKERS[0], replace(WORKERS[1], phase="Failed"))
     assert statuses(early(awaited, pods=failed, ended=(WorkerEnd(1, 1, "Error", "", 1),))) == ({}, ())
+    # A master that takes over has heard nobody, until it has learnt how far the run is. Whom it calls lost, it needs.
+    running = replace(PROVISIONING.held, phase=Phase.RUNNING)
+    assert dict(attempts(replace(vanished, held=running))) == {}
+    assert dict(attempts(early(LOST, held=running))) == {1: 2}
     # Of one that it has heard it knows more than a pod that is gone.
     assert statuses(early(WorkerView(1, 1, "Ready"), pods=(MASTER, WORKERS[0]))) == ({}, ())
 
@@ -620,8 +624,6 @@ def test_a_second_pod_that_is_lost_before_the_load_begins_is_made_again_or_repla
         {"spec": replace(SPEC, parts={"image": "other"})},
         # Some of its pods may not have been made yet.
         {"held": replace(PROVISIONING.held, phase=Phase.PENDING)},
-        # A master that takes over says that it gathers workers, until it has heard how far the run is.
-        {"held": replace(PROVISIONING.held, phase=Phase.RUNNING)},
     ],
 )
 def test_before_the_load_nobody_is_replaced_where_that_is_not_wanted_or_not_known(changes: dict[str, Any]) -> None:
