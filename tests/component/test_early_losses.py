@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.component.master_process import Master, iterations, master_of, plan_of, scenario, steering, users
 from tests.component.scripted_agent import Agent, until
+from tests.component.test_preflight import run as run_locally
 
 from loadstone_core.spec.model import OnLoss
 from loadstone_core.units import SECOND
@@ -240,3 +241,24 @@ def test_what_would_happen_again_or_is_not_wanted_ends_the_run_at_once(
             assert says in report.outcome.message
 
     scenario(run())
+
+
+@pytest.mark.parametrize(("end", "how"), [("os.kill(os.getpid(), 9)", "signal 9"), ("os._exit(3)", "exit code 3")])
+def test_on_one_machine_nobody_comes_again_so_the_run_ends_at_once(tmp_path: Path, end: str, how: str) -> None:
+    script = f"""
+        import os
+        from loadstone import User, task
+
+        if os.environ["LOADSTONE_ENGINE_ROLE"] == "engine":
+            {end}
+
+        class Visitor(User):
+            @task
+            def visit(self):
+                self.http.get("/")
+    """
+    status = run_locally(tmp_path, script, 1, at="http://127.0.0.1:1")
+
+    assert (status["verdict"], status["reason"]) == ("Error", "WorkersLost"), status
+    said = f"worker 0 was lost before the load began: engine 0 of worker 0 died with {how}"
+    assert status["message"].startswith(said), status["message"]
