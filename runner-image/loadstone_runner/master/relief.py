@@ -90,8 +90,7 @@ class Relief:
         if not former.has_said_bye:
             has_begun = self._commander.since_start_ns() > 0
             self._farewells.lose(former.worker, former.attempt, has_begun=has_begun)
-        if not self._is_early:
-            self._workload.grants.replace(former.worker, former.attempt)
+        self._workload.grants.replace(former.worker, former.attempt, was_idle=self._is_early)
         self.losses.replace(member.worker)
 
     def start_without(self, absent: tuple[int, ...]) -> Cause:
@@ -100,6 +99,7 @@ class Relief:
             self._roster.excuse(worker)
             member = self._roster.members[worker]
             if not member.awaits_bye:
+                self._workload.grants.replace(worker, max(1, member.attempt), was_idle=True)
                 self._workload.grants.take_back(worker)
                 self._workload.shares.release(worker, max(1, member.attempt))
         all_of_them = len(self._roster.members)
