@@ -38,6 +38,7 @@ PROMISES: dict[str, str] = {
     "log-durable": "loadstone.log(..., durable=True) returns True only when the master has the line on its disk.",
     "load-moves": "A lost worker's load moves to the others, and back to its replacement: exact, and never too much.",
     "worker-replaced": "A lost worker gets a new pod, which takes its share back; events and status say so.",
+    "early-loss": "A worker that is lost before the load begins gets a new pod, and the run waits for it.",
     "quorum": "With workers.minAvailable the load begins without those that did not come in time; they may come later.",
     "worker-lost": "A lost worker is named in the status and never hidden by the verdict.",
     "network-faults": "Faults of the network between processes are seen within 15 s, and cost nothing once they heal.",

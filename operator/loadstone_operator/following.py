@@ -42,7 +42,7 @@ from loadstone_operator.observation import (
     SourceState,
     Stage,
 )
-from loadstone_operator.replacing import missing_pods
+from loadstone_operator.replacing import attempts, missing_pods
 from loadstone_operator.status.edits import for_the_next_run
 from loadstone_operator.wishes import Steer
 
@@ -305,12 +305,15 @@ def _remark(seen: Observation) -> tuple[str, str]:
     for pod in _pods_of_run(seen):
         if pod.problem:
             return pod.problem.reason, pod.problem.message
+    newest = attempts(seen)
     for worker in seen.master.workers if seen.master else ():
+        attempt = newest.get(worker.worker, 1)
+        again = f" It is being replaced (attempt {attempt})." if attempt > max(1, worker.attempt) else ""
         if worker.state == "Lost":
-            return (
-                Reason.WORKERS_LOST,
-                f"Worker {worker.worker} was lost: {worker.message or worker.reason or 'it fell silent'}.",
-            )
+            why = worker.message or worker.reason or "it fell silent"
+            return Reason.WORKERS_LOST, f"Worker {worker.worker} was lost: {why}.{again}"
+        if again:
+            return Reason.WORKERS_LOST, f"Worker {worker.worker} was lost before it had come.{again}"
     if seen.master is not None and seen.master.waiting_for:
         return "", seen.master.waiting_for
     return "", for_the_next_run(seen.held.parts, seen.spec)

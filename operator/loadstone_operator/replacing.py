@@ -1,23 +1,27 @@
-"""Decide which workers of a run get another pod, because theirs was lost in mid-run. Pure.
+"""Decide which workers of a run get another pod, because theirs was lost. Pure.
 
-An attempt is in the status before its pod is made, so that no two pods ever have the same one.
+An attempt is in the status before its pod is made, so that no two pods ever have the same one. Before the load begins
+the master says what a loss means, and ends the run where another pod would end like the one before.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from loadstone_core.lifecycle.phases import Phase
+from loadstone_core.plan.model import ATTEMPTS_MOST
 from loadstone_core.spec.digest import edited
 from loadstone_core.spec.model import OnLoss
+from loadstone_core.verdict.outcome import Reason
 from loadstone_operator.observation import Accepted, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from loadstone_operator.observation import Observation
 
-# A worker that was lost so often is not a matter of a node any more.
-ATTEMPTS_MOST: Final = 5
+# Until the load begins there are no others who could do what a lost worker was to do.
+_EARLY: Final = frozenset({OnLoss.REPLACE, OnLoss.REDISTRIBUTE})
 # Of these a new pod would be made by what the spec says now, and the others of the run were not.
 _OF_A_POD: Final = ("source", "image", "engine", "env", "workers.template")
 
@@ -27,6 +31,8 @@ def attempts(seen: Observation) -> Mapping[int, int]:
     wanted = dict(seen.held.attempts)
     if not _may_replace(seen) or seen.master is None:
         return wanted
+    if _is_early(seen):
+        return wanted | {worker: attempt + 1 for worker, attempt in _lost_early(seen) if attempt < ATTEMPTS_MOST}
     over = {(pod.worker, pod.attempt) for pod in seen.worker_pods() if pod.is_terminal}
     over |= {(end.worker, end.attempt) for end in seen.ended}
     over |= {(worker.worker, worker.attempt) for worker in seen.master.workers if worker.state == "Lost"}
@@ -52,11 +58,48 @@ def missing_pods(seen: Observation) -> tuple[tuple[int, int], ...]:
     )
 
 
+def _lost_early(seen: Observation) -> Iterator[tuple[int, int]]:
+    """Yield (worker, attempt) of the newest attempts that are lost, of a run whose load has not begun.
+
+    Those are the ones that the master says are lost, and those that it has never heard, and never will: they are told
+    to end, or gone without an end that it could be told of.
+    """
+    # What was too much memory for one pod is no less for the next, whoever has told the master what of it.
+    pods = seen.worker_pods()
+    hungry = {pod.worker for pod in pods if pod.problem is not None and pod.problem.reason == Reason.WORKER_OOM}
+    made = {(pod.worker, pod.attempt): pod for pod in pods}
+    coming = {place for place, pod in made.items() if not (pod.deleting or pod.is_terminal)}
+    # A master that takes over has heard nobody either, until it has learnt how far the run is.
+    is_first_start = seen.held.phase is not None and seen.held.phase.order < Phase.ARMED.order
+    told = {(end.worker, end.attempt) for end in seen.ended}
+    for worker in seen.master.workers if seen.master else ():
+        newest = seen.held.attempts.get(worker.worker, 1)
+        place = (worker.worker, newest)
+        if worker.attempt >= newest:
+            is_lost = worker.state == "Lost"
+        else:
+            # Of a later one the status may speak before its pod is made; the first ones were made with the run.
+            is_lost = is_first_start and (newest == 1 or place in made) and place not in coming | told
+        if is_lost and worker.worker not in hungry:
+            yield place
+
+
+def _is_early(seen: Observation) -> bool:
+    """Say whether all pods were made, and the load has not begun for all that the master knows."""
+    phase = seen.held.phase
+    is_gathering = seen.master is not None and seen.master.stage is Stage.GATHERING
+    return is_gathering and phase is not None and phase.order >= Phase.PROVISIONING.order
+
+
 def _may_replace(seen: Observation) -> bool:
-    """Say whether the run is one whose workers are replaced, and makes load."""
+    """Say whether the run is one whose workers are replaced, and makes load or is about to."""
     spec, master = seen.spec, seen.master
-    if not isinstance(spec, Accepted) or spec.on_loss is not OnLoss.REPLACE or seen.held.run != seen.run:
+    if not isinstance(spec, Accepted) or seen.held.run != seen.run:
         return False
-    if master is None or master.stage is not Stage.RUNNING or seen.test.suspend or seen.test.stop_run == seen.run:
+    if _is_early(seen):
+        is_wanted = spec.on_loss in _EARLY
+    else:
+        is_wanted = spec.on_loss is OnLoss.REPLACE and master is not None and master.stage is Stage.RUNNING
+    if not is_wanted or seen.test.suspend or seen.test.stop_run == seen.run:
         return False
     return not any(path.startswith(_OF_A_POD) for path in edited(seen.held.parts, spec.parts))

@@ -1,15 +1,24 @@
-"""Workers that are taken away in mid-run: their load moves at once, pods are replaced, the totals stay exact."""
+"""Workers that are taken away in mid-run or before: load moves at once, pods are replaced, the totals stay exact."""
 
 import re
 import time
 
 import pytest
-from lab import Lab
+from lab import Lab, until
 from machine import cluster, needs_own_cluster
 
 promise = pytest.mark.promise
 
 LEASE_SECONDS = 10
+# Until it is over, the run gathers its workers.
+SLOW_SETUP = """
+import time
+from loadstone import setup
+
+@setup
+def prepare(run):
+    time.sleep(20)
+"""
 
 
 def start(lab: Lab, kind: str, *, duration: str, workers: int = 3, **changes) -> None:
@@ -129,3 +138,33 @@ def test_a_frozen_worker_is_replaced_after_its_lease_and_makes_no_load_when_it_w
     # If it woke before its successor had come, it has said what it did last.
     if not results.get("unaccountedAtLeast"):
         lab.check_exact(status)
+
+
+@promise("early-loss", "worker-replaced", "exact-totals")
+@pytest.mark.parametrize("on_loss", ["Replace", "Redistribute"])
+def test_a_worker_that_is_deleted_before_the_load_begins_is_replaced_and_waited_for(lab, on_loss) -> None:
+    document = lab.manifest("rate", load__duration="6s", load__tolerance="15%", workers__onLoss=on_loss)
+    document["spec"].pop("thresholds")
+    document["spec"]["source"]["inline"]["content"] += SLOW_SETUP
+    lab.apply(document)
+    until("both workers", lambda: lab.status("rate").get("workers", {}).get("connected") == 2, seconds=40)
+    lab.kubectl("delete", "pod", "rate-w-1-1-1", "--wait=false")
+    told = until(
+        "the loss in the status", lambda: "is being replaced" in (said := lab.status("rate"))["message"] and said
+    )
+    assert (told["phase"], told["reason"]) == ("Provisioning", "WorkersLost"), told
+    assert told["message"].startswith("Worker 1 was lost: ")
+    assert told["message"].endswith("It is being replaced (attempt 2).")
+    lab.kubectl("wait", "pod/rate-w-1-1-2", "--for=condition=Ready", "--timeout=25s")
+    assert lab.count() == 0, "the load began before"
+    status = lab.wait_finished("rate")
+
+    assert status["reason"] in {"Passed", "GeneratorSaturated"}, status
+    workers = status["workers"]
+    assert (workers["desired"], workers["lost"], workers["replaced"]) == (2, 0, 1), workers
+    assert workers["attempts"] == [{"worker": 1, "attempt": 2}]
+    assert "attempt 2" in events(lab, "rate")["WorkerReplaced"]
+    assert "worker 1 was lost before the load began and was replaced" in " ".join(status["findings"])
+    assert by_pod(lab)[address_of(lab, "rate-w-1-1-2")] > 0
+    assert status["results"]["requests"] == status["results"]["started"] == lab.count()
+    assert "unaccountedAtLeast" not in status["results"]

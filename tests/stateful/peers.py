@@ -142,9 +142,10 @@ class Launcher(Peer):
 
 
 class Director(Peer):
-    """The script's process beside the master: setup and teardown do nothing, and that is said."""
+    """The script's process beside the master: setup does nothing for a while, teardown nothing, and that is said."""
 
-    def __init__(self, network: Network, folder: Path, process: Process) -> None:
+    def __init__(self, network: Network, folder: Path, process: Process, setup_seconds: float) -> None:
+        self._setup_seconds = setup_seconds
         self._decoder = framing.Decoder()
         super().__init__(network, f"{folder}/agent.sock", process)
 
@@ -158,7 +159,8 @@ class Director(Peer):
             message = engine_pb2.ToEngine.FromString(payload)
             if message.WhichOneof("kind") == "setup":
                 answer = engine_pb2.SetupReport(teardown=message.setup.teardown, ok=True, result_json=b"null")
-                self._process.call_later(0.05, lambda answer=answer: self._say(setup=answer))
+                seconds = 0.05 if answer.teardown else self._setup_seconds
+                self._process.call_later(seconds, lambda answer=answer: self._say(setup=answer))
 
     def _say(self, **kind: Any) -> None:
         self.put(framing.encode(engine_pb2.EngineMessage(**kind).SerializeToString()))

@@ -52,6 +52,7 @@ def shape_of(dice: random.Random) -> Shape:
         lease_seconds=lease,
         healed_at=healed_at,
         iterations=dice.choice((None, None, None, dice.randrange(100, 250))),
+        setup_seconds=dice.choice((0.05, 0.05, 3.0, 7.0)),
     )
 
 

@@ -53,6 +53,7 @@ class Shape:
     lease_seconds: float
     healed_at: float  # seconds after the beginning
     iterations: int | None = None
+    setup_seconds: float = 0.05  # the load waits for it, and workers may be lost meanwhile
 
     @property
     def is_parted(self) -> bool:
@@ -156,7 +157,7 @@ class World:
         director = Process(self.loop, f"director of {pod.name}", pod.machine, pod.address)
         pod.engines[0] = director
         pod.launcher = Process(self.loop, f"launcher of {pod.name}", pod.machine, pod.address)
-        director.call(Director, self.network, pod.folder, director)
+        director.call(Director, self.network, pod.folder, director, self.shape.setup_seconds)
         pod.launcher.call(self._make_launcher, pod, "director")
         self.start_main(pod)
         self.network.names[SERVICE] = [pod.address]
@@ -351,7 +352,7 @@ class World:
 
     def _replace(self, report: Any) -> None:
         """Make another pod for a worker that is lost, as `loadstone_operator.replacing` would."""
-        if report.stage != control_pb2.RUNNING_LOAD or self.is_stopped:
+        if report.stage not in {control_pb2.GATHERING, control_pb2.RUNNING_LOAD} or self.is_stopped:
             return
         for each in report.workers:
             newest = self._attempts.get(each.worker, 1)

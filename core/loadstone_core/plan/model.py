@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT: Final = 4
+# A worker that was lost so often is not a matter of a node any more.
+ATTEMPTS_MOST: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ class RunPlan:
         min_available: with so many workers the load begins once the start has timed out.
         lease_ns: how long a worker makes load without a word of the master.
         tls: whether the master takes in only those who show a certificate of this run.
+        has_replacements: whether somebody makes another of a worker that was lost, as an operator does.
     """
 
     run: RunIdentity
@@ -104,6 +107,7 @@ class RunPlan:
     min_available: int | None = None
     lease_ns: int = 30_000_000_000
     tls: Tls = Tls.MUTUAL
+    has_replacements: bool = True
 
     @property
     def most_lost(self) -> int:

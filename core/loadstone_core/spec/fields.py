@@ -104,7 +104,8 @@ SPEC: Final = Record(
                         "What happens when a worker is lost in mid-run. Replace: its load moves to the others at once, "
                         "and back to a new pod when that is ready. Redistribute: it moves to the others and stays "
                         "there. Continue: the run goes on with less load. Abort: the run ends as Error. "
-                        "Default: Replace."
+                        "Before the load begins, Replace and Redistribute make a new pod and wait for it until "
+                        "startupTimeout; Continue and Abort end the run. Default: Replace."
                     ),
                     choices=tuple(each.value for each in OnLoss),
                     default=OnLoss.REPLACE.value,

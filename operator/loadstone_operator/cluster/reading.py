@@ -36,6 +36,8 @@ _CREATE_FAILURES: Final = frozenset(
 )
 _PULL_PATIENCE_SECONDS: Final = 10.0
 _CONFIG_PATIENCE_SECONDS: Final = 5.0
+# The master knows more, if an agent was left to tell it.
+_OOM_PATIENCE_SECONDS: Final = 3.0
 
 
 def read_pod(body: Mapping[str, Any]) -> PodView:
@@ -146,7 +148,7 @@ def _container_problem(name: str, container: Mapping[str, Any]) -> PodProblem | 
             Reason.WORKER_OOM,
             f"A container was killed because it used more memory than its limit ({where}). "
             "Raise workers.template.resources.limits.memory, or spread the users over more workers.replicas.",
-            None,
+            _OOM_PATIENCE_SECONDS,
         )
     return None
 

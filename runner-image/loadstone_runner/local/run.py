@@ -82,8 +82,8 @@ class LocalRun:
         """Start everything, follow the master to the outcome, keep the report, end everything."""
         folders = make_folders(files=self.files, workers=self.plan.workers)
         script = replace(self.plan.script, directory=str(folders.script))
-        # All sockets are on loopback, and nobody here signs certificates.
-        plan = replace(self.plan, script=script, tls=Tls.DISABLED)
+        # All sockets are on loopback, nobody here signs certificates, and no process of a worker is started again.
+        plan = replace(self.plan, script=script, tls=Tls.DISABLED, has_replacements=False)
         folders.run_file.write_text(plan.to_json())
         processes = Processes()
         try:

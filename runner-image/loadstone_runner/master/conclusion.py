@@ -23,7 +23,7 @@ from loadstone_runner.master.member import OUT_OF_MEMORY
 from loadstone_runner.master.remarks import failed_handlers, handler_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from loadstone_core.plan.model import RunPlan
     from loadstone_core.stats.histogram import Histogram
@@ -177,18 +177,19 @@ def summary_status(results: Results, elapsed_ns: int) -> dict[str, str]:
 def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) -> Ending:
     plan, state, measurement = end.plan, end.state, end.measurement
     totals, load_ns = results.totals, end.load_ns
-    losses = tuple(end.losses)
+    losses = end.losses.of_load
     return Ending(
         stopped=None if state.stop is None else Reason(state.stop),
         stop_message=state.stop_message,
         errors=(
             *(Cause(Reason(each.reason), each.message) for each in state.broke),
-            *_out_of_memory(losses),
+            *_out_of_memory(end.losses),
             *(failed_handlers((*totals.errors, *end.director_errors)) if plan.fails_on_handler_error else ()),
         ),
         thresholds=findings,
         notes=(
             *end.notes,
+            *_lost_early(end.losses),
             *measurement.strain.findings(),
             *handler_errors(totals.errors, "engines"),
             *handler_errors(end.director_errors, "the director"),
@@ -213,7 +214,7 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         exhausted_seconds=measurement.saturation.exhausted_seconds,
         workers=plan.workers,
         workers_lost=len(losses),
-        most_lost=end.roster.most_lost,
+        most_lost=end.losses.most,
         most_lost_allowed=plan.most_lost,
         relief=end.losses.describe(),
         used_up=tuple(sorted({each.name for each in totals.errors if each.kind == FEEDER_ERROR})),
@@ -221,7 +222,7 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
     )
 
 
-def _out_of_memory(losses: tuple[Loss, ...]) -> list[Cause]:
+def _out_of_memory(losses: Iterable[Loss]) -> list[Cause]:
     return [
         Cause(
             Reason.WORKER_OOM,
@@ -231,6 +232,11 @@ def _out_of_memory(losses: tuple[Loss, ...]) -> list[Cause]:
         for each in losses
         if each.departure.reason == OUT_OF_MEMORY
     ]
+
+
+def _lost_early(losses: Losses) -> list[Cause]:
+    text = losses.describe_early()
+    return [Cause(Reason.WORKER_DEGRADED, text)] if text else []
 
 
 def _limited(totals: Totals) -> list[Cause]:

@@ -159,7 +159,7 @@ class Conductor:
         self.judge.skip()
         self.checkpoints.hurry()
         self.relief.note(member, departure)
-        if event := event_of_loss(member.worker, departure, self.plan, self.state, lost=len(self.roster.lost())):
+        if event := event_of_loss(member, departure, self.plan, self.state, lost=len(self.roster.lost())):
             self.handle(event)
         self.board.touch()
 

@@ -82,7 +82,8 @@ class Desk:
         member = self._roster.join(hello, self._clock.boottime_ns())
         if isinstance(member, Refusal):
             log.warning("Refused an agent: worker=%d reason=%s", hello.peer.worker, member.detail)
-            is_awaited = former is not None and not former.attempt and self._run.state.stage is Stage.GATHERING
+            is_newest = former is not None and former.attempt < hello.peer.attempt
+            is_awaited = is_newest and self._run.state.stage is Stage.GATHERING
             if member.code is RefusalCode.PROTOCOL and is_awaited:
                 # Nobody else will come for this worker: its pods are made from this image.
                 told = f"worker {hello.peer.worker} ({hello.peer.pod}) was refused: {member.detail}"
@@ -276,7 +277,7 @@ class Desk:
             return
         elif foreign := member.foreign(held):
             self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, foreign))
-        elif member.has_applied(held):
+        elif member.has_applied(held) and not member.state.is_over:
             self._roster.note_applied(member)
             if len(self._roster.applied) == self._run.plan.workers:
                 self._run.handle(run.Applied())
@@ -291,8 +292,13 @@ class Desk:
             reason = Reason.SCRIPT_INVALID if news is not None else Reason.CONFIG_CONFLICT
             self._run.lose(member.worker, member.attempt, Departure(reason, problem))
 
+    @property
+    def _has_load(self) -> bool:
+        """Whether the load was ordered to begin."""
+        return bool(self._run.commander.start_at_ns)
+
     def _end_engine(self, member: Member, end: EngineEnd) -> None:
-        departure = self._run.farewells.end_engine(end)
+        departure = self._run.farewells.end_engine(end, has_begun=self._has_load)
         if departure is not None:
             self._run.lose(member.worker, member.attempt, departure, awaits_bye=True)
         self._run.relief.release(member.worker, member.attempt, end.stream.engine)
@@ -311,7 +317,7 @@ class Desk:
 
     def _settle(self, member: Member) -> None:
         """Let a worker end whose Bye has come with everything that it promised."""
-        streams = self._run.farewells.take_complete(member.worker, member.attempt)
+        streams = self._run.farewells.take_complete(member.worker, member.attempt, has_begun=self._has_load)
         if streams is None:
             return
         # An engine may end a little early by its own clock; the last word of a lost one says nothing of the time.

@@ -41,12 +41,12 @@ class Farewells:
         if state.final:
             self._finals[state.stream] = state.sequence
 
-    def end_engine(self, end: EngineEnd) -> Departure | None:
+    def end_engine(self, end: EngineEnd, *, has_begun: bool = True) -> Departure | None:
         """Take in how an engine ended; return why its worker is lost, or None after a clean end."""
         self._of(end.stream.worker, end.stream.attempt).add(end.stream)
         if end.is_clean:
             return None
-        self._measurement.end(end)
+        self._end(end, has_begun=has_begun)
         return departure_of(end)
 
     def hear_bye(self, worker: int, attempt: int, bye: Bye) -> None:
@@ -55,18 +55,18 @@ class Farewells:
         for end in bye.logs:
             self.logs.hear_end(worker, attempt, end)
 
-    def take_complete(self, worker: int, attempt: int) -> frozenset[StreamId] | None:
+    def take_complete(self, worker: int, attempt: int, *, has_begun: bool = True) -> frozenset[StreamId] | None:
         """Close all streams of a worker if its Bye and every last state have come; return them, else None."""
         bye = self._byes.get((worker, attempt))
         if bye is None or not all(map(self._has_final, bye.engines)):
             return None
         del self._byes[(worker, attempt)]
         for end in bye.engines:
-            self._measurement.end(end)
+            self._end(end, has_begun=has_begun)
         told = {end.stream for end in bye.engines}
         streams = self._of(worker, attempt)
         for stream in streams - told:
-            self._measurement.lose(stream)
+            self._lose(stream, has_begun=has_begun)
         streams |= told
         return frozenset(streams)
 
@@ -77,7 +77,19 @@ class Farewells:
             silent = {*range(self._engines)} - {each.engine for each in streams}
             streams |= {StreamId(worker, max(1, attempt), engine, 1) for engine in silent}
         for stream in streams:
+            self._lose(stream, has_begun=has_begun)
+
+    def _lose(self, stream: StreamId, *, has_begun: bool) -> None:
+        if has_begun:
             self._measurement.lose(stream)
+        else:
+            self._measurement.end_early(stream)
+
+    def _end(self, end: EngineEnd, *, has_begun: bool) -> None:
+        if has_begun:
+            self._measurement.end(end)
+        else:
+            self._measurement.end_early(end.stream)
 
     def _of(self, worker: int, attempt: int) -> set[StreamId]:
         return self._streams.setdefault((worker, attempt), set())

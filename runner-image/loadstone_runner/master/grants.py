@@ -203,10 +203,15 @@ class Grants:
             name: sum(left for _, left in book.former.values()) for name, book in self._books.items() if book.former
         }
 
-    def replace(self, worker: int, attempt: int) -> None:
-        """Begin anew with a worker: what this attempt was given is not given again, and its successor has none."""
+    def replace(self, worker: int, attempt: int, *, was_idle: bool = False) -> None:
+        """Begin anew with a worker: what this attempt was given is not given again, and its successor has none.
+
+        One that `was_idle` has begun nothing: its successor has the same, as far as this master knows what that is.
+        """
         for book in self._books.values():
-            ledgers = [book.ledgers.pop(place) for place in [each for each in book.ledgers if each.worker == worker]]
+            places = [each for each in book.ledgers if each.worker == worker]
+            gone = [each for each in places if not (was_idle and book.ledgers[each].first_range == 0)]
+            ledgers = [book.ledgers.pop(place) for place in gone]
             if ledgers:
                 granted, left = book.former.get((worker, attempt), (0, 0))
                 granted += sum(each.granted for each in ledgers)

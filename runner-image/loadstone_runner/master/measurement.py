@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.load.scenario import end_of
 from loadstone_core.stats.merge import Merge
+from loadstone_core.stats.stream import Counters
 from loadstone_core.stats.timeline import Timeline
 from loadstone_core.stats.totals import Totals
 from loadstone_core.units import SECOND
@@ -95,6 +96,11 @@ class Measurement:
         if end.counters is not None:
             for account in self.accounts:
                 account.end(end.stream, end.counters)
+
+    def end_early(self, stream: StreamId) -> None:
+        """Close the stream of an engine that ended before it had any load: nothing of it is missing."""
+        self.merge.close(stream, Counters(), clean=True)
+        self._leave(stream)
 
     def lose(self, stream: StreamId) -> None:
         """Close a stream of which nothing more will be heard."""

@@ -99,7 +99,7 @@ class Member:
     @property
     def is_settled(self) -> bool:
         """Whether nothing more will be heard of the worker that counts."""
-        return (self.state.is_over and not self.awaits_bye) or self.is_excused
+        return (self.state.is_over or self.is_excused) and not self.awaits_bye
 
     @property
     def engines(self) -> tuple[EngineNews, ...]:

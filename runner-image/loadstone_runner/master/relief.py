@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from loadstone_core.plan.model import ATTEMPTS_MOST
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_runner.master.losses import Losses
 from loadstone_runner.master.member import SILENT, Departure
@@ -63,7 +64,8 @@ class Relief:
         """Remember a loss; its load is given away by `release`, once it is known to have ended."""
         now_ns = self._clock.boottime_ns()
         is_silent = departure.reason == SILENT and member.heard_ns is not None
-        self.losses.note(member, departure, member.heard_ns or now_ns if is_silent else now_ns)
+        since_ns = member.heard_ns or now_ns if is_silent else now_ns
+        self.losses.note(member, departure, since_ns, lost=len(self._roster.lost()), is_early=self._is_early)
 
     def release(self, worker: int, attempt: int, engine: int | None = None) -> None:
         """Let others have what an attempt of a worker, or one of its engines, did: it is known to have ended."""
@@ -94,8 +96,14 @@ class Relief:
 
     def welcome(self, member: Member, former: Member) -> None:
         """Begin with a newer attempt of a worker; `former` is what was known of the one before."""
+        if self._is_early and not (self._roster.has_predecessor and self._forgets_ns is not None):
+            # Nobody was told to make load, and the one before is never told any more.
+            for attempt in range(max(1, member.attempt - ATTEMPTS_MOST), member.attempt):
+                self._workload.shares.release(member.worker, attempt)
+            self.look()
         if former.heard_ns is None:
             # It was never here, so nothing that was meant for it is on the way.
+            self.losses.replace(member.worker)
             return
         if former.departure is None:
             text = f"attempt {member.attempt} of worker {member.worker} has taken the place of attempt {former.attempt}"
@@ -103,18 +111,26 @@ class Relief:
         if not former.has_said_bye:
             has_begun = self._commander.since_start_ns() > 0
             self._farewells.lose(former.worker, former.attempt, has_begun=has_begun)
-        self._workload.grants.replace(former.worker, former.attempt)
+        self._workload.grants.replace(former.worker, former.attempt, was_idle=self._is_early)
         self.losses.replace(member.worker)
 
     def start_without(self, absent: tuple[int, ...]) -> Cause:
-        """Let the load begin although some workers have never come: the others share what these were to do."""
+        """Let the load begin although some workers have not come, or not again: the others share what is theirs."""
         for worker in absent:
             self._roster.excuse(worker)
-            self._workload.grants.take_back(worker)
-            self._workload.shares.release(worker, 1)
+            member = self._roster.members[worker]
+            if not member.awaits_bye:
+                self._workload.grants.replace(worker, max(1, member.attempt), was_idle=True)
+                self._workload.grants.take_back(worker)
+                self._workload.shares.release(worker, max(1, member.attempt))
         all_of_them = len(self._roster.members)
-        text = f"the load began without {len(absent)} of {all_of_them} workers, which had not come in time"
+        text = f"the load began without {len(absent)} of {all_of_them} workers, which were not there in time"
         return Cause(Reason.WORKER_DEGRADED, text)
+
+    @property
+    def _is_early(self) -> bool:
+        """Whether the load was not ordered to begin."""
+        return not self._commander.start_at_ns
 
     def lead_ns(self) -> int:
         """Return how long before the load changes that has to be ordered."""
@@ -133,6 +149,10 @@ class Relief:
 
     def look(self) -> None:
         """Let everything be done by somebody who is there, as far as that is possible."""
+        if self._is_early:
+            changed = self._workload.fill_up()
+            # Before the first configuration nobody is told anything.
+            self._crew.assign(changed if self._commander.held is not None else ())
         if not self._commander.is_running:
             return
         self._crew.assign(self._workload.move(self._commander.since_start_ns() + self.lead_ns()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, Final
 
+from loadstone_core.plan.model import ATTEMPTS_MOST
 from loadstone_core.units import SECOND
 from loadstone_protocol.messages import EngineStage, Refusal, RefusalCode
 from loadstone_protocol.version import may_talk
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from loadstone_protocol.messages import Heartbeat, Hello, Peer
 
-_REMEMBERED: Final = ("attempt", "pod", "script_digest", "awaits_bye")
+_REMEMBERED: Final = ("attempt", "pod", "script_digest", "awaits_bye", "is_excused")
 LEASE_NS: Final = 30 * SECOND  # after this the worker stops its load by itself
 LEASE_SLACK_NS: Final = 5 * SECOND  # so much later the master may rely on that
 SUSPECT_NS: Final = 5 * SECOND
@@ -33,7 +34,7 @@ class Roster:
         self.lost_ns = lease_ns + LEASE_SLACK_NS
         self.members = tuple(Member(worker) for worker in range(expected))
         self.applied: set[int] = set()  # workers that have acknowledged the newest configuration
-        self.most_lost = 0  # workers at a time
+        self.has_predecessor = epoch > 1  # another master of the run, in another pod
         self._remembered: set[int] = set()  # that were over before this master began, and may hold something
         self._replaced: dict[tuple[int, int], int] = {}  # attempts that a newer one has replaced, and when last heard
 
@@ -45,8 +46,10 @@ class Roster:
         peer = hello.peer
         member = self.members[peer.worker]
         if peer.attempt > member.attempt or member.heard_ns is None:
-            if member.heard_ns is not None:
-                self._replaced[(member.worker, member.attempt)] = member.heard_ns
+            for attempt in range(max(1, peer.attempt - ATTEMPTS_MOST), peer.attempt):
+                # One that this master has never heard may have been heard by another just now.
+                heard_ns = member.heard_ns if attempt == member.attempt else None
+                self._replaced.setdefault((member.worker, attempt), now_ns if heard_ns is None else heard_ns)
             member.beat, member.departure = None, None
             member.has_said_bye = member.is_durable = member.awaits_bye = False
             member.state = WorkerState.EXPECTED
@@ -181,7 +184,6 @@ class Roster:
         member.attempt = attempt
         member.departure = departure
         member.state = WorkerState.LOST
-        self.most_lost = max(self.most_lost, len(self.lost()))
         return True
 
     def tick(self, now_ns: int) -> tuple[Member, ...]:
@@ -227,8 +229,9 @@ class Roster:
         return [(each, self.members[each].attempt) for each in silent]
 
     def missing(self) -> tuple[int, ...]:
-        """Return the workers that have not come yet."""
-        return tuple(each.worker for each in self.members if each.state is WorkerState.EXPECTED)
+        """Return the workers that have not come yet, or were lost and have not come again."""
+        absent = {WorkerState.EXPECTED, WorkerState.LOST}
+        return tuple(each.worker for each in self.members if each.state in absent)
 
     def living(self) -> tuple[int, ...]:
         """Return the workers that have come and are not over."""
@@ -237,8 +240,8 @@ class Roster:
         )
 
     def lost(self) -> tuple[Member, ...]:
-        """Return the workers that are gone before their time."""
-        return tuple(each for each in self.members if each.state is WorkerState.LOST)
+        """Return the workers that are gone before their time; those that the load began without are not among them."""
+        return tuple(each for each in self.members if each.state is WorkerState.LOST and not each.is_excused)
 
     def are_all_settled(self) -> bool:
         """Say whether nothing more will be heard of any worker that counts."""

@@ -100,6 +100,11 @@ def figures_of(
 def waiting_for(who: Roster, *, has_director: bool, is_set_up: bool) -> str:
     """Return one sentence on what the start of load still needs."""
     members, ready = who.members, who.applied
+    gone = who.lost()
+    if gone:
+        first = gone[0].departure
+        why = f" ({first.message or first.reason})" if first else ""
+        return f"{_workers([each.worker for each in gone])} of {len(members)} to come again after a loss{why}"
     missing = [each.worker for each in members if each.state is WorkerState.EXPECTED]
     if missing:
         return f"{_workers(missing)} of {len(members)} to connect"

@@ -52,6 +52,7 @@ class Workload:
             whole=max(max(each.load.profile.peak, each.load.most_users) for each in plan.scenarios),
             epoch=plan.run.epoch,
         )
+        self._engines = plan.engines_per_worker
         self._moves = plan.moves_load
         self.counts_iterations = any(each.load.model is Model.ITERATIONS for each in plan.scenarios)
         self.shape_asked = 0
@@ -118,6 +119,14 @@ class Workload:
             return set()
         able = {Place(*place): attempt for place, attempt in self._roster.able().items()}
         return self.shares.settle(able, from_ns=max(0, from_ns), moves=self._moves)
+
+    def fill_up(self) -> set[int]:
+        """Give what nobody does to the workers whose it is and that are there, from the first moment of the load on."""
+        if not self.shares.may_move:
+            return set()
+        living = [self._roster.members[worker] for worker in self._roster.living()]
+        there = {Place(each.worker, engine): each.attempt for each in living for engine in range(self._engines)}
+        return self.shares.settle(there, from_ns=0, moves=False)
 
     def unused_rows(self) -> dict[str, int]:
         """Return how many rows of feeders lost workers were granted and had not taken, as far as they had said."""

@@ -53,6 +53,7 @@ from loadstone_operator.observation import (
     Stage,
     WorkerView,
 )
+from loadstone_operator.replacing import attempts
 from loadstone_operator.status.held import read_held
 from loadstone_operator.status.projection import Moment, project
 from loadstone_operator.wishes import Steer, WorkerEnd
@@ -466,7 +467,11 @@ def test_a_lost_worker_is_told_while_the_run_goes_on() -> None:
     lost = WorkerView(1, 1, "Lost", message="it fell silent")
     seen = replace(RUNNING, master=MasterView(connected=True, stage=Stage.RUNNING, workers=(lost,)))
 
-    assert decide(seen).update == Progress(Phase.RUNNING, Reason.WORKERS_LOST, "Worker 1 was lost: it fell silent.")
+    alone = replace(seen, spec=replace(SPEC, on_loss=OnLoss.REDISTRIBUTE))
+    says = "Worker 1 was lost: it fell silent."
+    assert decide(alone).update == Progress(Phase.RUNNING, Reason.WORKERS_LOST, says)
+    again = f"{says} It is being replaced (attempt 2)."
+    assert decide(seen).update == Progress(Phase.RUNNING, Reason.WORKERS_LOST, again)
 
 
 @pytest.mark.promise("quorum")
@@ -542,6 +547,89 @@ def test_nobody_is_replaced_where_that_is_not_wanted_or_of_no_use(changes: dict[
 
     assert statuses(seen) == ({}, ())
     assert statuses(replace(seen, held=replace(seen.held, attempts={1: 2}))) == ({1: 2}, ())
+
+
+def early(worker: WorkerView, **changes: Any) -> Observation:
+    master = MasterView(
+        connected=True, stage=Stage.GATHERING, workers=(WorkerView(0, 1, "Ready"), worker), waiting_for="worker 1 of 2"
+    )
+    return replace(PROVISIONING, **{"master": master, "pods": (MASTER, *WORKERS), **changes})
+
+
+@pytest.mark.promise("early-loss")
+@pytest.mark.parametrize("on_loss", [OnLoss.REPLACE, OnLoss.REDISTRIBUTE])
+def test_a_worker_that_is_lost_before_the_load_begins_gets_another_pod_and_the_status_says_so(on_loss: OnLoss) -> None:
+    seen = early(LOST, spec=replace(SPEC, on_loss=on_loss))
+    assert statuses(seen) == ({1: 2}, ())
+    says = "Worker 1 was lost: it fell silent. It is being replaced (attempt 2)."
+    assert decide(seen).update == Progress(Phase.PROVISIONING, Reason.WORKERS_LOST, says)
+
+    noted = replace(seen, held=replace(seen.held, attempts={1: 2}))
+    assert statuses(noted) == ({1: 2}, (CreateWorkers(1, 1, ((1, 2),)),))
+    second = replace(WORKERS[1], name="checkout-w-1-1-2", attempt=2)
+    made = replace(noted, pods=(*noted.pods, second))
+    assert statuses(made) == ({1: 2}, ())
+    assert decide(made).update == Progress(Phase.PROVISIONING, Reason.WORKERS_LOST, says)
+
+    assert made.master is not None
+    back = replace(made.master, workers=(WorkerView(0, 1, "Ready"), WorkerView(1, 2, "Connected")))
+    assert decide(replace(made, master=back)).update == Progress(Phase.PROVISIONING, "", "worker 1 of 2")
+
+
+@pytest.mark.promise("early-loss")
+def test_a_pod_that_vanished_or_is_told_to_end_before_the_master_has_heard_it_is_replaced() -> None:
+    awaited = WorkerView(1, 0, "Expected")
+    assert statuses(early(awaited)) == ({}, ())
+    vanished = early(awaited, pods=(MASTER, WORKERS[0]))
+    assert statuses(vanished) == ({1: 2}, ())
+    update = decide(vanished).update
+    assert isinstance(update, Progress)
+    assert update.message == "Worker 1 was lost before it had come. It is being replaced (attempt 2)."
+    for change in ({"deleting": True}, {"phase": "Succeeded"}):
+        assert statuses(early(awaited, pods=(MASTER, WORKERS[0], replace(WORKERS[1], **change)))) == ({1: 2}, ())
+    # What has ended with an error, the master is told first: it knows whether that is worth another pod.
+    failed = (MASTER, WORKERS[0], replace(WORKERS[1], phase="Failed"))
+    assert statuses(early(awaited, pods=failed, ended=(WorkerEnd(1, 1, "Error", "", 1),))) == ({}, ())
+    # A master that takes over has heard nobody, until it has learnt how far the run is. Whom it calls lost, it needs.
+    running = replace(PROVISIONING.held, phase=Phase.RUNNING)
+    assert dict(attempts(replace(vanished, held=running))) == {}
+    assert dict(attempts(early(LOST, held=running))) == {1: 2}
+    # Of one that it has heard it knows more than a pod that is gone.
+    assert statuses(early(WorkerView(1, 1, "Ready"), pods=(MASTER, WORKERS[0]))) == ({}, ())
+
+
+@pytest.mark.promise("early-loss")
+def test_a_pod_that_ran_out_of_memory_before_the_load_begins_is_not_replaced_and_ends_the_run() -> None:
+    oom = replace(WORKERS[1], phase="Failed", problem=PodProblem(Reason.WORKER_OOM, "More memory than its limit.", 3.0))
+    seen = early(LOST, pods=(MASTER, WORKERS[0], oom))
+    assert statuses(seen) == ({}, ())
+
+    late = replace(seen, pods=(MASTER, WORKERS[0], replace(oom, problem_seconds=3.0)))
+    assert end_of(decide(late)).outcome.reason == Reason.WORKER_OOM
+
+
+@pytest.mark.promise("early-loss")
+def test_a_second_pod_that_is_lost_before_the_load_begins_is_made_again_or_replaced() -> None:
+    held = replace(PROVISIONING.held, attempts={1: 2})
+    second = replace(WORKERS[1], name="checkout-w-1-1-2", attempt=2)
+    assert statuses(early(LOST, held=held, pods=(MASTER, *WORKERS, replace(second, deleting=True)))) == ({1: 3}, ())
+    assert statuses(early(replace(LOST, attempt=2), held=held)) == ({1: 3}, ())
+    last = replace(PROVISIONING.held, attempts={1: 5})
+    assert statuses(early(replace(LOST, attempt=5), held=last)) == ({1: 5}, ())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"spec": replace(SPEC, on_loss=OnLoss.CONTINUE)},
+        {"spec": replace(SPEC, on_loss=OnLoss.ABORT)},
+        {"spec": replace(SPEC, parts={"image": "other"})},
+        # Some of its pods may not have been made yet.
+        {"held": replace(PROVISIONING.held, phase=Phase.PENDING)},
+    ],
+)
+def test_before_the_load_nobody_is_replaced_where_that_is_not_wanted_or_not_known(changes: dict[str, Any]) -> None:
+    assert dict(attempts(early(LOST, **changes))) == {}
 
 
 def test_pods_of_an_older_run_leave_when_a_new_one_has_begun() -> None:

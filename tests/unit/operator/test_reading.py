@@ -35,7 +35,7 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
         (
             {"name": "engine", "state": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}},
             Reason.WORKER_OOM,
-            None,
+            3.0,
         ),
     ],
 )

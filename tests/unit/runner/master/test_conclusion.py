@@ -4,6 +4,8 @@ import gzip
 import json
 from dataclasses import replace
 
+import pytest
+
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
@@ -106,12 +108,24 @@ def test_who_stopped_the_run_wins_over_what_broke() -> None:
 
 def test_a_worker_out_of_memory_is_an_error_however_few_they_are() -> None:
     losses = Losses()
-    losses.note(Member(3, attempt=1), Departure("OOMKilled", "signal 9"), 0)
+    losses.note(Member(3, attempt=1), Departure("OOMKilled", "signal 9"), 0, lost=1)
     losses.replace(3)
     outcome = conclude_run(ended(losses=losses)).outcome
 
     assert outcome.reason is Reason.WORKER_OOM
     assert "worker 3" in outcome.message
+
+
+@pytest.mark.promise("early-loss")
+def test_a_loss_before_the_load_is_a_finding_and_counts_for_nothing() -> None:
+    losses = Losses()
+    losses.note(Member(1, attempt=1), Departure("Evicted", "node pressure"), 0, lost=PLAN.workers, is_early=True)
+    losses.replace(1)
+    outcome = conclude_run(ended(losses=losses)).outcome
+
+    assert outcome.reason is conclude_run(ended()).outcome.reason
+    said = "WorkerDegraded: worker 1 was lost before the load began and was replaced: node pressure"
+    assert [each for each in outcome.findings if "lost" in each] == [said]
 
 
 def test_a_run_without_load_has_empty_results_and_its_reason() -> None:

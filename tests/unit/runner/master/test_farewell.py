@@ -84,6 +84,23 @@ def test_a_worker_lost_before_its_first_report_is_a_lower_bound_only_if_load_had
         assert measurement.merge.totals().unaccounted_at_least == has_begun
 
 
+def test_of_an_engine_that_died_before_the_load_nothing_is_missing_though_nobody_could_read_its_counters() -> None:
+    died = replace(END, is_clean=False, counters=None, exit_code=-1)
+    idle = replace(FINAL, stream=replace(STREAM, engine=1), counters=Counters(), final=False)
+    for has_begun in (True, False):
+        for is_said_twice in (True, False):
+            held, measurement = farewells()
+            assert held.end_engine(died, has_begun=has_begun) is not None
+            assert measurement.merge.totals().unaccounted_at_least == has_begun
+            held.see(idle)
+            if is_said_twice:
+                held.hear_bye(2, 1, Bye((died,), ""))
+                assert held.take_complete(2, 1, has_begun=has_begun) == frozenset({STREAM, idle.stream})
+            else:
+                held.lose(2, 1, has_begun=has_begun)
+            assert measurement.merge.totals().unaccounted_at_least == has_begun
+
+
 def test_why_an_engine_died_is_told_with_its_last_line() -> None:
     held, _ = farewells()
     assert held.end_engine(END) is None

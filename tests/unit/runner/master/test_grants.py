@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadstone_protocol.messages import GrantNews
+from loadstone_protocol.messages import Granted, GrantNews
 from loadstone_runner.engine.grants import Grants as EngineGrants
 from loadstone_runner.master.grants import Grants, Place
 
@@ -222,6 +222,23 @@ def test_what_an_attempt_had_left_when_it_was_replaced_stays_known() -> None:
 
     assert (grants.unused_by(0), grants.unused_by_former()) == ({}, {ROWS: 9})
     assert grants.former("feeder/other") == {}
+
+
+def test_who_was_idle_leaves_its_successor_what_is_known_of_its_numbers_and_the_rest_is_not_waited_for() -> None:
+    grants = Grants({WORK: 100}, 2, 1)
+    grants.open(WORK)
+    _, before = grants.of(0)
+    grants.replace(0, 1, was_idle=True)
+    assert before
+    assert grants.of(0)[1] == before
+    assert grants.former(WORK) == {}
+
+    # Another master has granted it, and has told nobody else which numbers.
+    late = Grants({WORK: 100}, 2, 1)
+    late.learn((0, 0), Granted(WORK, 0, ranges=1, numbers=40, end=40))
+    late.replace(0, 1, was_idle=True)
+    assert late.of(0)[1] == ()
+    assert late.former(WORK) == {(0, 1): 40}
 
 
 @given(st.integers(1, 3_000), st.integers(1, 40))

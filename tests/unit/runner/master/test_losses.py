@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
+from loadstone_core.plan.model import ATTEMPTS_MOST, RunIdentity, RunPlan, ScriptRef
 from loadstone_core.spec.model import OnLoss
 from loadstone_core.units import SECOND
 from loadstone_protocol.messages import RunOrder
@@ -23,7 +23,7 @@ def nobody(_worker: int, _attempt: int) -> bool:
 def losses(*workers: int) -> Losses:
     made = Losses()
     for worker in workers:
-        made.note(Member(worker, attempt=1), GONE, since_ns=worker * SECOND)
+        made.note(Member(worker, attempt=1), GONE, since_ns=worker * SECOND, lost=1)
     return made
 
 
@@ -72,7 +72,7 @@ def test_several_losses_are_told_together(settled_ns: int | None, replaced: tupl
 def test_a_loss_after_the_others_were_settled_is_told_apart() -> None:
     some = losses(1)
     some.settle(2 * SECOND, nobody)
-    some.note(Member(1, attempt=2), GONE, since_ns=5 * SECOND)
+    some.note(Member(1, attempt=2), GONE, since_ns=5 * SECOND, lost=1)
 
     assert some.describe() == "the load of 1 of them was taken over"
     newest = some.newest(1)
@@ -94,8 +94,9 @@ PLAN = RunPlan(
     startup_timeout_ns=0,
     script=ScriptRef(digest=None, directory="/", entrypoint="t.py"),
 )
-GATHERING, RUNNING, STOPPED = (
+GATHERING, ARMED, RUNNING, STOPPED = (
     RunState(),
+    RunState(stage=Stage.ARMED, order=RunOrder.RUNNING),
     RunState(stage=Stage.RUNNING_LOAD, order=RunOrder.RUNNING),
     RunState(stage=Stage.STOPPING_LOAD, order=RunOrder.STOPPED),
 )
@@ -108,25 +109,116 @@ HUNGRY = Departure("OOMKilled", "signal 9")
         (GONE, OnLoss.REPLACE, RUNNING, 1, None),
         (GONE, OnLoss.REPLACE, RUNNING, 2, TooManyLost()),
         (GONE, OnLoss.CONTINUE, RUNNING, 1, None),
+        (GONE, OnLoss.REPLACE, ARMED, 1, None),
+        (GONE, OnLoss.REPLACE, ARMED, 2, TooManyLost()),
         (GONE, OnLoss.ABORT, STOPPED, 1, None),
         (HUNGRY, OnLoss.CONTINUE, RUNNING, 1, None),
         (HUNGRY, OnLoss.REDISTRIBUTE, RUNNING, 1, TooManyLost()),
         (HUNGRY, OnLoss.CONTINUE, GATHERING, 1, TooManyLost()),
+        (HUNGRY, OnLoss.REPLACE, GATHERING, 1, TooManyLost()),
+        (GONE, OnLoss.REPLACE, GATHERING, 3, None),
+        (GONE, OnLoss.REDISTRIBUTE, GATHERING, 3, None),
     ],
 )
 def test_a_loss_ends_the_run_where_it_is_too_much(
     departure: Departure, on_loss: OnLoss, state: RunState, lost: int, event: TooManyLost | None
 ) -> None:
-    assert event_of_loss(1, departure, replace(PLAN, on_loss=on_loss), state, lost=lost) == event
+    assert event_of_loss(Member(1, attempt=1), departure, replace(PLAN, on_loss=on_loss), state, lost=lost) == event
 
 
 @pytest.mark.parametrize(
     ("on_loss", "state", "says"),
-    [(OnLoss.ABORT, RUNNING, "workers.onLoss is Abort"), (OnLoss.REPLACE, GATHERING, "before the load began")],
+    [
+        (OnLoss.ABORT, RUNNING, "workers.onLoss is Abort"),
+        (OnLoss.ABORT, GATHERING, "before the load began"),
+        (OnLoss.CONTINUE, GATHERING, "before the load began"),
+    ],
 )
 def test_a_loss_that_nothing_may_follow_says_why(on_loss: OnLoss, state: RunState, says: str) -> None:
-    event = event_of_loss(1, GONE, replace(PLAN, on_loss=on_loss), state, lost=1)
+    event = event_of_loss(Member(1, attempt=1), GONE, replace(PLAN, on_loss=on_loss), state, lost=1)
 
     assert isinstance(event, Broke)
     assert says in event.message
     assert event.message.endswith("its pod was deleted")
+
+
+@pytest.mark.promise("early-loss")
+@pytest.mark.parametrize(
+    ("departure", "is_worth_a_new_pod"),
+    [
+        # Of a pod or its node, whatever number the container ended with.
+        (Departure("Silent", "worker 1 was not heard for 35 s"), True),
+        (Departure("Terminated", "the worker was told to end", 143), True),
+        (Departure("Evicted", "node pressure", 1), True),
+        (Departure("NodeShutdown", "", 1), True),
+        (Departure("OutOfcpu", "", 1), True),
+        (Departure("DeletionByTaintManager", "", 143), True),
+        (Departure("ContainerStatusUnknown", "", 137), True),
+        (Departure("Replaced", "attempt 2 has taken its place"), True),
+        # A process that somebody else has ended.
+        (Departure("EngineDied", "engine 0 of worker 1 died with signal 9", 137), True),
+        (Departure("EngineDied", "engine 0 of worker 1 died with exit code 143", 143), True),
+        (Departure("EngineDied", "engine 0 of worker 1 died with exit code -1", -1), True),
+        (Departure("Error", "", 137), True),
+        (Departure("Error", "", 130), True),
+        # A process that ended by itself: image and script would do it again.
+        (Departure("EngineDied", "engine 0 of worker 1 died with exit code 1: ImportError", 1), False),
+        (Departure("EngineDied", "engine 0 of worker 1 died with signal 11", 139), False),
+        (Departure("EngineDied", "engine 0 of worker 1 died with signal 6", 134), False),
+        (Departure("Error", "", 1), False),
+        (Departure("StartError", "no such file", 128), False),
+        (Departure("ContainerCannotRun", "", 127), False),
+    ],
+)
+@pytest.mark.parametrize("on_loss", [OnLoss.REPLACE, OnLoss.REDISTRIBUTE])
+def test_before_the_load_a_worker_is_waited_for_that_another_pod_can_replace(
+    departure: Departure, on_loss: OnLoss, *, is_worth_a_new_pod: bool
+) -> None:
+    member = Member(1, attempt=1)
+    event = event_of_loss(member, departure, replace(PLAN, on_loss=on_loss), GATHERING, lost=1)
+
+    if is_worth_a_new_pod:
+        assert event is None
+    else:
+        why = departure.message or departure.reason
+        assert event == Broke("WorkersLost", f"worker 1 was lost before the load began: {why}")
+    # On one machine nobody makes another.
+    alone = replace(PLAN, on_loss=on_loss, has_replacements=False)
+    assert isinstance(event_of_loss(member, departure, alone, GATHERING, lost=1), Broke)
+
+
+@pytest.mark.promise("early-loss")
+def test_before_the_load_a_worker_is_not_waited_for_for_ever() -> None:
+    last = Member(1, attempt=ATTEMPTS_MOST)
+    event = event_of_loss(last, GONE, PLAN, GATHERING, lost=1)
+
+    assert isinstance(event, Broke)
+    assert event.message.endswith("its pod was deleted; it was made 5 times, and is not made again")
+    assert event_of_loss(replace(last, attempt=ATTEMPTS_MOST - 1), GONE, PLAN, GATHERING, lost=1) is None
+    # The others can begin without it.
+    assert event_of_loss(last, GONE, replace(PLAN, min_available=2), GATHERING, lost=1) is None
+
+
+def test_the_most_that_were_lost_at_a_time_are_those_of_the_load() -> None:
+    some = Losses()
+    for lost in (1, 2, 3):
+        some.note(Member(lost), GONE, since_ns=0, lost=lost, is_early=True)
+    assert (some.most, len(some.of_load)) == (0, 0)
+    for lost in (1, 2, 1):
+        some.note(Member(lost), GONE, since_ns=0, lost=lost)
+    assert (some.most, len(some.of_load)) == (2, 3)
+
+
+def test_a_loss_before_the_load_is_told_apart_and_nobody_took_its_load_over() -> None:
+    early = Losses()
+    assert early.describe_early() == ""
+    early.note(Member(1, attempt=1), GONE, since_ns=0, lost=1, is_early=True)
+    assert not early.settle(SECOND, nobody)
+    assert early.describe() == ""
+    assert early.describe_early() == "worker 1 was lost before the load began: its pod was deleted"
+    early.replace(1)
+    assert early.describe_early() == "worker 1 was lost before the load began and was replaced: its pod was deleted"
+    early.note(Member(2, attempt=1), Departure("Evicted", ""), since_ns=0, lost=1, is_early=True)
+    assert early.describe_early() == (
+        "workers were lost 2 times before the load began, 1 replaced; first worker 1: its pod was deleted"
+    )

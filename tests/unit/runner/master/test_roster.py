@@ -350,12 +350,34 @@ def test_a_worker_that_the_run_began_without_is_not_waited_for_and_may_come() ->
     assert not who.are_all_settled()
 
 
-def test_the_most_that_were_lost_at_a_time_are_remembered() -> None:
+def test_who_was_lost_and_has_not_come_again_is_missing_and_no_loss_of_a_load_that_began_without() -> None:
     who = roster(3)
     for worker in range(3):
         joined(who, worker)
     who.lose(0, 1, Departure("Deleted", ""))
-    who.join(hello(0, attempt=2), 0)
     who.lose(1, 1, Departure("Deleted", ""))
+    who.join(hello(0, attempt=2), 0)
+    assert (who.missing(), [each.worker for each in who.lost()]) == ((1,), [1])
 
-    assert (who.most_lost, len(who.lost())) == (1, 1)
+    who.excuse(1)
+    assert who.lost() == ()
+
+
+def test_nobody_is_over_whose_agent_has_more_to_say_though_the_load_began_without_it() -> None:
+    who = roster(1)
+    joined(who)
+    who.lose(0, 1, Departure("EngineDied", "", 137), awaits_bye=True)
+    who.excuse(0)
+    assert not who.are_all_settled()
+
+    who.end(who.members[0])
+    assert who.are_all_settled()
+
+
+def test_attempts_that_were_never_heard_hold_what_another_master_gave_them_for_a_lease() -> None:
+    who = roster(1)
+    who.join(hello(0, attempt=3), 7)
+
+    assert who.take_expired(7 + LOST_NS) == []
+    assert sorted(who.take_expired(8 + LOST_NS)) == [(0, 1), (0, 2)]
+    assert who.take_expired(9 + LOST_NS) == []

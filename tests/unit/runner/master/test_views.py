@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from loadstone_core.plan.model import RunIdentity
 from loadstone_core.stats.merge import Merge
 from loadstone_protocol.messages import EngineNews, EngineStage, Heartbeat, LaneNews
-from loadstone_runner.master.member import Member, WorkerState
+from loadstone_runner.master.member import Departure, Member, WorkerState
 from loadstone_runner.master.roster import Roster
 from loadstone_runner.master.views import figures_of, waiting_for, worker_view
 
@@ -32,6 +34,16 @@ COME, NOT = WorkerState.CONNECTED, WorkerState.EXPECTED
 )
 def test_workers_that_have_not_come_are_named_first(who: tuple[Member, ...], sentence: str) -> None:
     assert waiting_for(roster_of(who, ready=set()), has_director=False, is_set_up=False) == sentence
+
+
+@pytest.mark.promise("early-loss")
+def test_workers_that_are_to_come_again_are_named_before_those_that_have_never_come() -> None:
+    gone = replace(members(COME, WorkerState.LOST)[1], departure=Departure("Evicted", "node pressure"))
+    who = (*members(NOT), gone)
+
+    assert waiting_for(roster_of(who, ready=set()), has_director=True, is_set_up=True) == (
+        "worker 1 of 2 to come again after a loss (node pressure)"
+    )
 
 
 def test_then_the_director_is_waited_for_and_then_the_engines() -> None:
