@@ -224,7 +224,8 @@ SPEC: Final = Record(
                 ),
                 "lease": duration(
                     "For how long a worker makes load without a word of the master, from 10s to 5m. The master gives "
-                    "its load away 5 s later, or at once when its container is known to have ended. Default: 30s.",
+                    "its load away 5 s later, after 26 s of silence at least and while the operator is there, or at "
+                    "once when its container is known to have ended. Default: 30s.",
                     rules=validation.LEASE,
                     default=defaults.LEASE,
                 ),
