@@ -66,7 +66,7 @@ def wait_empty(what: str, look: Callable[[], dict[str, set[str]]]) -> None:
         return not left
 
     try:
-        until(what, is_empty, seconds=60)
+        until(what, is_empty)
     except AssertionError as error:
         raise AssertionError(f"{error}; reached, unlike what was wanted: {left}") from error
 

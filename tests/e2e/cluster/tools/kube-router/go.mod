@@ -59,4 +59,5 @@ require (
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
+// All that tools/kubernetes requires, too, has its version there: what is compiled for it need not be compiled again.
 replace github.com/go-openapi/jsonreference => github.com/go-openapi/jsonreference v0.20.2
