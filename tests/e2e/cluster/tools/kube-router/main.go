@@ -4,7 +4,10 @@ package main
 
 import (
 	"flag"
+	"os"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/cloudnativelabs/kube-router/v2/pkg/controllers/netpol"
 	"github.com/cloudnativelabs/kube-router/v2/pkg/healthcheck"
@@ -20,6 +23,7 @@ import (
 )
 
 func main() {
+	klog.OsExit = beginAnew
 	config := options.NewKubeRouterConfig()
 	config.AddFlags(pflag.CommandLine)
 	pflag.Parse()
@@ -64,6 +68,16 @@ func run(config *options.KubeRouterConfig, client kubernetes.Interface) {
 	var running sync.WaitGroup
 	running.Add(1)
 	controller.Run(heartbeats, forever, &running)
+}
+
+// beginAnew does what the kubelet does for kube-router's pod: the controller ends itself at the first command that fails.
+func beginAnew(int) {
+	time.Sleep(time.Second)
+	program, err := os.Executable()
+	if err == nil {
+		_ = syscall.Exec(program, os.Args, os.Environ())
+	}
+	os.Exit(1)
 }
 
 // placeOn lets every pod appear to be on one node. A controller cares for the pods of its own node and removes what it
