@@ -204,6 +204,20 @@ def test_a_changed_go_sum_builds_into_another_folder(tmp_path: Path) -> None:
     assert folder() != before
 
 
+def test_a_changed_program_of_our_own_builds_into_another_folder(tmp_path: Path) -> None:
+    shutil.copytree(CLUSTER / "tools", tmp_path / "tools")
+
+    def folder() -> str:
+        return bash("toolchain", "tool_folder kube-router", HERE=tmp_path, CACHE="/cache", ROOT=tmp_path).stdout
+
+    before = folder()
+    with (tmp_path / "tools" / "kube-router" / "main.go").open("a") as file:
+        file.write("// changed\n")
+
+    assert before.startswith("/cache/kube-router-")
+    assert folder() != before
+
+
 @pytest.mark.parametrize(
     ("wanted", "found", "enough"),
     [

@@ -20,9 +20,14 @@ def cluster(*arguments: str) -> str:
 
 
 @functools.cache
+def is_own_cluster() -> bool:
+    """Say whether cluster/cluster has booted this one."""
+    return os.name == "posix" and os.getuid() == 0 and f"KUBECONFIG={os.environ.get('KUBECONFIG')}" in cluster("env")
+
+
 def needs_own_cluster() -> None:
     """Skip the test on a cluster that cluster/cluster has not booted: nobody may be harmed there."""
-    if os.name != "posix" or os.getuid() != 0 or f"KUBECONFIG={os.environ.get('KUBECONFIG')}" not in cluster("env"):
+    if not is_own_cluster():
         pytest.skip("needs a cluster of this machine's own: run tests/e2e/run as root, without KUBECONFIG")
 
 

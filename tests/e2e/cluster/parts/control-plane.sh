@@ -78,6 +78,10 @@ Y
   start kube-proxy kube-proxy --config="$RUN/proxy.yaml"
 }
 
+policies() { # what enforces NetworkPolicies, one for all nodes as the proxy
+  start kube-router kube-router --kubeconfig="$RUN/proxy.kubeconfig" --hostname-override=node0 --service-cluster-ip-range="$SERVICES"
+}
+
 dns() { # kubeadm's Corefile. Names outside the cluster do not exist, where kubeadm's would ask a resolver outside.
   cat >"$RUN/Corefile" <<C
 cluster.local in-addr.arpa ip6.arpa {

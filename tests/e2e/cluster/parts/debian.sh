@@ -4,7 +4,7 @@
 # A file or a command that must be there, and the package that brings it.
 NEEDED=(
   containerd=containerd runc=runc /usr/lib/cni/bridge=containernetworking-plugins
-  ip=iproute2 nsenter=util-linux iptables=iptables conntrack=conntrack
+  ip=iproute2 nsenter=util-linux iptables=iptables ipset=ipset conntrack=conntrack
   buildah=buildah debootstrap=debootstrap openssl=openssl pgrep=procps
   /etc/ssl/certs/ca-certificates.crt=ca-certificates
 )

@@ -47,7 +47,7 @@ network_up() {
   inside ip addr add $API_IP/24 dev nodes
   inside ip link set nodes up
   inside ip route add $SERVICES dev nodes
-  inside sysctl -qw net.ipv4.ip_forward=1
+  inside sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1
 }
 
 network_down() {

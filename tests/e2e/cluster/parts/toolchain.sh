@@ -9,6 +9,7 @@ declare -A PACKAGE=(
   [etcd]=go.etcd.io/etcd/server/v3
   [coredns]=github.com/coredns/coredns
   [helm]=helm.sh/helm/v4/cmd/helm
+  [kube-router]=cluster.invalid/kube-router # a main package of our own
   [kwok]=sigs.k8s.io/kwok/cmd/kwok
 )
 
@@ -25,7 +26,8 @@ tool_ldflags() { # TOOL
 
 tool_folder() { # TOOL
   local key
-  key=$( (cat "$HERE/tools/$1/go.mod" "$HERE/tools/$1/go.sum"; echo "${PACKAGE[$1]}"; tool_ldflags "$1"; uname -m) | sha256sum)
+  key=$( (cat "$HERE/tools/$1/go.mod" "$HERE/tools/$1/go.sum"; echo "${PACKAGE[$1]}"; tool_ldflags "$1"; uname -m
+    find "$HERE/tools/$1" -name '*.go' -exec cat {} +) | sha256sum)
   echo "$CACHE/$1-${key:0:16}"
 }
 
@@ -34,7 +36,7 @@ export PATH
 
 build() { # [TOOL...]: the tools that the cluster runs on, and those named
   local tool
-  for tool in kubernetes etcd coredns helm "$@"; do build_tool "$tool"; done
+  for tool in kubernetes etcd coredns helm kube-router "$@"; do build_tool "$tool"; done
 }
 
 build_tool() { # TOOL
