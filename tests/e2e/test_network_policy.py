@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from lab import TARGET, Lab, kubectl, until
-from machine import is_own_cluster, operators
+from machine import cluster, is_own_cluster, operators
 
 promise = pytest.mark.promise
 
@@ -83,6 +83,7 @@ def elsewhere(lab: Lab) -> Iterator[Lab]:
 def needs_enforcement(lab: Lab, stranger: Peer) -> None:
     """Skip the test where the network lets connections pass that a policy forbids; ours may not."""
     if is_own_cluster():
+        cluster("policies")
         return
     target = {"shop": f"{lab.json('pod/shop')['status']['podIP']}:8800"}
     until("a stranger reaches the target", lambda: stranger.reaches(target))

@@ -79,6 +79,7 @@ Y
 }
 
 policies() { # what enforces NetworkPolicies, one for all nodes as the proxy
+  ! is_running kube-router || return 0
   start kube-router kube-router --kubeconfig="$RUN/proxy.kubeconfig" --hostname-override=node0 --service-cluster-ip-range="$SERVICES"
 }
 

@@ -17,6 +17,10 @@ start() { # NAME CMD...: run in the background inside; its log and its pid are k
   echo $! >"$RUN/pids/$name"
 }
 
+is_running() { # NAME: whether `start` has started it, and it lives
+  [ -e "$RUN/pids/$1" ] && started_pids | grep -Fxq -f "$RUN/pids/$1"
+}
+
 stop() { # NAME: kill what `start` has started under this name, and see it gone
   local pid
   pid=$(started_pids | grep -Fx -f "$RUN/pids/$1") || die "$1 does not run"
