@@ -32,11 +32,13 @@ class CreateMaster:
 
     Attributes:
         is_sole: every master of the run before it is known to have ended.
+        has_begun: one of them had ordered the load to begin.
     """
 
     run: int
     epoch: int
     is_sole: bool
+    has_begun: bool
 
 
 @dataclass(frozen=True, slots=True)

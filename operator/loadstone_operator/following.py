@@ -234,7 +234,9 @@ def _replace_master(seen: Observation) -> Decision | None:
     message = "The master was lost; another one takes over while the workers keep their load."
     if seen.epoch_reserved != held.epoch:
         return Decision(Progress(phase, Reason.MASTER_RESTARTED, message, epoch=held.epoch + 1))
-    another = CreateMaster(seen.run, held.epoch, is_sole=seen.masters_ended >= held.epoch - 1)
+    another = CreateMaster(
+        seen.run, held.epoch, is_sole=seen.masters_ended >= held.epoch - 1, has_begun=phase.order >= Phase.ARMED.order
+    )
     return Decision(Progress(phase, Reason.MASTER_RESTARTED, message), (another,))
 
 

@@ -58,6 +58,7 @@ class MasterSettings(NamedTuple):
     epoch: int  # 0 = that of the plan
     has_successor: bool  # when this one is told to leave, somebody makes another
     is_sole: bool  # every master of the run before this one is known to have ended
+    has_begun: bool  # one before had ordered the load to begin
     tls_dir: str  # with certificate, key and authority; "" = TLS is off
     log_dir: str  # of its director
     control: ControlSettings | None
@@ -142,6 +143,7 @@ def read_master(environment: Mapping[str, str]) -> MasterSettings:
         epoch=_number(environment, "EPOCH", "0", at_least=0),
         has_successor=_number(environment, "HAS_SUCCESSOR", "0", at_least=0) > 0,
         is_sole=_number(environment, "IS_SOLE", "1", at_least=0) > 0,
+        has_begun=_number(environment, "HAS_BEGUN", "0", at_least=0) > 0,
         tls_dir=environment.get(f"{PREFIX}TLS_DIR", ""),
         log_dir=_log_dir(environment),
         control=_control(environment),

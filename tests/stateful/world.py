@@ -101,6 +101,7 @@ class Pod:
     engines: dict[int, Process] = field(default_factory=dict)
     worker: int = -1
     attempt: int = 0
+    has_begun: bool = False  # of a master: one before had ordered the load
     is_gone: bool = False
     is_deleted: bool = False
     starts: int = 0
@@ -135,6 +136,7 @@ class World:
         self._revision = 0
         self._count = 0
         self.is_over = False
+        self._has_begun = False
         self.operator = Process(loop, "operator", Machine(loop, dice), OPERATOR)
 
     # --- Pods.
@@ -153,6 +155,8 @@ class World:
         self.epoch += 1
         self.is_sole = self.is_sole and is_sole
         pod = self._pod(f"master-{self.epoch}")
+        # As the status has it, if the operator was there to see it.
+        pod.has_begun = self._has_begun
         self.masters.append(pod)
         director = Process(self.loop, f"director of {pod.name}", pod.machine, pod.address)
         pod.engines[0] = director
@@ -225,6 +229,7 @@ class World:
             epoch=int(pod.name.rpartition("-")[2]),
             has_successor=True,
             is_sole=self.is_sole,
+            has_begun=pod.has_begun,
             tls_dir="",
             log_dir=str(pod.folder / "log"),
             control=None,
@@ -318,6 +323,7 @@ class World:
             with contextlib.suppress(MasterUnreachable, MasterRefused):
                 async for report in follower.watch():
                     self.report = report
+                    self._has_begun = self._has_begun or report.stage > control_pb2.GATHERING
                     self._replace(report)
                     if report.HasField("outcome"):
                         self.outcome = report.outcome

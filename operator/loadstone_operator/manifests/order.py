@@ -56,6 +56,7 @@ class RunOrder:
         resources: of the container with the engines.
         authority: who signs for the run; empty before that is known, or where TLS is off.
         is_sole: for a master that is to be made: every one of the run before it is known to have ended.
+        has_begun: likewise: one of them had ordered the load to begin.
     """
 
     uid: str
@@ -66,6 +67,7 @@ class RunOrder:
     resources: Mapping[str, Any]
     authority: str = ""
     is_sole: bool = True
+    has_begun: bool = False
 
     @property
     def image(self) -> str:

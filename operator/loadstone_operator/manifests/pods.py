@@ -63,6 +63,7 @@ def master_pod(order: RunOrder) -> dict[str, Any]:
             "STATE_DIR": STATE_DIRECTORY,
             "EPOCH": str(order.epoch),
             "IS_SOLE": str(int(order.is_sole)),
+            "HAS_BEGUN": str(int(order.has_begun)),
             "HAS_SUCCESSOR": str(int(order.loadtest.spec.master_on_loss is MasterOnLoss.RESTART)),
         },
         limits=resources.MASTER,

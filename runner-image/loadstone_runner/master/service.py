@@ -209,7 +209,8 @@ def _prepare(settings: MasterSettings) -> tuple[RunPlan, Store]:
 def _take_over(conductor: Conductor, kept: Kept | None, settings: MasterSettings) -> None:
     """Let a run be kept, and go on with what was kept of it: by a former start of this master, or by its workers."""
     standing = conductor.relief.standing
-    standing.is_sole, standing.has_successor = settings.is_sole, settings.has_successor
+    standing.is_sole, standing.has_begun = settings.is_sole, settings.has_begun
+    standing.has_successor = settings.has_successor
     keep(conductor)
     if kept is not None:
         resume(conductor, kept)

@@ -22,12 +22,14 @@ class Standing:
 
     Attributes:
         is_sole: every one before it is known to have ended.
+        has_begun: one before it had ordered the load to begin, as far as the operator knows.
         has_successor: when it is lost, its follower makes another.
     """
 
     def __init__(self) -> None:
         """Begin as the only one."""
         self.is_sole = True
+        self.has_begun = False
         self.has_successor = False
         self._followers = 0
         self._was_followed = False

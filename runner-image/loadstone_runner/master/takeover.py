@@ -147,11 +147,13 @@ def _inherit(conductor: Conductor) -> None:
         except (LoadstoneError, LookupError, TypeError, ValueError) as error:
             text = f"the master's pod was lost, and what workers hold of it cannot be read: {error!r}"
             conductor.handle(run.Broke(Reason.MASTER_LOST, text))
-    elif not (conductor.relief.standing.is_sole or inheritance.is_of_first_attempts):
-        # It may go on with workers that do not come here, and nobody here knows what they did.
+        return
+    standing = conductor.relief.standing
+    if standing.has_begun or not (standing.is_sole or inheritance.is_of_first_attempts):
+        # It may have been over, or go on with workers that do not come here; nobody here knows what was done.
         for member in conductor.roster.members:
             conductor.farewells.lose(member.worker, max(1, member.attempt), has_begun=True)
-        text = "the master's pod was lost, nobody saw it end, and no worker has come that knows how far the run was"
+        text = "the master's pod was lost, and no worker has come to this one that knows how far the run was"
         conductor.handle(run.Broke(Reason.MASTER_LOST, text))
 
 

@@ -400,8 +400,8 @@ def test_a_master_whose_pod_is_lost_gets_a_successor_whose_epoch_is_in_the_statu
 
     written = replace(lost, held=replace(lost.held, epoch=2), epoch_reserved=2)
     # Its pod is merely gone, which proves nothing.
-    assert decide(written).actions == (CreateMaster(1, 2, is_sole=False),)
-    assert decide(replace(written, masters_ended=1)).actions == (CreateMaster(1, 2, is_sole=True),)
+    assert decide(written).actions == (CreateMaster(1, 2, is_sole=False, has_begun=True),)
+    assert decide(replace(written, masters_ended=1)).actions == (CreateMaster(1, 2, is_sole=True, has_begun=True),)
 
     forgotten = decide(replace(written, epoch_reserved=0))
     assert isinstance(forgotten.update, Progress), "an operator that has forgotten it may have made that one already"
