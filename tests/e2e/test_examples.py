@@ -90,9 +90,9 @@ def run_pipeline(lab: Lab, documents: list[dict[str, Any]], file: Path) -> None:
             check=False,
         )
         # Whether that is the verdict that it should be is judged with the others.
-        assert done.returncode == lab.status(PIPELINE)["exitCode"], done.stdout + done.stderr
-        assert "Passed: " in done.stdout
-    status = lab.status(PIPELINE)
+        status = lab.status(PIPELINE)
+        assert done.returncode == status["exitCode"], done.stdout + done.stderr
+        assert f"{status['verdict']}: " in done.stdout
     assert (status["run"]["number"], status["lastHandledTrigger"]) == (1, "3f2a9c1"), status["run"]
 
 
