@@ -27,10 +27,22 @@ if TYPE_CHECKING:
 PEER = coordination_pb2.Peer(run_uid="u/1", worker=3, attempt=1, boot="b", pod="pod-3")
 
 
+STARTED: list[aio.Server] = []
+
+
 def on_a_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    async def live(*args: Any, **kwargs: Any) -> None:
+        try:
+            await test(*args, **kwargs)
+        finally:
+            # One that a failed test has left would disturb those behind it.
+            for server in STARTED:
+                await server.stop(None)
+            STARTED.clear()
+
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(test(*args, **kwargs))
+        asyncio.run(live(*args, **kwargs))
 
     return run
 
@@ -71,6 +83,7 @@ class Master:
         self.end.receive("logs", self.apply, lambda channel: Inbox(sum(each[0] == channel for each in self.kept)))
         self.desk = Desk(self.end)
         self.server, _ = await serve(f"127.0.0.1:{self.port}", cast("MasterPort", self.desk), workers=4, pems=None)
+        STARTED.append(self.server)
 
     async def stop(self) -> None:
         await self.server.stop(None)
