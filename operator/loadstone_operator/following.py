@@ -235,7 +235,7 @@ def _replace_master(seen: Observation) -> Decision | None:
     if seen.epoch_reserved != held.epoch:
         return Decision(Progress(phase, Reason.MASTER_RESTARTED, message, epoch=held.epoch + 1))
     another = CreateMaster(
-        seen.run, held.epoch, is_sole=seen.masters_ended >= held.epoch - 1, has_begun=phase.order >= Phase.ARMED.order
+        seen.run, held.epoch, is_sole=seen.masters_ended >= held.epoch - 1, has_begun=held.has_ordered_load
     )
     return Decision(Progress(phase, Reason.MASTER_RESTARTED, message), (another,))
 
@@ -330,9 +330,8 @@ def _is_starting(seen: Observation) -> bool:
     """Say whether, for all that is known, the load has not begun."""
     if seen.master is not None and seen.master.stage is not None:
         # A master that takes over does not know yet how far the run is; the status does.
-        is_early = seen.held.phase is None or seen.held.phase.order < Phase.ARMED.order
-        return seen.master.stage is Stage.GATHERING and is_early
-    return seen.held.phase is None or seen.held.phase.order < Phase.ARMED.order
+        return seen.master.stage is Stage.GATHERING and not seen.held.has_ordered_load
+    return not seen.held.has_ordered_load
 
 
 def _is_silent(seen: Observation) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from loadstone_core.lifecycle.phases import Phase
 from loadstone_core.spec.model import MasterOnLoss, OnLoss
 from loadstone_operator.naming import ROLE_MASTER, ROLE_WORKER
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from loadstone_core.errors import Problem
-    from loadstone_core.lifecycle.phases import Phase
     from loadstone_core.load.change import Aim
     from loadstone_core.verdict.outcome import Reason
     from loadstone_operator.wishes import Steer, WorkerEnd
@@ -137,6 +137,11 @@ class Held:
     digest: str = ""
     parts: Mapping[str, str] = field(default_factory=dict)
     report: ReportState = ReportState.NONE
+
+    @property
+    def has_ordered_load(self) -> bool:
+        """Say whether the newest run's load was ordered to begin, as far as the status knows."""
+        return self.phase is not None and self.phase.order >= Phase.ARMED.order
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def _lost_early(seen: Observation) -> Iterator[tuple[int, int]]:
     made = {(pod.worker, pod.attempt): pod for pod in pods}
     coming = {place for place, pod in made.items() if not (pod.deleting or pod.is_terminal)}
     # A master that takes over has heard nobody either, until it has learnt how far the run is.
-    is_first_start = seen.held.phase is not None and seen.held.phase.order < Phase.ARMED.order
+    is_first_start = not seen.held.has_ordered_load
     told = {(end.worker, end.attempt) for end in seen.ended}
     for worker in seen.master.workers if seen.master else ():
         newest = seen.held.attempts.get(worker.worker, 1)

@@ -190,31 +190,24 @@ def test_removing_leaves_nothing_of_the_cluster_and_everything_else(tmp_path: Pa
     assert all((tree / "system" / "lab-of-another").exists() for tree in trees)
 
 
-def test_a_changed_go_sum_builds_into_another_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("tool", "file", "line"),
+    [
+        ("helm", "go.sum", "example.invalid/module v1.0.0 h1:changed=\n"),
+        ("kube-router", "main.go", "// changed\n"),  # a program of our own
+    ],
+)
+def test_a_changed_source_of_a_tool_builds_into_another_folder(tmp_path: Path, tool: str, file: str, line: str) -> None:
     shutil.copytree(CLUSTER / "tools", tmp_path / "tools")
 
     def folder() -> str:
-        return bash("toolchain", "tool_folder helm", HERE=tmp_path, CACHE="/cache", ROOT=tmp_path).stdout
+        return bash("toolchain", f"tool_folder {tool}", HERE=tmp_path, CACHE="/cache", ROOT=tmp_path).stdout
 
     before = folder()
-    with (tmp_path / "tools" / "helm" / "go.sum").open("a") as file:
-        file.write("example.invalid/module v1.0.0 h1:changed=\n")
+    with (tmp_path / "tools" / tool / file).open("a") as source:
+        source.write(line)
 
-    assert before.startswith("/cache/helm-")
-    assert folder() != before
-
-
-def test_a_changed_program_of_our_own_builds_into_another_folder(tmp_path: Path) -> None:
-    shutil.copytree(CLUSTER / "tools", tmp_path / "tools")
-
-    def folder() -> str:
-        return bash("toolchain", "tool_folder kube-router", HERE=tmp_path, CACHE="/cache", ROOT=tmp_path).stdout
-
-    before = folder()
-    with (tmp_path / "tools" / "kube-router" / "main.go").open("a") as file:
-        file.write("// changed\n")
-
-    assert before.startswith("/cache/kube-router-")
+    assert before.startswith(f"/cache/{tool}-")
     assert folder() != before
 
 

@@ -119,6 +119,11 @@ class Commander:
         self._is_closed = True
         self._keep(is_finished=True)
 
+    @property
+    def has_ordered_load(self) -> bool:
+        """Whether the load was ordered to begin, at a moment that may be still to come."""
+        return self.start_at_ns != 0  # of a load that began before this machine did, it is negative
+
     def since_start_ns(self) -> int:
         """Return how long ago the load started; negative before it, and while that is not set."""
         return self._clock.monotonic_ns() - self.start_at_ns if self.start_at_ns else -SECOND

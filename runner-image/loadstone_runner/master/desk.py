@@ -292,13 +292,8 @@ class Desk:
             reason = Reason.SCRIPT_INVALID if news is not None else Reason.CONFIG_CONFLICT
             self._run.lose(member.worker, member.attempt, Departure(reason, problem))
 
-    @property
-    def _has_load(self) -> bool:
-        """Whether the load was ordered to begin."""
-        return bool(self._run.commander.start_at_ns)
-
     def _end_engine(self, member: Member, end: EngineEnd) -> None:
-        departure = self._run.farewells.end_engine(end, has_begun=self._has_load)
+        departure = self._run.farewells.end_engine(end, has_begun=self._run.commander.has_ordered_load)
         if departure is not None:
             self._run.lose(member.worker, member.attempt, departure, awaits_bye=True)
         self._run.relief.release(member.worker, member.attempt, end.stream.engine)
@@ -317,7 +312,8 @@ class Desk:
 
     def _settle(self, member: Member) -> None:
         """Let a worker end whose Bye has come with everything that it promised."""
-        streams = self._run.farewells.take_complete(member.worker, member.attempt, has_begun=self._has_load)
+        has_begun = self._run.commander.has_ordered_load
+        streams = self._run.farewells.take_complete(member.worker, member.attempt, has_begun=has_begun)
         if streams is None:
             return
         # An engine may end a little early by its own clock; the last word of a lost one says nothing of the time.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from loadstone_core.plan.model import ATTEMPTS_MOST
 from loadstone_protocol.messages import EngineStage
 
 if TYPE_CHECKING:
@@ -119,3 +120,8 @@ class Member:
         if stages == {EngineStage.READY}:
             return WorkerState.READY
         return WorkerState.CONNECTED
+
+
+def earlier_attempts(attempt: int) -> range:
+    """Return the attempts of a worker before this one, as far as an operator makes so many; the number is a peer's."""
+    return range(max(1, attempt - ATTEMPTS_MOST), attempt)

@@ -8,10 +8,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from loadstone_core.plan.model import ATTEMPTS_MOST
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_runner.master.losses import Losses
-from loadstone_runner.master.member import SILENT, Departure
+from loadstone_runner.master.member import SILENT, Departure, earlier_attempts
 from loadstone_runner.master.standing import Standing
 
 if TYPE_CHECKING:
@@ -65,7 +64,9 @@ class Relief:
         now_ns = self._clock.boottime_ns()
         is_silent = departure.reason == SILENT and member.heard_ns is not None
         since_ns = member.heard_ns or now_ns if is_silent else now_ns
-        self.losses.note(member, departure, since_ns, lost=len(self._roster.lost()), is_early=self._is_early)
+        self.losses.note(
+            member, departure, since_ns, lost=len(self._roster.lost()), is_early=not self._commander.has_ordered_load
+        )
 
     def release(self, worker: int, attempt: int, engine: int | None = None) -> None:
         """Let others have what an attempt of a worker, or one of its engines, did: it is known to have ended."""
@@ -96,9 +97,9 @@ class Relief:
 
     def welcome(self, member: Member, former: Member) -> None:
         """Begin with a newer attempt of a worker; `former` is what was known of the one before."""
-        if self._is_early and not (self._roster.has_predecessor and self._forgets_ns is not None):
+        if not self._commander.has_ordered_load and not (self._roster.has_predecessor and self._forgets_ns is not None):
             # Nobody was told to make load, and the one before is never told any more.
-            for attempt in range(max(1, member.attempt - ATTEMPTS_MOST), member.attempt):
+            for attempt in earlier_attempts(member.attempt):
                 self._workload.shares.release(member.worker, attempt)
             self.look()
         if former.heard_ns is None:
@@ -111,7 +112,7 @@ class Relief:
         if not former.has_said_bye:
             has_begun = self._commander.since_start_ns() > 0
             self._farewells.lose(former.worker, former.attempt, has_begun=has_begun)
-        self._workload.grants.replace(former.worker, former.attempt, was_idle=self._is_early)
+        self._workload.grants.replace(former.worker, former.attempt, was_idle=not self._commander.has_ordered_load)
         self.losses.replace(member.worker)
 
     def start_without(self, absent: tuple[int, ...]) -> Cause:
@@ -126,11 +127,6 @@ class Relief:
         all_of_them = len(self._roster.members)
         text = f"the load began without {len(absent)} of {all_of_them} workers, which were not there in time"
         return Cause(Reason.WORKER_DEGRADED, text)
-
-    @property
-    def _is_early(self) -> bool:
-        """Whether the load was not ordered to begin."""
-        return not self._commander.start_at_ns
 
     def lead_ns(self) -> int:
         """Return how long before the load changes that has to be ordered."""
@@ -149,7 +145,7 @@ class Relief:
 
     def look(self) -> None:
         """Let everything be done by somebody who is there, as far as that is possible."""
-        if self._is_early:
+        if not self._commander.has_ordered_load:
             changed = self._workload.fill_up()
             # Before the first configuration nobody is told anything.
             self._crew.assign(changed if self._commander.held is not None else ())

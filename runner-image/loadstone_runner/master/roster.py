@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, Final
 
-from loadstone_core.plan.model import ATTEMPTS_MOST
 from loadstone_core.units import SECOND
 from loadstone_protocol.messages import EngineStage, Refusal, RefusalCode
 from loadstone_protocol.version import may_talk
-from loadstone_runner.master.member import SILENT, Departure, Member, WorkerState
+from loadstone_runner.master.member import SILENT, Departure, Member, WorkerState, earlier_attempts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,7 +45,7 @@ class Roster:
         peer = hello.peer
         member = self.members[peer.worker]
         if peer.attempt > member.attempt or member.heard_ns is None:
-            for attempt in range(max(1, peer.attempt - ATTEMPTS_MOST), peer.attempt):
+            for attempt in earlier_attempts(peer.attempt):
                 # One that this master has never heard may have been heard by another just now.
                 heard_ns = member.heard_ns if attempt == member.attempt else None
                 self._replaced.setdefault((member.worker, attempt), now_ns if heard_ns is None else heard_ns)
