@@ -19,6 +19,9 @@ EXIT_TERMINATED: Final = 143
 # gRPC brings its own TLS; asyncio and hashlib would only load OpenSSL, which is a tenth of an agent's start.
 OPENSSL: Final = ("ssl", "_hashlib")
 
+# In a master.
+OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
+
 
 class Role(NamedTuple):
     """What a process can be.
@@ -69,11 +72,13 @@ def _load_master() -> Callable[[Any], int]:
     # gRPC prints a line of its own for every handshake that fails, and anybody can let one fail.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with _Without(OPENSSL):
-        import asyncio
-
         from loadstone_runner.master.service import serve
+        from loadstone_runner.transport.grpc.loop import run
+    # Each second all series of all workers take the place of those before. Looking for cycles among them, every 700
+    # objects, takes 100 ms with a thousand workers and never finds one; heartbeats would wait for it.
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
 
-    return lambda told: asyncio.run(serve(told))
+    return lambda told: run(serve(told))
 
 
 def _load_agent() -> Callable[[Any], int]:
@@ -81,11 +86,10 @@ def _load_agent() -> Callable[[Any], int]:
     # gRPC prints a line of its own for every connection that its peer closes.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     with _Without(OPENSSL):
-        import asyncio
-
         from loadstone_runner.agent.service import serve
+        from loadstone_runner.transport.grpc.loop import run
 
-    return lambda told: asyncio.run(serve(told))
+    return lambda told: run(serve(told))
 
 
 def _load_launcher() -> Callable[[Any], int]:

@@ -91,6 +91,8 @@ class Master(coordination_pb2_grpc.CoordinationServicer):
         self.epoch = 1
         self.welcomes = True
         self.receives = True
+        self.takes = asyncio.Event()
+        self.takes.set()
         self.connections: asyncio.Queue[Connection] = asyncio.Queue()
         self.states: list[spb.StreamState] = []
         self.peers: list[cpb.Peer] = []
@@ -157,6 +159,7 @@ class Master(coordination_pb2_grpc.CoordinationServicer):
                 continue
             self.states.append(frame.state)
             self.news.set()
+            await self.takes.wait()
             if self.receives:
                 yield cpb.StatisticsAck(stream=frame.state.stream, received=frame.state.sequence)
 

@@ -78,6 +78,32 @@ def test_heartbeats_come_each_second_while_statistics_are_stuck(tmp_path: Path) 
     run(scenario())
 
 
+def test_a_master_that_is_slow_to_take_states_gets_fewer_and_not_less(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Pod(tmp_path) as pod:
+            pod.master.takes.clear()
+            _, _, (engine,) = await pod.running()
+            for sequence in range(1, 31):
+                engine.state(sequence, [series_of(f"s{sequence % 7}", sequence)], second=sequence)
+            await engine.hear("ack", lambda ack: ack.received == 30)
+            await asyncio.sleep(0.5)
+            assert len(pod.master.states) == 1
+
+            pod.master.takes.set()
+            newest = await pod.master.state(lambda state: state.sequence == 30)
+            sequences = [state.sequence for state in pod.master.states]
+            assert sequences == [1, 2, 3, 4, 5, 30]
+            assert newest.full
+            assert {each.key.name: each.count for each in newest.series} == {
+                f"s{number % 7}": number for number in range(24, 31)
+            }
+
+            engine.state(31, [series_of("s3", 31)], second=31)
+            assert not (await pod.master.state(lambda state: state.sequence == 31)).full
+
+    run(scenario())
+
+
 def test_bad_frames_of_one_engine_harm_nobody_else(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with Pod(tmp_path, engines=2) as pod:

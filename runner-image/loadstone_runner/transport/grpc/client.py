@@ -20,6 +20,7 @@ from loadstone_runner.transport.grpc.ending import end_task
 
 if TYPE_CHECKING:
     from loadstone_protocol.identity import Pems
+    from loadstone_protocol.v1 import statistics_pb2
     from loadstone_runner.settings import Address
 
 LOOKUP_EVERY_SECONDS: Final = 0.2
@@ -28,8 +29,10 @@ BACKOFF_MAX_SECONDS: Final = 5.0
 # As long as making a connection may take, and as long again for what is said on it.
 FIRST_WORD_SECONDS: Final = 10.0
 REFUSED: Final = "Connection refused"
-# Half a minute of seconds that the master has not taken: the whole state will say it with fewer bytes.
-FRAMES_MAX: Final = 30
+# Seconds of a stream that the master has not taken. No row waits for more of them, and the whole state says all of it
+# with fewer bytes: a master that has more to do than it can gets states less often, and no heap of old ones.
+STATES_MAX: Final = 5
+TAKEN_SECONDS: Final = 10.0
 
 
 class ClientListener(Protocol):
@@ -70,11 +73,12 @@ class MasterClient:
         self._has_words = asyncio.Event()
         self._has_frames = asyncio.Event()
         self._is_behind = False
+        self._untaken: dict[tuple[int, int], list[int]] = {}  # the states of each stream, by their sequence
+        self._has_taken = asyncio.Event()
         self._control: Any = None
         self._statistics: asyncio.Task[None] | None = None
         self._stub: Any = None
         self._target = ""
-        self._streams = 0
         self._failure: BaseException | None = None
         self._has_been_heard = False
         self._was_ever_heard = False
@@ -96,14 +100,14 @@ class MasterClient:
         self._has_words.set()
 
     def report(self, frame: coordination_pb2.StatisticsFrame) -> None:
-        """Queue a frame for the statistics stream; when too many wait, the whole state will be asked for instead."""
+        """Queue a state for the statistics stream; once too many are not taken, the whole state is said instead."""
         if self._statistics is None or self._is_behind:
             return
-        self._frames.append(frame)
-        if len(self._frames) > FRAMES_MAX * max(1, self._streams):
-            self._frames.clear()
+        if len(self._untaken.get(_stream_of(frame.state), ())) < STATES_MAX:
+            self._send(frame)
+        else:
             self._is_behind = True
-        self._has_frames.set()
+            self._has_frames.set()
 
     def open_statistics(self, peer: coordination_pb2.StatisticsFrame) -> None:
         """Begin the statistics stream of this connection with the frame that says who reports."""
@@ -184,7 +188,11 @@ class MasterClient:
         return "it ended the connection"
 
     async def _write_words(self, control: Any) -> None:
-        await self._write(control, self._words, self._has_words)
+        while True:
+            await self._has_words.wait()
+            self._has_words.clear()
+            while self._words:
+                await _write(control, self._words.popleft())
 
     async def _keep_reporting(self, peer: coordination_pb2.StatisticsFrame) -> None:
         """Hold a statistics stream while the connection lasts; begin again with everything when it breaks alone."""
@@ -197,6 +205,7 @@ class MasterClient:
             try:
                 while (ack := await call.read()) is not aio.EOF:
                     pause = BACKOFF_FIRST_SECONDS
+                    self._arrived(ack)
                     self._listener.on_acknowledged(ack)
             except (aio.AioRpcError, asyncio.InvalidStateError, aio.UsageError):
                 pause = min(pause * 2, BACKOFF_MAX_SECONDS)
@@ -211,33 +220,43 @@ class MasterClient:
 
     def _retell(self, *first: coordination_pb2.StatisticsFrame) -> None:
         """Put everything in the queue in place of what is there."""
-        whole = self._listener.whole_states()
+        self._untaken.clear()
         self._frames.clear()
-        self._frames.extend((*first, *whole))
-        self._streams = len(whole)
+        self._frames.extend(first)
         self._is_behind = False
         self._has_frames.set()
+        for whole in self._listener.whole_states():
+            self._send(whole)
 
     async def _write_frames(self, call: Any) -> None:
         while True:
-            await self._write(call, self._frames, self._has_frames, until_empty=True)
+            await self._has_frames.wait()
+            self._has_frames.clear()
+            while self._frames:
+                await _write(call, self._frames.popleft())
             if self._is_behind:
+                await self._until_taken()
                 self._retell()
 
-    async def _write(
-        self, call: Any, queue: deque[Any], is_filled: asyncio.Event, *, until_empty: bool = False
-    ) -> None:
-        """Write what is queued. When the call breaks, whoever reads from it says so."""
-        while True:
-            await is_filled.wait()
-            is_filled.clear()
-            while queue:
-                try:
-                    await call.write(queue.popleft())
-                except (aio.AioRpcError, asyncio.InvalidStateError, aio.UsageError):
-                    return await _for_ever()
-            if until_empty:
-                return None
+    def _send(self, frame: coordination_pb2.StatisticsFrame) -> None:
+        self._untaken.setdefault(_stream_of(frame.state), []).append(frame.state.sequence)
+        self._frames.append(frame)
+        self._has_frames.set()
+
+    def _arrived(self, ack: coordination_pb2.StatisticsAck) -> None:
+        """Forget what the master has of a stream."""
+        left = [sequence for sequence in self._untaken.pop(_stream_of(ack), ()) if sequence > ack.received]
+        if left:
+            self._untaken[_stream_of(ack)] = left
+        self._has_taken.set()
+
+    async def _until_taken(self) -> None:
+        """Wait until the master has what was sent to it; what it refuses it never says to have."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TAKEN_SECONDS):
+                while self._untaken:
+                    self._has_taken.clear()
+                    await self._has_taken.wait()
 
     def _stop_statistics(self) -> None:
         if self._statistics is not None:
@@ -259,10 +278,18 @@ def _is_literal(host: str) -> bool:
     return False
 
 
+def _stream_of(named: statistics_pb2.StreamState | coordination_pb2.StatisticsAck) -> tuple[int, int]:
+    return named.stream.engine, named.stream.start
+
+
 def _jitter() -> float:
     """Return 0.9 to 1.1, so that a thousand agents do not come back in the same moment."""
     return 0.9 + os.urandom(1)[0] / 1275
 
 
-async def _for_ever() -> None:
-    await asyncio.Event().wait()
+async def _write(call: Any, message: coordination_pb2.AgentMessage | coordination_pb2.StatisticsFrame) -> None:
+    """Write a message. When the call breaks, whoever reads from it says so, and this never returns."""
+    try:
+        await call.write(message)
+    except (aio.AioRpcError, asyncio.InvalidStateError, aio.UsageError):
+        await asyncio.Event().wait()

@@ -22,6 +22,7 @@ from loadstone_runner.transport.grpc.ending import end_task
 from loadstone_runner.transport.grpc.followers import Run
 from loadstone_runner.transport.grpc.gate import Gate
 from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
+from loadstone_runner.transport.grpc.loop import OneATurn
 from loadstone_runner.transport.grpc.reading import read
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
         self._port = port
         self._gate = gate
         self._bulk: dict[int, asyncio.Task[Any]] = {}  # by worker
-        self._one_state = asyncio.Lock()
+        self._one_state = OneATurn()
 
     async def Control(  # noqa: N802 the name in the proto
         self, requests: AsyncIterator[coordination_pb2.AgentMessage], context: aio.ServicerContext[Any, Any]
