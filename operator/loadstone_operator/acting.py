@@ -104,7 +104,7 @@ class Actor:
     async def _replace_master(self, look: Look, action: CreateMaster) -> bool:
         memory, loadtest = look.memory, _accepted(look)
         files = memory.files if memory.files is not None else script_files(loadtest, None)
-        order = replace(self._order(look, action, files), is_sole=action.is_sole, has_begun=action.has_begun)
+        order = replace(self._order(look, action, files), past=action.past)
         # Whatever comes of it: no epoch is ever given to two masters.
         memory.epoch_reserved = 0
         try:

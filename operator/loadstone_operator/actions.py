@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from loadstone_operator.wishes import Steer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from loadstone_core.lifecycle.phases import Phase
     from loadstone_operator.observation import Cause, Outcome, ReportState
 
@@ -27,18 +29,30 @@ class CreateChildren:
 
 
 @dataclass(frozen=True, slots=True)
-class CreateMaster:
-    """Make another master of a run, with an epoch that the status holds, and lead the workers to it.
+class Past:
+    """What is known of a run when another master of it is made.
 
     Attributes:
         is_sole: every master of the run before it is known to have ended.
         has_begun: one of them had ordered the load to begin.
+        attempts: of workers whose pods were, or were to be, made more than once.
     """
+
+    is_sole: bool = True
+    has_begun: bool = False
+    attempts: Mapping[int, int] = field(default_factory=dict)
+
+
+NOTHING_PAST: Final = Past()  # of the first master
+
+
+@dataclass(frozen=True, slots=True)
+class CreateMaster:
+    """Make another master of a run, with an epoch that the status holds, and lead the workers to it."""
 
     run: int
     epoch: int
-    is_sole: bool
-    has_begun: bool
+    past: Past
 
 
 @dataclass(frozen=True, slots=True)

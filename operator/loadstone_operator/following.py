@@ -26,6 +26,7 @@ from loadstone_operator.actions import (
     End,
     FetchSource,
     MarkRun,
+    Past,
     Progress,
     Refuse,
     SaveReport,
@@ -234,10 +235,8 @@ def _replace_master(seen: Observation) -> Decision | None:
     message = "The master was lost; another one takes over while the workers keep their load."
     if seen.epoch_reserved != held.epoch:
         return Decision(Progress(phase, Reason.MASTER_RESTARTED, message, epoch=held.epoch + 1))
-    another = CreateMaster(
-        seen.run, held.epoch, is_sole=seen.masters_ended >= held.epoch - 1, has_begun=held.has_ordered_load
-    )
-    return Decision(Progress(phase, Reason.MASTER_RESTARTED, message), (another,))
+    past = Past(seen.masters_ended >= held.epoch - 1, held.has_ordered_load, held.attempts)
+    return Decision(Progress(phase, Reason.MASTER_RESTARTED, message), (CreateMaster(seen.run, held.epoch, past),))
 
 
 def _end_unstoppable(seen: Observation) -> Decision | None:

@@ -59,6 +59,7 @@ class MasterSettings(NamedTuple):
     has_successor: bool  # when this one is told to leave, somebody makes another
     is_sole: bool  # every master of the run before this one is known to have ended
     has_begun: bool  # one before had ordered the load to begin
+    attempts: Mapping[int, int]  # of workers whose pods were made more than once before this master
     tls_dir: str  # with certificate, key and authority; "" = TLS is off
     log_dir: str  # of its director
     control: ControlSettings | None
@@ -144,6 +145,7 @@ def read_master(environment: Mapping[str, str]) -> MasterSettings:
         has_successor=_number(environment, "HAS_SUCCESSOR", "0", at_least=0) > 0,
         is_sole=_number(environment, "IS_SOLE", "1", at_least=0) > 0,
         has_begun=_number(environment, "HAS_BEGUN", "0", at_least=0) > 0,
+        attempts=_attempts(environment),
         tls_dir=environment.get(f"{PREFIX}TLS_DIR", ""),
         log_dir=_log_dir(environment),
         control=_control(environment),
@@ -249,6 +251,16 @@ def _number(
     if not (value.isascii() and value.isdigit()) or not at_least <= int(value) <= at_most:
         raise SettingsError(f"{PREFIX}{name} must be a whole number from {at_least} on, not {value!r}")
     return int(value)
+
+
+def _attempts(environment: Mapping[str, str]) -> dict[int, int]:
+    """Return what WORKER:ATTEMPT,WORKER:ATTEMPT says."""
+    value = environment.get(f"{PREFIX}ATTEMPTS", "")
+    try:
+        pairs = [pair.split(":") for pair in value.split(",") if pair]
+        return {int(worker): int(attempt) for worker, attempt in pairs}
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}ATTEMPTS must be WORKER:ATTEMPT,..., not {value!r}") from error
 
 
 def _seconds(environment: Mapping[str, str], name: str, default: str) -> float:

@@ -102,6 +102,7 @@ class Pod:
     worker: int = -1
     attempt: int = 0
     has_begun: bool = False  # of a master: one before had ordered the load
+    attempts: dict[int, int] = field(default_factory=dict)  # of a master: of the workers that were replaced before it
     is_gone: bool = False
     is_deleted: bool = False
     starts: int = 0
@@ -156,7 +157,7 @@ class World:
         self.is_sole = self.is_sole and is_sole
         pod = self._pod(f"master-{self.epoch}")
         # As the status has it, if the operator was there to see it.
-        pod.has_begun = self._has_begun
+        pod.has_begun, pod.attempts = self._has_begun, {**self._attempts}
         self.masters.append(pod)
         director = Process(self.loop, f"director of {pod.name}", pod.machine, pod.address)
         pod.engines[0] = director
@@ -230,6 +231,7 @@ class World:
             has_successor=True,
             is_sole=self.is_sole,
             has_begun=pod.has_begun,
+            attempts=pod.attempts,
             tls_dir="",
             log_dir=str(pod.folder / "log"),
             control=None,

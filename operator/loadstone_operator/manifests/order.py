@@ -12,6 +12,7 @@ from loadstone_core.plan.planner import plan_run
 from loadstone_core.spec.digest import files_digest, spec_digest
 from loadstone_core.spec.model import ConfigMapSource, ImageSource, InlineSource, Tls
 from loadstone_operator import naming
+from loadstone_operator.actions import NOTHING_PAST, Past
 from loadstone_operator.manifests.resources import engines_for, resources_for
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ class RunOrder:
         files: the script by path; empty when it is part of the image.
         resources: of the container with the engines.
         authority: who signs for the run; empty before that is known, or where TLS is off.
-        is_sole: for a master that is to be made: every one of the run before it is known to have ended.
-        has_begun: likewise: one of them had ordered the load to begin.
+        past: for a master that is to be made, what is known of the run.
     """
 
     uid: str
@@ -66,8 +66,7 @@ class RunOrder:
     runner: RunnerDefaults
     resources: Mapping[str, Any]
     authority: str = ""
-    is_sole: bool = True
-    has_begun: bool = False
+    past: Past = NOTHING_PAST
 
     @property
     def image(self) -> str:

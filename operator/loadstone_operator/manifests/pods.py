@@ -52,7 +52,7 @@ def master_pod(order: RunOrder) -> dict[str, Any]:
     labels = {
         naming.LABEL_ROLE: naming.ROLE_MASTER,
         naming.LABEL_EPOCH: str(order.epoch),
-        naming.LABEL_SOLE: str(order.is_sole).lower(),
+        naming.LABEL_SOLE: str(order.past.is_sole).lower(),
     }
     trusted = _trusted(
         order,
@@ -62,8 +62,9 @@ def master_pod(order: RunOrder) -> dict[str, Any]:
             "LISTEN": f"0.0.0.0:{naming.PORT_GRPC}",
             "STATE_DIR": STATE_DIRECTORY,
             "EPOCH": str(order.epoch),
-            "IS_SOLE": str(int(order.is_sole)),
-            "HAS_BEGUN": str(int(order.has_begun)),
+            "IS_SOLE": str(int(order.past.is_sole)),
+            "HAS_BEGUN": str(int(order.past.has_begun)),
+            "ATTEMPTS": ",".join(f"{worker}:{attempt}" for worker, attempt in sorted(order.past.attempts.items())),
             "HAS_SUCCESSOR": str(int(order.loadtest.spec.master_on_loss is MasterOnLoss.RESTART)),
         },
         limits=resources.MASTER,

@@ -12,9 +12,12 @@ from loadstone_runner.master.logbook import LogBook
 from loadstone_runner.master.member import OUT_OF_MEMORY, Departure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from loadstone_core.stats.stream import StreamState
     from loadstone_protocol.messages import Bye, EngineEnd
     from loadstone_runner.master.measurement import Measurement
+    from loadstone_runner.master.member import Member
 
 TERMINATED = Departure("Terminated", "the worker was told to end before the load was over: pod deleted or evicted", 143)
 
@@ -78,6 +81,13 @@ class Farewells:
             streams |= {StreamId(worker, max(1, attempt), engine, 1) for engine in silent}
         for stream in streams:
             self._lose(stream, has_begun=has_begun)
+
+    def lose_unheard(self, members: Iterable[Member], attempts: Mapping[int, int]) -> None:
+        """Close what attempts of workers did that only a master before this one can have heard."""
+        for member in members:
+            for attempt in range(1, attempts.get(member.worker, 1) + 1):
+                if not member.is_excused and (member.worker, attempt) not in self._streams:
+                    self.lose(member.worker, attempt, has_begun=True)
 
     def _lose(self, stream: StreamId, *, has_begun: bool) -> None:
         if has_begun:

@@ -210,7 +210,7 @@ def _take_over(conductor: Conductor, kept: Kept | None, settings: MasterSettings
     """Let a run be kept, and go on with what was kept of it: by a former start of this master, or by its workers."""
     standing = conductor.relief.standing
     standing.is_sole, standing.has_begun = settings.is_sole, settings.has_begun
-    standing.has_successor = settings.has_successor
+    standing.has_successor, standing.attempts = settings.has_successor, settings.attempts
     keep(conductor)
     if kept is not None:
         resume(conductor, kept)

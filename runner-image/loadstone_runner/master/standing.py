@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from loadstone_core.units import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 # A follower that has vanished without a word is noticed by then: 20 s until it is asked, and 5 s for its answer.
 FOLLOWER_GONE_NS: Final = 26 * SECOND
@@ -24,6 +24,7 @@ class Standing:
         is_sole: every one before it is known to have ended.
         has_begun: one before it had ordered the load to begin, as far as the operator knows.
         has_successor: when it is lost, its follower makes another.
+        attempts: of workers whose pods had been made more than once before this master, how often.
     """
 
     def __init__(self) -> None:
@@ -31,6 +32,7 @@ class Standing:
         self.is_sole = True
         self.has_begun = False
         self.has_successor = False
+        self.attempts: Mapping[int, int] = {}
         self._followers = 0
         self._was_followed = False
 

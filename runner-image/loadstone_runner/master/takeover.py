@@ -169,11 +169,11 @@ def _enter(conductor: Conductor, inheritance: Inheritance, word: Word) -> None:
     _recall_shares(conductor, inheritance)
     resume(conductor, Kept(register, is_inherited=True))
     for member in conductor.roster.lost():
-        conductor.farewells.lose(member.worker, member.attempt, has_begun=start_at_ns > 0)
+        conductor.farewells.lose(member.worker, member.attempt, has_begun=conductor.commander.has_ordered_load)
     for member in conductor.roster.members:
         # What its earlier attempts did was known to nobody but the master before.
         for attempt in range(1, member.attempt):
-            conductor.farewells.lose(member.worker, attempt, has_begun=start_at_ns > 0)
+            conductor.farewells.lose(member.worker, attempt, has_begun=conductor.commander.has_ordered_load)
     if conductor.plan.is_shaped and conductor.state.stage in {Stage.ARMED, Stage.RUNNING_LOAD}:
         text = "the director was in the pod of the master that was lost, and with it the shape of the load"
         conductor.handle(run.Broke(Reason.DIRECTOR_LOST, text))

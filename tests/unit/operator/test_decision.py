@@ -25,6 +25,7 @@ from loadstone_operator.actions import (
     FetchSource,
     Keep,
     MarkRun,
+    Past,
     Progress,
     Refuse,
     SaveReport,
@@ -400,8 +401,13 @@ def test_a_master_whose_pod_is_lost_gets_a_successor_whose_epoch_is_in_the_statu
 
     written = replace(lost, held=replace(lost.held, epoch=2), epoch_reserved=2)
     # Its pod is merely gone, which proves nothing.
-    assert decide(written).actions == (CreateMaster(1, 2, is_sole=False, has_begun=True),)
-    assert decide(replace(written, masters_ended=1)).actions == (CreateMaster(1, 2, is_sole=True, has_begun=True),)
+    assert decide(written).actions == (CreateMaster(1, 2, Past(is_sole=False, has_begun=True)),)
+    assert decide(replace(written, masters_ended=1)).actions == (
+        CreateMaster(1, 2, Past(is_sole=True, has_begun=True)),
+    )
+    # A worker that only the lost master may have heard is not forgotten with it.
+    replaced = decide(replace(written, held=replace(written.held, attempts={1: 3})))
+    assert CreateMaster(1, 2, Past(is_sole=False, has_begun=True, attempts={1: 3})) in replaced.actions
 
     forgotten = decide(replace(written, epoch_reserved=0))
     assert isinstance(forgotten.update, Progress), "an operator that has forgotten it may have made that one already"

@@ -21,6 +21,7 @@ def test_a_master_needs_nothing_to_be_told() -> None:
     assert (settings.listen, settings.metrics) == (Address("0.0.0.0", 8650), Address("0.0.0.0", 8651))
     assert (settings.linger_seconds, settings.hold_seconds) == (30.0, 900.0)
     assert read_master({"LOADSTONE_METRICS": ""}).metrics is None
+    assert (settings.attempts, read_master({"LOADSTONE_ATTEMPTS": "3:2,7:4"}).attempts) == ({}, {3: 2, 7: 4})
 
 
 def test_an_agent_is_told_who_it_is() -> None:
@@ -64,6 +65,9 @@ def test_seconds_and_roles_are_checked() -> None:
     for bad in ("soon", "-1", "nan"):
         with pytest.raises(SettingsError, match="LOADSTONE_HOLD_SECONDS"):
             read_master({"LOADSTONE_HOLD_SECONDS": bad})
+    for bad in ("3", "3:x", "3:2:1"):
+        with pytest.raises(SettingsError, match="LOADSTONE_ATTEMPTS"):
+            read_master({"LOADSTONE_ATTEMPTS": bad})
     with pytest.raises(SettingsError, match="engine or director"):
         read_engine({"LOADSTONE_ENGINE_ROLE": "boss"})
 

@@ -9,6 +9,7 @@ from loadstone_core.units import SECOND
 from loadstone_protocol.messages import Bye, EngineEnd
 from loadstone_runner.master.farewell import Farewells, departure_of
 from loadstone_runner.master.measurement import Measurement
+from loadstone_runner.master.member import Member
 
 STREAM = StreamId(2, 1, 0, 1)
 END = EngineEnd(
@@ -62,6 +63,20 @@ def test_what_an_engine_of_a_lost_worker_did_that_never_reported_is_unknown() ->
     held.end_engine(replace(END, is_clean=False, signal=9))
     assert not measurement.merge.totals().unaccounted_at_least
     held.lose(2, 1, has_begun=True)
+    assert measurement.merge.totals().unaccounted_at_least
+
+
+def test_what_only_a_master_before_can_have_heard_is_unknown() -> None:
+    for attempts, is_unknown in (({}, False), ({2: 1}, False), ({2: 2}, True)):
+        held, measurement = farewells()
+        held.see(FINAL)
+        held.lose_unheard([Member(2, attempt=1)], attempts)
+        assert measurement.merge.totals().unaccounted_at_least == is_unknown
+
+    held, measurement = farewells()
+    held.lose_unheard([Member(2, is_excused=True)], {})
+    assert not measurement.merge.totals().unaccounted_at_least, "the load began without it"
+    held.lose_unheard([Member(2)], {})
     assert measurement.merge.totals().unaccounted_at_least
 
 
