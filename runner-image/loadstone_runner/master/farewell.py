@@ -35,6 +35,7 @@ class Farewells:
         self._measurement = measurement
         self._engines = engines
         self._streams: dict[tuple[int, int], set[StreamId]] = {}
+        self._unknown: set[tuple[int, int]] = set()
         self._finals: dict[StreamId, int] = {}
         self._byes: dict[tuple[int, int], Bye] = {}
 
@@ -74,9 +75,11 @@ class Farewells:
         return frozenset(streams)
 
     def lose(self, worker: int, attempt: int, *, has_begun: bool) -> None:
-        """Close what a lost worker has reported; what it did beyond that nobody knows."""
+        """Close what a lost worker has reported; what it did beyond that nobody knows, and never will."""
         streams = self._of(worker, max(1, attempt))
+        has_begun = has_begun or (worker, attempt) in self._unknown
         if has_begun:
+            self._unknown.add((worker, attempt))
             silent = {*range(self._engines)} - {each.engine for each in streams}
             streams |= {StreamId(worker, max(1, attempt), engine, 1) for engine in silent}
         for stream in streams:

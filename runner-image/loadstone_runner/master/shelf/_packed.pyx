@@ -75,6 +75,12 @@ cdef inline bint _is_packed(Cursor cursor) noexcept nogil:
     return True
 
 
+cdef inline bint _tag(Cursor *cursor, uint64_t *tag) noexcept nogil:
+    """Read what precedes a field; return whether it is one that is left to no other reader to refuse."""
+    cdef const uint8_t *begin = cursor.at
+    return _varint(cursor, tag) and cursor.at - begin <= 5 and tag[0] <= <uint64_t>0xFFFFFFFF
+
+
 cdef inline bint _part(Cursor *cursor, Cursor *part) noexcept nogil:
     """Read the bounds of what has a length; return whether they lie inside."""
     cdef uint64_t length
@@ -205,7 +211,7 @@ cdef class Reader:
         key.at = key.end = cursor.at
         made._indexes = made._counts = key
         while cursor.at < cursor.end:
-            if not _varint(&cursor, &tag):
+            if not _tag(&cursor, &tag):
                 return None
             field, form = <int>min(tag >> 3, 1000), <int>(tag & 7)
             if not field:
@@ -275,7 +281,7 @@ cdef tuple _outcome(Cursor cursor):
     cdef Cursor name
     name.at = name.end = cursor.at
     while cursor.at < cursor.end:
-        if not _varint(&cursor, &tag):
+        if not _tag(&cursor, &tag):
             return None
         if tag == (1 << 3 | LENGTH):
             if not _part(&cursor, &name):

@@ -66,6 +66,13 @@ def test_what_an_engine_of_a_lost_worker_did_that_never_reported_is_unknown() ->
     assert measurement.merge.totals().unaccounted_at_least
 
 
+def test_what_was_unknown_is_so_in_a_run_that_ends_before_its_load() -> None:
+    held, measurement = farewells()
+    held.lose(3, 1, has_begun=True)
+    held.lose(3, 1, has_begun=False)
+    assert measurement.merge.totals().unaccounted_at_least
+
+
 def test_what_only_a_master_before_can_have_heard_is_unknown() -> None:
     for attempts, is_unknown in (({}, False), ({2: 1}, False), ({2: 2}, True)):
         held, measurement = farewells()
