@@ -334,8 +334,7 @@ class Conductor:
         silent = [each for each in self.roster.members if not (each.has_said_bye or each.is_excused)]
         for member in silent:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.load_ns is not None)
-        if self.roster.has_predecessor and self.load_ns is not None:
-            self.farewells.lose_unheard(self.roster.members, self.relief.standing.attempts)
+        self.farewells.lose_unknown()
         self._close_seconds()
         logs = self.farewells.logs.summary(is_silent=bool(silent))
         # A run that ends before its load does not wait for the last lines of its workers.

@@ -91,6 +91,7 @@ class Desk:
             return member
         if former is not None and former.attempt < member.attempt:
             self._run.relief.welcome(member, former)
+        self._run.farewells.meet(member.worker, member.attempt)
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)
         link.welcome(self.epoch, self._run.plan.lease_ns, wants_inheritance=self._run.inheritance.is_awaited)

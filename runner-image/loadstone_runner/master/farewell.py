@@ -12,12 +12,11 @@ from loadstone_runner.master.logbook import LogBook
 from loadstone_runner.master.member import OUT_OF_MEMORY, Departure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from loadstone_core.stats.stream import StreamState
     from loadstone_protocol.messages import Bye, EngineEnd
     from loadstone_runner.master.measurement import Measurement
-    from loadstone_runner.master.member import Member
 
 TERMINATED = Departure("Terminated", "the worker was told to end before the load was over: pod deleted or evicted", 143)
 
@@ -35,12 +34,13 @@ class Farewells:
         self._measurement = measurement
         self._engines = engines
         self._streams: dict[tuple[int, int], set[StreamId]] = {}
-        self._unknown: set[tuple[int, int]] = set()
+        self._unknown: set[tuple[int, int]] = set()  # attempts of which something may never be known
         self._finals: dict[StreamId, int] = {}
         self._byes: dict[tuple[int, int], Bye] = {}
 
     def see(self, state: StreamState) -> None:
         """Remember whose stream has reported, and whether that was its last word, merged or not."""
+        self.meet(state.stream.worker, state.stream.attempt)
         self._of(state.stream.worker, state.stream.attempt).add(state.stream)
         if state.final:
             self._finals[state.stream] = state.sequence
@@ -77,20 +77,29 @@ class Farewells:
     def lose(self, worker: int, attempt: int, *, has_begun: bool) -> None:
         """Close what a lost worker has reported; what it did beyond that nobody knows, and never will."""
         streams = self._of(worker, max(1, attempt))
-        has_begun = has_begun or (worker, attempt) in self._unknown
-        if has_begun:
-            self._unknown.add((worker, attempt))
+        if has_begun := has_begun or (worker, max(1, attempt)) in self._unknown:
+            self._unknown.add((worker, max(1, attempt)))
             silent = {*range(self._engines)} - {each.engine for each in streams}
             streams |= {StreamId(worker, max(1, attempt), engine, 1) for engine in silent}
         for stream in streams:
             self._lose(stream, has_begun=has_begun)
 
-    def lose_unheard(self, members: Iterable[Member], attempts: Mapping[int, int]) -> None:
-        """Close what attempts of workers did that only a master before this one can have heard."""
-        for member in members:
-            for attempt in range(1, attempts.get(member.worker, 1) + 1):
-                if not member.is_excused and (member.worker, attempt) not in self._streams:
-                    self.lose(member.worker, attempt, has_begun=True)
+    def doubt(self, workers: int, attempts: Mapping[int, int]) -> None:
+        """Take what workers did that were there before this master for unknown, until they come to it.
+
+        `attempts` is how often the pods were made of those that had more than one by then.
+        """
+        for worker in range(workers):
+            self._unknown |= {(worker, attempt) for attempt in range(1, attempts.get(worker, 1) + 1)}
+
+    def meet(self, worker: int, attempt: int) -> None:
+        """Hear of a worker: what it did, it says."""
+        self._unknown.discard((worker, attempt))
+
+    def lose_unknown(self) -> None:
+        """Close what nobody knows: of attempts that only a master before this one can have heard as well."""
+        for worker, attempt in sorted(self._unknown):
+            self.lose(worker, attempt, has_begun=True)
 
     def _lose(self, stream: StreamId, *, has_begun: bool) -> None:
         if has_begun:

@@ -210,7 +210,9 @@ def _take_over(conductor: Conductor, kept: Kept | None, settings: MasterSettings
     """Let a run be kept, and go on with what was kept of it: by a former start of this master, or by its workers."""
     standing = conductor.relief.standing
     standing.is_sole, standing.has_begun = settings.is_sole, settings.has_begun
-    standing.has_successor, standing.attempts = settings.has_successor, settings.attempts
+    standing.has_successor = settings.has_successor
+    if conductor.roster.has_predecessor:
+        conductor.farewells.doubt(conductor.plan.workers, settings.attempts)
     keep(conductor)
     if kept is not None:
         resume(conductor, kept)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from loadstone_core.units import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 # A follower that has vanished without a word is noticed by then: 20 s until it is asked, and 5 s for its answer.
 FOLLOWER_GONE_NS: Final = 26 * SECOND
@@ -24,7 +24,6 @@ class Standing:
         is_sole: every one before it is known to have ended.
         has_begun: one before it had ordered the load to begin, as far as the operator knows.
         has_successor: when it is lost, its follower makes another.
-        attempts: of workers whose pods had been made more than once before this master, how often.
     """
 
     def __init__(self) -> None:
@@ -32,14 +31,12 @@ class Standing:
         self.is_sole = True
         self.has_begun = False
         self.has_successor = False
-        self.attempts: Mapping[int, int] = {}
         self._followers = 0
-        self._was_followed = False
 
     @contextmanager
     def followed(self) -> Iterator[None]:
         """Note that somebody follows this master, as long as the context lasts: there is no later one meanwhile."""
-        self._followers, self._was_followed = self._followers + 1, True
+        self._followers += 1
         try:
             yield
         finally:
@@ -47,6 +44,6 @@ class Standing:
 
     def is_last(self, *, silent_ns: int) -> bool:
         """Say whether a worker that has been silent for so long cannot have gone to a later master of the run."""
-        if not (self.has_successor and self._was_followed):
+        if not self.has_successor:
             return True
         return self._followers > 0 and silent_ns >= FOLLOWER_GONE_NS

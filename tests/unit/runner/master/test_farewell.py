@@ -9,7 +9,6 @@ from loadstone_core.units import SECOND
 from loadstone_protocol.messages import Bye, EngineEnd
 from loadstone_runner.master.farewell import Farewells, departure_of
 from loadstone_runner.master.measurement import Measurement
-from loadstone_runner.master.member import Member
 
 STREAM = StreamId(2, 1, 0, 1)
 END = EngineEnd(
@@ -74,16 +73,19 @@ def test_what_was_unknown_is_so_in_a_run_that_ends_before_its_load() -> None:
 
 
 def test_what_only_a_master_before_can_have_heard_is_unknown() -> None:
-    for attempts, is_unknown in (({}, False), ({2: 1}, False), ({2: 2}, True)):
+    for attempts, met, is_unknown in (({}, [], True), ({}, [1], False), ({2: 2}, [1], True), ({2: 2}, [1, 2], False)):
         held, measurement = farewells()
-        held.see(FINAL)
-        held.lose_unheard([Member(2, attempt=1)], attempts)
+        held.doubt(3, attempts)
+        for worker, attempt in ((0, 1), (1, 1), *((2, each) for each in met)):
+            held.meet(worker, attempt)
+        held.lose_unknown()
         assert measurement.merge.totals().unaccounted_at_least == is_unknown
 
+
+def test_a_worker_that_only_a_master_before_has_heard_is_lost_with_what_it_did_though_no_load_had_begun_here() -> None:
     held, measurement = farewells()
-    held.lose_unheard([Member(2, is_excused=True)], {})
-    assert not measurement.merge.totals().unaccounted_at_least, "the load began without it"
-    held.lose_unheard([Member(2)], {})
+    held.doubt(4, {})
+    held.lose(3, 0, has_begun=False)
     assert measurement.merge.totals().unaccounted_at_least
 
 
