@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from lab import OPERATOR_NAMESPACE, TARGET, Lab, kubectl
+from machine import cluster, needs_own_cluster, nodes, number_of, operators
 
 NOT_MADE = (AssertionError, subprocess.TimeoutExpired)
 _NUMBERS = itertools.count(1)
@@ -90,3 +91,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.when == "call":
         item.failed = report.failed
     return report
+
+
+@pytest.fixture
+def far_node() -> Iterator[str]:
+    """Give a node that nothing is on, and that nothing goes to without need."""
+    needs_own_cluster()
+    (operator,) = operators()
+    others = [node for node in nodes() if node != operator["spec"]["nodeName"]]
+    if not others:
+        pytest.skip("needs a second node: tests/e2e/cluster/cluster ensure 2")
+    kubectl("taint", "node", others[0], "loadstone.dev/e2e=far:PreferNoSchedule", "--overwrite")
+    yield others[0]
+    cluster("node-cont", number_of(others[0]))
+    kubectl("taint", "node", others[0], "loadstone.dev/e2e-")
+    kubectl("wait", "node", others[0], "--for=condition=Ready", "--timeout=60s")

@@ -3,12 +3,12 @@
 import base64
 import re
 import time
-from collections.abc import Iterator
 
 import pytest
 import yaml
-from lab import Lab, kubectl, until
-from machine import cluster, needs_own_cluster, nodes, number_of, operators
+from distance import cordoned, counted_of, is_up, spread
+from lab import Lab, until
+from machine import cluster, needs_own_cluster, number_of
 
 promise = pytest.mark.promise
 
@@ -18,12 +18,6 @@ LOST_SECONDS = 35
 
 def pod_address(lab: Lab, pod: str) -> str:
     return lab.json("pod", pod)["status"]["podIP"]
-
-
-def counted_of(lab: Lab, *addresses: str) -> int:
-    """Return how many requests the target has counted from these pods."""
-    by_client = lab.target("/count")["by_client"]
-    return sum(by_client.get(address, {"count": 0})["count"] for address in addresses)
 
 
 @promise("worker-lost", "exact-totals")
@@ -48,43 +42,6 @@ def test_a_worker_that_is_silent_for_less_than_its_lease_comes_back_and_its_paus
     assert status["verdict"] == "Inconclusive", status
     assert any(finding.startswith("LoadNotReached") for finding in status["findings"]), status["findings"]
     assert status["results"]["requests"] == lab.count()
-
-
-@pytest.fixture
-def far_node() -> Iterator[str]:
-    """Give a node that nothing is on, and that nothing goes to without need."""
-    needs_own_cluster()
-    (operator,) = operators()
-    others = [node for node in nodes() if node != operator["spec"]["nodeName"]]
-    if not others:
-        pytest.skip("needs a second node: tests/e2e/cluster/cluster ensure 2")
-    kubectl("taint", "node", others[0], "loadstone.dev/e2e=far:PreferNoSchedule", "--overwrite")
-    yield others[0]
-    cluster("node-cont", number_of(others[0]))
-    kubectl("taint", "node", others[0], "loadstone.dev/e2e-")
-    kubectl("wait", "node", others[0], "--for=condition=Ready", "--timeout=60s")
-
-
-def spread(name: str, *, replicas: int, skew: int, far: str) -> dict:
-    """Return `workers` of which one has to go to the far node, as a user would write it."""
-    elsewhere = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": [far]}]}
-    labels = {"loadstone.dev/loadtest": name, "loadstone.dev/role": "worker"}
-    spec = {
-        "affinity": {
-            "nodeAffinity": {
-                "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": elsewhere}]
-            }
-        },
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": skew,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "DoNotSchedule",
-                "labelSelector": {"matchLabels": labels},
-            }
-        ],
-    }
-    return {"replicas": replicas, "template": {"spec": spec}}
 
 
 class Run:
@@ -158,8 +115,7 @@ def check_a_run_without_a_fifth_of_its_workers(run: Run, status: dict) -> None:
 @promise("config-conflict")
 def test_two_workers_with_other_content_under_one_name_never_start(far_node, lab) -> None:
     document = lab.manifest("pass", workers=spread("pass", replicas=2, skew=1, far=far_node))
-    kubectl("cordon", far_node)
-    try:
+    with cordoned(far_node):
         lab.apply(document)
         until("the near worker runs", lambda: [each for each in lab.pods("pass", "worker") if is_up(each)], seconds=60)
         [name] = {
@@ -175,17 +131,11 @@ def test_two_workers_with_other_content_under_one_name_never_start(far_node, lab
                 secret["data"][key] = base64.b64encode(base64.b64decode(text) + b"\nOTHER = 1\n").decode()
         lab.kubectl("delete", "secret", name)
         lab.apply(yaml.safe_dump(secret))
-    finally:
-        kubectl("uncordon", far_node)
     status = lab.wait_finished("pass", seconds=90)
 
     assert (status["verdict"], status["reason"]) == ("Error", "ConfigConflict"), status
     assert re.search("worker [01] .*sha256:[0-9a-f]{64}.*sha256:[0-9a-f]{64}", status["message"]), status["message"]
     assert lab.count() == 0
-
-
-def is_up(pod: dict) -> bool:
-    return pod["status"]["phase"] == "Running"
 
 
 BUSY_HANDLERS = """

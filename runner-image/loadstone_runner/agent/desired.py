@@ -186,12 +186,14 @@ class Desired:
     def _start_here(self) -> int | None:
         """Return the common start on this machine's clock, 0 without one; None while the master's clock is unknown.
 
-        Converted once: a better offset that comes later must not move a start that engines know already.
+        Converted once: a better offset that comes later must not move a start that engines know already. The offset is
+        that of the newest master, and says nothing of a start by the clock of one before.
         """
         if self.common is None or not self.common.start_at_ns:
             return 0
         key = self._start_key()
-        if key not in self._starts and self._offset_ns is not None:
+        is_of_this_clock = self.common.held.version.epoch == self.epoch
+        if key not in self._starts and is_of_this_clock and self._offset_ns is not None:
             self._starts[key] = self.common.start_at_ns - self._offset_ns, self._round_trip_ns
         return self._starts[key][0] if key in self._starts else None
 

@@ -264,3 +264,16 @@ def test_an_agent_that_was_started_again_knows_what_its_engines_were_granted_bef
     [granted] = after.granted
     assert (granted.ranges, granted.numbers) == (2, grants.granted_to("iterations/a", 0))
     assert granted.end == 1_000 - (grants.left("iterations/a") or 0)
+
+
+def test_a_start_by_the_clock_of_a_master_that_is_gone_is_not_read_from_that_of_the_next():
+    desired, held = _desired()
+    view = held.get(0, 1)
+    desired.offer(_common(2, order=RunOrder.RUNNING, start_at_ns=1_000))
+    desired.assign(_assignment())
+    desired.change_epoch(2)
+
+    desired.know_offset(900, 10)
+    assert (desired.orders([view]), desired.start_ns) == ([], 0)
+    desired.offer(_common(1, epoch=2, order=RunOrder.RUNNING, start_at_ns=1_500))
+    assert [order.start_at_ns for order in desired.orders([view])] == [600]
