@@ -22,7 +22,7 @@ def test_a_master_whose_node_is_frozen_is_replaced_and_is_nobody_s_master_when_i
         cluster("node-stop", number_of(far_node))
         successor = replace_master(lab, near_node)
         # Nobody can know whether the frozen one is at work, and the load had begun.
-        environment = {each["name"]: each.get("value") for each in successor["spec"]["containers"][0]["env"]}
+        environment = environment_of(successor, "master")
         assert (environment["LOADSTONE_IS_SOLE"], environment["LOADSTONE_HAS_BEGUN"]) == ("0", "1")
         # The near worker does its half, and not that of the other side, for which nobody can vouch.
         time.sleep(LOST_SECONDS)
@@ -63,6 +63,13 @@ def replace_master(lab: Lab, node: str) -> dict:
         "its pod",
         lambda: next((pod for pod in lab.pods("pass", "master") if pod["spec"].get("nodeName") == node), None),
     )
+
+
+def environment_of(pod: dict, container: str) -> dict[str, str]:
+    """Return what a container is told, by name."""
+    containers = pod["spec"].get("initContainers", []) + pod["spec"]["containers"]
+    (found,) = [each for each in containers if each["name"] == container]
+    return {each["name"]: each.get("value", "") for each in found["env"]}
 
 
 def check(lab: Lab, status: dict) -> None:
