@@ -185,7 +185,8 @@ def test_handlers_that_sleep_and_compute_for_long_lose_no_worker_and_no_request(
             stood_still.append(float(said[1]) if said else 0.0)
         time.sleep(0.5)
 
-    said = re.search(r"WorkerDegraded: worker 1 stood still for up to ([0-9.]+) s", " ".join(status["findings"]))
+    findings = " ".join(status["findings"])
+    said = re.search(r"WorkerDegraded: worker 1 \(\S+\) stood still for up to ([0-9.]+) s", findings)
     assert said, status["findings"]
     print(f"computing handler of 30 s: {said[1]} s in the findings, {max(stood_still)} s seen, lost {max(states)}")
     assert states == {0}

@@ -32,7 +32,7 @@ from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.member import Departure, Member
 from loadstone_runner.master.news import Happened, Incident, News
 from loadstone_runner.master.relief import Relief
-from loadstone_runner.master.remarks import blocked_workers, remarks_on, slow_workers
+from loadstone_runner.master.remarks import remarks_on, slow_workers
 from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Roster
 from loadstone_runner.master.rows import Rows
@@ -350,7 +350,7 @@ class Conductor:
             unused=self.workload.unused_rows(),
             judge=self.judge,
             outside=self.outside,
-            notes=(*self.notes, *slow_workers(self.roster.members), *blocked_workers(self.roster.members)),
+            notes=(*self.notes, *slow_workers(self.roster.members)),
             director_errors=self.director.errors,
             remarks=remarks_on(self.plan, has_shape=self.director.has_shape, shape_asked=self.workload.shape_asked),
             load_ns=self.load_ns,

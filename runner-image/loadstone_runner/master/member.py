@@ -63,7 +63,6 @@ class Member:
     is_excused: bool = False  # has not come, and the run has begun without it
     round_trip_ns: int = 0
     start_off_by_ns: int = 0
-    stood_still_ns: int = 0  # the longest that any of its engines did not come to its loop
     starts: dict[tuple[int, int], int] = field(default_factory=dict)  # (engine, start) -> first load, master's clock
 
     def has_applied(self, held: Held) -> bool:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from loadstone_core.load.profile import Model
 from loadstone_core.stats.metrics import HANDLER_ERROR, HANDLER_SLOW, LISTENER_ERROR
-from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_runner.flavour import PURE
 
@@ -21,7 +20,6 @@ CLOSED: Final = (
     "users wait while the target stalls, so latency is that of the requests they sent, without those they would have "
     "sent meanwhile (closed model); use rate to have the waiting in it"
 )
-BLOCKED_NS: Final = 5 * SECOND
 UNUSED_SHAPE: Final = "the script has a shape, and the load is that of spec.load; set load.shape to let the shape lead"
 
 
@@ -76,18 +74,6 @@ def _most(errors: tuple[ErrorCount, ...], kind: str, what: str) -> str:
     if not found:
         return ""
     return f"{sum(each.count for each in found)} {what}, mostly {found[0].name}: {found[0].message}"
-
-
-def blocked_workers(members: Iterable[Member]) -> tuple[Cause, ...]:
-    """Return a finding if engines stood still for long: their code did not wait, or held the interpreter's lock."""
-    worst = max(members, key=lambda each: each.stood_still_ns, default=None)
-    if worst is None or worst.stood_still_ns < BLOCKED_NS:
-        return ()
-    text = (
-        f"worker {worst.worker} stood still for up to {worst.stood_still_ns / SECOND:.1f} s, as code in it computed "
-        "without waiting; let a handler that computes run with where='process', and see the log for what it was"
-    )
-    return (Cause(Reason.WORKER_DEGRADED, text),)
 
 
 def slow_workers(members: Iterable[Member]) -> tuple[Cause, ...]:

@@ -83,7 +83,6 @@ class Roster:
         member.beat = beat
         member.round_trip_ns, member.start_off_by_ns = beat.round_trip_ns, beat.start_off_by_ns
         for each in beat.engines:
-            member.stood_still_ns = max(member.stood_still_ns, each.loop_lag_ns)
             if each.started_at_ns:
                 member.starts.setdefault((each.engine, each.start), each.started_at_ns)
         if member.state.is_over:

@@ -162,10 +162,14 @@ def _lateness(number: int, worker: _Worker, *, seconds: int) -> str:
     figures += _above(worker.engine_cpu_permille, f"of one engine up to {_cores(worker.engine_cpu_permille)}")
     if worker.agent_lag_ns > SATURATED_LAG_NS:
         figures.append(f"its agent, too, was late by up to {_time(worker.agent_lag_ns)}, so its node is busy")
-    return (
-        f"worker {number} ({worker.pod}) was over 100 ms late or throttled in {worker.strained_seconds} of "
-        f"{seconds} s: {', '.join(figures)}; give workers more CPU, add workers, or look for what holds the loop"
-    )
+    who = f"worker {number} ({worker.pod})"
+    how = f"over 100 ms late or throttled in {worker.strained_seconds} of {seconds} s: {', '.join(figures)}"
+    if worker.lag_ns >= STALLED_NS:
+        return (
+            f"{who} stood still for up to {worker.lag_ns / SECOND:.1f} s, as code in it computed without waiting, and "
+            f"was {how}; let a handler that computes run with where='process', and see the log for what it was"
+        )
+    return f"{who} was {how}; give workers more CPU, add workers, or look for what holds the loop"
 
 
 def _fullness(number: int, worker: _Worker) -> str:

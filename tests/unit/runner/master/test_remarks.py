@@ -16,7 +16,6 @@ from loadstone_runner.master.member import Member
 from loadstone_runner.master.remarks import (
     CLOSED,
     UNUSED_SHAPE,
-    blocked_workers,
     failed_handlers,
     handler_errors,
     remarks_on,
@@ -131,11 +130,3 @@ def test_handlers_of_messages_are_findings_of_their_own_and_an_error_by_policy()
     assert failed_handlers(errors[2:]) == ()
     [cause] = failed_handlers(errors)
     assert str(cause).startswith("HandlerFailed: 4 errors of message handlers, mostly rotate: ValueError: no; ")
-
-
-def test_a_worker_that_stood_still_for_long_is_named_with_how_long() -> None:
-    still = Member(3, stood_still_ns=31_000_000_000)
-
-    assert blocked_workers([]) == blocked_workers([Member(0, stood_still_ns=4_000_000_000)]) == ()
-    [cause] = blocked_workers([Member(0), still])
-    assert str(cause).startswith("WorkerDegraded: worker 3 stood still for up to 31.0 s")

@@ -97,6 +97,7 @@ def test_one_long_standstill_degrades_and_counts_for_every_second_of_it() -> Non
     stalled = beat({"loop_lag_ns": 30 * SECOND})
     (cause,) = seen(*[BEAT] * 300, stalled).findings()
 
+    assert cause.message.startswith("worker 0 (pod-0) stood still for up to 30.0 s, as code in it computed")
     assert "in 31 of 301 s: loop lag up to 30" in cause.message
 
 
