@@ -104,6 +104,19 @@ def test_a_master_that_is_slow_to_take_states_gets_fewer_and_not_less(tmp_path: 
     run(scenario())
 
 
+def test_the_last_state_does_not_overtake_one_that_waits_for_its_turn(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Pod(tmp_path) as pod:
+            _, _, (engine,) = await pod.running()
+            for sequence in range(1, 6):
+                engine.state(sequence, [series_of("a", sequence)], second=sequence)
+            engine.state(6, [series_of("a", 6)], second=6, final=True, full=True)
+            await pod.master.state(lambda state: state.final)
+            assert [state.sequence for state in pod.master.states] == [1, 2, 3, 4, 5, 6]
+
+    run(scenario())
+
+
 def test_bad_frames_of_one_engine_harm_nobody_else(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with Pod(tmp_path, engines=2) as pod:

@@ -123,6 +123,10 @@ def test_programs_read_each_second_and_the_outcome_from_a_clean_standard_output(
     assert (
         sum(row["requests"] for row in rows) == outcome["results"]["requests"] == fetch(f"{target}/count")["requests"]
     )
+    # The second that the load ends with is whole, too: users, requests and all.
+    if outcome["verdict"] == "Passed":
+        assert [(row["gaps"], row["users"]) for row in rows][2] == (0, 20)
+        assert not any(row["gaps"] for row in rows)
     assert (outcome["kind"], outcome["exitCode"]) == ("outcome", done.returncode)
     status = json.loads((tmp_path / "status.json").read_text())
     assert outcome == {"kind": "outcome", **status, "report": outcome["report"], "log": outcome["log"]}

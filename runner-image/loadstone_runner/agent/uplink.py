@@ -82,6 +82,7 @@ class Uplink:
         self._bulk_client = BulkClient(self.bulk, run_uid=settings.run_uid, pems=pems, on_bad_frame=self._blame)
         self._relay: Relay
         self._connection: asyncio.Task[None] | None = None
+        self._waiting: list[coordination_pb2.StatisticsFrame] = []  # for this worker's turn
         self._pings_left = 0
         self._beat_is_due = False
 
@@ -155,11 +156,18 @@ class Uplink:
     # What the master is told.
 
     def report(self, frame: coordination_pb2.StatisticsFrame) -> None:
-        """Pass a state on, when it is this worker's turn in the second."""
+        """Pass a state on, when it is this worker's turn in the second; a last one at once, behind those before it."""
+        self._waiting.append(frame)
         if frame.state.final:
-            self._client.report(frame)
+            self._pass_on()
         else:
-            asyncio.get_running_loop().call_later(turn_seconds(self._peer.worker), self._client.report, frame)
+            asyncio.get_running_loop().call_later(turn_seconds(self._peer.worker), self._pass_on)
+
+    def _pass_on(self) -> None:
+        """Send all that waits: what comes later must not come first, as an older state is none any more."""
+        for frame in self._waiting:
+            self._client.report(frame)
+        self._waiting.clear()
 
     def open_streams(self) -> None:
         """Begin the other streams with this master: statistics with everything, bulk with what is not durable."""

@@ -238,7 +238,8 @@ class Engine:
                 allotment=self._allotment,
             )
             model.population.on_left = self._say_status_soon
-            parts.append(Part(scenario, model, spawn=self._spawn, on_change=self._look_at_parts))
+            hooks = {"before_end": self._close_second, "on_change": self._look_at_parts}
+            parts.append(Part(scenario, model, spawn=self._spawn, **hooks))
         return parts
 
     def _look_at_parts(self) -> None:
@@ -313,10 +314,16 @@ class Engine:
                 sleep_until(now + SECOND_NS - (now - self._start_at_ns) % SECOND_NS)
             else:
                 gevent.sleep(1.0)
-            if self._start_at_ns and monotonic_ns() >= self._start_at_ns + SECOND_NS and not self._final_sequence:
-                self._report(is_full=False)
+            self._close_second()
             self._backstage.look()
             self._say_status()
+
+    def _close_second(self) -> None:
+        """Report the newest full second, if that was not done: loads end with a second, and their users with them."""
+        if not self._start_at_ns or self._final_sequence:
+            return
+        if (monotonic_ns() - self._start_at_ns) // SECOND_NS > self._closed_second + 1:
+            self._report(is_full=False)
 
     def _report(self, *, is_full: bool) -> None:
         """Send the state that closes the newest full second; once the load has ended, the running one."""

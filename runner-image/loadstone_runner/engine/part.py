@@ -56,13 +56,23 @@ class Part:
         model: LoadModel,
         *,
         spawn: Callable[[Callable[[], None]], gevent.Greenlet[..., None]],
+        before_end: Callable[[], None],
         on_change: Callable[[], None],
     ) -> None:
-        """Begin without a start; `spawn` runs a loop of the engine's own, `on_change` hears of each new stage."""
+        """Begin without a start.
+
+        Args:
+            scenario: as it is configured.
+            model: that drives its users.
+            spawn: runs a loop of the engine's own.
+            before_end: is called while all users still live.
+            on_change: hears of each new stage.
+        """
         self.scenario = scenario
         self.model = model
         self.stage = PartStage.WAITING
         self._spawn = spawn
+        self._before_end = before_end
         self._on_change = on_change
         self._begin_ns: int | None = None
         self._player: gevent.Greenlet[..., None] | None = None
@@ -123,6 +133,7 @@ class Part:
             self._stop_by_ns = min(self._stop_by_ns, stop_by_ns)
             return
         self._stop_by_ns = stop_by_ns
+        self._before_end()
         self.model.stop()
         self._become(PartStage.STOPPING)
         self._spawn(self._drain)
