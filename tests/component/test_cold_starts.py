@@ -199,12 +199,12 @@ class Start:
 def check(start: Start, report: control_pb2.RunReport) -> str:
     """Hold a start against what it may come to; return what it came to.
 
-    A worker that falls silent ends the run by its lease: see docs/open-ends.md.
+    A worker that falls silent ends the run by its lease, or is waited for in vain: see docs/open-ends.md.
     """
     running = [each for each in start.told if each.run_state == epb.RUNNING_STATE]
     assert all(scenario.target == OWN for each in running for scenario in each.scenarios)
     is_refused = report.HasField("outcome")
-    if report.outcome.reason == "WorkersLost" or (not is_refused and len(running) < WORKERS):
+    if report.outcome.reason in {"WorkersLost", "StartupTimeout"} or (not is_refused and len(running) < WORKERS):
         return "silent"
     # Who was only spoken to may hold nothing; who has said that he does, does.
     assert start.spoken_to if is_refused else not start.misled, report.outcome
