@@ -3,7 +3,6 @@
 import gzip
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from abreast import Abreast
 from catalogue import CATALOGUE, EXAMPLES, Example, Outcome, Places
+from tests.component.ports import free_port
 
 promise = pytest.mark.promise
 # Its runs are side by side already, and one whose machine was too slow is done again, alone.
@@ -108,11 +108,11 @@ def servers(certificates: Path | None = None, *, has_proxy: bool = False) -> Ite
 
 
 def free_ports(count: int) -> list[str]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [str(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+    """Return ports for servers that are told theirs; others start beside them, whose connections take none of these."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return [str(port) for port in found]
 
 
 def wait_for(url: str) -> None:

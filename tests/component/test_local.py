@@ -4,7 +4,6 @@ import gzip
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
+from tests.component.ports import free_port
 
 from loadstone_runner.flavour import expected_flavour
 from loadstone_runner.transport.http.description import ROW
@@ -47,9 +47,7 @@ def fetch(url: str) -> dict:
 @pytest.fixture
 def target():
     """Start examples/target/server.py on a free port; give its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen([sys.executable, str(ROOT / "examples" / "target" / "server.py"), "--port", str(port)])
     url = f"http://127.0.0.1:{port}"
     for _ in range(200):
