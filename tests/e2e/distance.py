@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from lab import Lab, kubectl
 
+LOST_SECONDS = 35  # after its last word a worker is lost
+
 
 def counted_of(lab: Lab, *addresses: str) -> int:
     """Return how many requests the target has counted from these pods."""

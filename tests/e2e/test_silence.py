@@ -6,14 +6,13 @@ import time
 
 import pytest
 import yaml
-from distance import cordoned, counted_of, is_up, spread
+from distance import LOST_SECONDS, cordoned, counted_of, is_up, spread
 from lab import Lab, until
 from machine import cluster, needs_own_cluster, number_of
 
 promise = pytest.mark.promise
 
 LEASE_SECONDS = 30
-LOST_SECONDS = 35
 
 
 def pod_address(lab: Lab, pod: str) -> str:

@@ -3,13 +3,11 @@
 import time
 
 import pytest
-from distance import cordoned, counted_of, gain, is_up, spread
+from distance import LOST_SECONDS, cordoned, counted_of, gain, is_up, spread
 from lab import Lab, until
 from machine import cluster, nodes, number_of
 
 promise = pytest.mark.promise
-
-LOST_SECONDS = 35
 
 
 @pytest.mark.soak

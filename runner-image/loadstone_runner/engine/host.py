@@ -238,8 +238,15 @@ class Engine:
                 allotment=self._allotment,
             )
             model.population.on_left = self._say_status_soon
-            hooks = {"before_end": self._close_second, "on_change": self._look_at_parts}
-            parts.append(Part(scenario, model, spawn=self._spawn, **hooks))
+            parts.append(
+                Part(
+                    scenario,
+                    model,
+                    spawn=self._spawn,
+                    before_end=self._close_second,
+                    on_change=self._look_at_parts,
+                )
+            )
         return parts
 
     def _look_at_parts(self) -> None:

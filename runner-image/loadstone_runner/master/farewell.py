@@ -76,11 +76,12 @@ class Farewells:
 
     def lose(self, worker: int, attempt: int, *, has_begun: bool) -> None:
         """Close what a lost worker has reported; what it did beyond that nobody knows, and never will."""
-        streams = self._of(worker, max(1, attempt))
-        if has_begun := has_begun or (worker, max(1, attempt)) in self._unknown:
-            self._unknown.add((worker, max(1, attempt)))
+        attempt = max(1, attempt)
+        streams = self._of(worker, attempt)
+        if has_begun := has_begun or (worker, attempt) in self._unknown:
+            self._unknown.add((worker, attempt))
             silent = {*range(self._engines)} - {each.engine for each in streams}
-            streams |= {StreamId(worker, max(1, attempt), engine, 1) for engine in silent}
+            streams |= {StreamId(worker, attempt, engine, 1) for engine in silent}
         for stream in streams:
             self._lose(stream, has_begun=has_begun)
 

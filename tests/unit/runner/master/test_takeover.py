@@ -210,19 +210,22 @@ def test_who_knows_nothing_of_the_run_does_not_end_the_waiting_for_those_who_may
 @pytest.mark.parametrize(
     ("has_successor", "followers", "silent_seconds", "is_last"),
     [
+        (False, None, 15, True),
         (False, 0, 15, True),
+        (True, None, 900, False),
         (True, 0, 900, False),
         (True, 1, 25, False),
         (True, 1, 26, True),
     ],
 )
 def test_silence_proves_something_only_where_no_later_master_can_have_been_made(
-    *, has_successor: bool, followers: int, silent_seconds: int, is_last: bool
+    *, has_successor: bool, followers: int | None, silent_seconds: int, is_last: bool
 ) -> None:
     standing = Standing()
     standing.has_successor = has_successor
-    with standing.followed():
-        pass
+    if followers is not None:
+        with standing.followed():
+            pass
     with standing.followed() if followers else nullcontext():
         assert standing.is_last(silent_ns=silent_seconds * SECOND) is is_last
 
