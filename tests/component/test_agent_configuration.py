@@ -17,6 +17,8 @@ from loadstone_protocol.v1 import engine_pb2 as epb
 if TYPE_CHECKING:
     from pathlib import Path
 
+promise = pytest.mark.promise
+
 # What clocks may drift apart in ten seconds, at 100 ppm.
 CLOCK_DRIFT_NS = 1_000_000
 
@@ -223,7 +225,7 @@ def test_load_is_stopped_when_the_lease_has_run_out(tmp_path: Path) -> None:
             connection.say(assignment=cpb.Assignment(epoch=1, version=1, slot=0, slots=1))
             pod.configure(connection, epb.RUNNING_STATE, start_at_ns=time.monotonic_ns(), graceful_stop_ns=30 * SECOND)
             await connection.wait_for("heartbeat", lambda beat: beat.number >= 2)
-            connection.acknowledges = False
+            connection.acknowledges = pod.master.welcomes = False
             silent = time.monotonic()
 
             config = await engine.hear("config", lambda config: config.run_state == epb.STOPPED_STATE)
@@ -233,9 +235,35 @@ def test_load_is_stopped_when_the_lease_has_run_out(tmp_path: Path) -> None:
             assert (await launcher.order("deadline"))["seconds"] == 2.0
 
             # The agent keeps its state, and a master that comes back gets it.
-            connection.acknowledges = True
+            again = await pod.master.connection()
+            again.say(welcome=cpb.Welcome(epoch=1, lease_ns=2 * SECOND))
             engine.state(1, [series_of("a", 4)], second=0, final=True)
             assert (await pod.master.state(lambda state: state.final)).series[0].count == 4
+
+    run(scenario())
+
+
+@promise("network-faults")
+def test_a_master_that_answers_pings_and_no_heartbeat_is_looked_for_anew_before_the_lease_ends(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Pod(tmp_path) as pod:
+            connection, _, (engine,) = await pod.running()
+            connection.say(welcome=cpb.Welcome(epoch=1, lease_ns=10 * SECOND))
+            await connection.wait_for("heartbeat", lambda beat: beat.applied.revision == pod.version)
+            connection.acknowledges = False
+            last = connection.all("heartbeat")[-1].number
+
+            again = await pod.master.connection()
+            assert 4 <= connection.all("heartbeat")[-1].number - last <= 9
+            await asyncio.wait_for(connection.ended.wait(), 5)
+            hello = await again.wait_for("hello")
+            assert hello.applied.revision == pod.version
+            # The lease of what was acknowledged before has ended by then, and nobody was told to stop.
+            await again.wait_for("heartbeat", lambda beat: beat.number > last + 12)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(engine.hear("config"), 0.1)
+            engine.state(1, [series_of("a", 4)], second=0)
+            assert (await pod.master.state()).series[0].count == 4
 
     run(scenario())
 

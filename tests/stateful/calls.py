@@ -132,6 +132,7 @@ class Connection:
         self.calls: list[Call] = []
         self.is_broken_here = False  # the client's side knows that it has ended
         self.is_broken_there = False
+        self.is_deaf = False  # nobody at the server's end reads; pings are answered all the same
         self._blocked = 0  # how often it was, and is again if odd
         network.connections.append(self)
         network.after(network.latency(), self._dial, 0.0)
@@ -182,6 +183,9 @@ class Connection:
         for call in self.calls:
             call.cancel()
         self.is_broken_here = True
+        if self.is_deaf:
+            # What is said is heard by nobody; the end of the connection is.
+            self.network.after(self.network.latency(), self._tell_there)
 
     def break_client(self, why: str) -> None:
         if not self.is_broken_here:
@@ -309,7 +313,7 @@ class Pipe:
     def _arrive(self) -> None:
         self._is_awake = False
         connection = self._call.connection
-        if connection.is_cut or connection.server is None:
+        if connection.is_cut or connection.server is None or connection.is_deaf:
             return  # it is held back until somebody calls `flow`
         while self._travelling and self._travelling[0][0] <= self._network.loop.time():
             _, message = self._travelling.popleft()

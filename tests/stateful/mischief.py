@@ -31,6 +31,7 @@ class Mischief:
             self.cut_a_worker_off,
             self.cut_the_operator_off,
             self.reset_a_connection,
+            self.let_a_connection_go_deaf,
             self.slow_everything_down,
             self.kill_an_agent,
             self.kill_an_engine,
@@ -99,6 +100,20 @@ class Mischief:
             connection.break_server()
             self._later(self._dice.choice((0.01, 1, 8)), lambda: connection.break_client("reset"))
         return f"a connection of {connection.client.name} is reset"
+
+    def let_a_connection_go_deaf(self) -> str:
+        """Nothing is heard on it any more, in neither direction, and it lives on for whoever pings."""
+        connections = self._world.network.connections
+        held = [
+            each
+            for each in connections
+            if each.client.name.startswith("agent") and each.server is not None and not each.is_over
+        ]
+        if not held:
+            return ""
+        connection = self._dice.choice(held)
+        connection.is_deaf = True
+        return f"a connection of {connection.client.name} goes deaf"
 
     def slow_everything_down(self) -> str:
         factor, seconds = self._dice.choice((10, 50)), self._dice.choice((3, 8))

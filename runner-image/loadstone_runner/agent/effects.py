@@ -104,7 +104,12 @@ class Act(Enum):
     BEAT = auto()  # send a heartbeat now
     RETELL_STATES = auto()  # send the whole state of every stream
     BEQUEATH = auto()  # tell the master what is held of the one before
-    HANG_UP = auto()  # leave this master, one of an earlier epoch, and look for another
+
+
+class HangUp(NamedTuple):
+    """Leave this master and look for one anew."""
+
+    why: str
 
 
 class Pings(NamedTuple):
@@ -156,7 +161,7 @@ class Finish(NamedTuple):
     is_durable: bool
 
 
-Effect = Act | Configure | Pings | Conclude | SayEnd | SayBye | Lease | Deadline | Finish
+Effect = Act | HangUp | Configure | Pings | Conclude | SayEnd | SayBye | Lease | Deadline | Finish
 
 
 class Summary(NamedTuple):

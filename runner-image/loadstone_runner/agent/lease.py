@@ -22,6 +22,11 @@ class Lease:
         self._from_ns: int | None = None
         self._sent: dict[int, int] = {}
 
+    @property
+    def duration_ns(self) -> int:
+        """For how long load may run after a heartbeat that was acknowledged."""
+        return self._duration_ns
+
     def set_duration(self, duration_ns: int) -> None:
         """Obey the master's duration; one that is not positive leaves what is held."""
         if duration_ns > 0:

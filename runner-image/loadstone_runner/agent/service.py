@@ -198,8 +198,8 @@ class Agent:
                 self._uplink.say_bye(effect, self._logs.ends())
             case do.Act.BEQUEATH:
                 self._uplink.bequeath()
-            case do.Act.HANG_UP:
-                self._uplink.hang_up()
+            case do.HangUp(why):
+                self._uplink.hang_up(why)
             case do.Lease(seconds):
                 self._order(do="lease", seconds=seconds)
             case do.Deadline(seconds):

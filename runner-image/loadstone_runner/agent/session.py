@@ -20,6 +20,7 @@ from loadstone_runner.agent.effects import (
     Effect,
     EngineStatus,
     Finish,
+    HangUp,
     Lease,
     Pings,
     ProcessEnd,
@@ -29,6 +30,7 @@ from loadstone_runner.agent.effects import (
 from loadstone_runner.agent.engines import Engines
 from loadstone_runner.agent.farewell import Farewell
 from loadstone_runner.agent.lease import Lease as MasterLease
+from loadstone_runner.agent.silence import Silence
 
 if TYPE_CHECKING:
     from loadstone_core.load.lots import Share
@@ -73,6 +75,7 @@ class Session:
         self._attempt = attempt
         self._effects: list[Effect] = []
         self._is_welcome = False
+        self._silence = Silence()
         self._beats = 0
         self._trip: RoundTrip | None = None
         self._started_at_ns: dict[tuple[int, int], int] = {}
@@ -133,7 +136,7 @@ class Session:
     def welcome(self, epoch: int, lease_ns: int, *, wants_inheritance: bool = False) -> None:
         """Begin with a master on a new connection: it is told everything anew."""
         if self._farewell.is_refused or epoch < self._desired.epoch:
-            self._effects.append(Act.HANG_UP)
+            self._effects.append(HangUp(f"its epoch {epoch} is over here"))
             return
         if epoch > self._desired.epoch:
             # Another master, maybe on another machine: what was learned of the old one's clock is void.
@@ -142,6 +145,7 @@ class Session:
             self._started_at_ns.clear()
             self._desired.change_epoch(epoch)
         self._is_welcome = True
+        self._silence.end()
         self._farewell.forget_bye()
         self.lease.set_duration(lease_ns)
         for view in self.engines:
@@ -181,6 +185,7 @@ class Session:
     def acknowledge(self, number: int, epoch: int, now_ns: int) -> None:
         """Extend the lease: the master has had this heartbeat."""
         if epoch >= self._desired.epoch and self.lease.acknowledge(number):
+            self._silence.end()
             self._lend(now_ns)
 
     def pong(self, trip: RoundTrip) -> None:
@@ -321,6 +326,10 @@ class Session:
         self._look_for_ends(now_ns)
         if self._farewell.give_logs_up(now_ns):
             self._say_bye()
+        # Half of the lease is left to find the master, or another.
+        if self._is_welcome and self._silence.exceeds(self.lease.duration_ns // 2, now_ns):
+            self._silence.end()
+            self._effects.append(HangUp("it acknowledges no heartbeat any more"))
         self._add(self._farewell.give_up(EXIT_ENDED_EARLY, now_ns, is_welcome=self._is_welcome))
 
     def summary(self, now_ns: int) -> Summary:

@@ -175,8 +175,9 @@ class Uplink:
         self._client.open_statistics(coordination_pb2.StatisticsFrame(peer=peer))
         self._bulk_client.open(self._client.target, peer)
 
-    def hang_up(self) -> None:
-        """Leave this master and look for another."""
+    def hang_up(self, why: str) -> None:
+        """Leave this master and look for one anew."""
+        _say(f"left the master: {why}")
         self._client.hang_up()
 
     def bequeath(self) -> None:

@@ -15,6 +15,7 @@ from loadstone_runner.agent.effects import (
     Deadline,
     EngineStatus,
     Finish,
+    HangUp,
     Lease,
     Pings,
     ProcessEnd,
@@ -92,8 +93,54 @@ def test_a_master_of_a_lower_epoch_is_left():
     session.take()
     session.welcome(3, 30 * S)
 
-    assert session.take() == (Act.HANG_UP,)
+    assert session.take() == (HangUp("its epoch 3 is over here"),)
     assert session.highest_epoch == 4
+
+
+def _live_through(session, moments):
+    """Tick ten times a second and beat each second; return in which moments the master was left."""
+    left = []
+    for moment in moments:
+        if moment % S == 0:
+            session.summary(moment)
+        session.tick(moment)
+        if _of(session.take(), HangUp):
+            left.append(moment)
+    return left
+
+
+def test_a_master_that_acknowledges_nothing_is_left_for_half_of_the_lease():
+    session = _session()
+    session.welcome(1, 30 * S)
+
+    assert _live_through(session, range(0, 15 * S + 1, S // 10)) == []
+    assert _live_through(session, range(15 * S + S // 10, 16 * S, S // 10)) == [15 * S + S // 10]
+
+
+def test_a_master_that_acknowledges_is_not_left():
+    session = _session()
+    session.welcome(1, 30 * S)
+    for second in range(60):
+        assert _live_through(session, range(second * S, (second + 1) * S, S // 10)) == []
+        session.acknowledge(second + 1, 1, (second + 1) * S)
+
+
+def test_a_master_that_is_not_there_is_not_left():
+    session = _session()
+    session.welcome(1, 30 * S)
+    session.disconnect()
+
+    assert _live_through(session, range(0, 60 * S, S // 10)) == []
+
+
+def test_silence_begins_anew_with_each_master():
+    session = _session()
+    session.welcome(1, 30 * S)
+    _live_through(session, range(0, 14 * S, S // 10))
+    session.disconnect()
+    session.welcome(1, 30 * S)
+
+    assert _live_through(session, range(14 * S, 29 * S, S // 10)) == []
 
 
 def test_a_welcome_of_a_higher_epoch_voids_the_clock():
@@ -514,7 +561,7 @@ def test_a_refused_agent_does_not_begin_again():
     session.take()
     session.welcome(1, 30 * S)
 
-    assert session.take() == (Act.HANG_UP,)
+    assert session.take() == (HangUp("its epoch 1 is over here"),)
 
 
 def test_engines_that_are_not_this_worker_s_are_not_taken_in():
