@@ -44,6 +44,7 @@ PING_EVERY_BEATS: Final = 5
 KILL_AFTER_GRACE_NS: Final = 5 * SECOND
 KILL_AFTER_LEASE_NS: Final = 2 * SECOND
 TERMINATION_GRACE_NS: Final = 10 * SECOND
+SILENCE_LEAST_NS: Final = 5 * SECOND
 EXIT_RUN_OVER: Final = 0
 EXIT_ENDED_EARLY: Final = 143
 
@@ -327,7 +328,7 @@ class Session:
         if self._farewell.give_logs_up(now_ns):
             self._say_bye()
         # Half of the lease is left to find the master, or another.
-        if self._is_welcome and self._silence.exceeds(self.lease.duration_ns // 2, now_ns):
+        if self._is_welcome and self._silence.exceeds(max(self.lease.duration_ns // 2, SILENCE_LEAST_NS), now_ns):
             self._silence.end()
             self._effects.append(HangUp("it acknowledges no heartbeat any more"))
         self._add(self._farewell.give_up(EXIT_ENDED_EARLY, now_ns, is_welcome=self._is_welcome))
