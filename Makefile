@@ -122,7 +122,7 @@ soak: .venv/compiled.stamp ## what waits for minutes: flat memory over 17 at ful
 	COLD_STARTS=1000 $(BIN)/pytest -q tests/component/test_cold_starts.py
 	FLUSHED_HOURS=24 $(BIN)/pytest -q tests/component/test_flat_memory.py -k flushes
 	$(BIN)/python benchmarks/soak.py $(ARGS)
-	LOADSTONE_SOAK=1 $(BIN)/pytest tests/component/test_messages.py -q -k "slow_handlers or own_process or interpreter"
+	LOADSTONE_SOAK=1 $(BIN)/pytest tests/component/test_handlers.py -q -k "slow_handlers or own_process or interpreter"
 	SEEDS=20000 $(BIN)/pytest tests/stateful -q -n 2
 	LOADSTONE_SOAK=1 $(BIN)/pytest tests/component/test_network_sweep.py -q $(SIDE_BY_SIDE)
 	NODES=2 tests/e2e/run -m soak

@@ -1,6 +1,6 @@
 """An in-memory network: who listens where, which paths are cut, and the Unix sockets within a pod.
 
-What gRPC makes of it is `calls`. A cut holds everything back until it heals.
+What gRPC makes of it is `connections` and `calls`. A cut holds everything back until it heals.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ import contextvars
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.stateful.calls import Channel, Server
 from tests.stateful.clockwork import Process, this_process
+from tests.stateful.connections import Channel, Server
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterable
 
-    from tests.stateful.calls import Call, Connection
+    from tests.stateful.calls import Call
     from tests.stateful.clockwork import VirtualTimeLoop
+    from tests.stateful.connections import Connection
 
 
 class Network:

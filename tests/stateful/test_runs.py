@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from grpc import aio
-from tests.stateful.calls import FOLLOWER_PATIENCE
 from tests.stateful.clockwork import BEGINNING, EPOCH_NS, SECOND, VirtualTimeLoop
+from tests.stateful.connections import FOLLOWER_PATIENCE
 from tests.stateful.mischief import Mischief
 from tests.stateful.world import Shape, World
 

@@ -1,0 +1,104 @@
+"""Whole local runs of scripts that send each other messages, and what these have noted. No test is here."""
+
+import asyncio
+import json
+import os
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loadstone_core.load.profile import FOREVER_NS, LoadProfile, Model, Profile, Segment
+from loadstone_core.load.scenario import Scenario
+from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
+from loadstone_core.spec.digest import files_digest
+from loadstone_runner.local.run import LocalResult, LocalRun
+
+SECOND = 1_000_000_000
+# What takes a minute or more is in the soak; what is promised holds for any length.
+IS_SOAK = "LOADSTONE_SOAK" in os.environ
+SLOW_SECONDS = 75 if IS_SOAK else 8
+COMPUTE_SECONDS = 30 if IS_SOAK else 2
+HOLD_SECONDS = 30 if IS_SOAK else 8
+
+HEAD = """
+import json, os, time
+import gevent
+from gevent.event import Event
+from loadstone import *
+
+hold = Event()  # users wait for it, and the load with them
+hold.set()
+
+
+def note(**fields):
+    with open(os.environ["NOTES"], "a") as file:
+        file.write(json.dumps(fields, default=str) + chr(10))
+
+
+class Visitor(User):
+    wait = constant(0.05)
+
+    @task
+    def turn(self):
+        hold.wait()
+        with measure("turn"):
+            pass
+
+"""
+
+
+@dataclass
+class Ran:
+    """A run that is over: its end, its reports, and what its script has noted."""
+
+    result: LocalResult
+    reports: list[Any] = field(default_factory=list)
+    notes: list[dict[str, Any]] = field(default_factory=list)
+
+    def noted(self, what: str) -> list[Any]:
+        return [each[what] for each in self.notes if what in each]
+
+
+def run(
+    folder: Path,
+    script: str,
+    *,
+    seconds: int | None = 3,
+    workers: int = 2,
+    engines: int = 1,
+    users: int = 4,
+    **plan: Any,
+) -> Ran:
+    files = {"test.py": (HEAD + textwrap.dedent(script)).encode()}
+    if seconds is None:
+        # As long as the script lets its users wait.
+        load = LoadProfile(Model.ITERATIONS, Profile((Segment(0, FOREVER_NS, users, users),), None), users)
+    else:
+        end_ns = seconds * SECOND
+        load = LoadProfile(Model.USERS, Profile((Segment(0, end_ns, users, users),), end_ns), None)
+    made = RunPlan(
+        run=RunIdentity(uid="messages/1", loadtest="messages", namespace="local", number=1, epoch=1),
+        spec_digest="sha256:00",
+        workers=workers,
+        engines_per_worker=engines,
+        scenarios=(Scenario(name="default", user=None, load=load, graceful_stop_ns=5 * SECOND, target=None),),
+        tolerance_ppm=50_000,
+        target=None,
+        percentiles=("50",),
+        thresholds=(),
+        warm_up_ns=0,
+        startup_timeout_ns=60 * SECOND,
+        script=ScriptRef(digest=files_digest(files), directory="/scripts", entrypoint="test.py"),
+        **plan,
+    )
+    notes, reports = folder / "notes", []
+    notes.touch()
+    local = LocalRun(
+        plan=made,
+        files=files,
+        environment={"NOTES": str(notes), "COMPUTE": str(COMPUTE_SECONDS), "HOLD": str(HOLD_SECONDS)},
+        on_report=reports.append,
+    )
+    result = asyncio.run(asyncio.wait_for(local.run(), 100 + (seconds or 0)))
+    return Ran(result, reports, [json.loads(line) for line in notes.read_text().splitlines()])

@@ -1,0 +1,266 @@
+"""Handlers of custom messages that wait, compute, fail or hold on to everything, in real processes: who is delayed."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from tests.component.messaging import COMPUTE_SECONDS, HOLD_SECONDS, SLOW_SECONDS, run
+
+promise = pytest.mark.promise
+
+
+@promise("messages", "handlers-beside")
+@pytest.mark.timeout(300)
+def test_slow_handlers_in_director_and_engines_delay_nothing_and_a_stop_does_not_wait_for_them(tmp_path) -> None:
+    ran = run(
+        tmp_path,
+        """
+        @on_message("slow")
+        def slow(message):
+            note(begun=time.monotonic())
+            time.sleep(3600)
+            note(ended=True)
+
+        @events.test_start.add_listener
+        def begin(environment):
+            send_message("slow", to="workers" if environment.is_director else "director")
+        """,
+        seconds=SLOW_SECONDS,
+    )
+
+    outcome = ran.result.outcome
+    assert outcome.verdict == "Passed", outcome
+    assert len(ran.noted("begun")) == 3, "both engines, and the first of two in the director's ordered lane"
+    assert not ran.noted("ended")
+    assert {each.state for report in ran.reports for each in report.workers} & {"lost", "suspect"} == set()
+    findings = [each for each in ran.result.report.findings if each.startswith("HandlerErrors: ")]
+    assert findings == [
+        "HandlerErrors: 2 message handlers that were slow in engines, mostly slow: took longer than 5 s",
+        "HandlerErrors: 1 message handlers that were slow in the director, mostly slow: took longer than 5 s",
+    ]
+    load = json.loads(outcome.load_json)
+    assert load["achieved"] >= load["planned"] * 0.95
+    timeline = json.loads(gzip.decompress(ran.result.report_gzip))["timeline"]
+    rows = [dict(zip(timeline["fields"], row, strict=True)) for row in timeline["rows"]]
+    assert [row["second"] for row in rows] == list(range(len(rows)))
+    assert len(rows) >= SLOW_SECONDS
+    assert all(row["requests"] > 0 for row in rows[:SLOW_SECONDS])
+
+
+@promise("handlers-beside")
+def test_users_stop_at_once_while_handlers_still_run(tmp_path) -> None:
+    ran = run(
+        tmp_path,
+        """
+        last = 0.0
+
+        class Walker(User):
+            wait = constant(0.05)
+
+            @task
+            def walk(self):
+                global last
+                last = time.monotonic()
+                with measure("walk"):
+                    pass
+
+        @on_message("slow")
+        def slow(message):
+            time.sleep(3600)
+
+        @events.test_start.add_listener
+        def begin(environment):
+            send_message("slow", to="workers" if environment.is_director else "director")
+            if environment.is_director:
+                gevent.spawn_later(3, stop)
+
+        def stop():
+            note(asked=time.monotonic())
+            stop_run("enough")
+
+        @events.quitting.add_listener
+        def end(environment):
+            if last:
+                note(last=last)
+        """,
+        seconds=60,
+    )
+
+    assert (ran.result.outcome.verdict, ran.result.outcome.reason) == ("Aborted", "Stopped"), ran.result.outcome
+    [asked] = ran.noted("asked")
+    assert ran.noted("last")
+    # Another engine's code would have gone on for as long as its handler.
+    assert max(ran.noted("last")) - asked < 5.0
+
+
+@promise("handler-errors")
+@pytest.mark.parametrize("is_fatal", [False, True])
+def test_failed_handlers_are_counted_told_and_make_the_run_an_error_by_policy_only(tmp_path, is_fatal) -> None:
+    ran = run(
+        tmp_path,
+        """
+        hold.clear()
+
+        @on_message("end")
+        def end(message):
+            hold.set()
+
+        @on_message("broken", concurrent=True)
+        def broken(message):
+            raise ValueError(f"number {message.data % 2}")
+
+        @on_message("late", timeout=0.2)
+        def late(message):
+            time.sleep(60)
+
+        @events.test_start.add_listener
+        def begin(environment):
+            if environment.is_director:
+                sent = [send_message("broken", number, to=0) for number in range(1000)]
+                note(late=send_message("late", to=0).wait(60))
+                assert all(each.wait(60).status == "failed" for each in sent)
+                send_message("end", to=0)
+            else:
+                note(broken=send_message("broken", 3).wait(60))
+        """,
+        seconds=None,
+        workers=1,
+        fails_on_handler_error=is_fatal,
+    )
+
+    outcome = ran.result.outcome
+    assert (outcome.verdict, outcome.reason) == (("Error", "HandlerFailed") if is_fatal else ("Passed", "Passed"))
+    assert ran.noted("late") == [["failed", "took longer than its timeout of 0.2 s", ran.noted("late")[0][2]]]
+    assert ran.noted("broken")[0][:2] == ["failed", "ValueError: number 1"]
+    findings = [each for each in ran.result.report.findings if each.startswith("HandlerErrors: ")]
+    assert findings == [
+        "HandlerErrors: 1001 errors of message handlers in engines, mostly broken: ValueError: number 0",
+        "HandlerErrors: 1 errors of message handlers in the director, mostly broken: ValueError: number 1",
+    ]
+
+
+def is_alive(process: int) -> bool:
+    """Say whether a process lives; one that has ended may wait for whoever takes note of it."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@promise("messages-process", "handlers-beside")
+@pytest.mark.timeout(300)
+def test_a_handler_that_computes_in_its_own_process_leaves_the_loop_of_its_engine_alone(tmp_path) -> None:
+    ran = run(
+        tmp_path,
+        """
+        def compute(seconds):
+            begun = time.monotonic()
+            while time.monotonic() < begun + seconds:
+                pass
+            return [begun, time.monotonic()]
+
+        @on_message("compute", where="process")
+        def computing(message):
+            assert isinstance(message.data, bytes)
+            return [os.getpid(), *compute(int(os.environ["COMPUTE"]))]
+
+        @on_message("for ever", where="process", timeout=1)
+        def computing_for_ever(message):
+            import signal
+            if message.data == "deaf":
+                signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            compute(3600 if message.data != "short" else 0.01)
+
+        @on_message("raise", where="process")
+        def raising(message):
+            raise KeyError("in there")
+
+        @on_message("exit", where="process")
+        def exiting(message):
+            os._exit(3)
+
+        turns = []
+
+        def watch():
+            while True:
+                gevent.sleep(0.02)
+                turns.append(time.monotonic())
+
+        @events.test_start.add_listener
+        def begin(environment):
+            if environment.is_director:
+                receipts = [send_message("compute", b"bytes", to=0) for _ in range(2)]
+                others = [("for ever", None), ("for ever", "deaf"), ("for ever", "short"), ("raise", None)]
+                others += [("exit", None), ("exit", None)]
+                sent = [(name, send_message(name, data, to=0)) for name, data in others]
+                note(others=[[name, *each.wait(90)[:2]] for name, each in sent])
+                computed = [each.wait(90) for each in receipts]
+                note(reasons=[each.reason for each in computed], computed=[each.result for each in computed])
+                stop_run("done")
+            else:
+                note(engine=os.getpid())
+                gevent.spawn(watch)
+
+        @events.test_stop.add_listener
+        def end(environment):
+            if turns:
+                note(turns=turns)
+        """,
+        seconds=80 + 2 * COMPUTE_SECONDS,
+        workers=1,
+    )
+
+    assert ran.result.outcome.reason == "Stopped", ran.result.outcome
+    assert ran.noted("reasons") == [["", ""]]
+    [computed], [pid], [turns] = ran.noted("computed"), ran.noted("engine"), ran.noted("turns")
+    assert computed[0][0] == computed[1][0] != pid
+    assert not is_alive(computed[0][0])
+    for _, begun, ended in computed:
+        # In the engine the handler would stand in the way of every single one.
+        assert sum(begun < turn < ended for turn in turns) >= 10 * COMPUTE_SECONDS
+    assert ran.noted("others") == [
+        [
+            ["for ever", "failed", "took longer than its timeout of 1 s"],
+            ["for ever", "failed", "took longer than its timeout of 1 s"],
+            ["for ever", "processed", ""],
+            ["raise", "failed", "KeyError: 'in there'"],
+            ["exit", "failed", "the process of its handler ended; the log of the container says why"],
+            ["exit", "failed", "the process of its handler ended; the log of the container says why"],
+        ]
+    ]
+
+
+@promise("handlers-beside")
+def test_a_handler_that_holds_the_interpreter_degrades_its_worker_and_loses_nothing(tmp_path) -> None:
+    ran = run(
+        tmp_path,
+        """
+        import re
+
+        @on_message("hold")
+        def hold(message):
+            re.match(r"(a+)+$", "a" * 27 + "b")
+
+        @on_message("compute")
+        def compute(message):
+            end = time.monotonic() + int(os.environ["HOLD"])
+            while time.monotonic() < end:
+                pass
+
+        @events.test_start.add_listener
+        def begin(environment):
+            if environment.is_director:
+                send_message("compute", to=0)
+                send_message("hold", to=1)
+        """,
+        seconds=HOLD_SECONDS + 6,
+    )
+
+    states = {each.state for report in ran.reports for each in report.workers}
+    assert not states & {"lost", "suspect"}, states
+    said = [each.message for report in ran.reports for each in report.workers if each.reason == "Degraded"]
+    assert said, "the lag is told while it lasts"
+    longest = max(float(each.split()[-2]) for each in said)
+    assert HOLD_SECONDS / 2 < longest < HOLD_SECONDS + 52.0
+    assert any(each.startswith("WorkerDegraded: worker ") for each in ran.result.report.findings)
