@@ -1,26 +1,38 @@
 """Ports of loopback for servers that have to be told theirs, or that come back to it. Who can, binds to port 0."""
 
+import itertools
+import os
 import random
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_MOST_TRIES = 100
+_TESTS_AT_ONCE = 8  # processes of pytest-xdist, each with ports of its own
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, and that the kernel gives to no connection and to no port 0.
+    """Return a port that nobody listens on, that nobody else is told, and that the kernel gives to no connection.
 
     So whoever binds to it later, or again, finds it free while other tests run.
     """
-    first = int(_RANGE.read_text().split()[0]) if _RANGE.exists() else 32_768
-    chance = random.SystemRandom()
-    for _ in range(_MOST_TRIES):
-        port = chance.randrange(min(10_000, first - 1_000), first)
+    for port in _PORTS:
         with socket.socket() as held:
             try:
                 held.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
-    raise AssertionError(f"no free port below {first} after {_MOST_TRIES} tries")
+    raise AssertionError("unreachable: the ports begin anew")
+
+
+def _ports() -> Iterator[int]:
+    """Go through this process' ports, each once before any comes again."""
+    first = int(_RANGE.read_text().split()[0]) if _RANGE.exists() else 32_768
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _TESTS_AT_ONCE
+    ports = list(range(min(10_000, first - 1_000) + number, first, _TESTS_AT_ONCE))
+    random.SystemRandom().shuffle(ports)
+    return itertools.cycle(ports)
+
+
+_PORTS = _ports()

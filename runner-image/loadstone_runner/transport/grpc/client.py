@@ -168,8 +168,7 @@ class MasterClient:
 
     async def _listen(self, control: Any) -> str:
         try:
-            first = await asyncio.wait_for(control.read(), FIRST_WORD_SECONDS)
-            message = first
+            message = await _first_word(control)
             while message is not aio.EOF:
                 self._has_been_heard = self._was_ever_heard = True
                 self._listener.on_message(message)
@@ -285,6 +284,23 @@ def _stream_of(named: statistics_pb2.StreamState | coordination_pb2.StatisticsAc
 def _jitter() -> float:
     """Return 0.9 to 1.1, so that a thousand agents do not come back in the same moment."""
     return 0.9 + os.urandom(1)[0] / 1275
+
+
+async def _first_word(control: Any) -> Any:
+    """Return what the master says first; raise TimeoutError if it says nothing for too long.
+
+    `wait_for` would wait for a reading that has swallowed its cancellation, as gRPC's may.
+    """
+    reading = asyncio.create_task(control.read())
+    try:
+        await asyncio.wait((reading,), timeout=FIRST_WORD_SECONDS)
+        if not reading.done():
+            raise TimeoutError
+    finally:
+        if not reading.done():
+            control.cancel()
+            await end_task(reading)
+    return reading.result()
 
 
 async def _write(call: Any, message: coordination_pb2.AgentMessage | coordination_pb2.StatisticsFrame) -> None:
