@@ -86,6 +86,14 @@ class Crew:
             self._assign(worker, self._of(worker))
         self._due.clear()
 
+    def keep(self) -> None:
+        """Keep what is known of grants and shares at once: before it is kept that they were taken over."""
+        self._keep(self._held())
+        self._kept = self._given
+
+    def _held(self) -> dict[str, Any]:
+        return {"grants": self._grants.remember(), "shares": self._shares.remember()}
+
     @property
     def _given(self) -> tuple[int, int]:
         """How often numbers and shares were given: what is on disk holds as long as these stay."""
@@ -106,8 +114,7 @@ class Crew:
             links = {worker: self._links[worker] for worker in told}
             try:
                 if given != self._kept:
-                    held = {"grants": self._grants.remember(), "shares": self._shares.remember()}
-                    await asyncio.to_thread(self._keep, held)
+                    await asyncio.to_thread(self._keep, self._held())
             except OSError:
                 log.exception("Could not keep what was granted")
                 self._due |= due

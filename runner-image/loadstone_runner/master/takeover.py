@@ -167,6 +167,8 @@ def _enter(conductor: Conductor, inheritance: Inheritance, word: Word) -> None:
     conductor.measurement.begin_late(since_start_ns)
     _recall_grants(conductor, inheritance)
     _recall_shares(conductor, inheritance)
+    # Another start of this master will find its register, and must not grant anew what these say.
+    conductor.crew.keep()
     resume(conductor, Kept(register, is_inherited=True))
     for member in conductor.roster.lost():
         conductor.farewells.lose(member.worker, member.attempt, has_begun=conductor.commander.has_ordered_load)
