@@ -43,6 +43,7 @@ class Mischief:
             self.kill_the_master,
             self.lose_the_master,
             self.lose_a_worker_and_soon_the_master,
+            self.lose_the_master_and_soon_start_its_successor_again,
             self.freeze_the_master,
             self.want_another_load,
             self.pause,
@@ -215,6 +216,13 @@ class Mischief:
         """Let a load move, and the master be gone before it has moved back."""
         said = self.kill_an_engines_container()
         self._later(self._dice.choice((1.0, 1.5, 2.5, 4.0)), lambda: self.do(self.lose_the_master))
+        return said
+
+    def lose_the_master_and_soon_start_its_successor_again(self) -> str:
+        """Let the next one be killed as soon as it has heard of its workers, or a moment before or after."""
+        said = self.lose_the_master()
+        if said:
+            self._later(self._dice.uniform(0.5, 7.5), lambda: self.do(self.kill_the_master))
         return said
 
     def freeze_the_master(self) -> str:
