@@ -65,7 +65,7 @@ long: .venv/dev.stamp ## what computes for a minute: flat memory over a simulate
 	$(BIN)/pytest tests -q -m long
 
 .PHONY: other-python
-other-python: other-python-unit other-python-component ## unit and component tests on Python 3.13, where it is installed
+other-python: other-python-unit other-python-component ## unit tests and the component tests that hang on it on Python 3.13, where it is installed
 
 .PHONY: other-python-unit
 other-python-unit:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.component.local_plan import local_plan
+
 from loadstone_core.load.profile import FOREVER_NS, LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
-from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
-from loadstone_core.spec.digest import files_digest
+from loadstone_core.units import SECOND
 from loadstone_runner.local.run import LocalResult, LocalRun
 
-SECOND = 1_000_000_000
 # What takes a minute or more is in the soak; what is promised holds for any length.
 IS_SOAK = "LOADSTONE_SOAK" in os.environ
 SLOW_SECONDS = 75 if IS_SOAK else 8
@@ -77,20 +77,9 @@ def run(
     else:
         end_ns = seconds * SECOND
         load = LoadProfile(Model.USERS, Profile((Segment(0, end_ns, users, users),), end_ns), None)
-    made = RunPlan(
-        run=RunIdentity(uid="messages/1", loadtest="messages", namespace="local", number=1, epoch=1),
-        spec_digest="sha256:00",
-        workers=workers,
-        engines_per_worker=engines,
-        scenarios=(Scenario(name="default", user=None, load=load, graceful_stop_ns=5 * SECOND, target=None),),
-        tolerance_ppm=50_000,
-        target=None,
-        percentiles=("50",),
-        thresholds=(),
-        warm_up_ns=0,
-        startup_timeout_ns=60 * SECOND,
-        script=ScriptRef(digest=files_digest(files), directory="/scripts", entrypoint="test.py"),
-        **plan,
+    alone = Scenario(name="default", user=None, load=load, graceful_stop_ns=5 * SECOND, target=None)
+    made = local_plan(
+        "messages", files, alone, workers=workers, engines_per_worker=engines, tolerance_ppm=50_000, **plan
     )
     notes, reports = folder / "notes", []
     notes.touch()

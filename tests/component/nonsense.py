@@ -8,12 +8,15 @@ import random
 import socket
 from typing import TYPE_CHECKING
 
+from tests.component.processes import resident_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 CLOSED_SECONDS = 60
 ROUNDS_MOST = 8
 LEVEL_BYTES = 2**19
+GROWTH_MOST_BYTES = 64 * 2**20  # more than a process grows by that reads what 400 connections say at once
 OPENINGS = (
     b"",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -59,21 +62,16 @@ async def silence(host: str, port: int, *, connections: int) -> None:
             each.close()
 
 
-def resident_bytes(pid: int) -> int:
-    """Return how much memory a process has."""
-    with open(f"/proc/{pid}/statm") as statm:  # noqa: PTH123 (no file)
-        return int(statm.read().split()[1]) * 4_096
-
-
 async def settle(pid: int, assault: Callable[[int], Awaitable[object]]) -> None:
     """Assault a process again and again until a round leaves it no larger than the one before.
 
     Heaps grow by steps until they hold what a round needs at once; what is never given back, grows in each round.
     """
-    before = resident_bytes(pid)
+    first = before = resident_bytes(pid)
     for number in range(ROUNDS_MOST):
         await assault(number)
         after = resident_bytes(pid)
+        assert after - first < GROWTH_MOST_BYTES
         if after - before < LEVEL_BYTES:
             return
         before = after

@@ -4,7 +4,6 @@ import itertools
 import os
 import random
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -16,23 +15,24 @@ def free_port() -> int:
 
     So whoever binds to it later, or again, finds it free while other tests run.
     """
-    for port in _PORTS:
+    for port in itertools.islice(_NEXT, len(_PORTS)):
         with socket.socket() as held:
             try:
                 held.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
-    raise AssertionError("unreachable: the ports begin anew")
+    raise AssertionError("no port of this process is free")
 
 
-def _ports() -> Iterator[int]:
-    """Go through this process' ports, each once before any comes again."""
+def _ports() -> list[int]:
+    """Return this process' ports, in no order."""
     first = int(_RANGE.read_text().split()[0]) if _RANGE.exists() else 32_768
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _TESTS_AT_ONCE
     ports = list(range(min(10_000, first - 1_000) + number, first, _TESTS_AT_ONCE))
     random.SystemRandom().shuffle(ports)
-    return itertools.cycle(ports)
+    return ports
 
 
 _PORTS = _ports()
+_NEXT = itertools.cycle(_PORTS)  # each comes once before any comes again

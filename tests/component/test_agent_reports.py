@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.component.agent_process import PATIENCE, Master, Pod, run, series_of
 from tests.component.ports import free_port
+from tests.component.processes import processor_seconds
 
 from loadstone_protocol.v1 import coordination_pb2 as cpb
 from loadstone_protocol.v1 import engine_pb2 as epb
 from loadstone_protocol.v1 import statistics_pb2 as spb
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_states_reach_the_master_as_the_engine_sent_them_under_the_agent_s_name(tmp_path: Path) -> None:
@@ -195,7 +198,7 @@ def test_the_way_to_hello_costs_little_processor_time(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with Pod(tmp_path) as pod:
             await pod.master.connection()
-            seconds = _processor_seconds(pod.process.pid)
+            seconds = processor_seconds(pod.process.pid)
             assert seconds <= 1.0
 
     run(scenario())
@@ -208,8 +211,3 @@ async def _get(port: int, path: str) -> str:
     writer.close()
     await writer.wait_closed()
     return text
-
-
-def _processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

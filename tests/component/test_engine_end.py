@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.component import engine_process
 from tests.component.engine_process import SECOND, VISITOR, Engine, Make, Target, rate, series, totals_of, users
+from tests.component.processes import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,14 +176,6 @@ def test_an_engine_dies_with_its_parent() -> None:
         parent.kill()
 
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and _is_alive(child):
+    while time.monotonic() < deadline and is_alive(child):
         time.sleep(0.02)
-    assert not _is_alive(child)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state not in {"Z", "X"}
+    assert not is_alive(child)

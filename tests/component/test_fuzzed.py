@@ -14,8 +14,9 @@ from grpc import aio
 from tests.component.agent_process import Pod, series_of
 from tests.component.agent_process import run as run_agent
 from tests.component.master_process import master_of, plan_of, scenario, steering, users
-from tests.component.nonsense import OPENINGS, chatter, resident_bytes
+from tests.component.nonsense import OPENINGS, chatter
 from tests.component.ports import free_port
+from tests.component.processes import resident_bytes
 from tests.component.scripted_agent import DIGEST, until
 from tests.component.wild import spoiled, wild
 

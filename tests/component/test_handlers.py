@@ -2,10 +2,10 @@
 
 import gzip
 import json
-from pathlib import Path
 
 import pytest
 from tests.component.messaging import COMPUTE_SECONDS, HOLD_SECONDS, SLOW_SECONDS, run
+from tests.component.processes import is_alive
 
 promise = pytest.mark.promise
 
@@ -138,14 +138,6 @@ def test_failed_handlers_are_counted_told_and_make_the_run_an_error_by_policy_on
         "HandlerErrors: 1001 errors of message handlers in engines, mostly broken: ValueError: number 0",
         "HandlerErrors: 1 errors of message handlers in the director, mostly broken: ValueError: number 1",
     ]
-
-
-def is_alive(process: int) -> bool:
-    """Say whether a process lives; one that has ended may wait for whoever takes note of it."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @promise("messages-process", "handlers-beside")

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.component.processes import is_alive, processor_seconds
 from tests.lacking import lacks
 
 # The launcher under test is a real process; only what it starts is a small program instead of an engine.
@@ -275,7 +276,7 @@ def test_engines_die_with_their_launcher(agent, launch):
     launcher.process.wait(PATIENCE)
 
     deadline = time.monotonic() + PATIENCE
-    while Path(f"/proc/{pid}").exists() and _state(pid) not in {"Z", "X"}:
+    while is_alive(pid):
         assert time.monotonic() < deadline, "the engine outlived its launcher"
         time.sleep(0.01)
 
@@ -291,7 +292,7 @@ def test_what_an_engine_has_started_ends_with_it(agent, launch):
     agent.wait_for("exited")
 
     deadline = time.monotonic() + PATIENCE
-    while Path(f"/proc/{child}").exists() and _state(child) not in {"Z", "X"}:
+    while is_alive(child):
         assert time.monotonic() < deadline, "a process of the engine outlived it"
         time.sleep(0.01)
 
@@ -413,10 +414,8 @@ def test_engines_know_their_container_s_memory_and_may_open_all_the_files_that_i
 def test_launcher_starts_with_little_processor_time(agent, launch):
     launcher = launch("import time; time.sleep(60)")
     agent.accept()
-    fields = Path(f"/proc/{launcher.process.pid}/stat").read_text().rpartition(")")[2].split()
-    seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    assert seconds <= 0.15
+    assert processor_seconds(launcher.process.pid) <= 0.15
 
 
 @pytest.fixture
@@ -446,10 +445,3 @@ def memory_cgroup():
             group.rmdir()
             break
         time.sleep(0.05)
-
-
-def _state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return "X"

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.component.local_plan import local_plan
 from tests.component.log_rig import PATIENCE, Rig
 from tests.component.scripted_agent import until
 
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
-from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
-from loadstone_core.spec.digest import files_digest
 from loadstone_runner.local.run import LocalRun
 from loadstone_runner.master.logbook import LogSummary
 
@@ -340,20 +339,8 @@ def local_run(folder: Path, *, workers: int, engines: int, users: int, **environ
     files = {"test.py": SCRIPT.encode()}
     end_ns = 2 * SECOND
     load = LoadProfile(Model.USERS, Profile((Segment(0, end_ns, users, users),), end_ns), None)
-    plan = RunPlan(
-        run=RunIdentity(uid="logs/1", loadtest="logs", namespace="local", number=1, epoch=1),
-        spec_digest="sha256:00",
-        workers=workers,
-        engines_per_worker=engines,
-        scenarios=(Scenario(name="default", load=load, target="http://127.0.0.1:1", graceful_stop_ns=SECOND),),
-        tolerance_ppm=10_000,
-        target="http://127.0.0.1:1",
-        percentiles=("50",),
-        thresholds=(),
-        warm_up_ns=0,
-        startup_timeout_ns=60 * SECOND,
-        script=ScriptRef(digest=files_digest(files), directory="/scripts", entrypoint="test.py"),
-    )
+    alone = Scenario(name="default", load=load, target="http://127.0.0.1:1", graceful_stop_ns=SECOND)
+    plan = local_plan("logs", files, alone, workers=workers, engines_per_worker=engines)
     log_file = folder / "log.gz"
     run = LocalRun(plan=plan, files=files, environment=environment, on_report=lambda _report: None, log_file=log_file)
     result = asyncio.run(asyncio.wait_for(run.run(), 90))

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.component import engine_process
+from tests.component.local_plan import local_plan
 
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
-from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
-from loadstone_core.spec.digest import files_digest
 from loadstone_core.units import SECOND
 from loadstone_protocol.v1 import control_pb2 as pb
 from loadstone_runner.local.run import LocalResult, LocalRun
@@ -56,21 +55,7 @@ def run(target: Target, user: str, load: LoadProfile, do: Callable[[int], None],
     """Run a load with three workers, and do something when it has run for so many seconds as `do` is called with."""
     files = {"test.py": SCRIPT.encode()}
     alone = Scenario(name="default", user=user, load=load, graceful_stop_ns=5 * SECOND, target=target.url)
-    plan = RunPlan(
-        run=RunIdentity(uid="losses/1", loadtest="losses", namespace="local", number=1, epoch=1),
-        spec_digest="sha256:00",
-        workers=3,
-        engines_per_worker=1,
-        scenarios=(alone,),
-        tolerance_ppm=200_000,
-        target=target.url,
-        percentiles=("50",),
-        thresholds=(),
-        warm_up_ns=0,
-        startup_timeout_ns=60 * SECOND,
-        script=ScriptRef(digest=files_digest(files), directory="/scripts", entrypoint="test.py"),
-        **changes,
-    )
+    plan = local_plan("losses", files, alone, workers=3, tolerance_ppm=200_000, **changes)
     done: set[int] = set()
 
     def follow(report: pb.RunReport) -> None:

@@ -5,11 +5,10 @@ import json
 
 import pytest
 from tests.component.engine_process import Target
+from tests.component.local_plan import local_plan
 
 from loadstone_core.load.profile import FOREVER_NS, LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
-from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
-from loadstone_core.spec.digest import files_digest
 from loadstone_runner.local.run import LocalResult, LocalRun
 
 SECOND = 1_000_000_000
@@ -58,22 +57,9 @@ def constant(users: int, seconds: int | None = None) -> Profile:
     return Profile((Segment(0, end_ns or FOREVER_NS, users, users),), end_ns)
 
 
-def run(target: Target, *scenarios: Scenario, workers: int, engines: int) -> LocalResult:
+def run(*scenarios: Scenario, workers: int, engines: int) -> LocalResult:
     files = {"test.py": SCRIPT.encode()}
-    plan = RunPlan(
-        run=RunIdentity(uid="several/1", loadtest="several", namespace="local", number=1, epoch=1),
-        spec_digest="sha256:00",
-        workers=workers,
-        engines_per_worker=engines,
-        scenarios=scenarios,
-        tolerance_ppm=10_000,
-        target=target.url,
-        percentiles=("50",),
-        thresholds=(),
-        warm_up_ns=0,
-        startup_timeout_ns=60 * SECOND,
-        script=ScriptRef(digest=files_digest(files), directory="/scripts", entrypoint="test.py"),
-    )
+    plan = local_plan("several", files, *scenarios, workers=workers, engines_per_worker=engines)
     local = LocalRun(plan=plan, files=files, environment={}, on_report=lambda _report: None)
     return asyncio.run(asyncio.wait_for(local.run(), 90))
 
@@ -86,7 +72,7 @@ def scenario(target: Target, name: str, user: str, load: LoadProfile) -> Scenari
 def test_all_engines_together_do_exactly_what_was_asked(target) -> None:
     browse = scenario(target, "browse", "Visitor", LoadProfile(Model.USERS, constant(7, 3), None))
     work = scenario(target, "work", "Worker", LoadProfile(Model.ITERATIONS, constant(6), 500))
-    result = run(target, browse, work, workers=2, engines=2)
+    result = run(browse, work, workers=2, engines=2)
 
     results, load = json.loads(result.outcome.results_json), json.loads(result.outcome.load_json)
     counted = target.count()
@@ -109,7 +95,6 @@ def test_all_engines_together_do_exactly_what_was_asked(target) -> None:
 @promise("kill-bounds", "several-engines")
 def test_the_kill_of_one_of_two_engines_leaves_exact_bounds_and_the_other_s_results(target) -> None:
     result = run(
-        target,
         scenario(target, "default", "Dying", LoadProfile(Model.USERS, constant(6, 30), None)),
         workers=1,
         engines=2,

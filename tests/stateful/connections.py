@@ -94,22 +94,17 @@ class Channel:
         return lambda: self._call(method, codec)
 
     def unary_stream(self, method: str, **codec: Any) -> Callable[..., Call]:
-        def call(request: Any) -> Call:
-            made = self._call(method, codec)
-            made.up.put(made.serialize(request))
-            made.up.put(END)
-            return made
-
-        return call
+        return lambda request: self._ask(method, codec, request)
 
     def unary_unary(self, method: str, **codec: Any) -> Callable[..., Any]:
-        def call(request: Any, timeout: float | None = None) -> Any:
-            made = self._call(method, codec)
-            made.up.put(made.serialize(request))
-            made.up.put(END)
-            return made.answer(timeout)
+        return lambda request, timeout=None: self._ask(method, codec, request).answer(timeout)
 
-        return call
+    def _ask(self, method: str, codec: dict[str, Any], request: Any) -> Call:
+        """Begin a call that says one thing."""
+        made = self._call(method, codec)
+        made.up.put(made.serialize(request))
+        made.up.put(END)
+        return made
 
     def _call(self, method: str, codec: dict[str, Any]) -> Call:
         if self._connection is None or self._connection.is_broken_here:

@@ -12,6 +12,7 @@ from loadstone_core.stats.stream import StreamId
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.stateful.connections import Connection
     from tests.stateful.world import Pod, World
 
 
@@ -89,7 +90,7 @@ class Mischief:
         return f"the operator is cut off for {seconds} s"
 
     def reset_a_connection(self) -> str:
-        held = [each for each in self._world.network.connections if not each.is_over and each.server is not None]
+        held = self._connections()
         if not held:
             return ""
         connection = self._dice.choice(held)
@@ -104,12 +105,7 @@ class Mischief:
 
     def let_a_connection_go_deaf(self) -> str:
         """Nothing is heard on it any more, in neither direction, and it lives on for whoever pings."""
-        connections = self._world.network.connections
-        held = [
-            each
-            for each in connections
-            if each.client.name.startswith("agent") and each.server is not None and not each.is_over
-        ]
+        held = [each for each in self._connections() if each.client.name.startswith("agent")]
         if not held:
             return ""
         connection = self._dice.choice(held)
@@ -264,6 +260,10 @@ class Mischief:
 
     def _a_pod(self) -> Pod:
         return self._world.pods[self._dice.randrange(self._world.shape.workers)]
+
+    def _connections(self) -> list[Connection]:
+        """Return those that are made and not over."""
+        return [each for each in self._world.network.connections if not each.is_over and each.server is not None]
 
     def _thaw(self, pod: Pod) -> None:
         for process in pod.processes:
