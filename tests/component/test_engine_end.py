@@ -139,12 +139,32 @@ def test_an_engine_that_wakes_within_its_lease_goes_on(engines: Make, target: Ta
     assert engine.process.poll() is None
 
 
+def test_an_engine_whose_lease_has_run_out_ends_by_itself_when_nobody_tells_it(engines: Make, target: Target) -> None:
+    """Its launcher may be what stands still."""
+    engine = engines(PATIENT_VISITOR)
+    engine.start(users(40, 60.0, target.url))
+    while target.count()["requests"] < 20:
+        time.sleep(0.02)
+
+    grant(engine, lease_seconds=1)
+
+    assert engine.process.wait(timeout=20) == 128 + signal.SIGTERM
+    totals = totals_of(engine.agent.final())
+    sent = target.count()["requests"]
+    assert totals.requests - totals.ambiguous - totals.unsent <= sent <= totals.started - totals.unsent
+
+
+def grant(engine: Engine, lease_seconds: int) -> None:
+    """Write down, as a launcher does, until when this engine may make load."""
+    until_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + lease_seconds * SECOND
+    (engine.folder / "lease").write_text(f"{until_ns:020d}\n")
+
+
 def stand_still(engine: Engine, target: Target, lease_seconds: int) -> tuple[int, int]:
     """Freeze an engine for two seconds; return what the target had counted before, and a second after."""
     while target.count()["requests"] < 20:
         time.sleep(0.02)
-    until_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + lease_seconds * SECOND
-    (engine.folder / "lease").write_text(f"{until_ns:020d}\n")
+    grant(engine, lease_seconds)
     os.kill(engine.process.pid, signal.SIGSTOP)
     time.sleep(2.0)
     before = target.count()["requests"]

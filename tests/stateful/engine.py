@@ -165,6 +165,7 @@ class Engine(Peer):
     def _tick(self) -> None:
         if self._final:
             return
+        self._look_at_lease()
         now_ns = self._machine.monotonic_ns()
         if self._start_at_ns and now_ns >= self._start_at_ns + SECOND:
             self._report()
@@ -383,7 +384,7 @@ class Engine(Peer):
     # The end.
 
     def _look_at_lease(self) -> None:
-        """Make no more load if the lease ran out while this process stood still."""
+        """Make no more load if the lease has run out."""
         if self._lease.is_over(self._machine.boottime_ns()):
             self._terminate(0.0)
 

@@ -281,7 +281,7 @@ class Engine:
         self._stop(grace_ns)
 
     def _look_at_lease(self) -> None:
-        """Make no more load if the lease ran out while this process stood still: its launcher may wake later."""
+        """Make no more load if the lease has run out: the launcher that would say so may be what stands still."""
         if self._lease.is_over(clock_gettime_ns(CLOCK_BOOTTIME)):
             self._terminate(grace_ns=0)
 
@@ -314,13 +314,14 @@ class Engine:
     # What goes out
 
     def _tick(self) -> None:
-        """Close each second of the load, and say each second how things are."""
+        """See each second that load may be made, close that second of it, and say how things are."""
         while True:
             now = monotonic_ns()
             if self._start_at_ns and now >= self._start_at_ns:
                 sleep_until(now + SECOND_NS - (now - self._start_at_ns) % SECOND_NS)
             else:
                 gevent.sleep(1.0)
+            self._look_at_lease()
             self._close_second()
             self._backstage.look()
             self._say_status()

@@ -1,4 +1,4 @@
-"""Find out whether load may still be made, after this process has stood still. Who grants it is known to the agent."""
+"""Find out whether load may still be made. Who grants it is known to the agent, who sees to it to the launcher."""
 
 from __future__ import annotations
 

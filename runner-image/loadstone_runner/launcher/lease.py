@@ -1,7 +1,8 @@
-"""Write down until when load may run, for an engine that comes to itself before its launcher does.
+"""Write down until when load may run, for an engine whose launcher does not tell it.
 
 What stands still as a whole, a frozen node or a paused machine, ends no load when its lease is over. Whoever wakes
-first must not go on then, and that may be the engine. What an engine makes of the file is known there.
+first must not go on then, and that may be the engine; or the launcher stands still alone. What an engine makes of the
+file is known there.
 """
 
 from __future__ import annotations
