@@ -24,7 +24,7 @@ from loadstone_protocol.identity import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # What gRPC calls the URIs of a peer's certificate.
 _URIS: Final = "peer_uri"
@@ -51,15 +51,24 @@ def open_channel(target: str, options: Sequence[tuple[str, Any]], *, run_uid: st
     return aio.secure_channel(target, own, options=named)
 
 
-def add_port(server: aio.Server, listen: str, pems: Pems | None) -> int:
+def add_port(
+    server: aio.Server, listen: str, pems: Pems | None, on_connection: Callable[[], None] = lambda: None
+) -> int:
     """Let a server listen; with `pems` to those only who have a certificate of the same authority.
+
+    Of each connection that comes, `on_connection` is told before its handshake, in a thread of gRPC's; without `pems`
+    of none.
 
     Raises:
         RuntimeError: it cannot listen there.
     """
     if pems is None:
         return server.add_insecure_port(listen)
-    own = grpc.ssl_server_credentials([(pems.key, pems.certificate)], pems.authority, require_client_auth=True)
+    own = grpc.dynamic_ssl_server_credentials(
+        grpc.ssl_server_certificate_configuration([(pems.key, pems.certificate)], pems.authority),
+        on_connection,  # type: ignore[arg-type]  # is asked for a newer certificate, and may answer None
+        require_client_authentication=True,
+    )
     return server.add_secure_port(listen, own)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import random
-import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +16,7 @@ from tests.component.master_process import master_of, plan_of, scenario, steerin
 from tests.component.nonsense import OPENINGS, chatter
 from tests.component.ports import free_port
 from tests.component.processes import resident_bytes
+from tests.component.scraping import figure, page, refused
 from tests.component.scripted_agent import DIGEST, until
 from tests.component.wild import spoiled, wild
 
@@ -86,20 +86,6 @@ class Socket:
     def close(self) -> None:
         if self.writer is not None:
             self.writer.close()
-
-
-async def page(port: int) -> str:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-    text = (await reader.read()).decode()
-    writer.close()
-    return text
-
-
-def figure(text: str, name: str) -> float:
-    found = re.search(rf"^{name} ([0-9.e+]+)$", text, re.MULTILINE)
-    assert found, (name, text[:500])
-    return float(found[1])
 
 
 async def opened(port: int) -> None:
@@ -328,8 +314,7 @@ def test_nonsense_on_all_ports_of_a_master_is_counted_and_the_run_of_the_others_
                 await agent.send(agent.state(0))
             seen = await page(metrics)
             for peer in ("worker", "director", "platform"):
-                labels = f'loadtest="checkout",peer="{peer}",run="1"'
-                assert figure(seen, re.escape(f"loadstone_refused_messages_total{{{labels}}}")) >= 20, peer
+                assert refused(seen, peer) >= 20, peer
             await master.follow().steer(steering(2**50, stop_reason="Stopped"))
             await asyncio.gather(*(agent.stopped() for agent in good))
             await asyncio.gather(*(agent.bye() for agent in good))

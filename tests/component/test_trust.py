@@ -18,6 +18,8 @@ from tests.component.agent_process import Pod
 from tests.component.agent_process import run as run_agent
 from tests.component.master_process import Master, iterations, master_of, plan_of, scenario, users
 from tests.component.nonsense import chatter, settle, silence
+from tests.component.ports import free_port
+from tests.component.scraping import page, refused
 from tests.component.scripted_agent import RUN_UID, Agent, until
 
 from loadstone_core.spec.model import Tls
@@ -27,6 +29,7 @@ from loadstone_protocol.credentials import open_channel
 from loadstone_protocol.follower import Follower, MasterRefused, MasterUnreachable
 from loadstone_protocol.identity import Identity, Pems, Role, server_name
 from loadstone_protocol.v1 import control_pb2, coordination_pb2
+from loadstone_runner.transport.grpc.doorstep import STRANGE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -56,7 +59,7 @@ async def trusting(folder: Path, signer: Authority, *, workers: int = 2, **plan:
     tls_dir = credentials.mounted(folder / "tls", credentials.master(signer, RUN_UID))
     load = plan.pop("load", iterations(100))
     made = plan_of(load, workers=workers, tls=Tls.MUTUAL, **plan)
-    async with master_of(made, folder, tls_dir=tls_dir) as master:
+    async with master_of(made, folder, tls_dir=tls_dir, metrics_port=free_port()) as master:
         yield master
 
 
@@ -196,8 +199,9 @@ def test_every_method_of_a_master_is_for_one_role_of_its_own_run(
                 own = credentials.pems(signer, who)
                 async with open_channel(master.address, FOLLOWER_OPTIONS, run_uid=RUN_UID, pems=own) as channel:
                     code = await call(channel, method)
-                refused = code is grpc.StatusCode.PERMISSION_DENIED
-                assert refused is (method[0] not in allowed), (method[0], code)
+                is_refused = code is grpc.StatusCode.PERMISSION_DENIED
+                assert is_refused is (method[0] not in allowed), (method[0], code)
+            assert refused(await page(master.metrics_port), "worker") == len(METHODS) - len(allowed)
 
     scenario(run())
 
@@ -283,10 +287,11 @@ def test_a_master_without_its_certificate_does_not_listen(tmp_path: Path) -> Non
 def test_garbage_on_the_port_disturbs_nobody(tmp_path: Path) -> None:
     signer = credentials.authority()
 
-    async def assault(host: str, port: int, *, connections: int, seed: int) -> None:
-        await asyncio.gather(
-            silence(host, port, connections=connections), chatter(host, port, connections=connections, seed=seed)
-        )
+    seeds: list[int] = []
+
+    async def assault(host: str, port: int, *, seed: int) -> None:
+        await asyncio.gather(silence(host, port, connections=200), chatter(host, port, connections=200, seed=seed))
+        seeds.append(seed)
 
     async def run() -> None:
         async with trusting(tmp_path, signer) as master:
@@ -295,8 +300,11 @@ def test_garbage_on_the_port_disturbs_nobody(tmp_path: Path) -> None:
             assert master.process is not None
             host, _, port = master.address.rpartition(":")
             beats = [agent.acknowledged for agent in agents]
-            await settle(master.process.pid, lambda seed: assault(host, int(port), connections=200, seed=seed))
+            await settle(master.process.pid, lambda seed: assault(host, int(port), seed=seed))
             assert all(agent.acknowledged > beat for agent, beat in zip(agents, beats, strict=True))
+            # The last are given their time to say who they are. Each counts once, and nobody who was met.
+            await asyncio.sleep(STRANGE_SECONDS + 1)
+            assert refused(await page(master.metrics_port), "stranger") == 400 * len(seeds)
             assert await end(master, signer, agents) == "Passed"
 
     scenario(run())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from loadstone_protocol.messages import LaneNews
 
 SECOND: Final = 1_000_000_000
-PEERS: Final = ("worker", "director", "platform")
+PEERS: Final = ("worker", "director", "platform", "stranger")
 BOUNDS_MILLIS: Final = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 
 

@@ -29,7 +29,7 @@ async def open_control(settings: ControlSettings, port: Desk, stack: contextlib.
     from loadstone_runner.transport.http.api import application
     from loadstone_runner.transport.http.serving import at_port
 
-    admission = Admission(settings.token, port.count_stranger)
+    admission = Admission(settings.token, port.count_refused_platform)
     app = application(_Shown(port), admission=admission, steered=None)
     await stack.enter_async_context(at_port(app, settings.rest.host, settings.rest.port))
     server = await serve_platforms(str(settings.grpc), port, admission)

@@ -169,6 +169,12 @@ class Desk:
         self._run.refused["worker"] += 1
 
     def count_stranger(self) -> None:
+        """Count a connection on which nobody showed a certificate of the run's authority."""
+        if not self._run.refused["stranger"]:
+            log.warning("Nobody showed a certificate of this run's authority on a connection; more are only counted")
+        self._run.refused["stranger"] += 1
+
+    def count_refused_platform(self) -> None:
         """Count a caller of the control API that did not know the token."""
         self._run.refused["platform"] += 1
 

@@ -10,15 +10,26 @@ from loadstone_protocol.credentials import peer_identity
 from loadstone_protocol.identity import Identity, Role
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from grpc import aio
+
+    from loadstone_runner.transport.grpc.doorstep import Doorstep
 
 
 class Gate:
-    """Stands before every method of a master. Where TLS is off, everybody is who he says."""
+    """Stands before every method of a master. Where TLS is off, there is no doorstep and everybody is who he says."""
 
-    def __init__(self, run_uid: str, *, is_open: bool) -> None:
+    def __init__(self, run_uid: str, doorstep: Doorstep | None, on_refused: Callable[[], None]) -> None:
+        """Tell the doorstep of whoever calls, and `on_refused` of each call that is not the caller's to make."""
         self._run_uid = run_uid
-        self._is_open = is_open
+        self._doorstep = doorstep
+        self._on_refused = on_refused
+
+    def meet(self, context: aio.ServicerContext[Any, Any]) -> None:
+        """Note that somebody calls, whatever may come of it."""
+        if self._doorstep is not None:
+            self._doorstep.meet(context.peer())
 
     async def admit_worker(self, context: aio.ServicerContext[Any, Any], worker: int) -> None:
         """Go on if the caller is this worker; else abort the call."""
@@ -29,10 +40,12 @@ class Gate:
         await self._admit(context, Identity(self._run_uid, Role.OPERATOR))
 
     async def _admit(self, context: aio.ServicerContext[Any, Any], wanted: Identity) -> None:
-        if self._is_open:
+        if self._doorstep is None:
             return
+        self.meet(context)
         shown = peer_identity(context)
         if shown != wanted:
+            self._on_refused()
             await context.abort(
                 grpc.StatusCode.PERMISSION_DENIED,
                 f"this call is for {wanted}; the certificate is of {shown or 'nobody of a run'}",

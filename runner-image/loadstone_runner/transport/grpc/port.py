@@ -58,7 +58,11 @@ class MasterPort(ControlPort, Protocol):
         ...
 
     def count_refused(self) -> None:
-        """Count a call that did not say who is there."""
+        """Count a call that did not say who is there, or that is not its caller's to make."""
+        ...
+
+    def count_stranger(self) -> None:
+        """Count a connection on which nobody showed a certificate of the run's authority."""
         ...
 
     def followed(self) -> AbstractContextManager[None]:

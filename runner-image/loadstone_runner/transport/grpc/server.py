@@ -18,6 +18,7 @@ from loadstone_protocol.codec import WireError, stream_state_from_message
 from loadstone_protocol.credentials import add_port
 from loadstone_protocol.v1 import control_pb2_grpc, coordination_pb2, coordination_pb2_grpc
 from loadstone_runner.transport.grpc.control import Control, ListenError
+from loadstone_runner.transport.grpc.doorstep import Doorstep
 from loadstone_runner.transport.grpc.ending import end_task
 from loadstone_runner.transport.grpc.followers import Run
 from loadstone_runner.transport.grpc.gate import Gate
@@ -44,14 +45,15 @@ async def serve(listen: str, port: MasterPort, *, workers: int, pems: Pems | Non
     Raises:
         ListenError: the address is taken or not of this machine.
     """
-    gate = Gate(port.run_uid, is_open=pems is None)
+    doorstep = None if pems is None else Doorstep(port.count_stranger)
+    gate = Gate(port.run_uid, doorstep, port.count_refused)
     server = aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=concurrent_calls(workers))
     server.add_generic_rpc_handlers((_coordination_of(_Coordination(port, gate)),))
     control_pb2_grpc.add_RunServicer_to_server(Run(port, gate), server)  # type: ignore[no-untyped-call]  # generated
     control = Control(port, gate.admit_operator)
     control_pb2_grpc.add_ControlServicer_to_server(control, server)  # type: ignore[no-untyped-call]  # generated
     try:
-        bound = add_port(server, listen, pems)
+        bound = add_port(server, listen, pems, doorstep.come if doorstep else lambda: None)
     except RuntimeError as error:
         raise ListenError(f"cannot listen on {listen}; is the port taken?") from error
     await server.start()
@@ -92,6 +94,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
     async def Control(  # noqa: N802 the name in the proto
         self, requests: AsyncIterator[coordination_pb2.AgentMessage], context: aio.ServicerContext[Any, Any]
     ) -> None:
+        self._gate.meet(context)
         hello = await _hello(requests, context, self._port)
         await self._gate.admit_worker(context, hello.peer.worker)
         link = AgentLink(hello.peer, _this_task())
@@ -107,6 +110,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
     async def Statistics(  # noqa: N802 the name in the proto
         self, requests: AsyncIterator[coordination_pb2.PackedStatisticsFrame], context: aio.ServicerContext[Any, Any]
     ) -> None:
+        self._gate.meet(context)
         peer = await _peer_of_stream(requests, context, self._port)
         await self._gate.admit_worker(context, peer.worker)
         if not self._port.may_report(peer):
@@ -120,6 +124,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
     async def Bulk(  # noqa: N802 the name in the proto
         self, requests: AsyncIterator[coordination_pb2.BulkFrame], context: aio.ServicerContext[Any, Any]
     ) -> None:
+        self._gate.meet(context)
         peer = await _peer_of_stream(requests, context, self._port)
         await self._gate.admit_worker(context, peer.worker)
         end = self._port.join_bulk(peer)
