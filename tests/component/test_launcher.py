@@ -297,6 +297,61 @@ def test_what_an_engine_has_started_ends_with_it(agent, launch):
         time.sleep(0.01)
 
 
+# Leaves its process group, its session and its parent, as a daemon does, and says who it is.
+LEAVER = (
+    "import os, sys, time\n"
+    "if os.fork() == 0:\n"
+    "    os.setsid()\n"
+    "    if os.fork() == 0:\n"
+    "        print(os.getpid(), flush=True); time.sleep(60)\n"
+    "    os._exit(0)\n"
+    "time.sleep({seconds})"
+)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "order"),
+    [
+        pytest.param(60, {"do": "lease", "seconds": 0.5}, id="the lease runs out"),
+        pytest.param(60, {"do": "kill"}, id="its engine is killed"),
+        pytest.param(0.2, {"do": "lease", "seconds": 50}, id="its engine ends"),
+    ],
+)
+def test_who_leaves_an_engine_by_a_session_of_its_own_ends_with_it(agent, launch, seconds, order):
+    launcher = launch(LEAVER.format(seconds=seconds))
+    daemon = int(launcher.read_line())
+    agent.accept()
+    agent.order(**order)
+    agent.wait_for("exited")
+
+    deadline = time.monotonic() + PATIENCE
+    while is_alive(daemon):
+        assert time.monotonic() < deadline, "a process of the engine outlived it"
+        time.sleep(0.01)
+    agent.order(do="exit", code=0)
+    assert launcher.wait() == 0
+
+
+def test_who_has_left_one_engine_lives_while_another_does(agent, launch):
+    launcher = launch(
+        "import os, time\nif os.environ['LOADSTONE_ENGINE'] == '1':\n    time.sleep(60)\n" + LEAVER.format(seconds=0),
+        engines=2,
+    )
+    daemon = int(launcher.read_line())
+    agent.accept()
+    agent.wait_for("exited")
+    time.sleep(1.5)
+    assert is_alive(daemon)
+
+    agent.order(do="kill")
+
+    agent.wait_for("exited")
+    deadline = time.monotonic() + PATIENCE
+    while is_alive(daemon):
+        assert time.monotonic() < deadline, "it outlived the last engine"
+        time.sleep(0.01)
+
+
 def test_a_new_agent_is_told_everything(agent, launch):
     launch("print('gone')")
     agent.accept()

@@ -16,7 +16,13 @@ from loadstone_runner.launcher.cgroup import processor_ns, resident_bytes, this_
 from loadstone_runner.launcher.lanes import LaneStarter
 from loadstone_runner.launcher.lease import LeaseFile
 from loadstone_runner.launcher.link import AgentLink
-from loadstone_runner.launcher.processes import Engine, raise_open_files, start_engine
+from loadstone_runner.launcher.processes import (
+    Engine,
+    adopt_orphans,
+    kill_children,
+    raise_open_files,
+    start_engine,
+)
 from loadstone_runner.launcher.spool import Spool
 from loadstone_runner.launcher.switch import SECOND_NS, Due, Switch
 from loadstone_runner.launcher.tee import Output
@@ -39,6 +45,8 @@ AGENT_ABSENT_NS: Final = 60 * SECOND_NS
 ORDER_AWAITED_NS: Final = 300 * SECOND_NS
 USAGE_EVERY_NS: Final = SECOND_NS
 LAST_WORDS_NS: Final = SECOND_NS
+# Nobody waits longer for a process that the kernel does not let go.
+STRAYS_NS: Final = 2 * SECOND_NS
 
 
 def supervise(settings: LauncherSettings, program: Program) -> int:
@@ -62,6 +70,7 @@ class Launcher:
         "_all_ended_ns",
         "_engines",
         "_exit_code",
+        "_is_tidy",
         "_kills_seen",
         "_lanes",
         "_lease",
@@ -93,12 +102,14 @@ class Launcher:
         self._link: AgentLink
         self._exit_code: int | None = None
         self._terminated = False
+        self._is_tidy = False
         self._all_ended_ns = 0
         self._usage_ns = 0
 
     def start(self, program: Program) -> None:
         """Start every engine."""
         raise_open_files()
+        adopt_orphans()
         limit = self._memory.limit_bytes()
         self._lanes = LaneStarter(program, os.environ)
         for number in range(self._settings.engines):
@@ -128,6 +139,7 @@ class Launcher:
         self._read_signals()
         self._read_engines(ready)
         self._reap(now_ns)
+        self._tidy()
         self._lanes.start_some(ready)
         if self._link.fd in ready:
             self._link.write_some(now_ns)
@@ -189,6 +201,11 @@ class Launcher:
                     self._all_ended_ns = now_ns
                     self._link.send(self._exited(engine), now_ns)
 
+    def _tidy(self) -> None:
+        """When the last engine has ended, kill what engines have left behind in sessions of their own."""
+        if not self._is_tidy and not self._living():
+            self._is_tidy = not kill_children()
+
     def _obey(self, order: Order, now_ns: int) -> None:
         match order:
             case {"do": "lease", "seconds": float() | int() as seconds}:
@@ -224,9 +241,10 @@ class Launcher:
         if self._link.absent_ns(now_ns) > AGENT_ABSENT_NS:
             for engine in self._living():
                 engine.kill()
+            kill_children()
             self._say("the agent was not there for 60 s; its container's log says why")
             return EXIT_ABANDONED
-        if self._living():
+        if self._living() or not (self._is_tidy or now_ns - self._all_ended_ns > STRAYS_NS):
             return None
         if self._exit_code is not None:
             return self._exit_code
