@@ -304,7 +304,8 @@ class World:
     @property
     def makes_load(self) -> bool:
         """Whether the run is where it makes load, for all that the operator knows."""
-        return self.outcome is None and self.report is not None and self.report.stage == control_pb2.RUNNING_LOAD
+        is_decided = self.outcome is not None or self.last_word is not None
+        return not is_decided and self.report is not None and self.report.stage == control_pb2.RUNNING_LOAD
 
     def _steering(self) -> control_pb2.Steering:
         aims = [control_pb2.Aim(scenario="default", value=self.users_asked)]

@@ -54,7 +54,18 @@ class Recorder:
     Labels are pairs of strings, best sorted by name: unsorted ones are sorted, which costs a microsecond each time.
     """
 
-    __slots__ = ("_crowd", "_endpoints", "_errors", "_find", "_make_endpoint", "_second", "_table", "_taken", "_tasks")
+    __slots__ = (
+        "_crowd",
+        "_endpoints",
+        "_errors",
+        "_find",
+        "_hide",
+        "_make_endpoint",
+        "_second",
+        "_table",
+        "_taken",
+        "_tasks",
+    )
 
     def __init__(
         self,
@@ -71,6 +82,7 @@ class Recorder:
         self._crowd: Endpoint | None = None
         self._tasks: dict[tuple[str, str], Task] = {}
         self._errors = ErrorTable()
+        self._hide: Callable[[str], str] | None = None
         self._taken: list[int] = []
         self._second = -1
 
@@ -226,7 +238,7 @@ class Recorder:
 
     def error(self, kind: str, message: str, name: str) -> None:
         """Count an error of a request or an iteration, by its class, its text and the name of what failed."""
-        self._errors.add(kind, message, name=name)
+        self._errors.add(kind, message if self._hide is None else self._hide(message), name=name)
 
     def errors(self) -> tuple[ErrorCount, ...]:
         """Return all errors since the start, the most frequent first."""
@@ -262,6 +274,10 @@ class Recorder:
     def leave_out(self, dropping: Dropping) -> None:
         """Record nothing of some metrics and labels, from now on; to be called before anything is recorded."""
         self._table.dropping = dropping
+
+    def hide(self, hide: Callable[[str], str]) -> None:
+        """Count errors by what is left of their texts, from now on."""
+        self._hide = hide
 
     def clear(self) -> None:
         """Forget everything that was recorded; the series keep their places."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,7 @@ from loadstone_runner.engine.introduction import hello
 from loadstone_runner.engine.link import AgentLink
 from loadstone_runner.engine.script import last_lines
 from loadstone_runner.engine.shaping import Shaping
+from loadstone_runner.redaction import Redactor, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,8 +82,10 @@ class Director:
         self._instruments = path.Instruments(CounterFile(""))
         self._run = DirectedRun(settings.target, self._instruments)
         self._hello = hello(settings, engine_pb2.ENGINE_ROLE_DIRECTOR, "")
+        hide = Redactor(secrets_of(os.environ)).text
+        self._instruments.recorder.hide(hide)
         self._link = AgentLink(
-            f"{settings.socket_dir}/agent.sock", on_connect=self._introduce, on_message=self._on_message
+            f"{settings.socket_dir}/agent.sock", on_connect=self._introduce, on_message=self._on_message, hide=hide
         )
         self._backstage = Backstage(self._instruments, is_director=True, on_stop=self._say_status, send=self._link.send)
         self._watching: list[Watching] = []

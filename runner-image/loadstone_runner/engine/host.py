@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 from time import CLOCK_BOOTTIME, clock_gettime_ns, monotonic_ns
 from typing import TYPE_CHECKING, Final
@@ -37,6 +38,7 @@ from loadstone_runner.engine.population import Portion
 from loadstone_runner.engine.preflight import PreflightError, check
 from loadstone_runner.engine.reports import Reports
 from loadstone_runner.engine.vitals import LoopLag, resident_bytes
+from loadstone_runner.redaction import Redactor, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,8 +75,10 @@ class Engine:
         self._settings = settings
         path = f"{settings.socket_dir}/engine-{settings.engine}-{settings.start}.counters"
         self._instruments = Instruments(CounterFile(path))
+        hide = Redactor(secrets_of(os.environ)).text
+        self._instruments.recorder.hide(hide)
         self._link = AgentLink(
-            f"{settings.socket_dir}/agent.sock", on_connect=self._introduce, on_message=self._on_message
+            f"{settings.socket_dir}/agent.sock", on_connect=self._introduce, on_message=self._on_message, hide=hide
         )
         self._hello = hello(settings, engine_pb2.ENGINE_ROLE_ENGINE, path)
         self._backstage = Backstage(

@@ -36,12 +36,21 @@ class AgentLink:
     """The connection to the agent, made anew whenever it breaks. A broken one is no order to end."""
 
     def __init__(
-        self, path: str, *, on_connect: Callable[[], None], on_message: Callable[[engine_pb2.ToEngine], None]
+        self,
+        path: str,
+        *,
+        on_connect: Callable[[], None],
+        on_message: Callable[[engine_pb2.ToEngine], None],
+        hide: Callable[[str], str] = str,
     ) -> None:
-        """Call `on_connect` whenever there is a new connection, to say who this is and how it stands."""
+        """Call `on_connect` whenever there is a new connection, to say who this is and how it stands.
+
+        Of sentences that people are to read only what `hide` leaves of them is said.
+        """
         self._path = path
         self._on_connect = on_connect
         self._on_message = on_message
+        self._hide = hide
         self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._has_queued = Event()
@@ -51,10 +60,19 @@ class AgentLink:
         """Queue a message, never waiting. While there is no connection it is dropped: `on_connect` says it anew."""
         if not self._is_connected:
             return
+        self._hide_in(message)
         frame = encode(message.SerializeToString())
         self._queue.append(frame)
         self._queued_bytes += len(frame)
         self._has_queued.set()
+
+    def _hide_in(self, message: engine_pb2.EngineMessage) -> None:
+        match message.WhichOneof("kind"):
+            case "script" | "setup" as kind:
+                said = getattr(message, kind)
+                said.problem, said.traceback = self._hide(said.problem), self._hide(said.traceback)
+            case "status" if message.status.stop_asked:
+                message.status.stop_asked = self._hide(message.status.stop_asked)
 
     @property
     def queued_bytes(self) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
-import json
 import os
 import resource
 import signal
 import socket
 from typing import TYPE_CHECKING, Final
 
-from loadstone_runner.launcher.tee import Output, Redactor, Source, Tail
+from loadstone_runner.launcher.tee import Output, Source, Tail
+from loadstone_runner.redaction import Redactor, secrets_of
 from loadstone_runner.spool import LogStream
 
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ EXIT_NOT_STARTED: Final = 127
 KEPT: Final = 3
 _ABOVE: Final = 10
 DEFAULT_SIGNALS: Final = (signal.SIGTERM, signal.SIGCHLD)
-# What images and containers set by themselves.
-SURROUNDINGS: Final = frozenset({"PATH", "HOME", "HOSTNAME", "LANG", "TERM", "TZ", "PWD", "SHLVL", "USER", "GPG_KEY"})
-SURROUNDING: Final = ("LOADSTONE_", "PYTHON", "KUBERNETES_", "LC_")
-ANY_NAME: Final = "*"
 _LIBC = ctypes.CDLL(None)
 
 
@@ -158,28 +154,6 @@ def start_engine(
         os.close(writer)
         engine.hear(reader, output, fd=fd, redact=redact)
     return engine
-
-
-def secrets_of(environment: Mapping[str, str]) -> list[str]:
-    """Return the values that come from Secrets: of variables that are named, or have one of the prefixes that are.
-
-    Whole Secrets without a prefix are told by `*`: then it is every variable of which nothing else is known.
-    """
-    named = set(_listed(environment, "LOADSTONE_SECRETS"))
-    plain = set(_listed(environment, "LOADSTONE_NO_SECRETS"))
-    prefixes = tuple(_listed(environment, "LOADSTONE_SECRET_PREFIXES"))
-    begins = tuple(each for each in prefixes if each != ANY_NAME)
-
-    def is_secret(name: str) -> bool:
-        if name in named or (begins and name.startswith(begins)):
-            return True
-        return ANY_NAME in prefixes and name not in plain | SURROUNDINGS and not name.startswith(SURROUNDING)
-
-    return [value for name, value in environment.items() if is_secret(name)]
-
-
-def _listed(environment: Mapping[str, str], name: str) -> list[str]:
-    return [str(each) for each in json.loads(environment.get(name) or "[]")]
 
 
 def become(environment: Mapping[str, str], *, parent: int, writers: Sequence[int], kept: int, group: int = 0) -> None:

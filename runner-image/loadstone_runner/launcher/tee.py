@@ -8,7 +8,9 @@ import select
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
+
+    from loadstone_runner.redaction import Redactor
 
 TAIL_LINES: Final = 20
 LINE_MAX_BYTES: Final = 16 * 1024
@@ -24,8 +26,6 @@ REST_READS: Final = 64
 MARK: Final = b"\x1eloadstone-mark "
 MARK_DIGITS_MAX: Final = 20
 MARK_MAX_BYTES: Final = len(MARK) + MARK_DIGITS_MAX + 1
-
-SECRET_MIN_BYTES: Final = 4
 
 
 class Tail:
@@ -149,29 +149,6 @@ class Source:
         block, marks = take_marks(block)
         block = self._redact(block)
         self._pass(block, block.count(b"\n"), marks)
-
-
-class Redactor:
-    """Puts asterisks in the place of secrets.
-
-    Attributes:
-        longest: of the secrets, in bytes.
-    """
-
-    __slots__ = ("_secrets", "longest")
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        # A secret of several lines comes in several; what is too short to be one would hide half of every line.
-        pieces = {line.strip().encode() for secret in secrets for line in secret.splitlines()}
-        self._secrets = sorted((each for each in pieces if len(each) >= SECRET_MIN_BYTES), key=len, reverse=True)
-        self.longest = max(map(len, self._secrets), default=0)
-
-    def __call__(self, block: bytes) -> bytes:
-        """Return lines without secrets."""
-        for secret in self._secrets:
-            if secret in block:
-                block = block.replace(secret, b"***")
-        return block
 
 
 def take_marks(block: bytes) -> tuple[bytes, list[bytes]]:

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadstone_runner.launcher import tee
-from loadstone_runner.launcher.tee import Output, Redactor, Source, Tail, take_marks
+from loadstone_runner.launcher.tee import Output, Source, Tail, take_marks
+from loadstone_runner.redaction import Redactor
 
 
 @pytest.fixture

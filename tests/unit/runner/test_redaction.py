@@ -1,10 +1,10 @@
-"""Which variables a launcher keeps out of logs."""
+"""Which variables hold secrets, and what is left of texts that hold those."""
 
 import json
 
 import pytest
 
-from loadstone_runner.launcher.processes import secrets_of
+from loadstone_runner.redaction import Redactor, secrets_of
 
 pytestmark = pytest.mark.promise("log-secrets")
 ENVIRONMENT = {
@@ -33,3 +33,23 @@ def test_named_variables_and_those_with_a_prefix_are_secrets() -> None:
 
 def test_of_a_whole_secret_it_is_every_variable_of_which_nothing_else_is_known() -> None:
     assert told(SECRETS=["TOKEN"], SECRET_PREFIXES=["*"], NO_SECRETS=["PAGE"]) == ["one", "three", "four"]
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ("nothing of it", "nothing of it"),
+        ("401 for hunter2hunter2 at /", "401 for *** at /"),
+        ("cut in the middle of hunter2hu", "cut in the middle of ***"),
+        ("hunt", "***"),
+        ("a bird, a hun", "a bird, a hun"),
+        ("swordfish\n", "***\n"),
+        ("half a \ud800 hunter2hunter2", "half a ? ***"),
+    ],
+)
+def test_texts_keep_no_secret_and_no_beginning_of_one_at_their_end(said: str, left: str) -> None:
+    assert Redactor(["hunter2hunter2", "swordfish\nmore of it", "abc"]).text(said) == left
+
+
+def test_without_secrets_a_text_is_what_it_was() -> None:
+    assert Redactor().text("half a \ud800") == "half a \ud800"
