@@ -290,8 +290,13 @@ class Desk:
                 self._run.handle(run.Applied())
 
     def _look_at_late(self, member: Member) -> None:
-        """Do without a worker that came in mid-run and cannot take part."""
-        if member.state is not WorkerState.CONNECTED or self._run.state.order is RunOrder.STOPPED:
+        """Do without a worker that came in mid-run and cannot take part, or does what another master has said."""
+        if member.state.is_over or self._run.state.order is RunOrder.STOPPED:
+            return
+        held = self._run.commander.held
+        if held is not None and (foreign := member.foreign(held)):
+            self._run.lose(member.worker, member.attempt, Departure(Reason.CONFIG_CONFLICT, foreign))
+        if member.state is not WorkerState.CONNECTED:
             return
         news = member.script_problem()
         problem = news.describe() if news is not None else member.conflict(self._digest or member.script_digest)

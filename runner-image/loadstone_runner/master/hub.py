@@ -179,6 +179,8 @@ class Hub:
             return None
         if member.start not in {NOBODY, start}:
             member = self._clear(post, member, f"{post} was started anew")
+            # Nobody waits any more for answers to what the former one has sent.
+            member.awaited = 0
         member.start = start
         return member
 

@@ -155,7 +155,8 @@ def recall(book: LogBook, folder: Path) -> None:
     for path in segments(folder):
         for source, record in read_segment(path):
             book.apply(source, record)
-    book.forget(*read_cut(folder))
+    cut = read_cut(folder)
+    book.forget(cut.lines, cut.size)
 
 
 def _source(worker: int, attempt: int, channel: str) -> Source:

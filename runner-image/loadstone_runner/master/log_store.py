@@ -30,10 +30,17 @@ _SOURCE: Final = struct.Struct(">iIB")
 
 
 class Cut(NamedTuple):
-    """How much is not kept any more; it was behind the first segment."""
+    """How much is not kept any more; it was behind the first segment.
+
+    Attributes:
+        lines: of all that was removed.
+        size: of their bytes.
+        newest: the name of the segment that went last; it may still be there after a crash, and counts as removed.
+    """
 
     lines: int
     size: int
+    newest: str = ""
 
 
 class LogStore:
@@ -42,12 +49,14 @@ class LogStore:
     def __init__(self, folder: Path, *, limit: int = LIMIT_BYTES, segment: int = SEGMENT_BYTES) -> None:
         """Begin a segment of its own behind those of an earlier start; raise OSError without the folder."""
         folder.mkdir(parents=True, exist_ok=True)
+        self._cut = read_cut(folder)
+        if self._cut.newest:
+            (folder / self._cut.newest).unlink(missing_ok=True)
         self._folder = folder
         self._limit = limit
         self._segment = segment
         self._number = max(map(_number, segments(folder)), default=0)
         self._sizes = {path: path.stat().st_size for path in segments(folder)}
-        self._cut = read_cut(folder)
         self._begin()
 
     def append(self, records: Iterable[tuple[Source, bytes]]) -> None:
@@ -79,8 +88,10 @@ class LogStore:
             for _, record in read_segment(path):
                 if record.kind is Kind.LINES:
                     lines, size = lines + record.lines, size + len(record.payload)
-            self._cut = Cut(self._cut.lines + lines, self._cut.size + size)
-            (self._folder / "cut").write_text(json.dumps(self._cut._asdict()))
+            self._cut = Cut(self._cut.lines + lines, self._cut.size + size, path.name)
+            unfinished = self._folder / "cut.new"
+            unfinished.write_text(json.dumps(self._cut._asdict()))
+            unfinished.replace(self._folder / "cut")
             path.unlink()
             del self._sizes[path]
 
@@ -94,8 +105,9 @@ def read_cut(folder: Path) -> Cut:
 
 
 def segments(folder: Path) -> list[Path]:
-    """Return the segments of a log, oldest first."""
-    return sorted(folder.glob("*.gz"))
+    """Return the segments of a log that count, oldest first."""
+    removed = read_cut(folder).newest
+    return sorted(path for path in folder.glob("*.gz") if path.name != removed)
 
 
 def read_segment(path: Path) -> Iterator[tuple[Source, Record]]:

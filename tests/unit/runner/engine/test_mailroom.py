@@ -200,6 +200,27 @@ def test_a_process_that_is_started_anew_answers_for_itself_only() -> None:
     assert seen == ["new"]
 
 
+def test_a_process_that_is_started_anew_owes_nothing_for_what_the_former_one_has_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub_room, "AWAITED_MAX", 10)
+    world, seen = World(), []
+    on_message("hang")(lambda _message: gevent.sleep(0.3))
+    keep(seen)
+    world.enter(DIRECTOR)
+    former = world.enter(ENGINE)
+    for _ in range(10):
+        former.send_message("hang", None, "director")
+    gevent.sleep(0.05)
+
+    newer = world.enter(ENGINE)
+    # Answers to the former one come all the same.
+    gevent.sleep(0.4)
+
+    sent = [newer.send_message("step", number, "director") for number in range(10)]
+    assert all(each.wait(5).is_processed for each in sent)
+
+
 def test_what_cannot_be_sent_is_refused_at_once_and_too_much_is_rejected() -> None:
     engine = World().enter(ENGINE)
     for name, data, to in (

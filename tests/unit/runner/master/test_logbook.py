@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from loadstone_protocol.messages import LogEnd
 from loadstone_runner.master import logbook
 from loadstone_runner.master.log_reading import last_lines, whole
-from loadstone_runner.master.log_store import LogStore, read_segment, segments, unpack
+from loadstone_runner.master.log_store import LogStore, read_cut, read_segment, segments, unpack
 from loadstone_runner.master.logbook import DIRECTOR, LogBook, Source
 from loadstone_runner.spool import Kind, LogStream, Record, Tally, digested, end_payload, gap_payload
 
@@ -234,6 +234,21 @@ def test_a_log_that_is_too_long_keeps_its_beginning_and_its_end_and_says_what_is
     again = LogBook()
     again.forget(199 - len(numbers), 0)
     assert again.summary(is_silent=False).lines == 199 - len(numbers)
+
+
+def test_a_segment_that_a_crash_left_behind_is_counted_once(tmp_path: Path) -> None:
+    store = LogStore(tmp_path, limit=4_000, segment=500)
+    kept: dict[Path, bytes] = {}
+    for number in range(1, 60):
+        kept |= {path: path.read_bytes() for path in segments(tmp_path)}
+        store.append([(WORKER, lines(number, f"{number} {sha256(str(number).encode()).hexdigest()}").encode())])
+    newest = tmp_path / read_cut(tmp_path).newest
+    newest.write_bytes(kept[newest])  # as if the machine had stopped before it was removed
+
+    assert read_cut(tmp_path).lines + len(stored(tmp_path)) == 59
+    LogStore(tmp_path)
+    assert not newest.exists()
+    assert read_cut(tmp_path).lines + len(stored(tmp_path)) == 59
 
 
 def test_what_is_no_log_is_not_read() -> None:
