@@ -37,6 +37,8 @@ HEALED_AT = 14.0
 HEALED_LATE_AT = 60.0
 # Beside a lease: its slack, what a client needs to find its master again, and a pod that is made.
 WHOLE_WITHIN_SECONDS = 20.0
+MASTER_WITHIN_SECONDS = 6.0  # of the loss of one, also of one that was lost in the last moment
+FOLLOWS_WITHIN_SECONDS = 4.0  # when nothing is wrong; a user may finish its iteration
 FOLDER = "loadstone-run-"
 MOST_SECONDS = 600.0  # of virtual time; every run ends long before
 
@@ -51,7 +53,7 @@ def shape_of(dice: random.Random) -> Shape:
         engines=engines,
         # Numbers of an engine whose only user was somebody else's for a while stay there when that one goes home.
         users=max(dice.randrange(3, 10), workers * engines),
-        seconds=healed_at + WHOLE_WITHIN_SECONDS + lease + 4.0,
+        seconds=healed_at + MASTER_WITHIN_SECONDS + WHOLE_WITHIN_SECONDS + lease + FOLLOWS_WITHIN_SECONDS + 4.0,
         lease_seconds=lease,
         healed_at=healed_at,
         iterations=dice.choice((None, None, None, dice.randrange(100, 250))),
@@ -68,6 +70,7 @@ class Story:
         self.world = World(shape or shape_of(self.dice), folder, self.loop, self.dice)
         self.laws = self.world.laws
         self.mischief = Mischief(self.world)
+        self.was_whole, self.followed_by = False, MOST_SECONDS
 
     def play(self) -> None:
         try:
@@ -103,11 +106,23 @@ class Story:
         self.laws.look()
         passed = self.loop.time() - BEGINNING
         self.laws.demand(passed < MOST_SECONDS, "the run has no end")
-        whole_by = shape.healed_at + WHOLE_WITHIN_SECONDS + shape.lease_seconds
-        is_due = whole_by <= passed < whole_by + 0.3 and world.is_sole
-        if is_due and world.makes_load and shape.iterations is None:
-            living = len(self.laws.users())
-            self.laws.demand(living == world.users_asked, f"{living} users live, {world.users_asked} are asked for")
+        if not (world.is_sole and world.makes_load) or shape.iterations is not None:
+            return
+        since = max(shape.healed_at, world.newest_master_at - BEGINNING)
+        whole_by = since + WHOLE_WITHIN_SECONDS + shape.lease_seconds
+        if not self.was_whole and passed >= whole_by:
+            self.was_whole = True
+            self._demand_users()
+            # From here on nothing is wrong, so what is wanted is done soon.
+            world.ask(self.dice.randrange(1, 13))
+            self.followed_by = passed + FOLLOWS_WITHIN_SECONDS
+        elif self.was_whole and passed >= self.followed_by:
+            self.followed_by = MOST_SECONDS
+            self._demand_users()
+
+    def _demand_users(self) -> None:
+        living, asked = len(self.laws.users()), self.world.users_asked
+        self.laws.demand(living == asked, f"{living} users live, {asked} are asked for")
 
     def _conclude(self) -> None:
         world = self.world

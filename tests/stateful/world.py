@@ -126,6 +126,7 @@ class World:
         self.is_sole = True  # of every master but the newest it is known that it has ended
         self.pods: dict[int, Pod] = {}  # the newest of each worker
         self.all_pods: list[Pod] = []
+        self.newest_master_at = 0.0
         self.outcome: Any = None
         self.last_word: Any = None  # of a master that ended before anybody has fetched its outcome
         self.report: Any = None
@@ -159,6 +160,7 @@ class World:
         # As the status has it, if the operator was there to see it.
         pod.has_begun, pod.attempts = self._has_begun, {**self._attempts}
         self.masters.append(pod)
+        self.newest_master_at = self.loop.time()
         director = Process(self.loop, f"director of {pod.name}", pod.machine, pod.address)
         pod.engines[0] = director
         pod.launcher = Process(self.loop, f"launcher of {pod.name}", pod.machine, pod.address)

@@ -19,18 +19,20 @@ from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.codec import WireError
 from loadstone_protocol.messages import RunOrder
 from loadstone_runner.master import run
-from loadstone_runner.master.member import Departure
+from loadstone_runner.master.farewell import TERMINATED
+from loadstone_runner.master.member import Departure, WorkerState
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.store import Register
 from loadstone_runner.master.views import Times
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from loadstone_core.stats.stream import StreamState
     from loadstone_protocol.messages import Inheritance as Word
     from loadstone_runner.master.conductor import Conductor
     from loadstone_runner.master.inheritance import Inheritance
+    from loadstone_runner.master.member import Member
 
 BOOT_BITS: Final = 32
 MEMORY_MAX: Final = 4 * 1024 * 1024
@@ -109,7 +111,7 @@ def resume(conductor: Conductor, kept: Kept) -> None:
     for worker, attempt, *departure in held["departed"]:
         # Those were decided upon, and a checkpoint may not know yet.
         conductor.roster.lose(worker, attempt, Departure(*departure))
-    _recall_streams(conductor, kept)
+    ended = _recall_streams(conductor, kept)
     conductor.roster.await_all(conductor.relief.began_ns)
     for member in conductor.roster.lost():
         if member.departure is not None:
@@ -123,6 +125,7 @@ def resume(conductor: Conductor, kept: Kept) -> None:
     if conductor.plan.master_on_loss is MasterOnLoss.RESTART:
         conductor.notes.append(_restart_note(conductor, kept))
         conductor.go_on(_order(held["order"]))
+        _lose_early(conductor, ended)
         return
     if conductor.state.stage is Stage.STOPPING_LOAD:
         conductor.go_on(_order(held["order"]))
@@ -260,8 +263,12 @@ def _recall_counts(conductor: Conductor, checkpoint: Mapping[str, Any]) -> None:
     conductor.times = Times(**checkpoint["times"])
 
 
-def _recall_streams(conductor: Conductor, kept: Kept) -> None:
-    """Merge what will not be said again. A worker of which every engine's last state is kept has ended."""
+def _recall_streams(conductor: Conductor, kept: Kept) -> list[Member]:
+    """Merge what will not be said again; return the workers of which every engine's last state is kept.
+
+    They have ended. Whether they were lost by that, the master before may have had no time to write down.
+    """
+    ended = []
     since_start_ns = conductor.commander.since_start_ns()
     done: dict[tuple[int, int], int] = {}
     for state in kept.ended:
@@ -274,10 +281,21 @@ def _recall_streams(conductor: Conductor, kept: Kept) -> None:
         member = conductor.roster.members[number]
         if engines >= conductor.plan.engines_per_worker and not member.state.is_over and attempt >= member.attempt:
             conductor.roster.restore(number, attempt)
+            ended.append(member)
     for state, is_known in kept.lost:
         conductor.farewells.see(state)
         conductor.measurement.apply(state, since_start_ns=since_start_ns)
         conductor.measurement.merge.close(state.stream, state.counters if is_known else None)
+    return ended
+
+
+def _lose_early(conductor: Conductor, ended: Iterable[Member]) -> None:
+    """Count those for lost that ended while the load goes on, as a living master does when it hears of it."""
+    conductor.check_load(ahead_ns=SECOND)
+    for member in ended:
+        if conductor.state.stage is Stage.RUNNING_LOAD and conductor.state.order is RunOrder.RUNNING:
+            member.state = WorkerState.SUSPECT
+            conductor.lose(member.worker, member.attempt, TERMINATED)
 
 
 def _restart_note(conductor: Conductor, kept: Kept) -> Cause:
