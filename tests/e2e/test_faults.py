@@ -1,5 +1,9 @@
 """What breaks in mid-run is said, and nothing that is left runs on."""
 
+import re
+import time
+from datetime import UTC, datetime
+
 import pytest
 from lab import until
 from machine import cluster, needs_own_cluster
@@ -74,11 +78,13 @@ def test_a_master_that_is_killed_is_started_again_and_takes_over(lab) -> None:
     needs_own_cluster()
     lab.start()
     (master,) = lab.pods("pass", "master")
+    begun = time.time()
     cluster("pod-signal", "KILL", lab.namespace, master["metadata"]["name"], "master")
     before = lab.count()
     until("load goes on", lambda: lab.count() > before + 50, seconds=10)
     status = lab.wait_finished("pass")
 
+    assert took_over_at(lab) - begun <= 10
     assert (status["verdict"], status["reason"]) == ("Passed", "Passed"), status
     assert any(finding.startswith("MasterRestarted: ") for finding in status["findings"])
     lab.check_exact(status)
@@ -89,15 +95,25 @@ def test_a_master_that_is_killed_is_started_again_and_takes_over(lab) -> None:
 def test_a_master_whose_pod_is_deleted_is_replaced_and_the_run_goes_on(lab, how) -> None:
     lab.start()
     (master,) = lab.pods("pass", "master")
+    begun = time.time()
     lab.kubectl("delete", "pod", master["metadata"]["name"], *how)
     before = lab.count()
     until("load goes on", lambda: lab.count() > before + 50, seconds=10)
     status = lab.wait_finished("pass")
 
+    assert took_over_at(lab) - begun <= 10
     assert (status["verdict"], status["reason"]) == ("Passed", "Passed"), status
     assert status["run"]["epoch"] == 2
     assert any(finding.startswith("MasterRestarted: ") for finding in status["findings"])
     assert status["results"]["requests"] == lab.count()
+
+
+def took_over_at(lab) -> float:
+    """Return when the newest master went on with the run, in seconds since 1970, by its own log."""
+    newest = max(lab.pods("pass", "master"), key=lambda pod: pod["metadata"]["creationTimestamp"])
+    text = lab.kubectl("logs", newest["metadata"]["name"], "-c", "master").stdout
+    (stamp,) = re.findall(r"^(\S+ \S+),\d+ INFO Went on with the run", text, re.MULTILINE)
+    return datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
 
 
 def is_over(pod) -> bool:

@@ -278,6 +278,7 @@ class Conductor:
 
     def go_on(self, effect: run.Configure) -> None:
         """Say again what was ordered last, under a version of this master's own."""
+        log.info("Went on with the run of a former master: stage=%s", self.state.stage)
         if effect.order is RunOrder.RUNNING:
             self.deadline_ns = None
             self._await_start()
