@@ -61,6 +61,8 @@ class Laws:
         self.has_two_masters = False  # or had: each may grant rows of which the other does not know
         self.parted_at: list[float] = []
         self._said: dict[tuple[StreamId, int], int] = {}  # requests by the state with a sequence
+        self._taken_by: dict[StreamId, int] = {}  # the master that last acknowledged a state of it
+        self._told_by = 0  # the master that last said how the run is
         self._taken_in: dict[StreamId, list[tuple[float, int]]] = {}  # when a master said that it has so many
         self.masters_killed = 0
         self.heirs: set[str] = set()  # addresses of masters that have found somebody who knew of the one before
@@ -205,6 +207,7 @@ class Laws:
         )
         name = StreamId(*stream)
         self._taken_in.setdefault(name, []).append((self.loop.time(), self._said.get((name, ack.received), 0)))
+        self._taken_by[name] = id(call.connection.server)
         if ack.durable:
             before = self._durable.get(stream, 0)
             self.demand(ack.durable >= before, f"durable of {stream} went from {before} back to {ack.durable}")
@@ -223,6 +226,7 @@ class Laws:
         before = self._totals.get(boot, self._kept.get(server.process.name, 0))
         self.demand(requests >= before, f"totals went from {before} back to {requests}")
         self._totals[boot] = requests
+        self._told_by = boot
 
     def see_restart(self, process: Process) -> None:
         """A master is started again, in the same pod."""
@@ -284,7 +288,9 @@ class Laws:
 
     def _certain(self, name: StreamId, finished_at: float) -> int:
         """Return how many requests of a stream must be in the totals, whatever was lost."""
-        if name not in self.may_lose and not self.may_lose_ended:
+        # Of a stream that it has heard of, a master in a new pod holds everything, as one has that was there all along.
+        has_come = self._taken_by.get(name) == self._told_by and not self.has_two_masters
+        if name not in self.may_lose and (has_come or not self.may_lose_ended):
             return self.sent[name].requests
         is_kept = not self.masters_killed and not self.may_lose_ended
         return max((held for at, held in self._taken_in.get(name, ()) if is_kept and at < finished_at), default=0)
