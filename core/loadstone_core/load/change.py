@@ -48,7 +48,9 @@ def aims_of(specs: Sequence[ScenarioSpec]) -> tuple[Aim, ...]:
 def can_aim(load: LoadProfile) -> bool:
     """Say whether a load has a value to be reached, and not stages or users with a number of iterations each."""
     last = load.profile.segments[-1]
-    return last.from_value == last.to_value and load.iterations_per_user is None
+    # Users that start by a rate may have no time to come to be as many as they should.
+    is_one = last.from_value == last.to_value or load.spawn_rate is not None
+    return is_one and load.iterations_per_user is None
 
 
 def aimed_at(load: LoadProfile, passed_ns: int | None, aim: Aim) -> LoadProfile:

@@ -103,6 +103,7 @@ def test_users_and_rates_may_change_and_stages_and_iterations_of_each_user_may_n
     assert not can_aim(ramp)
     assert not can_aim(replace(at_rest(ramp), iterations_per_user=3))
     assert can_aim(at_rest(ramp))
+    assert can_aim(replace(ramp, spawn_rate=5))
 
 
 def test_users_come_back_at_the_rate_at_which_they_start_and_other_loads_as_they_are() -> None:

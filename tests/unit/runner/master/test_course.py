@@ -138,6 +138,16 @@ def test_another_spawn_rate_counts_at_once_while_users_come() -> None:
     assert [scenario.load.profile.value_at(second * SECOND) for second in range(4)] == [11, 16, 21, 21]
 
 
+def test_an_aim_counts_also_while_users_come_that_would_not_all_be_there_before_the_end() -> None:
+    course = Course((timed("a", 60),))
+    assert course.steer([Aim("a", 5_000, 10)], is_paused=False, at_ns=10 * SECOND)
+    assert course.scenarios[0].load.profile.value_at(50 * SECOND) == 500
+
+    assert course.steer([Aim("a", 2, 10)], is_paused=False, at_ns=30 * SECOND)
+
+    assert course.scenarios[0].load.profile.value_at(0) == 2
+
+
 def test_after_a_pause_users_come_back_as_fast_as_they_are_to_come() -> None:
     course = Course((timed("a", 100), timed("b", 100)))
     steer(course, 1, Aim("a", 11, 5))
