@@ -141,7 +141,7 @@ def test_another_spawn_rate_counts_at_once_while_users_come() -> None:
 def test_an_aim_counts_also_while_users_come_that_would_not_all_be_there_before_the_end() -> None:
     course = Course((timed("a", 60),))
     assert course.steer([Aim("a", 5_000, 10)], is_paused=False, at_ns=10 * SECOND)
-    assert course.scenarios[0].load.profile.value_at(50 * SECOND) == 500
+    assert course.scenarios[0].load.profile.value_at(50 * SECOND) == 501
 
     assert course.steer([Aim("a", 2, 10)], is_paused=False, at_ns=30 * SECOND)
 
