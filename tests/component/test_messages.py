@@ -144,13 +144,19 @@ def test_messages_to_a_worker_that_is_lost_are_rejected_with_the_reason(tmp_path
 
 
 @promise("director-lost")
-def test_a_run_whose_script_handles_messages_needs_its_director_to_the_end(tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("process", "how"),
+    [("os.getpid()", "ended with signal 9"), ("os.getppid()", "'s launcher has ended, and the director with it")],
+    ids=["director", "launcher"],
+)
+def test_a_run_whose_script_handles_messages_needs_its_director_to_the_end(tmp_path, process, how) -> None:
     ran = run(
         tmp_path,
-        """
+        f"""
         @on_message("die")
         def die(message):
-            os.kill(os.getpid(), 9)
+            os.kill({process}, 9)
+            time.sleep(60)
 
         @events.test_start.add_listener
         def begin(environment):
@@ -163,10 +169,10 @@ def test_a_run_whose_script_handles_messages_needs_its_director_to_the_end(tmp_p
 
     outcome = ran.result.outcome
     assert (outcome.verdict, outcome.reason) == ("Error", "DirectorLost"), outcome
-    assert "signal 9, and with it what handlers of custom messages knew" in outcome.message
+    assert f"{how}, and with it what handlers of custom messages knew" in outcome.message
     [became] = ran.noted("became")
     assert became[0] == "rejected"
-    assert "the director ended with signal 9" in became[1]
+    assert how in became[1]
 
 
 @promise("messages")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from loadstone_runner.transport.local.launcher import Event, LauncherLink
 
 LEASE_SECONDS: Final = 30.0
+LAUNCHER_AWAITED_SECONDS: Final = 5.0  # it connects anew within 0.2 s
 SETUP_MAX_BYTES: Final = 256 * 1024
 _TEXT_MAX: Final = 300
 MESSAGE_MAX: Final = 1_024
@@ -87,6 +88,7 @@ class Director:
         self.has_shape = False
         self.refused = 0
         self._is_shaped = False
+        self._is_dismissed = False
         self.is_gone = False
         self.errors: tuple[ErrorCount, ...] = ()
         self.lanes: tuple[LaneNews, ...] = ()
@@ -154,6 +156,7 @@ class Director:
 
     def dismiss(self) -> None:
         """End the director and its launcher: the master's pod is over."""
+        self._is_dismissed = True
         if self._launcher is None:
             self.launcher_gone.set()
         self._order({"do": "exit", "code": 0})
@@ -222,6 +225,14 @@ class Director:
         """Note that the launcher's connection has ended: at the end of the run this is how it leaves."""
         self._launcher = None
         self.launcher_gone.set()
+        if not self._is_dismissed:
+            asyncio.get_running_loop().call_later(LAUNCHER_AWAITED_SECONDS, self._miss_launcher)
+
+    def _miss_launcher(self) -> None:
+        """Take a director whose launcher does not come back for one that is gone: it has ended with it."""
+        if self._launcher is None and not (self.is_gone or self._is_dismissed):
+            self.is_gone = True
+            self._listener.on_director_gone("the director's launcher has ended, and the director with it")
 
     def _hear_status(self, status: engine_pb2.EngineStatus) -> None:
         if status.HasField("shape"):

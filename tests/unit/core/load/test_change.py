@@ -115,7 +115,7 @@ def test_users_come_back_at_the_rate_at_which_they_start_and_other_loads_as_they
     for same in (
         replace(left, spawn_rate=None),
         replace(left, model=Model.RATE),
-        replace(left, profile=Profile((Segment(0, 5, 9, 1),), 5)),
+        replace(left, profile=Profile((Segment(0, 5, 9, 1),), 5), spawn_rate=None),
     ):
         assert come_back(same) == same
 
