@@ -261,3 +261,38 @@ def test_a_handler_that_holds_the_interpreter_degrades_its_worker_and_loses_noth
     longest = max(float(each.split()[-2]) for each in said)
     assert HOLD_SECONDS / 2 < longest < HOLD_SECONDS + 52.0
     assert any(each.startswith("WorkerDegraded: worker ") for each in ran.result.report.findings)
+
+
+@promise("script-metrics")
+def test_what_is_measured_in_the_director_is_in_no_result_and_a_finding_says_so(tmp_path) -> None:
+    ran = run(
+        tmp_path,
+        """
+        from loadstone import Counter, check, setup
+
+        made = Counter("made")
+
+        @setup
+        def prepare(run):
+            check("is prepared", False)
+            made.add(3)
+
+        @on_message("made")
+        def count(message):
+            made.add(1)
+
+        @events.test_start.add_listener
+        def begin(environment):
+            made.add(5)
+            if not environment.is_director:
+                send_message("made").wait(30)
+        """,
+        workers=1,
+    )
+
+    report = json.loads(gzip.decompress(ran.result.report_gzip))
+    (series,) = [each for each in report["series"] if each["metric"] == "made"]
+    assert series["total"] == 5
+    [finding] = [each for each in ran.result.report.findings if "samples" in each]
+    # The check, the three of setup, of the handler and of the listener.
+    assert finding.startswith("HandlerErrors: 4 samples that were not recorded in the director, mostly made: ")

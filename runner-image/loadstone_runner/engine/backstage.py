@@ -52,6 +52,7 @@ class Backstage:
         self.services = Services(instruments)
         self.services.on_stop = self._note_stop
         self.services.marks = self.marks = LogMarks()
+        self.services.are_counted = not is_director
         self.stop_asked = ""
         self._instruments = instruments
         self._is_director = is_director

@@ -18,7 +18,7 @@ from gevent.event import Event
 from loadstone import Summary, seat
 from loadstone.listening import watches
 from loadstone.options import DEFAULT
-from loadstone_core.stats.metrics import HANDLER_ERROR, HANDLER_SLOW, LISTENER_ERROR
+from loadstone_core.stats.metrics import HANDLER_ERROR, HANDLER_SLOW, LISTENER_ERROR, METRIC_ERROR
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 from loadstone_runner.engine import path
 from loadstone_runner.engine.backstage import Backstage
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("loadstone.director")
 
 RESULT_MAX_BYTES: Final = 256 * 1024
-_TOLD_ERRORS: Final = frozenset({LISTENER_ERROR, HANDLER_ERROR, HANDLER_SLOW})
+_TOLD_ERRORS: Final = frozenset({LISTENER_ERROR, HANDLER_ERROR, HANDLER_SLOW, METRIC_ERROR})
 
 
 class DirectedRun:

@@ -29,6 +29,7 @@ log = logging.getLogger("loadstone.engine")
 
 _PROTOCOL_MAX: Final = 64
 _SHOWN_MAX: Final = 100
+_IN_DIRECTOR: Final = "what is measured in the director is in no result; measure it in a task, or print it"
 
 
 class Services:
@@ -41,9 +42,10 @@ class Services:
         on_stop: hears why the script wants the run to end.
         on_send: sends a custom message.
         marks: of lines for which somebody waits; None: nobody would say what became of them.
+        are_counted: checks and samples are in the results; else they are counted as left out.
     """
 
-    __slots__ = ("_instruments", "_rounded", "marks", "on_send", "on_stop", "rows")
+    __slots__ = ("_instruments", "_rounded", "are_counted", "marks", "on_send", "on_stop", "rows")
 
     def __init__(self, instruments: Instruments) -> None:
         """Serve a script; `instruments` record what belongs to no user."""
@@ -53,9 +55,13 @@ class Services:
         self.on_stop: Callable[[str], None] = _ignore
         self.on_send: Callable[[str, Any, To | None], Delivery] = _no_way
         self.marks: LogMarks | None = None
+        self.are_counted = True
 
     def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
         """Record a check."""
+        if not self.are_counted:
+            self.count_error(METRIC_ERROR, _IN_DIRECTOR, name)
+            return
         try:
             instruments = getcurrent().seat.instruments  # type: ignore[attr-defined]  # who is no user has none
         except AttributeError:
@@ -64,6 +70,9 @@ class Services:
 
     def record(self, kind: MetricKind, name: str, value: object, labels: Mapping[str, object]) -> None:
         """Record a sample of the script's own metric; count an error if it cannot be."""
+        if not self.are_counted:
+            self.count_error(METRIC_ERROR, _IN_DIRECTOR, name)
+            return
         recorder, scenario = self._instruments.recorder, self._here().scenario
         try:
             pairs = label_pairs(labels) if labels else ()

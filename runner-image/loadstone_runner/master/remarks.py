@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from loadstone_core.load.profile import Model
-from loadstone_core.stats.metrics import HANDLER_ERROR, HANDLER_SLOW, LISTENER_ERROR
+from loadstone_core.stats.metrics import HANDLER_ERROR, HANDLER_SLOW, LISTENER_ERROR, METRIC_ERROR
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_runner.flavour import PURE
 
@@ -46,7 +46,7 @@ def remarks_on(plan: RunPlan, *, has_shape: bool, shape_asked: int) -> tuple[str
 
 
 def handler_errors(errors: Iterable[ErrorCount], where: str) -> tuple[Cause, ...]:
-    """Return a finding for each way in which listeners and handlers of messages went wrong.
+    """Return a finding for each way in which listeners, handlers of messages and samples went wrong.
 
     Args:
         errors: of all kinds.
@@ -56,6 +56,7 @@ def handler_errors(errors: Iterable[ErrorCount], where: str) -> tuple[Cause, ...
         LISTENER_ERROR: "errors of listeners",
         HANDLER_ERROR: "errors of message handlers",
         HANDLER_SLOW: "message handlers that were slow",
+        METRIC_ERROR: "samples that were not recorded",
     }
     errors = tuple(errors)
     texts = (_most(errors, kind, f"{sort} in {where}") for kind, sort in sorts.items())
