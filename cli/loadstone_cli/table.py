@@ -65,9 +65,12 @@ def _totals(results: Mapping[str, Any], load: Mapping[str, Any]) -> str:
     parts = [f"{results['rpsAvgMilli'] / 1000:.1f} requests/s"]
     if "planned" in load:
         parts.append(f"load {load['achieved']} of {load['planned']} {load['unit']}")
-    parts.extend(
-        f"{results[key]} {key}" for key in ("unsent", "ambiguous", "measured", "unaccounted") if results.get(key)
-    )
+    parts.extend(f"{results[key]} {key}" for key in ("unsent", "ambiguous", "measured") if results.get(key))
+    # What a lost worker did after its last report is known to nobody, also where nothing else is missing.
+    if results.get("unaccountedAtLeast"):
+        parts.append(f"at least {results['unaccounted']} unaccounted")
+    elif results.get("unaccounted"):
+        parts.append(f"{results['unaccounted']} unaccounted")
     checks = results.get("checks") or {}
     if checks:
         parts.append(f"checks {checks['passed']} passed, {checks['failed']} failed")

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from loadstone_cli.table import print_result
@@ -31,3 +32,20 @@ def test_square_brackets_in_names_and_expressions_are_printed() -> None:
     print_result("orders", STATUS, None, Console(file=text, width=120))
 
     assert text.getvalue().count("/orders/[id]") == 2
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ({}, ""),
+        ({"unaccounted": 2}, " · 2 unaccounted"),
+        ({"unaccounted": 0, "unaccountedAtLeast": True}, " · at least 0 unaccounted"),
+        ({"unaccounted": 7, "unaccountedAtLeast": True}, " · at least 7 unaccounted"),
+    ],
+)
+def test_what_is_missing_in_the_results_is_printed_beside_them(missing: dict[str, object], said: str) -> None:
+    text = io.StringIO()
+    status = {**STATUS, "results": {**STATUS["results"], **missing}}  # type: ignore[dict-item]
+    print_result("orders", status, None, Console(file=text, width=120))
+
+    assert f"1.5 requests/s{said}\n" in text.getvalue()
