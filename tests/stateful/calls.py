@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from tests.stateful.connections import Connection
 
 END = object()
+# Calls of agents: gRPC promises more than they need. An order they do need, but for what is numbered (decision 0032).
+STUTTERED = frozenset({"Statistics", "Bulk", "Control"})
+DISORDERED = frozenset({"Bulk"})
+TWICE, SWAPPED = 0.2, 0.2
 
 
 class Pipe:
@@ -30,6 +34,7 @@ class Pipe:
         self._network = call.connection.network
         self._travelling: deque[tuple[float, Any]] = deque()
         self._is_awake = False
+        self._has_begun = False
         self.arrived: deque[Any] = deque()
         self._reader: asyncio.Future[None] | None = None
         self.failure: BaseException | None = None
@@ -60,8 +65,24 @@ class Pipe:
         while self._travelling and self._travelling[0][0] <= self._network.loop.time():
             _, message = self._travelling.popleft()
             if not (connection.is_broken_there if self._is_up else connection.is_broken_here):
-                self._hand_over(message)
+                for each in self._stuttered(message):
+                    self._hand_over(each)
         self.flow()
+
+    def _stuttered(self, message: Any) -> tuple[Any, ...]:
+        """Return a message, if its connection stutters perhaps twice, or behind the one that comes after it."""
+        is_first, self._has_begun = not self._has_begun, True
+        if is_first or self._call.method not in STUTTERED or not self._call.connection.stutters:
+            return (message,)
+        if not isinstance(message, bytes):
+            return (message,)
+        fate = self._network.dice.random()
+        if fate < TWICE:
+            return (message, message)
+        has_next = self._travelling and isinstance(self._travelling[0][1], bytes)
+        if has_next and fate < TWICE + SWAPPED and self._call.method in DISORDERED:
+            return (self._travelling.popleft()[1], message)
+        return (message,)
 
     def _hand_over(self, message: Any) -> None:
         if self._is_up and not self._call.is_begun:

@@ -123,6 +123,7 @@ class Connection:
         self.calls: list[Call] = []
         self.is_broken_here = False  # the client's side knows that it has ended
         self.is_broken_there = False
+        self.stutters = False  # messages come twice, or in another order
         self.is_deaf = False  # nobody at the server's end reads; pings are answered all the same
         self._blocked = 0  # how often it was, and is again if odd
         network.connections.append(self)

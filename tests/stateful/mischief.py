@@ -33,6 +33,7 @@ class Mischief:
             self.cut_the_operator_off,
             self.reset_a_connection,
             self.let_a_connection_go_deaf,
+            self.let_a_connection_stutter,
             self.slow_everything_down,
             self.kill_an_agent,
             self.kill_an_engine,
@@ -111,6 +112,15 @@ class Mischief:
         connection = self._dice.choice(held)
         connection.is_deaf = True
         return f"a connection of {connection.client.name} goes deaf"
+
+    def let_a_connection_stutter(self) -> str:
+        """What is said on it comes twice now and then, or behind what was said after it."""
+        held = [each for each in self._connections() if each.client.name.startswith("agent")]
+        if not held:
+            return ""
+        connection = self._dice.choice(held)
+        connection.stutters = True
+        return f"a connection of {connection.client.name} stutters"
 
     def slow_everything_down(self) -> str:
         factor, seconds = self._dice.choice((10, 50)), self._dice.choice((3, 8))
