@@ -159,7 +159,7 @@ def on_message(  # noqa: PLR0913 all but the name are options with defaults
         pool: how many handlers run at a time, at most 256; all lanes of a process together run 256.
         queue: how many messages may wait.
         timeout: seconds after which a handler is ended; the message has failed then. None: it may take for ever. Code
-            that never waits cannot be ended by it, but with `where="process"`.
+            that never waits cannot be ended by it, but with `where="process"`; its message fails when it has ended.
         key: with `concurrent`: a function of a message's data; messages of one key are handled one after another, in
             order.
         overflow: what happens to a message that finds the queue full: "reject" tells its sender so, "drop_oldest" takes
