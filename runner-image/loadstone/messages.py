@@ -166,8 +166,9 @@ def on_message(  # noqa: PLR0913 all but the name are options with defaults
             it and rejects the oldest that waits, "block_sender" lets `send_message` wait in its sender until there is
             room.
         where: "process" handles messages, one after another, in a process of their own that has imported the script,
-            too: for code that computes for long. It knows nothing of the engine: data comes in, the result goes out. At
-            the timeout it is killed, and made anew for the next message.
+            too: for code that computes for long. Of the engine it has the values of `config` only: data comes in, the
+            result goes out, and what needs an engine (checks, metrics, `stop_run`, `send_message`) raises RuntimeError.
+            At the timeout it is killed, and made anew for the next message.
 
     Raises:
         ValueError: the name is taken or an option cannot be meant.
