@@ -159,15 +159,16 @@ def on_message(  # noqa: PLR0913 all but the name are options with defaults
         pool: how many handlers run at a time, at most 256; all lanes of a process together run 256.
         queue: how many messages may wait.
         timeout: seconds after which a handler is ended; the message has failed then. None: it may take for ever. Code
-            that never waits cannot be ended by it, but with `where="process"`.
+            that never waits cannot be ended by it, but with `where="process"`; its message fails when it has ended.
         key: with `concurrent`: a function of a message's data; messages of one key are handled one after another, in
             order.
         overflow: what happens to a message that finds the queue full: "reject" tells its sender so, "drop_oldest" takes
             it and rejects the oldest that waits, "block_sender" lets `send_message` wait in its sender until there is
             room.
         where: "process" handles messages, one after another, in a process of their own that has imported the script,
-            too: for code that computes for long. It knows nothing of the engine: data comes in, the result goes out. At
-            the timeout it is killed, and made anew for the next message.
+            too: for code that computes for long. Of the engine it has the values of `config` only: data comes in, the
+            result goes out, and what needs an engine (checks, metrics, `stop_run`, `send_message`) raises RuntimeError.
+            At the timeout it is killed, and made anew for the next message.
 
     Raises:
         ValueError: the name is taken or an option cannot be meant.

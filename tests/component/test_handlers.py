@@ -228,6 +228,71 @@ def test_a_handler_that_computes_in_its_own_process_leaves_the_loop_of_its_engin
     ]
 
 
+@promise("messages-process")
+def test_a_handler_in_its_own_process_has_the_values_of_the_test_and_is_refused_what_needs_an_engine(tmp_path) -> None:
+    (tmp_path / "notes.csv").write_text("a\n1\n")
+    ran = run(
+        tmp_path,
+        """
+        orders = Counter("orders")
+        rows = csv_feeder(os.environ["NOTES"] + ".csv", order="unique")
+        orders.add(1)  # the engine's affair, as the process only imports it
+
+        def measured():
+            with measure("PING"):
+                pass
+
+        ATTEMPTS = {
+            "log": lambda: log("kept", durable=True),
+            "stop": lambda: stop_run("enough"),
+            "metric": lambda: orders.add(1),
+            "check": lambda: check("fine", True),
+            "measure": measured,
+            "fire": lambda: events.request.fire(request_type="GET", name="a"),
+            "row": rows.next,
+            "message": lambda: send_message("other"),
+        }
+
+        @on_message("try", where="process")
+        def attempt(message):
+            if message.data == "config":
+                log("a plain line")
+                return config.get("greeting", "?")
+            ATTEMPTS[message.data]()
+
+        @events.test_start.add_listener
+        def begin(environment):
+            if environment.is_director:
+                note(config=send_message("try", "config", to=0).wait(60).result)
+                sent = {name: send_message("try", name, to=0) for name in ATTEMPTS}
+                note(refused={name: each.wait(60).reason for name, each in sent.items()})
+                stop_run("done")
+        """,
+        seconds=60,
+        workers=1,
+        config={"greeting": "hello"},
+    )
+
+    assert ran.result.outcome.message == "the script stopped the run: done", ran.result.outcome
+    assert ran.noted("config") == ["hello"]
+    [refused] = ran.noted("refused")
+    end = (
+        " cannot be used in a handler with where='process'; return what it should know and do it in the sender,"
+        " with the result of the receipt"
+    )
+    assert {name: why.removeprefix("RuntimeError: ").removesuffix(end) for name, why in refused.items()} == {
+        "log": "log(durable=True)",
+        "stop": "stop_run",
+        "metric": "the counter 'orders'",
+        "check": "check('fine')",
+        "measure": "measure",
+        "fire": "measure",
+        "row": f"the feeder '{tmp_path}/notes.csv' with order='unique'",
+        "message": "send_message('other')",
+    }
+    assert all(why.endswith(end) for why in refused.values())
+
+
 @promise("handlers-beside")
 def test_a_handler_that_holds_the_interpreter_degrades_its_worker_and_loses_nothing(tmp_path) -> None:
     ran = run(

@@ -177,6 +177,29 @@ def test_the_container_of_a_director_stays_as_long_as_its_master_does(agent, lau
     assert launcher.wait() == 0
 
 
+@pytest.mark.parametrize(
+    ("code", "last", "least"),
+    [
+        ("try: time.sleep(60)\nfinally: print('last words', flush=True)", b"last words\n", 0.0),
+        ("time.sleep(60)", b"", 1.0),
+    ],
+    ids=["willing", "stubborn"],
+)
+def test_an_order_to_leave_in_time_lets_who_is_willing_say_its_last_words(agent, launch, code, last, least):
+    heed = "lambda *_: sys.exit(0)" if last else "signal.SIG_IGN"
+    head = f"import signal, sys, time\nsignal.signal(signal.SIGTERM, {heed})\nprint('up', flush=True)\n"
+    launcher = launch(head + code)
+    agent.accept()
+    assert launcher.read_line() == b"up\n"
+
+    ordered = time.monotonic()
+    agent.order(do="exit", code=5, seconds=1.0 if not last else 30.0)
+
+    assert launcher.wait() == 5
+    assert least <= time.monotonic() - ordered < 25.0
+    assert launcher.process.stdout.read() == last
+
+
 @pytest.mark.parametrize("code", [SLEEPER, GIL_HOLDER, STUBBORN], ids=["sleeping", "holding the GIL", "stubborn"])
 def test_engines_are_killed_two_seconds_after_the_lease_whatever_they_do(agent, launch, code):
     launcher = launch(code)

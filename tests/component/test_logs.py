@@ -384,6 +384,13 @@ def test_all_that_a_script_prints_is_in_the_log_with_durable_lines_and_without_s
     assert logs["lines"] >= sum(not line.startswith("director") for line in lines)
 
 
+def test_the_last_words_of_a_director_are_in_the_log(tmp_path) -> None:
+    _, lines = local_run(tmp_path, workers=1, engines=1, users=1, TOKEN="hunter2hunter2")
+
+    said = [line.partition(" | ")[2].split() for line in lines if line.startswith("director | ")]
+    assert [words[0] for words in said if words[0] in {"quitting", "atexit"}] == ["quitting", "atexit"]
+
+
 def test_whoever_waits_for_a_durable_line_without_a_master_is_told_no_in_time(tmp_path) -> None:
     code = """
 import sys, time

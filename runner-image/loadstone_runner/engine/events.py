@@ -17,6 +17,7 @@ from gevent.event import Event as Signal
 
 from loadstone.listening import Summary, events
 from loadstone_core.stats.metrics import LISTENER_ERROR
+from loadstone_runner.engine.tracebacks import Tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -56,6 +57,7 @@ class Lane:
         self._busy_since_ns = 0
         self._is_told_blocked = False
         self._is_over = False
+        self._tracebacks = Tracebacks()
         self._greenlet: gevent.Greenlet[[], None] | None = None
 
     def put(self, told: Mapping[str, Any]) -> None:
@@ -118,7 +120,8 @@ class Lane:
             raise
         except BaseException as error:
             self._count(LISTENER_ERROR, _kind_of(error), self._name)
-            log.exception("A listener raised: listener=%s", self._name)
+            if self._tracebacks.is_first(error):
+                log.exception("A listener raised, and more of the kind are only counted: listener=%s", self._name)
         self.look(monotonic_ns())
         self._busy_since_ns = 0
         self._is_told_blocked = False

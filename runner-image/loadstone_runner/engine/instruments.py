@@ -22,6 +22,7 @@ from loadstone_runner.engine.counters import (
     UNSENT,
     CounterFile,
 )
+from loadstone_runner.engine.tracebacks import Tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -32,7 +33,6 @@ log = logging.getLogger("loadstone.engine")
 
 _LABELS_MAX: Final = 32
 _TEXT_MAX: Final = 256
-_TRACEBACKS_MAX: Final = 100
 
 
 class Instruments:
@@ -58,7 +58,7 @@ class Instruments:
         self.counters = counters
         self.slots = counters.block(0)
         self.on_request = None
-        self._seen_tracebacks: set[tuple[str, str]] = set()
+        self._tracebacks = Tracebacks()
 
     def beside(self, scenario: str, place: int) -> Instruments:
         """Return the instruments of the scenario at a place of the plan, which record into the same."""
@@ -66,7 +66,7 @@ class Instruments:
         made.recorder = self.recorder
         made.slots = self.counters.block(place)
         made.on_request = self.on_request
-        made._seen_tracebacks = self._seen_tracebacks  # noqa: SLF001 its own class
+        made._tracebacks = self._tracebacks  # noqa: SLF001 its own class
         return made
 
     def _recorder(self) -> Recorder:
@@ -145,13 +145,8 @@ class Instruments:
         # Also of an exception whose own text cannot be had.
         text = traceback.format_exception_only(type(error), error)[-1].strip()
         self.recorder.error(EXCEPTION_ERROR, text, name)
-        frames = traceback.extract_tb(error.__traceback__, limit=-1)
-        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-        kind = (type(error).__name__, place)
-        if kind in self._seen_tracebacks or len(self._seen_tracebacks) >= _TRACEBACKS_MAX:
-            return
-        self._seen_tracebacks.add(kind)
-        log.error("User code raised in %s", name, exc_info=error)
+        if self._tracebacks.is_first(error):
+            log.error("User code raised in %s", name, exc_info=error)
 
 
 def label_pairs(labels: Mapping[str, object]) -> tuple[tuple[str, str], ...]:

@@ -1,6 +1,7 @@
 """Be the process of one message handler: import the script, handle what comes from the engine, one after another.
 
-It knows nothing of the run. When the timeout of a message is over the kernel ends it, whatever it does.
+It knows nothing of the run but the values of `loadstone.config`. When the timeout of a message is over the kernel ends
+it, whatever it does.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Final
 
-from loadstone import Message, Place
+from loadstone import Message, Place, seat
 from loadstone.messages import handlings
 from loadstone_protocol import framing
 from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.engine.apart import Apart
 from loadstone_runner.engine.payloads import Payload, decode, encode
 from loadstone_runner.engine.script import ScriptError, load_script
 
@@ -48,6 +50,8 @@ def serve(settings: LaneSettings) -> int:
         reason = f"the script has no handler {settings.lane!r} in a process of its own"
         engine.sendall(_frame(_Answer(status=_Answer.FAILED, reason=reason)))
         return 1
+    # Not before: what a script does while it is imported is done by its engine.
+    seat.take(Apart())
     engine.sendall(_frame(_Answer(status=_Answer.PROCESSED)))
     for message in _messages(engine):
         engine.sendall(_frame(_handle(handling, message)))
@@ -55,10 +59,15 @@ def serve(settings: LaneSettings) -> int:
 
 
 def _messages(engine: socket.socket) -> Iterator[engine_pb2.CustomMessage]:
+    """Yield what is to be handled; the values of the configuration that come in between are taken in."""
     decoder = framing.Decoder()
     while received := engine.recv(_READ_BYTES):
         for payload in decoder.feed(received):
-            yield engine_pb2.CustomMessage.FromString(payload)
+            told = engine_pb2.ToEngine.FromString(payload)
+            if told.HasField("config"):
+                seat.set_config(told.config.config)
+            for entry in told.messages.entries:
+                yield engine_pb2.MessageEntry.FromString(entry).message
 
 
 def _handle(handling: Handling, message: engine_pb2.CustomMessage) -> engine_pb2.MessageAnswer:

@@ -43,7 +43,7 @@ class HandlerError(Exception):
 
 
 class HandlerTimeoutError(HandlerError):
-    """A handler took longer than its timeout and was ended."""
+    """A handler took longer than its timeout, and was ended unless it never waited."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"took longer than its timeout of {seconds:g} s")
@@ -346,23 +346,26 @@ class Lanes:
 
 
 def in_engine(handling: Handling) -> Work:
-    """Return what calls a handler in this process, ended by its timeout where it waits."""
+    """Return what calls a handler in this process: ended by its timeout where it waits, failed by it in any case."""
     function, seconds = handling.function, handling.timeout
-
-    def work(message: Message) -> Payload:
-        return encode(function(message))
+    if seconds is None:
+        return lambda message: encode(function(message))
 
     def timed_work(message: Message) -> Payload:
-        timeout = gevent.Timeout(seconds)
+        timeout, end_ns = gevent.Timeout(seconds), monotonic_ns() + round(seconds * _SECOND)
         try:
             with timeout:
-                return encode(function(message))
+                result = encode(function(message))
         except gevent.Timeout as raised:
-            if raised is timeout and seconds is not None:
+            if raised is timeout:
                 raise HandlerTimeoutError(seconds) from raised
             raise
+        # What never waits cannot be ended; its sender is to hear the same of it.
+        if monotonic_ns() > end_ns:
+            raise HandlerTimeoutError(seconds)
+        return result
 
-    return work if seconds is None else timed_work
+    return timed_work
 
 
 def _text_of(error: BaseException) -> str:

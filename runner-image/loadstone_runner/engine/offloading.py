@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Final
 import gevent
 from gevent import socket
 
-from loadstone import Place
+from loadstone import Place, seat
 from loadstone_protocol import framing
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.lanes import HandlerError, HandlerTimeoutError, in_engine
 from loadstone_runner.engine.payloads import Payload, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from loadstone import Message
     from loadstone.messages import Handling
@@ -51,6 +51,7 @@ class Offloaded:
         self._way: socket.socket | None = None
         self._decoder = framing.Decoder()
         self._process = 0
+        self._config: Mapping[str, str] = {}  # that the process has been told
         self._answers: deque[engine_pb2.MessageAnswer] = deque()
 
     def __call__(self, message: Message) -> Payload:
@@ -59,6 +60,7 @@ class Offloaded:
         begun, timeout = monotonic(), self._handling.timeout
         limit = None if timeout is None else gevent.Timeout.start_new(timeout + GRACE_SECONDS)
         try:
+            self._tell_config(way)
             way.sendall(framing.encode(_told(message).SerializeToString()))
             answer = self._answer(way)
         except BaseException as error:
@@ -81,7 +83,7 @@ class Offloaded:
         request = json.dumps({"lane": self._handling.name}).encode()
         with theirs:
             socket.send_fds(self._asking, [request], [theirs.fileno(), *_OUTPUTS])
-        self._decoder, self._process = framing.Decoder(), 0
+        self._decoder, self._process, self._config = framing.Decoder(), 0, {}
         limit = gevent.Timeout.start_new(START_SECONDS)
         try:
             self._process = self._answer(ours).id
@@ -95,6 +97,14 @@ class Offloaded:
             limit.close()
         self._way = ours
         return ours
+
+    def _tell_config(self, way: socket.socket) -> None:
+        """Let the process have the newest values of the script, if it has others."""
+        newest = seat.config
+        if newest != self._config:
+            told = engine_pb2.ToEngine(config=engine_pb2.EngineConfig(config=newest))
+            way.sendall(framing.encode(told.SerializeToString()))
+            self._config = newest
 
     def _answer(self, way: socket.socket) -> engine_pb2.MessageAnswer:
         """Return the next answer; raise OSError if there will be none."""
@@ -117,14 +127,15 @@ class Offloaded:
             self._process = 0
 
 
-def _told(message: Message) -> engine_pb2.CustomMessage:
+def _told(message: Message) -> engine_pb2.ToEngine:
     payload = encode(message.data)
     told = engine_pb2.CustomMessage(name=message.name, data=payload.data, is_bytes=payload.is_bytes)
     if isinstance(message.sender, Place):
         told.sender.worker, told.sender.engine = message.sender
     else:
         told.sender.director = True
-    return told
+    entry = engine_pb2.MessageEntry(message=told)
+    return engine_pb2.ToEngine(messages=engine_pb2.MessageFrame(entries=[entry.SerializeToString()]))
 
 
 def _result(answer: engine_pb2.MessageAnswer) -> Payload:

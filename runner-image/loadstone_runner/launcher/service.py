@@ -216,6 +216,9 @@ class Launcher:
                 self._switch.limit(now_ns, seconds=seconds)
             case {"do": "kill"}:
                 self._switch.limit(now_ns, seconds=0)
+            case {"do": "exit", "code": int(code), "seconds": float() | int() as seconds}:
+                self._exit_code = code
+                self._switch.terminate(now_ns, grace_ns=int(seconds * SECOND_NS))
             case {"do": "exit", "code": int(code)}:
                 if why := order.get("why"):
                     self._say(str(why))

@@ -48,10 +48,10 @@ class Switch:
         """Kill what still lives in `seconds`."""
         self._kill_at(now_ns + int(seconds * SECOND_NS))
 
-    def terminate(self, now_ns: int) -> None:
+    def terminate(self, now_ns: int, *, grace_ns: int = TERMINATE_GRACE_NS) -> None:
         """Ask the engines to end, and kill them when they take longer than they may."""
         self._terminate = True
-        self._kill_at(now_ns + TERMINATE_GRACE_NS)
+        self._kill_at(now_ns + grace_ns)
 
     def take(self, now_ns: int) -> Due:
         """Return what is due; TERMINATE comes once for each cause, KILL again and again."""

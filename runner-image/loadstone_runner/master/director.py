@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS: Final = 30.0
 LAUNCHER_AWAITED_SECONDS: Final = 5.0  # it connects anew within 0.2 s
+# For listeners to `quitting` and functions of `atexit`; the master waits a little longer for the launcher.
+LAST_WORDS_SECONDS: Final = 4.0
 SETUP_MAX_BYTES: Final = 256 * 1024
 _TEXT_MAX: Final = 300
 MESSAGE_MAX: Final = 1_024
@@ -155,11 +157,11 @@ class Director:
         self._order({"do": "lease", "seconds": LEASE_SECONDS})
 
     def dismiss(self) -> None:
-        """End the director and its launcher: the master's pod is over."""
+        """End the director, which may say its last words, and its launcher: the master's pod is over."""
         self._is_dismissed = True
         if self._launcher is None:
             self.launcher_gone.set()
-        self._order({"do": "exit", "code": 0})
+        self._order({"do": "exit", "code": 0, "seconds": LAST_WORDS_SECONDS})
 
     def on_hello(self, link: EngineLink) -> None:
         """Take the director in, and send it what it is owed."""

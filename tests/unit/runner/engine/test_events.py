@@ -62,6 +62,42 @@ def test_a_listener_that_raises_is_counted_each_time_and_hears_on() -> None:
     assert errors == [("listener", "SystemExit: 3", "broken")] * 3
 
 
+def test_a_listener_that_raises_is_logged_once_for_each_kind_and_place(caplog: pytest.LogCaptureFixture) -> None:
+    @events.request.add_listener
+    def broken(name) -> None:
+        if name == "other place":
+            raise KeyError(name)
+        raise ValueError(name) if name == "other kind" else KeyError(name)
+
+    errors = Errors()
+    audience = Audience(errors)
+    names = [*("first", "second", "third") * 100, "other kind", "other place", "other kind"]
+    for name in names:
+        audience.tell_request("GET", name, 1, 0, None, 200, "", {})
+    audience.drain()
+    audience.end()
+
+    logged = [each.exc_info[1] for each in caplog.records if each.exc_info]
+    assert list(map(str, logged)) == ["'first'", "other kind", "'other place'"]
+    assert len(errors) == len(names), "all are counted"
+
+
+def test_a_watch_that_raises_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    @every(1)
+    def watch(run) -> None:
+        raise KeyError(run.seconds)
+
+    errors = Errors()
+    watching = Watching(listening.watches()[0], errors)
+    for second in range(1, 4):
+        watching.hear(Summary(seconds=second))
+        gevent.sleep(0.001)
+    watching.lane.end()
+
+    assert len(errors) == 3
+    assert len(caplog.records) == 1
+
+
 def test_a_listener_that_blocks_holds_up_nobody_and_what_its_queue_cannot_hold_is_counted() -> None:
     never, heard = gevent.event.Event(), []
 

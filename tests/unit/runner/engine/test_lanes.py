@@ -162,6 +162,21 @@ def test_errors_timeouts_and_results_that_cannot_travel_are_failures_and_end_not
     assert (figures.processed, figures.failed, figures.depth, figures.running) == (1, 6, 0, 0)
 
 
+def test_a_handler_that_never_waits_fails_by_its_timeout_when_it_ends() -> None:
+    def work(message: Message) -> str:
+        end_ns = monotonic_ns() + message.data
+        while monotonic_ns() < end_ns:
+            pass
+        return "done"
+
+    house = handle(work, timeout=0.05)
+    house.put(60_000_000)
+    house.put(0)
+
+    assert house.settle(2) == {"60000000": "failed: took longer than its timeout of 0.05 s", "0": "processed: "}
+    assert house.errors == [("handler", "took longer than its timeout of 0.05 s", "a")]
+
+
 def test_a_key_that_cannot_be_found_out_fails_its_message_only() -> None:
     house = handle(concurrent=True, key=lambda data: data["key"])
     house.put({})
