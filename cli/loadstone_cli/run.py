@@ -1,19 +1,18 @@
 """`loadstone run`: one LoadTest on this machine, from its file to the exit code that its verdict means."""
 
 import asyncio
-import json
 import signal
 import sys
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 import click
 from rich.console import Console
 
 from loadstone_cli.documents import choose_loadtest, read_documents, with_settings
 from loadstone_cli.progress import Progress
+from loadstone_cli.results import Kept, NowhereToKeep, ResultFiles
 from loadstone_cli.rows import RowLines
 from loadstone_cli.sources import LocalScript, local_environment, local_script, only_in_a_cluster
 from loadstone_cli.table import PLAIN_WIDTH, print_result
@@ -30,7 +29,7 @@ from loadstone_runner.transport.http.errors import ControlError
 
 INVALID = 1
 SOCKET_PATH_MAX_BYTES = 107  # what the kernel holds
-LOGS = "logs"
+UNWRITTEN = 1
 INTERRUPTED = 130
 
 
@@ -73,13 +72,17 @@ def run_file(file: Path, wanted: Wanted) -> int:
         print(f"ignored here: {line}", file=sys.stderr)
     plan = plan_local(test, script)
     progress = Progress(test.name, plan, quiet=wanted.quiet)
-    log_file = wanted.results / LOGS / f".{test.name}-running.log.gz"
+    files = ResultFiles(test.name, wanted.results, wanted.status_file)
+    try:
+        files.check()
+    except NowhereToKeep as error:
+        return _refuse([f"loadstone: {error}"], wanted, reason=Reason.PREFLIGHT_FAILED)
     run = LocalRun(
         plan=plan,
         files=script.files,
         environment=local_environment(test.spec),
         on_report=progress.show,
-        log_file=log_file,
+        log_file=files.running_log,
         on_row=wanted.rows.show if wanted.rows else None,
         control=wanted.control,
     )
@@ -87,9 +90,9 @@ def run_file(file: Path, wanted: Wanted) -> int:
         with progress:
             result = asyncio.run(_run(run, progress))
     except ControlError as error:
+        files.discard()
         return _refuse([str(error)], wanted, reason=Reason.PREFLIGHT_FAILED)
-    _tell(test.name, result, wanted)
-    return int(result.outcome.exit_code)
+    return _end(test.name, result, files.keep(result, as_status(result), run.log_error), wanted)
 
 
 def socket_path(control: str) -> str:
@@ -109,21 +112,32 @@ def _refuse(problems: list[str], wanted: Wanted, reason: Reason = Reason.SPEC_IN
     return INVALID
 
 
-def _tell(name: str, result: LocalResult, wanted: Wanted) -> None:
-    """Keep the report, the log and the status, and show how the run ended."""
-    report = keep_report(result, wanted.results, name)
-    logs = wanted.results / LOGS
-    log = (logs / f".{name}-running.log.gz").replace(logs / f"{name}-{_stamp(result)}.log.gz")
+def _end(name: str, result: LocalResult, kept: Kept, wanted: Wanted) -> int:
+    """Show how the run ended and what it left; return the exit code."""
     status = as_status(result)
-    if wanted.status_file is not None:
-        wanted.status_file.write_text(json.dumps(status, indent=2) + "\n")
+    code = int(result.outcome.exit_code)
+    if kept.losses:
+        code = code or UNWRITTEN
     if wanted.rows is None:
-        print_result(name, status, report)
-        print(f"log of {name}: {log}")
-        return
-    print_result(name, status, report, Console(stderr=True, width=None if sys.stderr.isatty() else PLAIN_WIDTH))
-    print(f"log of {name}: {log}", file=sys.stderr)
-    wanted.rows.end({**status, "report": None if report is None else str(report), "log": str(log)})
+        print_result(name, status, kept.report)
+        _print_log(name, kept, sys.stdout)
+    else:
+        print_result(name, status, kept.report, Console(stderr=True, width=_width()))
+        _print_log(name, kept, sys.stderr)
+        paths = {key: None if path is None else str(path) for key, path in (("report", kept.report), ("log", kept.log))}
+        wanted.rows.end({**status, **paths, "exitCode": code})
+    for loss in kept.losses:
+        print(f"loadstone: {loss}", file=sys.stderr)
+    return code
+
+
+def _width() -> int | None:
+    return None if sys.stderr.isatty() else PLAIN_WIDTH
+
+
+def _print_log(name: str, kept: Kept, stream: TextIO) -> None:
+    if kept.log is not None:
+        print(f"log of {name}: {kept.log}", file=stream)
 
 
 def plan_local(test: LoadTest, script: LocalScript) -> RunPlan:
@@ -148,21 +162,6 @@ async def _run(run: LocalRun, progress: Progress) -> LocalResult:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupted)
     return await run.run()
-
-
-def keep_report(result: LocalResult, folder: Path, name: str) -> Path | None:
-    """Write the report below `folder`; return its path, or None when the run left none."""
-    if not result.report_gzip:
-        return None
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{_stamp(result)}.json.gz"
-    path.write_bytes(result.report_gzip)
-    return path
-
-
-def _stamp(result: LocalResult) -> str:
-    moment_ns = result.report.times.finished_ns or time.time_ns()
-    return datetime.fromtimestamp(moment_ns / 1e9, tz=UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def as_status(result: LocalResult) -> dict[str, object]:
