@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -79,17 +80,18 @@ class ResultFiles:
         """Write what the run has left; what cannot be written harms nothing else."""
         losses: list[str] = []
         report = log = None
-        stem = f"{self._name}-{_stamp(result)}"
+        report_path, log_path = self._reserve(f"{self._name}-{_stamp(result)}")
         if result.report_gzip:
-            path = self._results / f"{stem}.json.gz"
-            with _noting(losses, f"the report could not be written to {path}"):
-                _write(path, result.report_gzip)
-                report = path
-        path = self._logs / f"{stem}.log.gz"
-        with _noting(losses, f"the log could not be written to {path}"):
+            with _noting(losses, f"the report could not be written to {report_path}"):
+                report_path.write_bytes(result.report_gzip)
+                report = report_path
+        with _noting(losses, f"the log could not be written to {log_path}"):
             if log_error is not None:
                 raise log_error
-            log = self.running_log.replace(path)
+            log = self.running_log.replace(log_path)
+        for path, kept in ((report_path, report), (log_path, log)):
+            if kept is None:
+                _remove(path)
         if self._status_file is not None:
             with _noting(losses, f"the status could not be written to {self._status_file}"):
                 self._status_file.write_text(json.dumps(status, indent=2) + "\n")
@@ -97,7 +99,29 @@ class ResultFiles:
 
     def discard(self) -> None:
         """Remove the log of a run that could not begin."""
-        self.running_log.unlink(missing_ok=True)
+        _remove(self.running_log)
+
+    def _reserve(self, stem: str) -> tuple[Path, Path]:
+        """Return paths for report and log that no other run has or gets: empty files are there, if they can be."""
+        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        paths = ((self._results / f"{name}.json.gz", self._logs / f"{name}.log.gz") for name in names)
+        return next(pair for pair in paths if _take(*pair))
+
+
+def _take(*paths: Path) -> bool:
+    """Make empty files; return False and leave none if another run has one of them."""
+    taken: list[Path] = []
+    for path in paths:
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            for each in taken:
+                _remove(each)
+            return False
+        except OSError:
+            continue  # Who writes it says why it cannot be.
+        taken.append(path)
+    return True
 
 
 @contextmanager
@@ -123,13 +147,9 @@ def _try_out_file(path: Path) -> None:
         raise PermissionError(0, "it may not be written")
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a whole file or leave none; raise OSError if it cannot be."""
-    try:
-        path.write_bytes(content)
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 def _stamp(result: LocalResult) -> str:
