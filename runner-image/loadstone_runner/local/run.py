@@ -70,10 +70,11 @@ class LocalRun:
         """Begin without any wish."""
         self._wishes = Wishes(self.plan)
 
-    def stop(self) -> None:
-        """Ask for a stop: once, iterations may finish; twice, they get ten seconds."""
+    def stop(self, *, is_immediate: bool = False) -> None:
+        """Ask for a stop: once, iterations may finish; twice, or an immediate one, they get ten seconds."""
         self._stops += 1
-        self.wish(lambda wishes: wishes.stop(is_immediate=self._stops > 1))
+        is_immediate = is_immediate or self._stops > 1
+        self.wish(lambda wishes: wishes.stop(is_immediate=is_immediate))
 
     def wish(self, change: Callable[[Wishes], None]) -> None:
         """Change what is wanted of the run; raise WishRefused for what cannot be."""
