@@ -64,21 +64,26 @@ def run(  # noqa: PLR0913 each is an option of the command
     """Run the LoadTest in FILE on this machine, with processes for pods.
 
     The exit code is the verdict: 0 passed, 99 a threshold broke, 97 inconclusive, 130 aborted, 1 error.
-    Ctrl-C once stops new iterations and keeps the results; twice stops within ten seconds.
+    Ctrl-C once stops new iterations and keeps the results; twice stops within ten seconds, and so do
+    SIGTERM and a terminal that is closed (SIGHUP).
     """
-    from loadstone_cli.rows import RowLines
-    from loadstone_cli.run import Wanted, run_file, socket_path
+    from loadstone_cli.interrupts import Interrupts
 
-    wanted = Wanted(
-        settings=settings,
-        results=results,
-        name=name,
-        status_file=status_file,
-        quiet=quiet,
-        rows=RowLines(sys.stdout) if progress == "jsonl" else None,
-        control=None if control is None else socket_path(control),
-    )
-    sys.exit(run_file(file, wanted))
+    with Interrupts() as interrupts:
+        from loadstone_cli.rows import RowLines
+        from loadstone_cli.run import Wanted, run_file, socket_path
+
+        wanted = Wanted(
+            settings=settings,
+            results=results,
+            name=name,
+            status_file=status_file,
+            quiet=quiet,
+            rows=RowLines(sys.stdout) if progress == "jsonl" else None,
+            control=None if control is None else socket_path(control),
+        )
+        code = run_file(file, wanted, interrupts)
+    sys.exit(code)
 
 
 @main.command()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -60,8 +61,10 @@ def show_logs(
 
 def newest_local(results: Path, name: str) -> Path | None:
     """Return the log of the latest run on this machine, None without any."""
-    stamp = "[0-9]" * 8 + "T" + "[0-9]" * 6 + "Z"
-    return max((results / "logs").glob(f"{name}-{stamp}.log.gz"), default=None)
+    # Of runs that ended in the same second the later ones have a number.
+    pattern = re.compile(rf"{re.escape(name)}-(\d{{8}}T\d{{6}}Z)(?:-(\d+))?\.log\.gz")
+    found = [(match, path) for path in (results / "logs").glob("*") if (match := pattern.fullmatch(path.name))]
+    return max(found, key=lambda each: (each[0][1], int(each[0][2] or 1)), default=(None, None))[1]
 
 
 class _Kubectl:

@@ -1,10 +1,12 @@
 """Show a run while it goes on: one line that is rewritten in a terminal, one every five seconds elsewhere."""
 
+import signal
 import sys
 import time
 from types import TracebackType
 from typing import Self
 
+from loadstone_cli.outputs import while_it_lasts
 from loadstone_core.plan.model import RunPlan
 from loadstone_core.units import format_duration, format_latency, format_share
 from loadstone_protocol.v1 import control_pb2 as pb
@@ -39,8 +41,8 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._terminal and not self._quiet:
-            sys.stderr.write("\r\x1b[K")
+        if self._terminal:
+            self._write("\r\x1b[K")
 
     def show(self, report: pb.RunReport) -> None:
         """Show `report`, if it is time to."""
@@ -53,19 +55,28 @@ class Progress:
         self._last_stage, self._last_print = report.stage, now
         self._say(progress_line(report))
 
-    def interrupted(self) -> None:
-        """Say what Ctrl-C did."""
+    def interrupted(self, number: signal.Signals) -> None:
+        """Say what a signal did."""
         self._interrupts += 1
-        word = "again within ten seconds: stopping now" if self._interrupts > 1 else "once: stopping, results are kept"
         if self._terminal:
-            sys.stderr.write("\n")
-        self._say(f"{self._name}: interrupted {word}")
+            self._write("\n")
+        self._say(f"{self._name}: {self._interruption(number)}")
+
+    def _interruption(self, number: signal.Signals) -> str:
+        if number is not signal.SIGINT:
+            return f"told to end by {number.name}: stopping now, results are kept"
+        if self._interrupts > 1:
+            return "interrupted again within ten seconds: stopping now"
+        return "interrupted once: stopping, results are kept"
 
     def _say(self, line: str) -> None:
+        self._write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
+
+    def _write(self, text: str) -> None:
         if self._quiet:
             return
-        sys.stderr.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
-        sys.stderr.flush()
+        with while_it_lasts(sys.stderr):
+            sys.stderr.write(text)
 
 
 def progress_line(report: pb.RunReport) -> str:

@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from loadstone_cli.outputs import give_up_on, while_it_lasts
 from loadstone_protocol.documents import row_document
 from loadstone_protocol.v1 import control_pb2 as pb
 
 
 class RowLines:
-    """The lines of one run. Once nobody reads them any more, they are left out: the run goes on."""
+    """The lines of one run. Once nobody can read them any more, they are left out: the run goes on."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -30,5 +32,9 @@ class RowLines:
         try:
             self._stream.write(json.dumps(document, separators=(",", ":")) + "\n")
             self._stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
             self._is_read = False
+            give_up_on(self._stream)
+            if not isinstance(error, BrokenPipeError):
+                with while_it_lasts(sys.stderr):
+                    print(f"loadstone: rows can no longer be printed: {error.strerror}", file=sys.stderr)

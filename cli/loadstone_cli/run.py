@@ -1,19 +1,19 @@
 """`loadstone run`: one LoadTest on this machine, from its file to the exit code that its verdict means."""
 
 import asyncio
-import json
 import signal
 import sys
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from loadstone_cli.documents import choose_loadtest, read_documents, with_settings
+from loadstone_cli.interrupts import Interrupts, give_up
+from loadstone_cli.outputs import while_it_lasts
 from loadstone_cli.progress import Progress
+from loadstone_cli.results import Kept, NowhereToKeep, ResultFiles
 from loadstone_cli.rows import RowLines
 from loadstone_cli.sources import LocalScript, local_environment, local_script, only_in_a_cluster
 from loadstone_cli.table import PLAIN_WIDTH, print_result
@@ -23,14 +23,14 @@ from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
 from loadstone_core.plan.planner import plan_run
 from loadstone_core.spec.digest import files_digest, spec_digest
 from loadstone_core.spec.model import LoadTest
-from loadstone_core.verdict.reasons import Reason
+from loadstone_core.verdict.reasons import Reason, Verdict
 from loadstone_protocol.documents import outcome_document
 from loadstone_runner.local.run import LocalResult, LocalRun
 from loadstone_runner.transport.http.errors import ControlError
 
 INVALID = 1
 SOCKET_PATH_MAX_BYTES = 107  # what the kernel holds
-LOGS = "logs"
+UNWRITTEN = 1
 INTERRUPTED = 130
 
 
@@ -57,39 +57,47 @@ class Wanted:
     control: str | None = None
 
 
-def run_file(file: Path, wanted: Wanted) -> int:
+class _Refused(Exception):  # noqa: N818 it is said to the user, and nothing has begun
+    """This cannot be run; `problems` say why."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+
+def run_file(file: Path, wanted: Wanted, interrupts: Interrupts) -> int:
     """Run the LoadTest in `file` and return the exit code of its verdict."""
     try:
-        documents = read_documents(file)
-        document = choose_loadtest(documents, wanted.name)
-    except (LoadstoneError, OSError) as error:
-        return _refuse([f"loadstone: {error}"], wanted)
-    try:
-        test = admit(with_settings(document, wanted.settings).body)
-        script = local_script(test.spec, document, documents)
-    except SpecInvalidError as error:
-        return _refuse([document.explain(problem) for problem in error.problems], wanted)
-    for line in only_in_a_cluster(test.spec):
-        print(f"ignored here: {line}", file=sys.stderr)
+        interrupts.heed(give_up)
+        test, script = _read(file, wanted)
+        files = ResultFiles(test.name, wanted.results, wanted.status_file)
+        files.check()
+    except _Refused as refused:
+        return _refuse(refused.problems, wanted)
+    except NowhereToKeep as error:
+        return _refuse([f"loadstone: {error}"], wanted, reason=Reason.PREFLIGHT_FAILED)
+    except KeyboardInterrupt:
+        return _refuse(["loadstone: interrupted before the run began; nothing was run"], wanted, reason=Reason.STOPPED)
+    finally:
+        interrupts.hold()
     plan = plan_local(test, script)
     progress = Progress(test.name, plan, quiet=wanted.quiet)
-    log_file = wanted.results / LOGS / f".{test.name}-running.log.gz"
     run = LocalRun(
         plan=plan,
         files=script.files,
         environment=local_environment(test.spec),
         on_report=progress.show,
-        log_file=log_file,
+        log_file=files.running_log,
         on_row=wanted.rows.show if wanted.rows else None,
         control=wanted.control,
     )
     try:
         with progress:
-            result = asyncio.run(_run(run, progress))
+            result = asyncio.run(_run(run, progress, interrupts))
     except ControlError as error:
+        files.discard()
         return _refuse([str(error)], wanted, reason=Reason.PREFLIGHT_FAILED)
-    _tell(test.name, result, wanted)
-    return int(result.outcome.exit_code)
+    return _end(test.name, result, files.keep(result, as_status(result), run.log_error), wanted)
 
 
 def socket_path(control: str) -> str:
@@ -100,30 +108,52 @@ def socket_path(control: str) -> str:
     return path
 
 
+def _read(file: Path, wanted: Wanted) -> tuple[LoadTest, LocalScript]:
+    """Return the LoadTest and its script; raise _Refused if it is none."""
+    try:
+        documents = read_documents(file)
+        document = choose_loadtest(documents, wanted.name)
+    except (LoadstoneError, OSError) as error:
+        raise _Refused([f"loadstone: {error}"]) from error
+    try:
+        test = admit(with_settings(document, wanted.settings).body)
+        script = local_script(test.spec, document, documents)
+    except SpecInvalidError as error:
+        raise _Refused([document.explain(problem) for problem in error.problems]) from error
+    for line in only_in_a_cluster(test.spec):
+        print(f"ignored here: {line}", file=sys.stderr)
+    return test, script
+
+
 def _refuse(problems: list[str], wanted: Wanted, reason: Reason = Reason.SPEC_INVALID) -> int:
-    """Say why nothing is run."""
-    for problem in problems:
-        print(problem, file=sys.stderr)
+    """Say why nothing is run; return the exit code."""
+    verdict, code = (Verdict.ABORTED, INTERRUPTED) if reason is Reason.STOPPED else (Verdict.ERROR, INVALID)
+    with while_it_lasts(sys.stderr):
+        for problem in problems:
+            print(problem, file=sys.stderr)
     if wanted.rows is not None:
-        wanted.rows.end({"verdict": "Error", "reason": reason, "message": "; ".join(problems), "exitCode": INVALID})
-    return INVALID
+        wanted.rows.end({"verdict": verdict, "reason": reason, "message": "; ".join(problems), "exitCode": code})
+    return code
 
 
-def _tell(name: str, result: LocalResult, wanted: Wanted) -> None:
-    """Keep the report, the log and the status, and show how the run ended."""
-    report = keep_report(result, wanted.results, name)
-    logs = wanted.results / LOGS
-    log = (logs / f".{name}-running.log.gz").replace(logs / f"{name}-{_stamp(result)}.log.gz")
+def _end(name: str, result: LocalResult, kept: Kept, wanted: Wanted) -> int:
+    """Show how the run ended and what it left; return the exit code."""
     status = as_status(result)
-    if wanted.status_file is not None:
-        wanted.status_file.write_text(json.dumps(status, indent=2) + "\n")
-    if wanted.rows is None:
-        print_result(name, status, report)
-        print(f"log of {name}: {log}")
-        return
-    print_result(name, status, report, Console(stderr=True, width=None if sys.stderr.isatty() else PLAIN_WIDTH))
-    print(f"log of {name}: {log}", file=sys.stderr)
-    wanted.rows.end({**status, "report": None if report is None else str(report), "log": str(log)})
+    code = int(result.outcome.exit_code)
+    if kept.losses:
+        code = code or UNWRITTEN
+    stream = sys.stdout if wanted.rows is None else sys.stderr
+    with while_it_lasts(stream):
+        print_result(name, status, kept.report, Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH))
+        if kept.log is not None:
+            print(f"log of {name}: {kept.log}", file=stream)
+    with while_it_lasts(sys.stderr):
+        for loss in kept.losses:
+            print(f"loadstone: {loss}", file=sys.stderr)
+    if wanted.rows is not None:
+        paths = {key: None if path is None else str(path) for key, path in (("report", kept.report), ("log", kept.log))}
+        wanted.rows.end({**status, **paths, "exitCode": code})
+    return code
 
 
 def plan_local(test: LoadTest, script: LocalScript) -> RunPlan:
@@ -138,31 +168,19 @@ def plan_local(test: LoadTest, script: LocalScript) -> RunPlan:
     )
 
 
-async def _run(run: LocalRun, progress: Progress) -> LocalResult:
+async def _run(run: LocalRun, progress: Progress, interrupts: Interrupts) -> LocalResult:
     loop = asyncio.get_running_loop()
 
-    def interrupted() -> None:
-        progress.interrupted()
-        run.stop()
+    def interrupted(number: int) -> None:
+        progress.interrupted(signal.Signals(number))
+        run.stop(is_immediate=number != signal.SIGINT)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupted)
-    return await run.run()
-
-
-def keep_report(result: LocalResult, folder: Path, name: str) -> Path | None:
-    """Write the report below `folder`; return its path, or None when the run left none."""
-    if not result.report_gzip:
-        return None
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{_stamp(result)}.json.gz"
-    path.write_bytes(result.report_gzip)
-    return path
-
-
-def _stamp(result: LocalResult) -> str:
-    moment_ns = result.report.times.finished_ns or time.time_ns()
-    return datetime.fromtimestamp(moment_ns / 1e9, tz=UTC).strftime("%Y%m%dT%H%M%SZ")
+    interrupts.heed(lambda number: loop.call_soon_threadsafe(interrupted, number))
+    try:
+        return await run.run()
+    finally:
+        # What the run leaves is still to be written.
+        interrupts.hold()
 
 
 def as_status(result: LocalResult) -> dict[str, object]:

@@ -65,7 +65,7 @@ class Place:
 
     def report(self) -> dict[str, Any]:
         """Return the report that the run left; raise StartFailed if there is none."""
-        reports = sorted((self.folder / "results").glob("*.json.gz"))
+        reports = sorted((self.folder / "results").glob("*.json.gz"), key=lambda path: path.stat().st_mtime_ns)
         if not reports:
             raise StartFailed(f"loadstone run left no report: {self.tail()}")
         report: dict[str, Any] = json.loads(gzip.decompress(reports[-1].read_bytes()))

@@ -45,6 +45,7 @@ class LocalRun:
 
     Attributes:
         log_file: where the whole log is written when everything has ended, as gzip text.
+        log_error: why it could not be, if it could not; the run has its result all the same.
         metrics: where a process serves its metrics, `host:port` by role (master, agent-0); without one it does not.
         on_row: is given each closed second; a slow one delays the next rows and nothing else.
         control: path of the Unix socket at which the control API is served; None for none.
@@ -59,6 +60,7 @@ class LocalRun:
     metrics: Mapping[str, str] = field(default_factory=dict)
     on_row: Callable[[pb.Row], Awaitable[None]] | None = None
     control: str | None = None
+    log_error: OSError | None = field(init=False, default=None)
     _stops: int = 0
     _restarts: int = 0
     _wishes: Wishes = field(init=False)
@@ -68,10 +70,11 @@ class LocalRun:
         """Begin without any wish."""
         self._wishes = Wishes(self.plan)
 
-    def stop(self) -> None:
-        """Ask for a stop: once, iterations may finish; twice, they get ten seconds."""
+    def stop(self, *, is_immediate: bool = False) -> None:
+        """Ask for a stop: once, iterations may finish; twice, or an immediate one, they get ten seconds."""
         self._stops += 1
-        self.wish(lambda wishes: wishes.stop(is_immediate=self._stops > 1))
+        is_immediate = is_immediate or self._stops > 1
+        self.wish(lambda wishes: wishes.stop(is_immediate=is_immediate))
 
     def wish(self, change: Callable[[Wishes], None]) -> None:
         """Change what is wanted of the run; raise WishRefused for what cannot be."""
@@ -92,7 +95,7 @@ class LocalRun:
         finally:
             await asyncio.shield(processes.end(END_SECONDS))
             if self.log_file is not None:
-                _write_log(folders.master / "log", self.log_file)
+                self.log_error = _write_log(folders.master / "log", self.log_file)
             if not self.keep_logs:
                 folders.remove()
 
@@ -311,11 +314,18 @@ def _how(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _write_log(folder: Path, to: Path) -> None:
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(to, "wb", compresslevel=6) as file:
-        for text in whole(folder):
-            file.write(text)
+def _write_log(folder: Path, to: Path) -> OSError | None:
+    """Write the log as gzip text; return why it could not be, and leave no part of it then."""
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with gzip.open(to, "wb", compresslevel=6) as file:
+            for text in whole(folder):
+                file.write(text)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            to.unlink(missing_ok=True)
+        return error
+    return None
 
 
 async def _keep(follower: Follower, report: pb.RunReport) -> LocalResult:

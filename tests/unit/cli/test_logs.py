@@ -71,6 +71,14 @@ def test_the_newest_run_on_this_machine_is_shown(tmp_path: Path, capfdbinary: py
     assert newest_local(tmp_path, "none") is None
 
 
+def test_of_runs_that_ended_in_the_same_second_the_newest_has_the_highest_number(tmp_path: Path) -> None:
+    stems = ("shop-20260102T000000Z", "shop-20260102T000000Z-2", "shop-20260102T000000Z-10", "shop-20260101T000000Z-11")
+    for stem in stems:
+        local(tmp_path, f"{stem}.log.gz", stem)
+
+    assert newest_local(tmp_path, "shop") == tmp_path / "logs" / f"{stems[2]}.log.gz"
+
+
 def test_without_a_run_or_a_cluster_it_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,24 @@
+"""Print to outputs that may be gone: a closed terminal, a pipe without a reader, a full disk."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TextIO
+
+
+@contextmanager
+def while_it_lasts(stream: TextIO) -> Iterator[None]:
+    """Print to `stream`; once that fails, all words for it go nowhere, and the command goes on."""
+    try:
+        yield
+        stream.flush()
+    except OSError:
+        give_up_on(stream)
+
+
+def give_up_on(stream: TextIO) -> None:
+    """Let what is held for `stream` go nowhere, too: it would make the exit code another one than the verdict's."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
