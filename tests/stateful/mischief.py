@@ -140,9 +140,7 @@ class Mischief:
         if main is None or not main.is_alive:
             return ""
         if pod.launcher is None or not pod.launcher.is_alive:
-            # It alone had heard how these ended.
-            engines = range(self._world.shape.engines)
-            self._world.laws.may_lose |= {StreamId(pod.worker, pod.attempt, engine, 1) for engine in engines}
+            self._forget_ends(pod)  # it alone had heard of them
         main.kill()
         self._world.laws.restarted.add((pod.worker, pod.attempt))
         return f"SIGKILL for {main.name}"
@@ -156,11 +154,19 @@ class Mischief:
         return f"SIGKILL for {engine.name}"
 
     def kill_an_engines_container(self) -> str:
-        launcher = self._a_pod().launcher
+        pod = self._a_pod()
+        launcher = pod.launcher
         if launcher is None or not launcher.is_alive:
             return ""
+        if pod.main is None or not pod.main.is_alive:
+            self._forget_ends(pod)  # no agent hears of them
         launcher.kill()
         return f"SIGKILL for {launcher.name}"
+
+    def _forget_ends(self, pod: Pod) -> None:
+        """Let nobody know how a pod's engines have ended."""
+        engines = range(self._world.shape.engines)
+        self._world.laws.may_lose |= {StreamId(pod.worker, pod.attempt, engine, 1) for engine in engines}
 
     def delete_a_worker(self) -> str:
         """Have the kubelet end a pod: the engines' container first, then the agent's."""
