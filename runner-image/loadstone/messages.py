@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 from loadstone import seat
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound="Callable[[Message], object]")
 
 LANES_MAX: Final = 64
+POOL_DEFAULT: Final = 32
 POOL_MAX: Final = 256
 QUEUE_MAX: Final = 100_000
 NAME_MAX: Final = 128
+# Flags of code objects, as `inspect` has them, which takes longer to import than all of this.
+CO_VARARGS, CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR = 0x04, 0x20, 0x80, 0x200
 
 
 class Place(NamedTuple):
@@ -141,7 +145,7 @@ def on_message(  # noqa: PLR0913 all but the name are options with defaults
     name: str,
     *,
     concurrent: bool = False,
-    pool: int = 32,
+    pool: int = POOL_DEFAULT,
     queue: int = 1_000,
     timeout: float | None = None,
     key: Callable[[Any], object] | None = None,
@@ -174,12 +178,10 @@ def on_message(  # noqa: PLR0913 all but the name are options with defaults
         ValueError: the name is taken or an option cannot be meant.
     """
     _check(name, pool, queue, timeout=timeout, overflow=overflow, where=where)
-    if key is not None and not concurrent:
-        raise ValueError(f"on_message({name!r}): key= is for concurrent=True; without that all messages are in order")
-    if where == "process" and concurrent:
-        raise ValueError(f"on_message({name!r}): a lane with where='process' handles one message after another")
+    _check_order(name, concurrent, pool, key=key, where=where)
 
     def register(function: _F) -> _F:
+        _check_function(name, function)
         if name in _HANDLINGS:
             raise ValueError(f"on_message({name!r}): {_HANDLINGS[name].function.__name__} handles it already")
         if len(_HANDLINGS) >= LANES_MAX:
@@ -229,16 +231,51 @@ def forget() -> None:
 
 
 def _check(name: str, pool: int, queue: int, *, timeout: float | None, overflow: str, where: str) -> None:
+    if callable(name):
+        raise ValueError('on_message needs the name of the messages: @on_message("order")')  # noqa: TRY004 as for others
     if not is_name(name):
         raise ValueError(f"on_message({name!r}): a name has 1 to {NAME_MAX} printable characters")
     what = f"on_message({name!r}): "
-    if not 1 <= pool <= POOL_MAX:
-        raise ValueError(f"{what}pool={pool}: give 1 to {POOL_MAX}")
-    if not 1 <= queue <= QUEUE_MAX:
-        raise ValueError(f"{what}queue={queue}: give 1 to {QUEUE_MAX}")
-    if timeout is not None and not 0 < timeout < math.inf:
-        raise ValueError(f"{what}timeout={timeout}: give seconds above 0, or None")
+    if type(pool) is not int or not 1 <= pool <= POOL_MAX:
+        raise ValueError(f"{what}pool={pool!r}: give 1 to {POOL_MAX}")
+    if type(queue) is not int or not 1 <= queue <= QUEUE_MAX:
+        raise ValueError(f"{what}queue={queue!r}: give 1 to {QUEUE_MAX}")
+    if timeout is not None and not (type(timeout) in {int, float} and 0 < timeout < math.inf):
+        raise ValueError(f"{what}timeout={timeout!r}: give seconds above 0, or None")
     if overflow not in {"reject", "drop_oldest", "block_sender"}:
         raise ValueError(f"{what}overflow={overflow!r}: give reject, drop_oldest or block_sender")
     if where not in {"engine", "process"}:
         raise ValueError(f"{what}where={where!r}: give engine or process")
+
+
+def _check_order(name: str, concurrent: object, pool: int, *, key: object, where: str) -> None:
+    what = f"on_message({name!r}): "
+    if type(concurrent) is not bool:
+        raise ValueError(f"{what}concurrent={concurrent!r}: give True or False")
+    if key is not None and not callable(key):
+        raise ValueError(f"{what}key={key!r}: give a function of a message's data")
+    if key is not None and not concurrent:
+        raise ValueError(f"{what}key= is for concurrent=True; without that all messages are in order")
+    if pool != POOL_DEFAULT and not concurrent:
+        raise ValueError(f"{what}pool= is for concurrent=True; without that one message is handled after another")
+    if where == "process" and concurrent:
+        raise ValueError(f"{what}a lane with where='process' handles one message after another")
+
+
+def _check_function(name: str, function: object) -> None:
+    """Refuse what could not be called with a message, or would not do its work when it is."""
+    what = f"on_message({name!r}): "
+    if isinstance(function, type) or not callable(function):
+        raise ValueError(f"{what}give it a function of one parameter, the message")  # noqa: TRY004 as for others
+    if not isinstance(function, FunctionType):
+        return  # whatever it is, it is called as it is
+    code = function.__code__
+    if code.co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR | CO_GENERATOR):
+        raise ValueError(
+            f"{what}{function.__name__}() is a coroutine or a generator, which nobody runs; write a plain function, "
+            "which may wait as it likes"
+        )
+    needed = code.co_argcount - len(function.__defaults__ or ())
+    named = code.co_kwonlyargcount - len(function.__kwdefaults__ or ())
+    if needed > 1 or named or not (code.co_argcount or code.co_flags & CO_VARARGS):
+        raise ValueError(f"{what}{function.__name__}() is called with one argument, the message; give it one parameter")
