@@ -386,3 +386,12 @@ def test_a_recorder_knows_how_many_series_it_keeps() -> None:
     recorder.trend("basket", 3)
 
     assert len(recorder) == before + 2
+
+
+def test_of_errors_only_what_may_be_said_is_counted() -> None:
+    recorder = Recorder()
+    recorder.error("Refused", "said before: hunter2", "login")
+    recorder.hide(lambda text: text.replace("hunter2", "***"))
+    recorder.error("Refused", "no such key: hunter2", "login")
+
+    assert sorted(each.message for each in recorder.errors()) == ["no such key: ***", "said before: hunter2"]
