@@ -3,6 +3,9 @@
 What they raise, leave behind or measure wrongly is in test_script and test_script_events.
 """
 
+import gzip
+import re
+
 from tests.component import engine_process
 from tests.component.engine_process import Make, Target, users
 from tests.component.test_preflight import run
@@ -77,3 +80,7 @@ def test_a_task_that_never_waits_is_killed_and_the_run_says_why(tmp_path, target
     low = results["requests"] - results["unsent"] - results["ambiguous"]
     assert low <= target.count()["requests"] <= results["started"] - results["unsent"]
     assert results["requests"] >= 21
+    (log,) = (tmp_path / "results" / "logs").glob("*.log.gz")
+    said = gzip.decompress(log.read_bytes()).decode()
+    # Where it was all the time, though nothing of it had a turn.
+    assert re.search(r'File "\S+test\.py", line \d+ in visit\n', said), said

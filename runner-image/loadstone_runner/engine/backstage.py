@@ -5,8 +5,9 @@ Used by engines and by the director; when things happen is known to them.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from loadstone_runner.settings import EngineSettings
 
 log = logging.getLogger("loadstone.engine")
+
+STANDSTILL_SECONDS: Final = 3.0  # two looks that did not come
+_STDERR: Final = 2
 
 
 class Backstage:
@@ -117,7 +121,9 @@ class Backstage:
             self._mailroom.lanes.wait(DRAIN_SECONDS)
 
     def look(self) -> None:
-        """Look after listeners and messages; called each second."""
+        """Look after listeners and messages, and be watched by who needs no turn; called each second."""
+        # A thread of C's own: unless the next look comes in time, it writes down where the script is, to the log.
+        faulthandler.dump_traceback_later(STANDSTILL_SECONDS, file=_STDERR)
         if self._audience is not None:
             self._audience.look()
         if self._mailroom is not None:
@@ -125,6 +131,7 @@ class Backstage:
 
     def close(self, *last: str) -> None:
         """End what the script still does: its listeners hear the last events, one after the other, then no more."""
+        faulthandler.cancel_dump_traceback_later()
         ended = self._strays.end()
         if ended:
             log.info("Ended %d greenlets that the script had started and left", ended)

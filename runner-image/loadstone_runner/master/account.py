@@ -285,15 +285,13 @@ class Saturation:
         self._saturated: set[int] = set()
         self._exhausted: set[int] = set()
 
-    @property
-    def seconds(self) -> int:
-        """How many seconds were saturated."""
-        return len(self._saturated)
+    def seconds(self, end: int) -> int:
+        """Return how many seconds before that number were saturated; what came after the load says nothing of it."""
+        return sum(each < end for each in self._saturated)
 
-    @property
-    def exhausted_seconds(self) -> int:
-        """In how many of them connections were not opened for want of ports, files or memory."""
-        return len(self._exhausted)
+    def exhausted_seconds(self, end: int) -> int:
+        """Return in how many of them connections were not opened for want of ports, files or memory."""
+        return sum(each < end for each in self._exhausted)
 
     def remember(self) -> dict[str, Any]:
         """Return what `recall` needs, as JSON has it."""

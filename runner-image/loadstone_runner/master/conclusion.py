@@ -178,6 +178,7 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
     plan, state, measurement = end.plan, end.state, end.measurement
     totals, load_ns = results.totals, end.load_ns
     losses = end.losses.of_load
+    end_second = -(-(load_ns or 0) // SECOND)
     return Ending(
         stopped=None if state.stop is None else Reason(state.stop),
         stop_message=state.stop_message,
@@ -210,8 +211,8 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
             (f"{each.message} in {each.name}" for each in totals.errors if each.kind == EXCEPTION_ERROR), ""
         ),
         seconds=-(-max(0, (load_ns or 0) - plan.warm_up_ns) // SECOND),
-        saturated_seconds=measurement.saturation.seconds,
-        exhausted_seconds=measurement.saturation.exhausted_seconds,
+        saturated_seconds=measurement.saturation.seconds(end_second),
+        exhausted_seconds=measurement.saturation.exhausted_seconds(end_second),
         workers=plan.workers,
         workers_lost=len(losses),
         most_lost=end.losses.most,

@@ -167,7 +167,7 @@ def _lateness(number: int, worker: _Worker, *, seconds: int) -> str:
     if worker.lag_ns >= STALLED_NS:
         return (
             f"{who} stood still for up to {worker.lag_ns / SECOND:.1f} s, as code in it computed without waiting, and "
-            f"was {how}; let a handler that computes run with where='process', and see the log for what it was"
+            f"was {how}; its log shows where the script was, and a handler that computes can run with where='process'"
         )
     return f"{who} was {how}; give workers more CPU, add workers, or look for what holds the loop"
 

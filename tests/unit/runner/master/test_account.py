@@ -131,7 +131,7 @@ def test_a_second_is_saturated_once_however_many_engines_are_late() -> None:
     for second, lag, slip in ((2, 101, 0), (2, 300, 0), (3, 0, 101)):
         saturation.observe(second, lag * MILLISECOND, slip * MILLISECOND)
 
-    assert saturation.seconds == 2
+    assert saturation.seconds(99) == 2
 
 
 def test_a_scenario_that_begins_later_is_planned_and_achieved_from_then_on() -> None:
@@ -202,7 +202,7 @@ def test_an_engine_that_is_late_by_seconds_was_late_in_each_of_them() -> None:
     saturation.observe(20, 8 * SECOND + 5, 0)
     saturation.observe(1, 0, 60 * SECOND)
 
-    assert saturation.seconds == 9 + 2
+    assert saturation.seconds(99) == 9 + 2
 
 
 def test_a_second_in_which_an_engine_lacked_something_is_saturated_and_said_apart() -> None:
@@ -212,4 +212,5 @@ def test_a_second_in_which_an_engine_lacked_something_is_saturated_and_said_apar
     saturation.observe(4, 200_000_000, 0, 0)
     saturation.observe(5, 0, 0, 0)
 
-    assert (saturation.seconds, saturation.exhausted_seconds) == (2, 1)
+    assert (saturation.seconds(99), saturation.exhausted_seconds(99)) == (2, 1)
+    assert (saturation.seconds(4), saturation.exhausted_seconds(3)) == (1, 0)
