@@ -83,6 +83,7 @@ class Backstage:
             if handlings():
                 self._mail()
             self.introduce()
+        _watch()
         return script, report
 
     def introduce(self) -> None:
@@ -121,9 +122,8 @@ class Backstage:
             self._mailroom.lanes.wait(DRAIN_SECONDS)
 
     def look(self) -> None:
-        """Look after listeners and messages, and be watched by who needs no turn; called each second."""
-        # A thread of C's own: unless the next look comes in time, it writes down where the script is, to the log.
-        faulthandler.dump_traceback_later(STANDSTILL_SECONDS, file=_STDERR)
+        """Look after listeners and messages, and say that the loop goes round; called each second."""
+        _watch()
         if self._audience is not None:
             self._audience.look()
         if self._mailroom is not None:
@@ -170,3 +170,8 @@ class Backstage:
             log.info("The script asked for the end of the run: %s", why)
             self.stop_asked = why
             self._on_stop()
+
+
+def _watch() -> None:
+    """Have it written to the log where the script is, unless this is called again in time; by a thread of C's own."""
+    faulthandler.dump_traceback_later(STANDSTILL_SECONDS, file=_STDERR)
