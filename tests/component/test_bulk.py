@@ -67,6 +67,9 @@ class Desk:
     def blame(self, _peer: Peer, error: WireError) -> None:
         self.blamed.append(str(error))
 
+    def count_refused(self) -> None:
+        raise AssertionError("nobody calls here who may not")
+
 
 class Master:
     """A served end that keeps what it has applied, as a disk would."""
