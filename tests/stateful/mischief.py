@@ -106,21 +106,20 @@ class Mischief:
 
     def let_a_connection_go_deaf(self) -> str:
         """Nothing is heard on it any more, in neither direction, and it lives on for whoever pings."""
-        held = [each for each in self._connections() if each.client.name.startswith("agent")]
-        if not held:
-            return ""
-        connection = self._dice.choice(held)
-        connection.is_deaf = True
-        return f"a connection of {connection.client.name} goes deaf"
+        return self._spoil("is_deaf", "goes deaf")
 
     def let_a_connection_stutter(self) -> str:
         """What is said on it comes twice now and then, or behind what was said after it."""
+        return self._spoil("stutters", "stutters")
+
+    def _spoil(self, how: str, said: str) -> str:
+        """Let a connection of an agent be so from now on."""
         held = [each for each in self._connections() if each.client.name.startswith("agent")]
         if not held:
             return ""
         connection = self._dice.choice(held)
-        connection.stutters = True
-        return f"a connection of {connection.client.name} stutters"
+        setattr(connection, how, True)
+        return f"a connection of {connection.client.name} {said}"
 
     def slow_everything_down(self) -> str:
         factor, seconds = self._dice.choice((10, 50)), self._dice.choice((3, 8))

@@ -32,17 +32,17 @@ class Gate:
             self._doorstep.meet(context.peer())
 
     async def admit_worker(self, context: aio.ServicerContext[Any, Any], worker: int) -> None:
-        """Go on if the caller is this worker; else abort the call."""
+        """Go on if the caller, who was met before he said so, is this worker; else abort the call."""
         await self._admit(context, Identity(self._run_uid, Role.WORKER, worker))
 
     async def admit_operator(self, context: aio.ServicerContext[Any, Any]) -> None:
         """Go on if the caller is the operator; else abort the call."""
+        self.meet(context)
         await self._admit(context, Identity(self._run_uid, Role.OPERATOR))
 
     async def _admit(self, context: aio.ServicerContext[Any, Any], wanted: Identity) -> None:
         if self._doorstep is None:
             return
-        self.meet(context)
         shown = peer_identity(context)
         if shown != wanted:
             self._on_refused()
