@@ -220,8 +220,8 @@ class Director:
         self.writer.close()
 
 
-def scenario(coroutine: Any) -> Any:
-    asyncio.run(asyncio.wait_for(coroutine, 60))
+def scenario(coroutine: Any, *, seconds: float = 60) -> Any:
+    asyncio.run(asyncio.wait_for(coroutine, seconds))
 
 
 @contextlib.asynccontextmanager

@@ -284,6 +284,7 @@ def test_a_master_without_its_certificate_does_not_listen(tmp_path: Path) -> Non
 
 
 @promise("hostile-port")
+@pytest.mark.timeout(240)
 def test_garbage_on_the_port_disturbs_nobody(tmp_path: Path) -> None:
     signer = credentials.authority()
 
@@ -307,7 +308,7 @@ def test_garbage_on_the_port_disturbs_nobody(tmp_path: Path) -> None:
             assert refused(await page(master.metrics_port), "stranger") == 400 * len(seeds)
             assert await end(master, signer, agents) == "Passed"
 
-    scenario(run())
+    scenario(run(), seconds=200)
 
 
 @promise("hostile-port")

@@ -94,7 +94,8 @@ class Desk:
         self._run.farewells.meet(member.worker, member.attempt)
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)
-        link.welcome(self.epoch, self._run.plan.lease_ns, wants_inheritance=self._run.inheritance.is_awaited)
+        is_untold = self._run.inheritance.is_awaited or member.worker in self._run.workload.grants.untold
+        link.welcome(self.epoch, self._run.plan.lease_ns, wants_inheritance=is_untold)
         self._digest = self._digest or member.script_digest
         self._look_at(member)
         self._crew.brief(link)
@@ -118,6 +119,7 @@ class Desk:
             case Inheritance():
                 peer, now_ns = link.peer, self._clock.monotonic_ns()
                 self._run.inheritance.hear(peer.worker, peer.attempt, word, now_ns=now_ns)
+                self._run.inheritance.when_known(lambda: self._run.relief.learn(peer.worker, word))
             case _:
                 assert_never(word)
 

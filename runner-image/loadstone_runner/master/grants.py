@@ -106,6 +106,7 @@ class Grants:
 
     Attributes:
         given: how often numbers were given to an engine: as long as it stays, so does everything that was granted.
+        untold: workers of which it is not known what another master has granted them.
     """
 
     def __init__(
@@ -123,12 +124,16 @@ class Grants:
         self._closed = set(totals)
         self._versions = [1] * workers
         self.given = 0
+        self.untold: set[int] = set()
+        self._awaited: set[int] = set()  # those of them for whose word everybody waits
 
     def remember(self) -> dict[str, Any]:
         """Return who has which numbers, for `recall`, as JSON has it."""
         return {
             "closed": sorted(self._closed),
             "incomplete": self._is_incomplete,
+            "untold": sorted(self.untold),
+            "awaited": sorted(self._awaited),
             "books": [_plain_book(name, book) for name, book in self._books.items()],
         }
 
@@ -136,26 +141,52 @@ class Grants:
         """Give out what another has not, and tell every engine again what it may not know yet."""
         self._closed = set(held["closed"])
         self._is_incomplete = held["incomplete"]
+        self.untold, self._awaited = set(held["untold"]), set(held["awaited"])
         for name, total, following, ledgers, returned, former in held["books"]:
             places = {Place(*each[:2]): _ledger(*each[2:]) for each in ledgers}
             gone = {(worker, attempt): (granted, left) for worker, attempt, granted, left in former}
             self._books[name] = _Book(total, following, places, [range(*each) for each in returned], gone)
 
-    def learn(self, place: tuple[int, int], granted: Granted) -> None:
-        """Take in what an engine was granted by another master: none of that is given to anybody else."""
+    def await_words(self) -> None:
+        """Give out nothing until every worker has told what another master has granted it, or is forsaken."""
+        self.untold, self._awaited = set(range(len(self._versions))), set(range(len(self._versions)))
+
+    def learn(self, worker: int, granted: Iterable[Granted], *, is_all: bool) -> bool:
+        """Take in what a worker was granted by another master; return whether that was the last word awaited.
+
+        If it is not `is_all` that was granted to this worker or to one before it, nothing more is given of what has a
+        last number: nobody knows what is left of it.
+        """
+        for each in granted:
+            self._learn(Place(worker, each.engine), each)
+        self.untold.discard(worker)
+        if not is_all:
+            self._close()
+        return self._await_no_more({worker})
+
+    def forsake(self, workers: set[int]) -> bool:
+        """Wait for the words of these workers no longer; return whether they were the last that were awaited."""
+        if self._awaited & workers:
+            self._close()
+        return self._await_no_more(workers)
+
+    def _await_no_more(self, workers: set[int]) -> bool:
+        was_awaited = bool(self._awaited)
+        self._awaited -= workers
+        return was_awaited and not self._awaited
+
+    def _learn(self, place: Place, granted: Granted) -> None:
         if granted.name not in self._books and len(self._books) < NAMES_MAX:
             self._books[granted.name] = _Book(total=None)
         book = self._books.get(granted.name)
-        if book is not None and Place(*place) in self._places:
+        if book is not None and place in self._places:
             self._closed.discard(granted.name)
             end = granted.end if book.total is None else min(granted.end, book.total)
             book.next = max(book.next, end)
-            ledger = _Ledger([], granted.ranges, granted=granted.numbers, end=granted.end)
-            book.ledgers[Place(*place)] = ledger
+            book.ledgers[place] = _Ledger([], granted.ranges, granted=granted.numbers, end=granted.end)
             self.given += 1
 
-    def close(self) -> None:
-        """Give out no more of what has a last number: nobody knows what of it some engine was granted."""
+    def _close(self) -> None:
         for book in self._books.values():
             book.next = book.next if book.total is None else book.total
         self._is_incomplete = True
@@ -228,7 +259,7 @@ class Grants:
 
     def open(self, name: str) -> tuple[int, ...]:
         """Give every engine its first block of a name that has a last number; return whose assignment has changed."""
-        if name not in self._closed:
+        if name not in self._closed or self._awaited:
             return ()
         self._closed.discard(name)
         book = self._books[name]
@@ -272,7 +303,8 @@ class Grants:
             # It has no user that would take one.
             return ()
         ahead = SECONDS_AHEAD * news.per_second
-        if book.left == 0 or has >= max(1, ahead, news.waiting) or news.name in self._closed:
+        is_waiting = news.name in self._closed or self._awaited
+        if book.left == 0 or has >= max(1, ahead, news.waiting) or is_waiting:
             return ()
         if book.left is None:
             rest = news.rows - book.next

@@ -87,11 +87,6 @@ class Inheritance:
         return self.is_whole and all(attempt == 1 for attempt in self.attempts.values())
 
     @property
-    def is_known_to_all(self) -> bool:
-        """Whether all that have spoken hold a configuration; an agent that was just started again holds none."""
-        return all(word.version is not None for word in self.words.values())
-
-    @property
     def newest(self) -> Word | None:
         """The word with the newest configuration; None if nobody holds any."""
         held = [word for word in self.words.values() if word.version is not None]

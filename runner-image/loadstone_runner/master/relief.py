@@ -15,7 +15,7 @@ from loadstone_runner.master.standing import Standing
 
 if TYPE_CHECKING:
     from loadstone_core.clock import Clock
-    from loadstone_protocol.messages import Heartbeat
+    from loadstone_protocol.messages import Heartbeat, Inheritance
     from loadstone_runner.master.commander import Commander
     from loadstone_runner.master.crew import Crew
     from loadstone_runner.master.farewell import Farewells
@@ -141,7 +141,14 @@ class Relief:
         for worker, attempt in (*self._roster.take_forgotten(now_ns), *self._roster.take_expired(now_ns)):
             self.release_silent(worker, attempt)
         self._look_at_silent()
+        if self._workload.forsake_gone():
+            self._crew.assign(self._workload.open_grants())
         self.look()
+
+    def learn(self, worker: int, word: Inheritance) -> None:
+        """Take in what a worker holds of a master before, that has come when this one had waited long enough."""
+        if worker in self._workload.grants.untold and self._workload.learn_granted(worker, word):
+            self._crew.assign(self._workload.open_grants())
 
     def look(self) -> None:
         """Let everything be done by somebody who is there, as far as that is possible."""

@@ -185,14 +185,10 @@ def _enter(conductor: Conductor, inheritance: Inheritance, word: Word) -> None:
 
 
 def _recall_grants(conductor: Conductor, inheritance: Inheritance) -> None:
-    """Grant on behind everything that workers were granted; if one has not spoken, nothing that has a last number."""
+    """Grant on behind everything that workers were granted, once all have spoken that are not lost."""
+    conductor.workload.grants.await_words()
     for worker, word in inheritance.words.items():
-        for each in word.granted:
-            conductor.workload.grants.learn((worker, each.engine), each)
-    are_replaced = any(each.attempt > 1 for each in conductor.roster.members)
-    if are_replaced or not inheritance.is_whole or not inheritance.is_known_to_all:
-        # Nobody tells what a worker was granted that has not spoken, or that was replaced, or whose agent is new.
-        conductor.workload.grants.close()
+        conductor.workload.learn_granted(worker, word)
 
 
 def _recall_shares(conductor: Conductor, inheritance: Inheritance) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from loadstone_core.plan.model import RunPlan
-    from loadstone_protocol.messages import ShapeNews
+    from loadstone_protocol.messages import Inheritance, ShapeNews
     from loadstone_runner.master.account import Account
     from loadstone_runner.master.measurement import Measurement
     from loadstone_runner.master.roster import Roster
@@ -112,6 +112,17 @@ class Workload:
         """Give out the first iterations of scenarios whose start is known; return whose assignment has changed."""
         known = (of_iterations(each.name) for each in self.course.scenarios if each.start_ns is not None)
         return {worker for name in known for worker in self.grants.open(name)}
+
+    def learn_granted(self, worker: int, word: Inheritance) -> bool:
+        """Take in what a worker holds of a master before; return whether all have told now that are awaited."""
+        # Nobody tells what was granted to attempts that were replaced, or before an agent was started again.
+        is_all = word.version is not None and self._roster.members[worker].attempt <= 1
+        return self.grants.learn(worker, word.granted, is_all=is_all)
+
+    def forsake_gone(self) -> bool:
+        """Wait for no word of workers that are gone; return whether all have told now that are awaited."""
+        gone = {worker for worker in self.grants.untold if self._roster.members[worker].state.is_over}
+        return self.grants.forsake(gone)
 
     def move(self, from_ns: int) -> set[int]:
         """Let what nobody does be done by whoever is there, from a moment of the load on; return whose part changed."""

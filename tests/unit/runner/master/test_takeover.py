@@ -62,10 +62,10 @@ def test_numbers_are_given_out_as_if_there_had_been_one_master(asked: list[tuple
 @promise("master-restart")
 def test_what_workers_were_granted_by_a_lost_master_is_granted_to_nobody_else() -> None:
     grants = Grants({WORK: 1_000, "iterations/later": 5}, 2, 1)
-    grants.learn((0, 0), Granted(WORK, 0, ranges=3, numbers=250, end=400))
-    grants.learn((1, 0), Granted(WORK, 0, ranges=1, numbers=100, end=200))
-    grants.learn((0, 0), Granted("feeder/rows", 0, ranges=1, numbers=7, end=7))
-    grants.learn((9, 0), Granted(WORK, 0, ranges=1, numbers=9, end=999))
+    rows = Granted("feeder/rows", 0, ranges=1, numbers=7, end=7)
+    grants.learn(0, [Granted(WORK, 0, ranges=3, numbers=250, end=400), rows], is_all=True)
+    grants.learn(1, [Granted(WORK, 0, ranges=1, numbers=100, end=200)], is_all=True)
+    grants.learn(9, [Granted(WORK, 0, ranges=1, numbers=9, end=999)], is_all=True)
     assert (grants.left(WORK), grants.left("iterations/later"), grants.left("feeder/rows")) == (600, 5, None)
     assert [grants.granted_to(WORK, worker) for worker in (0, 1)] == [250, 100]
     assert grants.open(WORK) == ()
@@ -73,7 +73,7 @@ def test_what_workers_were_granted_by_a_lost_master_is_granted_to_nobody_else() 
     grants.hear((0, 0), [GrantNews(WORK, known=3, left=0, per_second=50, waiting=1)], living=PLACES)
     [grant] = [each for each in grants.of(0)[1] if each.name == WORK]
     assert (grant.first_range, grant.ranges[0].start) == (3, 400)
-    grants.close()
+    grants.learn(1, (), is_all=False)
     assert (grants.left(WORK), grants.left("feeder/rows")) == (0, None)
     grants.number_from(7)
     assert grants.of(0)[0] == 7
@@ -246,10 +246,41 @@ def test_what_replaced_and_absent_workers_were_granted_is_known_after_a_restart(
 @promise("master-restart", "run-iterations")
 def test_what_nobody_is_known_to_have_is_waited_for_by_nobody() -> None:
     grants = Grants({WORK: 1_000}, 2, 1)
-    grants.learn((0, 0), Granted(WORK, 0, ranges=2, numbers=150, end=400))
+    grants.await_words()
+    grants.learn(0, [Granted(WORK, 0, ranges=2, numbers=150, end=400)], is_all=True)
     assert grants.forsaken(WORK) == 0
-    grants.close()
+    assert grants.forsake({1})
     later = Grants({WORK: 1_000}, 2, 1)
     later.recall(through_json(grants.remember()))
     assert [each.forsaken(WORK) for each in (grants, later)] == [850, 850]
     assert [each.forsaken("feeder/rows") for each in (grants, later)] == [0, 0]
+
+
+@promise("master-restart", "run-iterations")
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_nobody_is_granted_anything_while_a_worker_may_hold_what_nobody_knows(
+    *, is_late: bool, is_restarted: bool
+) -> None:
+    grants = Grants({WORK: 1_000, "iterations/later": 5}, 2, 1)
+    grants.await_words()
+    assert not grants.learn(0, [Granted("feeder/rows", 0, ranges=1, numbers=7, end=7)], is_all=True)
+    news = [GrantNews("feeder/rows", known=1, left=0, per_second=50, waiting=1)]
+    assert grants.hear((0, 0), news, living=PLACES) == set()
+    assert grants.open("iterations/later") == ()
+    if is_restarted:
+        other = Grants({WORK: 1_000, "iterations/later": 5}, 2, 1)
+        other.recall(through_json(grants.remember()))
+        grants = other
+    assert grants.untold == {1}
+    if is_late:
+        assert grants.forsake({0, 1})
+        assert grants.left(WORK) == 0, "nobody knows what the other has of them"
+    told = [Granted("feeder/rows", 0, ranges=2, numbers=20, end=50)]
+    assert grants.learn(1, told, is_all=True) is not is_late
+    assert not grants.untold
+    assert not grants.forsake({0})
+    assert (grants.open("iterations/later") == ()) is is_late
+    assert grants.hear((0, 0), news, living=PLACES) == {0}
+    [grant] = [each for each in grants.of(0)[1] if each.name == "feeder/rows"]
+    assert [*grant.ranges] == [range(50, 150)]

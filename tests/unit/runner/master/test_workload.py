@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from loadstone_core.load.change import Aim
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
+from loadstone_core.register import Version
 from loadstone_core.units import SECOND
+from loadstone_protocol.messages import Granted, Inheritance
+from loadstone_runner.master.member import Departure
 from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.roster import Roster
 from loadstone_runner.master.workload import Workload
@@ -29,7 +36,8 @@ PLAN = RunPlan(
 
 
 def workload(plan: RunPlan = PLAN) -> Workload:
-    return Workload(plan, Roster(run_uid="u/1", epoch=1, expected=1), Measurement(plan.scenarios))
+    roster = Roster(run_uid="u/1", epoch=1, expected=plan.workers)
+    return Workload(plan, roster, Measurement(plan.scenarios))
 
 
 def test_a_change_that_can_be_heard_sooner_does_not_begin_before_the_one_that_was_asked_first() -> None:
@@ -58,3 +66,21 @@ def test_what_changes_nothing_delays_nothing() -> None:
     assert load.steer(2 * SECOND) is not None
 
     assert load.course.scenarios[0].start_ns == 2 * SECOND
+
+
+@pytest.mark.promise("master-restart", "run-iterations")
+@pytest.mark.parametrize("knows", [True, False], ids=["its agent knows", "its agent is a new one"])
+def test_numbers_wait_for_the_words_of_workers_until_these_are_lost(*, knows: bool) -> None:
+    load = workload(replace(PLAN, workers=3))
+    roster = load._roster  # noqa: SLF001 what happens to it, a conductor sees to
+    roster.await_all(0)
+    load.grants.await_words()
+    told = (Granted("feeder/rows", 0, ranges=1, numbers=5, end=5),)
+    word = Inheritance(Version(1, 2) if knows else None, 0, told if knows else ())
+    assert not load.learn_granted(0, word)
+    assert not load.forsake_gone()
+    roster.lose(1, 1, Departure("Lost", ""))
+    assert not load.forsake_gone()
+    assert load.learn_granted(2, word)
+    assert not load.forsake_gone()
+    assert load.grants.untold == {1}, "if it comes back, it is asked"
