@@ -106,6 +106,10 @@ class Start:
         """Return how many engines were told to run."""
         return sum(each.run_state == epb.RUNNING_STATE for each in self.told)
 
+    def logs(self) -> str:
+        """Return what its processes have written, the last of it."""
+        return "\n".join(f"{each.name}:\n{each.read_text()[-2_000:]}" for each in sorted(self.folder.glob("*.log")))
+
     async def _mislead(self) -> None:
         """Be the run's master for a moment, with another load under the version that the real one begins with."""
         twin = Twin()
@@ -177,9 +181,11 @@ class Start:
         stages = {epb.RUNNING_STATE: epb.EngineStatus.RUNNING, epb.READY_STATE: epb.EngineStatus.READY}
         try:
             while True:
-                config = await engine.hear("config")
-                self.told.append(config)
-                engine.status(stages.get(config.run_state, epb.EngineStatus.STOPPING), config.revision)
+                # The master may be long in coming where dozens of them begin on a few processors.
+                with contextlib.suppress(TimeoutError):
+                    config = await engine.hear("config")
+                    self.told.append(config)
+                    engine.status(stages.get(config.run_state, epb.EngineStatus.STOPPING), config.revision)
         finally:
             engine.close()
 
@@ -201,7 +207,7 @@ def check(start: Start, report: control_pb2.RunReport) -> str:
     running = [each for each in start.told if each.run_state == epb.RUNNING_STATE]
     assert all(scenario.target == OWN for each in running for scenario in each.scenarios)
     is_refused = report.HasField("outcome")
-    assert is_refused or len(running) == WORKERS, "a worker has fallen silent"
+    assert is_refused or len(running) == WORKERS, f"a worker has fallen silent\n{start.logs()}"
     # Who was only spoken to may hold nothing; who has said that he does, does.
     assert start.spoken_to if is_refused else not start.misled, report.outcome
     if is_refused:

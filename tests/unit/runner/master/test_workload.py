@@ -13,8 +13,8 @@ from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
 from loadstone_core.register import Version
 from loadstone_core.units import SECOND
 from loadstone_protocol.messages import Granted, Inheritance
-from loadstone_runner.master.member import Departure
 from loadstone_runner.master.measurement import Measurement
+from loadstone_runner.master.member import Departure
 from loadstone_runner.master.roster import Roster
 from loadstone_runner.master.workload import Workload
 
@@ -72,7 +72,7 @@ def test_what_changes_nothing_delays_nothing() -> None:
 @pytest.mark.parametrize("knows", [True, False], ids=["its agent knows", "its agent is a new one"])
 def test_numbers_wait_for_the_words_of_workers_until_these_are_lost(*, knows: bool) -> None:
     load = workload(replace(PLAN, workers=3))
-    roster = load._roster  # noqa: SLF001 what happens to it, a conductor sees to
+    roster = load._roster
     roster.await_all(0)
     load.grants.await_words()
     told = (Granted("feeder/rows", 0, ranges=1, numbers=5, end=5),)
