@@ -29,6 +29,10 @@ class NoLog(Exception):  # noqa: N818 it says why in a sentence
     """There is no log to show; the message says why, and what to do."""
 
 
+class NoAnswer(NoLog):
+    """The cluster has not told."""
+
+
 def show_logs(
     name: str, *, tail: int | None, follow: bool, results: Path, kubectl: tuple[str, ...], in_cluster: bool
 ) -> int:
@@ -51,7 +55,8 @@ def show_logs(
             return 0
         return _from_cluster(_Kubectl(kubectl), name, tail=tail, follow=follow)
     except NoLog as error:
-        print(f"loadstone: {error}", file=sys.stderr)
+        nor = f"; nor is there a run of {name} in {results}" if isinstance(error, NoAnswer) and not in_cluster else ""
+        print(f"loadstone: {error}{nor}", file=sys.stderr)
         return NOT_FOUND
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -72,14 +77,16 @@ class _Kubectl:
 
     def __init__(self, options: tuple[str, ...]) -> None:
         if shutil.which("kubectl") is None:
-            raise NoLog("there is no run of it on this machine, and no kubectl to ask a cluster; see --results")
+            raise NoAnswer("there is no kubectl to ask a cluster")
         self._options = options
 
     def get(self, *what: str) -> dict[str, Any]:
         """Return an object, or a list of them."""
         done = subprocess.run(["kubectl", *self._options, "get", *what, "-o", "json"], capture_output=True, check=False)
         if done.returncode:
-            raise NoLog(f"kubectl get {' '.join(what)}: {done.stderr.decode(errors='replace').strip()}")
+            # Before the reason it may have logged each of its tries.
+            said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
+            raise NoAnswer(f"kubectl get {' '.join(what)}: {said[-1]}")
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 

@@ -24,7 +24,7 @@ if words[0] == "exec":
     sys.exit(0)
 what = words[1]
 if what not in answers:
-    sys.exit("Error from server (NotFound): not found")
+    sys.exit("a try has failed\\nError from server (NotFound): not found")
 print(json.dumps(answers[what]))
 """
 
@@ -85,7 +85,9 @@ def test_without_a_run_or_a_cluster_it_says_what_to_do(
     monkeypatch.setenv("PATH", "")
 
     assert show(tmp_path) == 1
-    assert "no kubectl" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"loadstone: there is no kubectl to ask a cluster; nor is there a run of shop in {tmp_path}\n"
+    )
 
 
 LOADTEST = "loadtests_loadstone_dev"
@@ -131,6 +133,8 @@ def test_a_test_that_is_not_there_or_has_not_run_is_told(
     cluster(**{LOADTEST: {"metadata": {"uid": "u"}}})
     assert show(tmp_path) == 1
 
-    said = capfd.readouterr().err
-    assert "NotFound" in said
-    assert "has not run yet" in said
+    first, second = capfd.readouterr().err.splitlines()
+    assert "NotFound" in first
+    assert first.endswith(f"; nor is there a run of shop in {tmp_path}")
+    assert "a try has failed" not in first
+    assert "has not run yet" in second
