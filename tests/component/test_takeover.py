@@ -257,6 +257,32 @@ def test_a_worker_that_does_not_come_to_the_new_master_is_lost_and_its_samples_a
     scenario(run())
 
 
+@promise("master-restart", "run-iterations")
+def test_nobody_is_granted_anything_by_a_new_master_until_it_knows_what_a_late_worker_holds(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with master_of(plan_of(iterations(10**6)), tmp_path) as master:
+            await master.direct()
+            late, early = agents = await master.crew(2)
+            await until(lambda: all(agent.assignments and agent.assignments[-1].grants for agent in agents))
+            held = [each.end for agent in agents for each in agent.inheritance().granted]
+            await lose_pod(master)
+            late.left_with = True
+            await come_back(master)
+            await until(lambda: early.applied.version.epoch == 2, seconds=20)
+            early.known, early.rate, early.left = 1, 500, 0
+            asked = early.acknowledged
+            await until(lambda: early.acknowledged >= asked + 4)
+            assert not any(grant.ranges for grant in early.assignments[-1].grants), "the other may hold them"
+            late.address = master.address
+            await late.connect()
+            await until(lambda: any(grant.ranges for grant in early.assignments[-1].grants))
+            [grant] = early.assignments[-1].grants
+            assert grant.first_range == 1
+            assert grant.ranges[0].start >= max(held)
+
+    scenario(run())
+
+
 @promise("master-restart")
 def test_a_shape_is_lost_with_the_pod_of_its_director(tmp_path: Path) -> None:
     async def run() -> None:
