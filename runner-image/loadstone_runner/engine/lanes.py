@@ -18,6 +18,7 @@ from gevent.lock import Semaphore
 from loadstone.messages import Status
 from loadstone_core.stats.metrics import HANDLER_ERROR, HANDLER_SLOW
 from loadstone_runner.engine.payloads import NOTHING, Payload, encode
+from loadstone_runner.engine.tracebacks import Tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,7 +36,6 @@ END_SECONDS: Final = 0.5
 RUN_OVER: Final = "the run has ended before it was handled"
 _TURN_NS: Final = 1_000_000
 _SECOND: Final = 1_000_000_000
-_KINDS_LOGGED_MAX: Final = 100
 
 
 class HandlerError(Exception):
@@ -128,7 +128,7 @@ class Lane:
         self._workers: set[gevent.Greenlet[..., None]] = set()
         self._is_over = self._was_full = False
         self._told_slow: set[int] = set()
-        self._logged: set[str] = set()
+        self._tracebacks = Tracebacks()
         self._processed = self._failed = self._rejected = 0
         self._duration_ns = self._longest_ns = 0
 
@@ -298,10 +298,9 @@ class Lane:
 
     def _fail(self, parcel: Parcel, error: BaseException, what: str = "") -> None:
         self._failed += 1
-        kind, text = type(error).__name__, _text_of(error)
+        text = _text_of(error)
         self._count(HANDLER_ERROR, what + text, self.name)
-        if kind not in self._logged and len(self._logged) < _KINDS_LOGGED_MAX:
-            self._logged.add(kind)
+        if self._tracebacks.is_first(error):
             log.error("A handler failed, and more of the kind are only counted: message=%s", self.name, exc_info=error)
         parcel.settle(Outcome(Status.FAILED, what + text))
 
