@@ -17,7 +17,7 @@ from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.events import DRAIN_SECONDS, Audience
 from loadstone_runner.engine.introduction import load_and_report
 from loadstone_runner.engine.marks import LogMarks
-from loadstone_runner.engine.measuring import Services
+from loadstone_runner.engine.measuring import DirectorServices, Services
 from loadstone_runner.engine.strays import Strays
 
 if TYPE_CHECKING:
@@ -53,10 +53,9 @@ class Backstage:
         send: Callable[[engine_pb2.EngineMessage], None],
     ) -> None:
         """Serve a script; `on_stop` is called when it first wants the run to end, `send` takes messages of it."""
-        self.services = Services(instruments)
+        self.services = (DirectorServices if is_director else Services)(instruments)
         self.services.on_stop = self._note_stop
         self.services.marks = self.marks = LogMarks()
-        self.services.are_counted = not is_director
         self.stop_asked = ""
         self._instruments = instruments
         self._is_director = is_director

@@ -42,10 +42,9 @@ class Services:
         on_stop: hears why the script wants the run to end.
         on_send: sends a custom message.
         marks: of lines for which somebody waits; None: nobody would say what became of them.
-        are_counted: checks and samples are in the results; else they are counted as left out.
     """
 
-    __slots__ = ("_instruments", "_rounded", "are_counted", "marks", "on_send", "on_stop", "rows")
+    __slots__ = ("_instruments", "_rounded", "marks", "on_send", "on_stop", "rows")
 
     def __init__(self, instruments: Instruments) -> None:
         """Serve a script; `instruments` record what belongs to no user."""
@@ -55,13 +54,9 @@ class Services:
         self.on_stop: Callable[[str], None] = _ignore
         self.on_send: Callable[[str, Any, To | None], Delivery] = _no_way
         self.marks: LogMarks | None = None
-        self.are_counted = True
 
     def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:
         """Record a check."""
-        if not self.are_counted:
-            self.count_error(METRIC_ERROR, _IN_DIRECTOR, name)
-            return
         try:
             instruments = getcurrent().seat.instruments  # type: ignore[attr-defined]  # who is no user has none
         except AttributeError:
@@ -70,9 +65,6 @@ class Services:
 
     def record(self, kind: MetricKind, name: str, value: object, labels: Mapping[str, object]) -> None:
         """Record a sample of the script's own metric; count an error if it cannot be."""
-        if not self.are_counted:
-            self.count_error(METRIC_ERROR, _IN_DIRECTOR, name)
-            return
         recorder, scenario = self._instruments.recorder, self._here().scenario
         try:
             pairs = label_pairs(labels) if labels else ()
@@ -181,6 +173,20 @@ class Services:
             log.warning("Rounded a sample of metric %s from %r to a whole number; choose a smaller unit", name, value)
         number: float = value
         return number
+
+
+class DirectorServices(Services):
+    """What a script finds in the director: checks and samples are in no result, and are counted as left out."""
+
+    __slots__ = ()
+
+    def check(self, name: str, *, ok: bool, labels: Mapping[str, str]) -> None:  # noqa: ARG002 as in a worker
+        """Count a check that is recorded nowhere."""
+        self.count_error(METRIC_ERROR, _IN_DIRECTOR, name)
+
+    def record(self, kind: MetricKind, name: str, value: object, labels: Mapping[str, object]) -> None:  # noqa: ARG002
+        """Count a sample that is recorded nowhere."""
+        self.count_error(METRIC_ERROR, _IN_DIRECTOR, name)
 
 
 def _no_rows(_feeder: str, _count: int) -> None:
