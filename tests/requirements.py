@@ -47,7 +47,7 @@ PROMISES: dict[str, str] = {
     "operator-restart": "A restart of the operator changes nothing about a run.",
     "delete-cleans": "Deleting a LoadTest at any moment removes every child within 30 s.",
     "mutual-tls": "Operator, master and workers show each other certificates of their run and refuse everybody else.",
-    "hostile-port": "What anybody sends to a master's port disturbs no run, and the port forgets it.",
+    "hostile-port": "What anybody sends to a port of a run or the operator disturbs nobody, and the port forgets it.",
     "keys-unseen": "Private keys are mounted into masters and agents alone; no status, event, log or argument has one.",
     "no-token": "Pods that run scripts have no token of the Kubernetes API.",
     "network-policy": "A NetworkPolicy opens a run's ports to its own workers, the operator and Prometheus alone.",
