@@ -36,6 +36,7 @@ PROMISES: dict[str, str] = {
     "log-secrets": "Values that come from Secrets are in no log, tail or status.",
     "log-command": "loadstone logs shows what all engines have printed, while a run goes on and after it.",
     "log-durable": "loadstone.log(..., durable=True) returns True only when the master has the line on its disk.",
+    "no-orphans": "An engine that nobody sees to makes no load: it ends with its launcher, or with its lease.",
     "load-moves": "A lost worker's load moves to the others, and back to its replacement: exact, and never too much.",
     "worker-replaced": "A lost worker gets a new pod, which takes its share back; events and status say so.",
     "early-loss": "A worker that is lost before the load begins gets a new pod, and the run waits for it.",
