@@ -5,10 +5,11 @@ import json
 from itertools import pairwise
 
 import pytest
-from tests.component.messaging import COMPUTE_SECONDS, HOLD_SECONDS, IS_SOAK, SLOW_SECONDS, run
+from tests.component.messaging import COMPUTE_SECONDS, HOLD_SECONDS, IS_SOAK, SLOW_SECONDS, Ran, run
 from tests.component.processes import is_alive
 
 promise = pytest.mark.promise
+BEAT_GAP_SECONDS = 1.5
 
 
 @promise("messages", "handlers-beside")
@@ -40,6 +41,7 @@ def test_slow_handlers_in_director_and_engines_delay_nothing_and_a_stop_does_not
         "HandlerErrors: 2 message handlers that were slow in engines, mostly slow: took longer than 5 s",
         "HandlerErrors: 1 message handlers that were slow in the director, mostly slow: took longer than 5 s",
     ]
+    check_beats(ran)
     load = json.loads(outcome.load_json)
     assert load["achieved"] >= load["planned"] * 0.95
     timeline = json.loads(gzip.decompress(ran.result.report_gzip))["timeline"]
@@ -47,6 +49,14 @@ def test_slow_handlers_in_director_and_engines_delay_nothing_and_a_stop_does_not
     assert [row["second"] for row in rows] == list(range(len(rows)))
     assert len(rows) >= SLOW_SECONDS
     assert all(row["requests"] > 0 for row in rows[:SLOW_SECONDS])
+
+
+def check_beats(ran: Ran) -> None:
+    """Heartbeats, of which there is one a second, were answered all the time."""
+    gaps = ran.gaps()
+    assert gaps
+    print(f"heartbeats: {len(gaps)} gaps, p99 {gaps[len(gaps) * 99 // 100]:.3f} s")
+    assert gaps[len(gaps) * 99 // 100] < BEAT_GAP_SECONDS, f"heartbeats were not within {BEAT_GAP_SECONDS} s: {gaps}"
 
 
 @promise("handlers-beside")
@@ -214,6 +224,7 @@ def test_a_handler_that_computes_in_its_own_process_leaves_the_loop_of_its_engin
         during = [turn for turn in turns if begun < turn < ended]
         assert len(during) >= 10 * COMPUTE_SECONDS
         if IS_SOAK:  # nothing else takes the processors
+            check_beats(ran)
             late = sorted(after - before - 0.02 for before, after in pairwise(during))
             assert late[len(late) * 99 // 100] < 0.1
     assert ran.noted("others") == [
@@ -324,6 +335,8 @@ def test_a_handler_that_holds_the_interpreter_degrades_its_worker_and_loses_noth
     said = [each.message for report in ran.reports for each in report.workers if each.reason == "Degraded"]
     assert said, "the lag is told while it lasts"
     longest = max(float(each.split()[-2]) for each in said)
+    if IS_SOAK:  # nothing else takes the processors
+        check_beats(ran)
     assert HOLD_SECONDS / 2 < longest < HOLD_SECONDS + 52.0
     assert any(each.startswith("WorkerDegraded: worker ") for each in ran.result.report.findings)
 

@@ -342,9 +342,16 @@ class Visitor(User):
 
 
 def local_run(folder: Path, *, workers: int, engines: int, users: int, **environment: str) -> tuple[Any, list[str]]:
-    files = {"test.py": SCRIPT.encode()}
     end_ns = 2 * SECOND
     load = LoadProfile(Model.USERS, Profile((Segment(0, end_ns, users, users),), end_ns), None)
+    return local_run_of(SCRIPT, load, folder, workers=workers, engines=engines, **environment)
+
+
+def local_run_of(
+    script: str, load: LoadProfile, folder: Path, *, workers: int, engines: int, **environment: str
+) -> tuple[Any, list[str]]:
+    """Run a script here; return how that ended, and its log."""
+    files = {"test.py": script.encode()}
     alone = Scenario(name="default", load=load, target="http://127.0.0.1:1", graceful_stop_ns=SECOND)
     plan = local_plan("logs", files, alone, workers=workers, engines_per_worker=engines)
     log_file = folder / "log.gz"
@@ -456,3 +463,56 @@ async def say_lines(agent: Agent, first: int) -> list[str]:
     await until(lambda: outbox.durable == number)
     client.close()
     return [f"worker-{agent.worker} | {text}" for text in texts]
+
+
+LOUD = """
+import atexit, json, os, time
+from loadstone import User, measure, task
+
+began = []
+
+class Visitor(User):
+    @task
+    def turn(self):
+        now = time.monotonic()
+        if int(now) % 2:
+            for number in range(30):
+                print(number, "x" * 80)
+        with measure("turn"):
+            pass
+        began.append(now)
+
+@atexit.register
+def tell():
+    if began:
+        with open(os.environ["NOTES"], "a") as file:
+            file.write(json.dumps(began) + chr(10))
+"""
+
+
+@promise("run-rate", "logs-complete")
+def test_thousands_of_lines_a_second_change_no_rate(tmp_path) -> None:
+    """Every other second each iteration prints 30 lines; as many begin in those as in the others."""
+    per_second, seconds = 200, 13
+    load = LoadProfile(
+        Model.RATE, Profile((Segment(0, seconds * SECOND, per_second, per_second),), seconds * SECOND), None
+    )
+    notes = tmp_path / "notes"
+    result, lines = local_run_of(LOUD, load, tmp_path, workers=2, engines=1, NOTES=str(notes))
+    began = [moment for line in notes.read_text().splitlines() for moment in json.loads(line)]
+    by_second = Counter(int(moment) for moment in began)
+    # Only seconds that the load ran through, as many of either kind.
+    whole = sorted(by_second)[1:-1]
+    whole = whole[: len(whole) // 2 * 2]
+    loud, quiet = (sum(by_second[second] for second in whole if second % 2 == kind) for kind in (1, 0))
+
+    # That a machine was busy with something else is no matter of the log.
+    assert result.outcome.reason in {"Passed", "GeneratorSaturated"}, result.outcome
+    assert len(whole) >= 10
+    print(f"{loud} iterations in loud seconds, {quiet} in quiet ones: {sorted(by_second.items())}")
+    assert 0.95 < loud / quiet < 1.05
+    logs = json.loads(result.outcome.logs_json)
+    printed = 30 * sum(int(moment) % 2 for moment in began)
+    assert printed > 30 * per_second * 4
+    assert logs["lines"] + logs.get("missingLines", 0) >= printed
+    assert sum(line.endswith("x" * 80) for line in lines) + logs.get("missingLines", 0) >= printed
