@@ -10,6 +10,7 @@ from tests.component.processes import is_alive
 
 promise = pytest.mark.promise
 BEAT_GAP_SECONDS = 1.5
+STOP_SECONDS = 1.0  # some 20 ms, also while others take the processors
 
 
 @promise("messages", "handlers-beside")
@@ -55,8 +56,9 @@ def check_beats(ran: Ran) -> None:
     """Heartbeats, of which there is one a second, were answered all the time."""
     gaps = ran.gaps()
     assert gaps
-    print(f"heartbeats: {len(gaps)} gaps, p99 {gaps[len(gaps) * 99 // 100]:.3f} s")
-    assert gaps[len(gaps) * 99 // 100] < BEAT_GAP_SECONDS, f"heartbeats were not within {BEAT_GAP_SECONDS} s: {gaps}"
+    p99 = gaps[len(gaps) * 99 // 100]
+    print(f"heartbeats: {len(gaps)} gaps, p99 {p99:.3f} s")
+    assert p99 < BEAT_GAP_SECONDS, f"heartbeats came, but not within {BEAT_GAP_SECONDS} s: {gaps}"
 
 
 @promise("handlers-beside")
@@ -102,7 +104,7 @@ def test_users_stop_at_once_while_handlers_still_run(tmp_path) -> None:
     [asked] = ran.noted("asked")
     assert ran.noted("last")
     # Another engine's code would have gone on for as long as its handler.
-    assert max(ran.noted("last")) - asked < 5.0
+    assert max(ran.noted("last")) - asked < STOP_SECONDS, f"users had not stopped: not within {STOP_SECONDS} s"
 
 
 @promise("handler-errors")
