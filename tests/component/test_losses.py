@@ -169,9 +169,12 @@ def test_an_engine_whose_agent_and_launcher_are_killed_at_once_ends_by_itself_wi
         for each in (agent, launcher):
             os.kill(each, signal.SIGKILL)
         deadline = time.monotonic() + ENDED_SECONDS
-        while any(map(is_alive, family)):
-            assert time.monotonic() < deadline, "an engine goes on though nobody is responsible for it"
+        while any(map(is_alive, family)) and time.monotonic() < deadline:
             time.sleep(0.01)
+        survivors = [each for each in family if is_alive(each)]
+        for each in survivors:
+            os.kill(each, signal.SIGKILL)
+        assert not survivors, "an engine or its lane goes on though nobody sees to it"
 
     result = run(target, "Visitor", flat(USERS, Model.USERS), kill, script=COMPUTER)
 
