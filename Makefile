@@ -128,6 +128,7 @@ soak: .venv/compiled.stamp other-python-whole ## what waits for minutes: flat me
 	FLUSHED_HOURS=24 $(BIN)/pytest -q tests/component/test_flat_memory.py -k flushes
 	$(BIN)/python benchmarks/soak.py $(ARGS)
 	LOADSTONE_SOAK=1 $(BIN)/pytest tests/component/test_handlers.py -q -k "slow_handlers or own_process or interpreter"
+	EXAMPLES=10000 $(BIN)/pytest -q --timeout=600 tests/unit/core/test_register.py tests/unit/runner/agent/test_desired.py
 	SEEDS=20000 $(BIN)/pytest tests/stateful -q -n 2
 	LOADSTONE_SOAK=1 $(BIN)/pytest tests/component/test_network_sweep.py -q $(SIDE_BY_SIDE)
 	NODES=2 tests/e2e/run -m soak

@@ -10,7 +10,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from tests.flavours import flavour_called
 
-settings.register_profile("loadstone", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How many examples a property is tried with; `make soak` tries some with many more.
+EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
+settings.register_profile(
+    "loadstone", deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("loadstone")
 
 

@@ -1,18 +1,25 @@
 """Whole local runs of scripts that send each other messages, and what these have noted. No test is here."""
 
 import asyncio
+import contextlib
 import json
 import os
 import textwrap
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from tests.component.local_plan import local_plan
+from tests.component.ports import free_port
+from tests.component.scraping import figure, page
 
 from loadstone_core.load.profile import FOREVER_NS, LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.units import SECOND
+from loadstone_protocol.v1 import control_pb2 as pb
 from loadstone_runner.local.run import LocalResult, LocalRun
 
 # What takes a minute or more is in the soak; what is promised holds for any length.
@@ -20,6 +27,7 @@ IS_SOAK = "LOADSTONE_SOAK" in os.environ
 SLOW_SECONDS = 75 if IS_SOAK else 8
 COMPUTE_SECONDS = 30 if IS_SOAK else 2
 HOLD_SECONDS = 30 if IS_SOAK else 8
+POLL_SECONDS = 0.05
 
 HEAD = """
 import json, os, time
@@ -50,14 +58,23 @@ class Visitor(User):
 
 @dataclass
 class Ran:
-    """A run that is over: its end, its reports, and what its script has noted."""
+    """A run that is over: its end, its reports, and what its script has noted.
+
+    Attributes:
+        answered: when each agent was seen to have another answer to a heartbeat, while the load ran.
+    """
 
     result: LocalResult
     reports: list[Any] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
+    answered: list[list[float]] = field(default_factory=list)
 
     def noted(self, what: str) -> list[Any]:
         return [each[what] for each in self.notes if what in each]
+
+    def gaps(self) -> list[float]:
+        """Return the seconds between two answers to heartbeats of one agent, of all of them, the shortest first."""
+        return sorted(later - earlier for moments in self.answered for earlier, later in pairwise(moments))
 
 
 def run(
@@ -83,11 +100,47 @@ def run(
     )
     notes, reports = folder / "notes", []
     notes.touch()
+    ports = [free_port() for _ in range(workers)]
     local = LocalRun(
         plan=made,
         files=files,
         environment={"NOTES": str(notes), "COMPUTE": str(COMPUTE_SECONDS), "HOLD": str(HOLD_SECONDS)},
         on_report=reports.append,
+        metrics={f"agent-{worker}": f"127.0.0.1:{port}" for worker, port in enumerate(ports)},
     )
-    result = asyncio.run(asyncio.wait_for(local.run(), 100 + (seconds or 0)))
-    return Ran(result, reports, [json.loads(line) for line in notes.read_text().splitlines()])
+    answered: list[list[float]] = [[] for _ in ports]
+
+    def is_running() -> bool:
+        return bool(reports) and reports[-1].stage == pb.RUNNING_LOAD
+
+    async def watched() -> LocalResult:
+        watching = [
+            asyncio.create_task(watch_beats(port, is_running, moments))
+            for port, moments in zip(ports, answered, strict=True)
+        ]
+        try:
+            return await local.run()
+        finally:
+            for each in watching:
+                each.cancel()
+            # What went wrong there is told.
+            await asyncio.wait(watching)
+            assert all(each.cancelled() for each in watching), watching
+
+    result = asyncio.run(asyncio.wait_for(watched(), 100 + (seconds or 0)))
+    return Ran(result, reports, [json.loads(line) for line in notes.read_text().splitlines()], answered)
+
+
+async def watch_beats(port: int, is_running: Callable[[], bool], moments: list[float]) -> None:
+    """Note when an agent has had another answer to a heartbeat, while the load runs; until cancelled."""
+    newest = 0.0
+    while True:
+        await asyncio.sleep(POLL_SECONDS)
+        if not is_running():
+            continue
+        # An agent that comes or goes shows nothing, or half of it.
+        with contextlib.suppress(OSError, AssertionError):
+            told = figure(await page(port), "loadstone_agent_heartbeats_answered_total")
+            if told > newest:
+                newest = told
+                moments.append(time.monotonic())

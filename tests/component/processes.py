@@ -1,5 +1,6 @@
 """What the kernel says of other processes. No test is here."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -10,6 +11,19 @@ def is_alive(pid: int) -> bool:
         return _fields(pid)[0] not in {"Z", "X"}
     except OSError:
         return False
+
+
+def descendants(pid: int) -> set[int]:
+    """Return the processes that live and that a process has started, or one of those."""
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(folder.name)] = int(_fields(int(folder.name))[1])
+    found, left = set(), {pid}
+    while left:
+        left = {child for child, parent in parents.items() if parent in left} - found
+        found |= left
+    return found
 
 
 def processor_seconds(pid: int) -> float:

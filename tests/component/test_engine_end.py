@@ -115,6 +115,7 @@ PATIENT_VISITOR = VISITOR.replace("check,", "check, constant,").replace(
 )
 
 
+@pytest.mark.promise("no-orphans")
 @pytest.mark.parametrize("model", [users, rate])
 def test_an_engine_that_wakes_after_its_lease_makes_no_more_load(
     engines: Make, target: Target, model: Callable[..., pb.LoadPlan]
@@ -139,6 +140,7 @@ def test_an_engine_that_wakes_within_its_lease_goes_on(engines: Make, target: Ta
     assert engine.process.poll() is None
 
 
+@pytest.mark.promise("no-orphans")
 def test_an_engine_whose_lease_has_run_out_ends_by_itself_when_nobody_tells_it(engines: Make, target: Target) -> None:
     """Its launcher may be what stands still."""
     engine = engines(PATIENT_VISITOR)

@@ -15,12 +15,17 @@ from typing import Any
 import pytest
 from tests.component.local_plan import local_plan
 from tests.component.log_rig import PATIENCE, Rig
-from tests.component.scripted_agent import until
+from tests.component.master_process import master_of, plan_of, users
+from tests.component.scripted_agent import RUN_UID, Agent, until
 
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
+from loadstone_core.outbox import Outbox
 from loadstone_runner.local.run import LocalRun
 from loadstone_runner.master.logbook import LogSummary
+from loadstone_runner.spool import Kind, LogStream, Record
+from loadstone_runner.transport.grpc.bulk import BulkEnd
+from loadstone_runner.transport.grpc.bulk_client import BulkClient
 
 promise = pytest.mark.promise
 SECOND = 1_000_000_000
@@ -32,6 +37,7 @@ ENGINES = int(os.environ.get("LOG_ENGINES", "2"))  # of each worker of such a ru
 # For how long nobody takes the log, and in how many seconds 100,000 lines are written.
 BLOCKED_SECONDS = int(os.environ.get("LOG_BLOCKED_SECONDS", "3"))
 STEADY_SECONDS = int(os.environ.get("LOG_STEADY_SECONDS", "3"))
+TAIL_LINES = 10_000  # that docs/logs.md promises
 LINES = 99  # of each hook of a small engine, beside its two last ones
 
 # As an engine's last moments: lines of both outputs and of logging, from hooks that run ever later, then atexit.
@@ -336,9 +342,16 @@ class Visitor(User):
 
 
 def local_run(folder: Path, *, workers: int, engines: int, users: int, **environment: str) -> tuple[Any, list[str]]:
-    files = {"test.py": SCRIPT.encode()}
     end_ns = 2 * SECOND
     load = LoadProfile(Model.USERS, Profile((Segment(0, end_ns, users, users),), end_ns), None)
+    return local_run_of(SCRIPT, load, folder, workers=workers, engines=engines, **environment)
+
+
+def local_run_of(
+    script: str, load: LoadProfile, folder: Path, *, workers: int, engines: int, **environment: str
+) -> tuple[Any, list[str]]:
+    """Run a script here; return how that ended, and its log."""
+    files = {"test.py": script.encode()}
     alone = Scenario(name="default", load=load, target="http://127.0.0.1:1", graceful_stop_ns=SECOND)
     plan = local_plan("logs", files, alone, workers=workers, engines_per_worker=engines)
     log_file = folder / "log.gz"
@@ -410,3 +423,96 @@ print("answer", answer, time.monotonic() - began < 10, flush=True)
             assert (tmp_path / "launcher.log").read_text() == "nobody holds this\nanswer False True\n"
 
     asyncio.run(check())
+
+
+@promise("log-command")
+def test_the_last_ten_thousand_lines_of_a_master_are_those_that_came_last(tmp_path) -> None:
+    async def check() -> None:
+        async with master_of(plan_of(users(2, 60)), tmp_path) as master:
+            await master.direct()
+            agents = await master.crew(2)
+            follower = master.follow()
+            written = []
+            # One after the other, as what workers say at once is in no order.
+            for agent in agents * 2:
+                written += await say_lines(agent, len(written))
+            assert len(written) > 2 * TAIL_LINES
+            for wanted, bounds in ((TAIL_LINES, {}), (TAIL_LINES - 1, {"lines": TAIL_LINES - 1}), (70, {"lines": 70})):
+                assert gzip.decompress(await follower.fetch_logs(**bounds)).decode().splitlines() == written[-wanted:]
+            few = gzip.decompress(await follower.fetch_logs(size=2_000)).decode().splitlines()
+            assert 10 < len(few) < TAIL_LINES
+            assert few == written[-len(few) :]
+
+    asyncio.run(asyncio.wait_for(check(), 60))
+
+
+async def say_lines(agent: Agent, first: int) -> list[str]:
+    """Let a worker say 7,000 lines in blocks of any size; return them as they are shown, once the master keeps them."""
+    end, outbox, texts = BulkEnd(), Outbox(entries_max=100_000, bytes_max=10**8), []
+    end.send_from(f"logs/{first}", outbox)
+    client = BulkClient(end, run_uid=RUN_UID, pems=None, on_bad_frame=lambda error: pytest.fail(str(error)))
+    chance = random.Random(first)  # noqa: S311 no secret
+    number = 0
+    while len(texts) < 7_000:
+        number += 1
+        block = [str(first + len(texts) + at) for at in range(chance.choice((1, 3, 40, 700)))]
+        payload = "".join(f"{text}\n" for text in block).encode()
+        outbox.put(Record(number, Kind.LINES, LogStream(0, 1, 1), len(block), payload).encode())
+        texts += block
+    client.open(agent.address, agent.peer)
+    await until(lambda: outbox.durable == number)
+    client.close()
+    return [f"worker-{agent.worker} | {text}" for text in texts]
+
+
+LOUD = """
+import atexit, json, os, time
+from loadstone import User, measure, task
+
+began = []
+
+class Visitor(User):
+    @task
+    def turn(self):
+        now = time.monotonic()
+        if int(now) % 2:
+            for number in range(30):
+                print(number, "x" * 80)
+        with measure("turn"):
+            pass
+        began.append(now)
+
+@atexit.register
+def tell():
+    if began:
+        with open(os.environ["NOTES"], "a") as file:
+            file.write(json.dumps(began) + chr(10))
+"""
+
+
+@promise("run-rate", "logs-complete")
+def test_thousands_of_lines_a_second_change_no_rate(tmp_path) -> None:
+    """Every other second each iteration prints 30 lines; as many begin in those as in the others."""
+    per_second, seconds = 200, 13
+    load = LoadProfile(
+        Model.RATE, Profile((Segment(0, seconds * SECOND, per_second, per_second),), seconds * SECOND), None
+    )
+    notes = tmp_path / "notes"
+    result, lines = local_run_of(LOUD, load, tmp_path, workers=2, engines=1, NOTES=str(notes))
+    began = [moment for line in notes.read_text().splitlines() for moment in json.loads(line)]
+    by_second = Counter(int(moment) for moment in began)
+    # Only seconds that the load ran through, as many of either kind.
+    whole = sorted(by_second)[1:-1]
+    whole = whole[: len(whole) // 2 * 2]
+    loud, quiet = (sum(by_second[second] for second in whole if second % 2 == kind) for kind in (1, 0))
+
+    # That a machine was busy with something else is no matter of the log.
+    assert result.outcome.reason in {"Passed", "GeneratorSaturated"}, result.outcome
+    assert len(whole) >= 10
+    print(f"{loud} iterations in loud seconds, {quiet} in quiet ones: {sorted(by_second.items())}")
+    assert 0.95 < loud / quiet < 1.05
+    logs = json.loads(result.outcome.logs_json)
+    printed = 30 * sum(int(moment) % 2 for moment in began)
+    assert printed > 30 * per_second * 4
+    assert logs["lines"] + logs.get("missingLines", 0) >= printed
+    assert sum(line.endswith("x" * 80) for line in lines) + logs.get("missingLines", 0) >= printed

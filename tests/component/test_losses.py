@@ -6,12 +6,14 @@ import asyncio
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.component import engine_process
 from tests.component.local_plan import local_plan
+from tests.component.processes import descendants, is_alive
 
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
@@ -43,17 +45,42 @@ class Worker(User):
     def work(self):
         self.http.get(f"/iteration/{{self.iteration}}", name="work")
 """
+# Each engine has a process beside it that computes, for longer than the run lasts.
+COMPUTER = f"""
+from loadstone import User, constant, events, on_message, send_message, task
+
+class Visitor(User):
+    wait = constant({PAUSE})
+
+    @task
+    def visit(self):
+        self.http.get(f"/user/{{self.number}}", name="visit")
+
+@on_message("compute", where="process")
+def compute(message):
+    while True:
+        pass
+
+@events.test_start.add_listener
+def begin(environment):
+    if environment.is_director:
+        send_message("compute", to=1)
+"""
 SECONDS = 9
 USERS = 30
+KILLED_SECOND = 3
+ENDED_SECONDS = 10  # by the kernel, at once
 
 
 def flat(value: int, model: Model, **fields: Any) -> LoadProfile:
     return LoadProfile(model, Profile((Segment(0, SECONDS * SECOND, value, value),), SECONDS * SECOND), None, **fields)
 
 
-def run(target: Target, user: str, load: LoadProfile, do: Callable[[int], None], **changes: Any) -> LocalResult:
+def run(
+    target: Target, user: str, load: LoadProfile, do: Callable[[int], None], *, script: str = SCRIPT, **changes: Any
+) -> LocalResult:
     """Run a load with three workers, and do something when it has run for so many seconds as `do` is called with."""
-    files = {"test.py": SCRIPT.encode()}
+    files = {"test.py": script.encode()}
     alone = Scenario(name="default", user=user, load=load, graceful_stop_ns=5 * SECOND, target=target.url)
     plan = local_plan("losses", files, alone, workers=3, tolerance_ppm=200_000, **changes)
     done: set[int] = set()
@@ -125,16 +152,54 @@ def test_the_users_of_a_killed_worker_go_on_elsewhere_and_none_lives_twice(
     assert results["unaccountedAtLeast"]
 
 
+@pytest.mark.promise("load-moves", "no-orphans")
+def test_an_engine_whose_agent_and_launcher_are_killed_at_once_ends_by_itself_with_all_that_is_its_own(
+    target: Target, process: Callable[[str, str], int]
+) -> None:
+    family: set[int] = set()
+
+    def kill(second: int) -> None:
+        if second != KILLED_SECOND:
+            return
+        agent = process("agent", "LOADSTONE_WORKER=1")
+        launcher = launcher_of(agent, process)
+        family.update(descendants(launcher))
+        # Nobody is left who could tell the engine anything, or end it.
+        os.kill(launcher, signal.SIGSTOP)
+        for each in (agent, launcher):
+            os.kill(each, signal.SIGKILL)
+        deadline = time.monotonic() + ENDED_SECONDS
+        while any(map(is_alive, family)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        survivors = [each for each in family if is_alive(each)]
+        for each in survivors:
+            os.kill(each, signal.SIGKILL)
+        assert not survivors, "an engine or its lane goes on though nobody sees to it"
+
+    result = run(target, "Visitor", flat(USERS, Model.USERS), kill, script=COMPUTER)
+
+    assert len(family) == len(("engine", "lane"))
+    assert "signal 9" in lost_once(result)
+    counted = visits(target)
+    assert set(counted) == set(range(USERS))
+    assert max(counted.values()) <= SECONDS / PAUSE + 2
+    assert json.loads(result.outcome.results_json)["unaccountedAtLeast"]
+
+
+def launcher_of(agent: int, process: Callable[[str, str], int]) -> int:
+    """Return the launcher of a worker by the agent's sockets, which are the launcher's, too."""
+    environment = Path(f"/proc/{agent}/environ").read_bytes().split(b"\0")
+    sockets = next(each for each in environment if each.startswith(b"LOADSTONE_SOCKET_DIR=")).decode()
+    return process("launcher", sockets)
+
+
 @pytest.mark.promise("load-moves", "exact-totals")
 def test_iterations_of_a_rate_are_done_once_each_when_a_worker_is_told_to_end(
     target: Target, process: Callable[[str, str], int]
 ) -> None:
     def end_worker(second: int) -> None:
         if second == 2:
-            agent = process("agent", "LOADSTONE_WORKER=1")
-            environment = Path(f"/proc/{agent}/environ").read_bytes().split(b"\0")
-            sockets = next(each for each in environment if each.startswith(b"LOADSTONE_SOCKET_DIR=")).decode()
-            os.kill(process("launcher", sockets), signal.SIGTERM)
+            os.kill(launcher_of(process("agent", "LOADSTONE_WORKER=1"), process), signal.SIGTERM)
 
     result = run(target, "Worker", flat(90, Model.RATE), end_worker)
 

@@ -214,3 +214,62 @@ def test_a_sender_waits_for_a_lane_that_wants_it_to_and_nothing_is_lost_or_disor
     assert ran.noted("statuses") == [["processed"] * 100] * 2
     assert ran.noted("seen") == [[100, 100]]
     assert min(ran.noted("waited")) >= 10
+
+
+@promise("messages")
+def test_every_process_runs_256_handlers_at_a_time_of_its_64_kinds_and_no_more(tmp_path) -> None:
+    ran = run(
+        tmp_path,
+        """
+        KINDS, POOL, MOST = 63, 16, 256
+        gate, ended = Event(), Event()
+        hold.clear()
+        running = most = 0
+
+        def work(message):
+            global running, most
+            running += 1
+            most = max(most, running)
+            gate.wait()
+            running -= 1
+            return message.data
+
+        for number in range(KINDS):
+            on_message(f"kind {number}", concurrent=True, pool=POOL)(work)
+        on_message("end")(lambda message: ended.set())
+        try:
+            on_message("one more")(work)
+        except ValueError as error:
+            note(refused=str(error))
+
+        def open_gate(process):
+            end = time.monotonic() + 60
+            while running < MOST and time.monotonic() < end:
+                gevent.sleep(0.01)
+            gevent.sleep(1)  # in which more would begin
+            note(process=[process, running, most])
+            gate.set()
+
+        @events.test_start.add_listener
+        def begin(environment):
+            gevent.spawn(open_gate, "director" if environment.is_director else "engine")
+            to = 0 if environment.is_director else "director"
+            sent = [(data, send_message(f"kind {data % KINDS}", data, to=to)) for data in range(KINDS * POOL)]
+            answers = [(data, each.wait(90)) for data, each in sent]
+            note(handled=sum(answer.status == "processed" and answer.result == data for data, answer in answers))
+            if environment.is_director:
+                send_message("end", to=0)
+            else:
+                ended.wait(90)
+                hold.set()
+        """,
+        seconds=None,
+        workers=1,
+    )
+
+    # So many handlers that begin at once may make a busy machine late with its load, which is no matter here.
+    assert ran.result.outcome.reason in {"Passed", "GeneratorSaturated"}, ran.result.outcome
+    assert len(ran.noted("refused")) == 2
+    assert all(each.endswith("a script has at most 64 kinds of messages") for each in ran.noted("refused"))
+    assert sorted(ran.noted("process")) == [["director", 256, 256], ["engine", 256, 256]]
+    assert ran.noted("handled") == [63 * 16] * 2

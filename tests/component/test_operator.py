@@ -1,148 +1,118 @@
 """The operator's process, beside an API server that has no objects but the Lease, and what it answers itself."""
 
 import asyncio
+import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from aiohttp import ClientSession, web
+from tests.component.nonsense import CLOSED_SECONDS, chatter, settle, silence
+from tests.component.operator_process import Operator, beside_an_operator
 from tests.component.ports import free_port
+from tests.component.scraping import figure, page
 
 from loadstone_operator.telemetry import pages
 from loadstone_operator.telemetry.pages import Page, serve_pages
 
-LEASE = "/apis/coordination.k8s.io/v1/namespaces/ops/leases/loadstone-operator"
-VERBS = ["get", "list", "watch", "create", "patch", "delete"]
-
-
-def kind(name: str, plural: str, *, is_namespaced: bool = True) -> dict[str, Any]:
-    return {"name": plural, "singularName": "", "kind": name, "namespaced": is_namespaced, "verbs": VERBS}
-
-
-# kopf asks for these however little it is to watch.
-GROUPS = {
-    ("/api", "", "v1"): [kind("Pod", "pods"), kind("Namespace", "namespaces", is_namespaced=False)],
-    ("/apis", "loadstone.dev", "v1alpha1"): [kind("LoadTest", "loadtests")],
-    ("/apis", "apiextensions.k8s.io", "v1"): [
-        kind("CustomResourceDefinition", "customresourcedefinitions", is_namespaced=False)
-    ],
-}
-
-
-def discovery() -> dict[str, Any]:
-    """Return what the API server says of itself, by path."""
-    told: dict[str, Any] = {"/api": {"versions": ["v1"]}, "/apis": {"groups": []}}
-    for (root, group, version), kinds in GROUPS.items():
-        told["/".join(part for part in (root, group, version) if part)] = {"resources": kinds}
-        if group:
-            only = {"groupVersion": f"{group}/{version}", "version": version}
-            told["/apis"]["groups"].append({"name": group, "versions": [only], "preferredVersion": only})
-    return told
-
-
-ALL_RIGHTS = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
 # Of all the waits at the end the longest is kopf's, of five seconds for tasks that are not its own.
 LEAVING_SECONDS = 4.0
-
-
-class ApiServer:
-    """Empty lists, watches on which nothing comes, and the Lease with who has held it."""
-
-    def __init__(self) -> None:
-        self.told = discovery()
-        self.lease: dict[str, Any] | None = None
-        self.holders: list[tuple[float, str]] = []
-        self.is_watched = asyncio.Event()
-        self.is_over = asyncio.Event()
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        if "/leases" in request.path:
-            return await self._answer_lease(request)
-        if request.path in self.told:
-            return web.json_response(self.told[request.path])
-        if request.method == "POST":
-            return web.json_response({"status": {"resourceRules": [ALL_RIGHTS]}}, status=201)
-        if "watch" not in request.query:
-            return web.json_response({"items": [], "metadata": {"resourceVersion": "1"}})
-        stream = web.StreamResponse()
-        await stream.prepare(request)
-        self.is_watched.set()
-        await self.is_over.wait()
-        return stream
-
-    async def _answer_lease(self, request: web.Request) -> web.Response:
-        if request.method != "GET":
-            self.lease = {**await request.json()}
-            self.holders.append((time.monotonic(), self.lease["spec"]["holderIdentity"]))
-        if self.lease is None:
-            return web.json_response({"kind": "Status", "code": 404}, status=404)
-        return web.json_response(self.lease)
-
-
-async def beside_an_operator(
-    folder: Path, story: Callable[[ApiServer, asyncio.subprocess.Process, str], Awaitable[None]]
-) -> None:
-    """Run a story with the API server, the operator's process, and where its probes are."""
-    server, port, probes = ApiServer(), free_port(), free_port()
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", server.answer)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    config = {
-        "current-context": "here",
-        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-    }
-    (folder / "config").write_text(yaml.safe_dump(config))
-    environment = {
-        "KUBECONFIG": str(folder / "config"),
-        "LOADSTONE_NAMESPACE": "ops",
-        "LOADSTONE_POD_NAME": "pod-1",
-        "LOADSTONE_RUNNER_IMAGE": "runner:1",
-        "LOADSTONE_METRICS_PORT": str(free_port()),
-        "LOADSTONE_PROBES_PORT": str(probes),
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "loadstone_operator", env=environment, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(30):
-            await server.is_watched.wait()
-            await story(server, process, f"http://127.0.0.1:{probes}")
-    finally:
-        if process.returncode is None:
-            process.kill()
-        print((await process.communicate())[1].decode())
-        server.is_over.set()
-        await runner.cleanup()
+SILENT = 300  # more than a port keeps
+OWN_CALLS = 8  # connections to the API server that come and go by themselves
 
 
 def test_an_operator_that_is_told_to_end_gives_its_lease_back_and_is_gone_before_it_would_be_killed(
     tmp_path: Path,
 ) -> None:
-    async def story(server: ApiServer, process: asyncio.subprocess.Process, probes: str) -> None:
-        async with ClientSession() as session:
-            while (await session.get(f"{probes}/readyz")).status != HTTPStatus.OK:  # noqa: ASYNC110 (another process)
-                await asyncio.sleep(0.05)
-            assert (await session.get(f"{probes}/healthz")).status == HTTPStatus.OK
-        assert server.holders[-1][1] == "pod-1"
+    async def story(operator: Operator) -> None:
+        await operator.until_ready()
+        assert (await ask(operator.probes, b"GET /healthz HTTP/1.1\r\n\r\n"))[0] == b"HTTP/1.1 200 OK"
+        assert operator.server.holders[-1][1] == "pod-1"
         told = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        assert await process.wait() == 0
+        operator.process.send_signal(signal.SIGTERM)
+        assert await operator.process.wait() == 0
         assert time.monotonic() - told < LEAVING_SECONDS
-        assert server.holders[-1][1] == ""
+        assert operator.server.holders[-1][1] == ""
 
     asyncio.run(beside_an_operator(tmp_path, story))
+
+
+@pytest.mark.promise("hostile-port")
+@pytest.mark.once
+@pytest.mark.timeout(240)
+def test_nonsense_and_silence_on_the_ports_of_an_operator_are_closed_and_forgotten(tmp_path: Path) -> None:
+    async def story(operator: Operator) -> None:
+        pid, ports = operator.process.pid, (operator.probes, operator.metrics)
+        await operator.until_ready()
+        before = sockets(pid)
+
+        async def assault(seed: int) -> None:
+            async with asyncio.TaskGroup() as group:
+                for port in ports:
+                    group.create_task(silence("127.0.0.1", port, connections=SILENT))
+                    group.create_task(chatter("127.0.0.1", port, connections=100, seed=seed))
+                    group.create_task(dawdle(port))
+                # Who makes sense is answered meanwhile; that many must not come between its connection and its request.
+                await asyncio.sleep(0)
+                for _ in range(20):
+                    await check_pages(operator)
+                    assert sockets(pid) <= before + OWN_CALLS + len(ports) * pages.CONNECTIONS_MAX
+                    await asyncio.sleep(0.1)
+
+        async with deaf(*ports):
+            await settle(pid, assault)
+            assert sockets(pid) <= before + OWN_CALLS
+        await check_pages(operator)
+        operator.process.send_signal(signal.SIGTERM)
+        assert await operator.process.wait() == 0
+
+    asyncio.run(beside_an_operator(tmp_path, story, seconds=200))
+
+
+async def check_pages(operator: Operator) -> None:
+    assert figure(await page(operator.metrics), "loadstone_operator_leader") == 1
+    assert await ask(operator.probes, b"GET /healthz HTTP/1.1\r\n\r\n") == (b"HTTP/1.1 200 OK", b"ok\n")
+
+
+async def dawdle(port: int) -> None:
+    """Say a request that never ends, a byte at a time: that makes nobody patient for longer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answered = asyncio.create_task(reader.read())
+    async with asyncio.timeout(CLOSED_SECONDS):
+        while not answered.done():
+            writer.write(b"G")
+            await asyncio.sleep(0.2)
+    with contextlib.suppress(ConnectionError):
+        assert await answered == b""
+    writer.close()
+
+
+@contextlib.asynccontextmanager
+async def deaf(*ports: int) -> AsyncIterator[None]:
+    """Ask many times for a page and read none of it."""
+    asking = [socket.create_connection(("127.0.0.1", port)) for port in ports for _ in range(100)]
+    try:
+        for each in asking:
+            each.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        yield
+    finally:
+        for each in asking:
+            each.close()
+
+
+def sockets(pid: int) -> int:
+    """Return how many sockets a process holds open."""
+    found = 0
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += str(each.readlink()).startswith("socket:")
+    return found
 
 
 def test_the_operator_loads_no_synchronous_client() -> None:
@@ -203,6 +173,24 @@ def test_what_is_no_page_and_what_is_no_question_are_refused() -> None:
 
     assert (no_page, where) == (b"HTTP/1.1 404 Not Found", b"here are: /healthz\n")
     assert no_question == noise == b"HTTP/1.1 405 Method Not Allowed"
+
+
+def test_of_too_many_silent_peers_the_oldest_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "CONNECTIONS_MAX", 3)
+
+    async def story() -> None:
+        port = free_port()
+        async with await serve_pages(port, {}, host="127.0.0.1"), asyncio.timeout(30):
+            silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+            ends = [asyncio.create_task(reader.read()) for reader, _ in silent]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            assert [each.done() for each in ends] == [True, False, False, False]
+            assert (await ask(port, b"GET / HTTP/1.1\r\n\r\n"))[0] == b"HTTP/1.1 404 Not Found"
+            for _, writer in silent:
+                writer.close()
+            await asyncio.gather(*ends, return_exceptions=True)
+
+    asyncio.run(story())
 
 
 def test_a_peer_that_talks_on_or_falls_silent_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

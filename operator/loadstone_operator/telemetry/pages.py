@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 REQUEST_SECONDS: Final = 5.0
 HEAD_MAX_BYTES: Final = 16 * 1024
+# More than a loop accepts at once, so that a request that came with its connection is read before others push it out.
+CONNECTIONS_MAX: Final = 250
 PLAIN: Final = "text/plain; charset=utf-8"
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
@@ -34,14 +36,19 @@ Pages: TypeAlias = "Mapping[str, Callable[[], Page]]"
 
 async def serve_pages(port: int, pages: Pages, *, host: str | None = None) -> asyncio.Server:
     """Listen on a port, on all addresses unless one is given; raise OSError if that is not possible."""
-    return await asyncio.get_running_loop().create_server(lambda: _Exchange(pages), host, port)
+    open_exchanges: dict[_Exchange, None] = {}  # the oldest first
+    return await asyncio.get_running_loop().create_server(lambda: _Exchange(pages, open_exchanges), host, port)
 
 
 class _Exchange(asyncio.Protocol):
-    """One connection: a request, its answer, and the end; a peer that is slow or talks on and on is cut off."""
+    """One connection: a request, its answer, and the end; a peer that is slow or talks on and on is cut off.
 
-    def __init__(self, pages: Pages) -> None:
+    So is the oldest where there are too many: silent ones must take neither the memory nor the descriptors of others.
+    """
+
+    def __init__(self, pages: Pages, open_exchanges: dict[_Exchange, None]) -> None:
         self._pages = pages
+        self._open = open_exchanges
         self._head = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -50,6 +57,14 @@ class _Exchange(asyncio.Protocol):
             raise TypeError(f"not a stream: {transport!r}")
         self._transport = transport
         self._timer = asyncio.get_running_loop().call_later(REQUEST_SECONDS, transport.abort)
+        self._open[self] = None
+        if len(self._open) > CONNECTIONS_MAX:
+            next(iter(self._open)).cut_off()
+
+    def cut_off(self) -> None:
+        """End the connection at once."""
+        self._open.pop(self, None)
+        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Answer once the head of the request is whole; nothing has a body here."""
@@ -62,6 +77,7 @@ class _Exchange(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (the peer is gone, whatever the cause)
         """Forget the peer."""
+        self._open.pop(self, None)
         self._timer.cancel()
 
 

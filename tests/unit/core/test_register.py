@@ -10,7 +10,7 @@ from loadstone_core.register import Held, Version, Weighed, weigh
 
 HELD = Held(Version(2, 5), "sha256:a")
 
-versions = st.builds(Version, st.integers(1, 3), st.integers(1, 3))
+versions = st.builds(Version, st.integers(1, 4), st.integers(1, 4))
 # One digest a version: what an honest writer offers.
 honest = versions.map(lambda version: Held(version, f"sha256:{version.epoch}.{version.revision}"))
 
@@ -43,6 +43,24 @@ def hold(held, offers):
 @given(st.lists(honest, min_size=1, max_size=4))
 def test_the_newest_configuration_wins_in_whatever_order_they_arrive(offers):
     assert {hold(None, order) for order in permutations(offers)} == {max(offers, key=lambda each: each.version)}
+
+
+@given(st.lists(honest, min_size=1, max_size=8), st.data())
+def test_holders_that_hear_of_configurations_in_orders_of_their_own_and_more_than_once_end_with_the_same(offers, data):
+    def hear():
+        # Each offer once at least, some again after any other: what is sent anew after a connection was lost.
+        again = data.draw(st.lists(st.sampled_from(offers), max_size=4))
+        held, went = None, []
+        for offered in data.draw(st.permutations(offers + again)):
+            weighed = weigh(held, offered)
+            assert weighed is not Weighed.CONFLICT
+            if weighed is Weighed.ADOPT:
+                held = offered
+                went.append(offered.version)
+        assert went == sorted(set(went))
+        return held
+
+    assert {hear() for _ in range(3)} == {max(offers, key=lambda each: each.version)}
 
 
 @given(honest)
