@@ -23,10 +23,11 @@ from tests.stateful.connections import FOLLOWER_PATIENCE
 from tests.stateful.mischief import Mischief
 from tests.stateful.world import Shape, World
 
+from loadstone_runner.agent import uplink
 from loadstone_runner.master import standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 promise = pytest.mark.promise
 SEED = os.environ.get("SEED")
@@ -40,6 +41,8 @@ WHOLE_WITHIN_SECONDS = 20.0
 MASTER_WITHIN_SECONDS = 6.0  # of the loss of one, also of one that was lost in the last moment
 FOLLOWS_WITHIN_SECONDS = 4.0  # when nothing is wrong; a user may finish its iteration
 FOLDER = "loadstone-run-"
+MEMORY = Path("/dev/shm")  # noqa: S108 a folder of one's own is made in it; a disk would take a tenth of the time
+RESIDENT_BYTES = 50_000_000  # that an agent says it has; a file of the kernel's each time is a fortieth of a run
 MOST_SECONDS = 600.0  # of virtual time; every run ends long before
 
 
@@ -176,13 +179,15 @@ class Listener(logging.Handler):
 
 def play(seed: int, monkeypatch: pytest.MonkeyPatch, kind: type[Story] = Story) -> Story:
     """Play one run; what broke is raised, and its trace is printed."""
-    with tempfile.TemporaryDirectory(prefix=FOLDER) as folder, monkeypatch.context() as patch:
+    memory = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix=FOLDER, dir=memory) as folder, monkeypatch.context() as patch:
         story = kind(seed, Path(folder))
         listener = Listener(story.loop.complain)
         patch.setattr(aio, "server", story.world.network.server)
         patch.setattr(aio, "insecure_channel", story.world.network.channel)
         patch.setattr(os, "urandom", story.dice.randbytes)
         patch.setattr(standing, "FOLLOWER_GONE_NS", int((FOLLOWER_PATIENCE + 1) * SECOND))
+        patch.setattr(uplink, "_resident_bytes", lambda: RESIDENT_BYTES)
         # A process is killed, never the machine: what was written stays.
         patch.setattr(os, "fsync", lambda _descriptor: None)
         logging.getLogger("loadstone_runner").addHandler(listener)
@@ -194,6 +199,15 @@ def play(seed: int, monkeypatch: pytest.MonkeyPatch, kind: type[Story] = Story) 
         finally:
             logging.getLogger("loadstone_runner").removeHandler(listener)
     return story
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_what_lasts() -> Iterator[None]:
+    """Have the garbage collector look at what runs leave, and not at all modules and tests after each."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def close_files() -> None:
