@@ -132,6 +132,11 @@ class Process:
         self._loop.take(parked)
 
     @property
+    def now(self) -> float:
+        """What the loop's clock says, whatever the machine's does."""
+        return self._loop.time()
+
+    @property
     def has_come_to_itself(self) -> bool:
         """Whether it runs, and has looked at the clock since it thawed."""
         return self.is_alive and not self.is_frozen and self._loop.time() > self.changed_at

@@ -13,6 +13,7 @@ import logging
 import os
 import random
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,12 @@ import pytest
 from grpc import aio
 from tests.stateful.clockwork import BEGINNING, EPOCH_NS, SECOND, VirtualTimeLoop
 from tests.stateful.connections import FOLLOWER_PATIENCE
+from tests.stateful.laws import CLOCKS_SECONDS
 from tests.stateful.mischief import Mischief
 from tests.stateful.world import Shape, World
 
+from loadstone_core.spec.model import MasterOnLoss, OnLoss
+from loadstone_protocol.v1 import control_pb2
 from loadstone_runner.agent import uplink
 from loadstone_runner.master import standing
 
@@ -40,6 +44,8 @@ HEALED_LATE_AT = 60.0
 WHOLE_WITHIN_SECONDS = 20.0
 MASTER_WITHIN_SECONDS = 6.0  # of the loss of one, also of one that was lost in the last moment
 FOLLOWS_WITHIN_SECONDS = 4.0  # when nothing is wrong; a user may finish its iteration
+RATED_SECONDS = 6  # that are looked at to see a rate
+WIDE = 0.6  # of all runs: not all is as it is by default
 FOLDER = "loadstone-run-"
 MEMORY = Path("/dev/shm")  # noqa: S108 a folder of one's own is made in it; a disk would take a tenth of the time
 RESIDENT_BYTES = 50_000_000  # that an agent says it has; a file of the kernel's each time is a fortieth of a run
@@ -64,13 +70,37 @@ def shape_of(dice: random.Random) -> Shape:
     )
 
 
+def widened(shape: Shape, seed: int) -> Shape:
+    """Return a shape of which not all is as it is by default, drawn beside what else befalls the run of this seed."""
+    dice = random.Random(f"wide {seed}")  # noqa: S311 a game
+    if dice.random() >= WIDE:
+        return shape
+    has_rate = shape.iterations is None and dice.random() < 0.5
+    ramp = dice.choice((0.0, 0.0, 5.0)) if shape.iterations is None else 0.0
+    on_loss = dice.choice((OnLoss.REPLACE, OnLoss.REPLACE, OnLoss.REDISTRIBUTE, OnLoss.CONTINUE, OnLoss.ABORT))
+    late = dice.choice((0.0, 0.0, dice.uniform(1.0, 18.0)))
+    ends_with_master = not shape.is_parted and dice.random() < 0.15
+    return replace(
+        shape,
+        seconds=shape.seconds + late + ramp + (RATED_SECONDS if has_rate else 0.0),
+        has_rate=has_rate,
+        ramp_seconds=ramp,
+        on_loss=on_loss,
+        max_lost_percent=dice.choice((100, 100, 100, 100, 34, 0)),
+        min_available=shape.workers - 1 if dice.random() < (0.5 if late else 0.1) else None,
+        startup_seconds=dice.choice((8.0, 60.0)) if late else 60.0,
+        late_seconds=late,
+        master_on_loss=MasterOnLoss.ABORT if ends_with_master else MasterOnLoss.RESTART,
+    )
+
+
 class Story:
     """One run from its beginning to its end."""
 
     def __init__(self, seed: int, folder: Path, shape: Shape | None = None) -> None:
         self.dice = random.Random(seed)  # noqa: S311 a game
         self.loop = VirtualTimeLoop(self.dice)
-        self.world = World(shape or shape_of(self.dice), folder, self.loop, self.dice)
+        self.world = World(shape or widened(shape_of(self.dice), seed), folder, self.loop, self.dice)
         self.laws = self.world.laws
         self.mischief = Mischief(self.world)
         self.was_whole, self.followed_by = False, MOST_SECONDS
@@ -111,30 +141,50 @@ class Story:
         self.laws.demand(passed < MOST_SECONDS, "the run has no end")
         if not (world.is_sole and world.makes_load) or shape.iterations is not None:
             return
-        since = max(shape.healed_at, world.newest_master_at - BEGINNING)
+        since = max(shape.healed_at, world.newest_master_at - BEGINNING, shape.late_seconds)
         whole_by = since + WHOLE_WITHIN_SECONDS + shape.lease_seconds
         if not self.was_whole and passed >= whole_by:
             self.was_whole = True
-            self._demand_users()
+            self._demand_load()
             # From here on nothing is wrong, so what is wanted is done soon.
             world.ask(self.dice.randrange(1, 13))
-            self.followed_by = passed + FOLLOWS_WITHIN_SECONDS
+            self.followed_by = passed + FOLLOWS_WITHIN_SECONDS + (RATED_SECONDS if shape.has_rate else 0)
         elif self.was_whole and passed >= self.followed_by:
             self.followed_by = MOST_SECONDS
-            self._demand_users()
+            self._demand_load()
 
-    def _demand_users(self) -> None:
-        living, asked = len(self.laws.users()), self.world.users_asked
-        self.laws.demand(living == asked, f"{living} users live, {asked} are asked for")
+    def _demand_load(self) -> None:
+        """Demand all that is asked for, but for what was the part of those that nobody stands in for."""
+        world, laws = self.world, self.laws
+        places = range(world.users_asked)
+        if world.shape.on_loss is OnLoss.CONTINUE:
+            lost = {each.worker for each in world.report.workers if each.state == control_pb2.WorkerReport.LOST}
+            slots, workers = world.shape.workers * world.shape.engines, world.shape.workers
+            places = [each for each in places if each % slots % workers not in lost]
+        if not world.shape.has_rate:
+            living = len(laws.users())
+            laws.demand(living == len(places), f"{living} users live, {len(places)} are asked for")
+            return
+        now = int(self.loop.time())
+        begun, asked = laws.begun(now - RATED_SECONDS - 1, now - 1), len(places) * RATED_SECONDS
+        least = asked - len(places) * CLOCKS_SECONDS - len(laws.engines) - 1
+        laws.demand(begun >= least, f"{begun} iterations of {RATED_SECONDS} s were begun, {asked} are asked for")
 
     def _conclude(self) -> None:
         world = self.world
+        if world.is_given_up:
+            return
         if world.outcome is None:
             self.laws.demand("verdict" in world.last_word, f"a master has ended and left behind {world.last_word}")
             return
         finished_at = BEGINNING + (world.report.times.finished_ns - EPOCH_NS) / SECOND
         is_orphaned = len(world.masters) > 1 and world.masters[-1].address not in self.laws.heirs
         self.laws.conclude(world.outcome, finished_at, is_orphaned=is_orphaned)
+        self.laws.judge(
+            world.outcome,
+            ends_with_workers=world.shape.on_loss is OnLoss.ABORT,
+            ends_with_master=world.shape.master_on_loss is MasterOnLoss.ABORT and self.mischief.has_taken_master,
+        )
 
     def _lives_on(self) -> bool:
         """Whether a process of the run is still there that should end by itself."""
