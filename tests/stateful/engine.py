@@ -59,6 +59,7 @@ class Sent:
 
     Attributes:
         requests: that were completed.
+        iterations: that were begun.
         rows: of the feeder that its users took, and `numbers` of its iterations.
         users: places of the users that live now.
         arrivals: of a rate, that were begun, and when each was due.
@@ -66,6 +67,7 @@ class Sent:
 
     stream: StreamId
     requests: int = 0
+    iterations: int = 0
     rows: list[int] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     users: set[int] = field(default_factory=set)
@@ -371,6 +373,7 @@ class Engine(Peer):
         if row is None:
             return
         self.sent.rows.append(row)
+        self.sent.iterations += 1
         self._counters[ITERATIONS_STARTED] += 1
         self._counters[STARTED] += 1
         latency = self._dice.uniform(0.2, 1.5)

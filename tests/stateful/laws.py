@@ -9,7 +9,7 @@
 6. Totals only grow while one master lives, and after its restart in the same pod they hold at least what was durable.
 7. No stream ends on the master's side but for a reason of its own worker: a newer connection, or a refusal.
 8. In the end every request is in exactly one place: in the totals, in `unaccounted`, or behind `unaccountedAtLeast`,
-   which is said only where something was lost of which nobody can know.
+   which is said only where something was lost of which nobody can know. So is every iteration in what was achieved.
 9. Every process that ends by itself has left its last word, and the run has an outcome.
 10. Once everything is healed, the load is whole again as soon as the leases allow; without the part of those that are
     lost for good where nobody is to take their place.
@@ -330,8 +330,22 @@ class Laws:
             self.demand(told == sent, f"the results hold {told} requests, {sent} were sent, and nothing is unknown")
         elif at_least:
             self.demand(bool(self.may_lose) or self.may_lose_ended, "something is unknown, and nothing was lost")
+        self._look_at_achieved(json.loads(outcome.load_json), is_whole=not at_least and not is_orphaned)
         least = sum(self._certain(name, finished_at) for name in self.sent)
         self.demand(told >= least, f"the results hold {told} requests, {least} were sent or heard for certain")
+
+    def _look_at_achieved(self, load: Any, *, is_whole: bool) -> None:
+        """Compare what is said to be achieved with what was begun, or done."""
+        counts = {
+            "rate": sum(each.iterations for each in self.sent.values()),
+            "iterations": sum(each.requests for each in self.sent.values()),
+        }
+        if (most := counts.get(load["model"])) is not None:
+            achieved = load["achieved"]
+            self.demand(achieved <= most, f"{achieved} iterations are achieved, {most} were there")
+            self.demand(
+                achieved == most or not is_whole, f"{achieved} iterations are achieved of {most}; none is unknown"
+            )
 
     def _certain(self, name: StreamId, finished_at: float) -> int:
         """Return how many requests of a stream must be in the totals, whatever was lost."""
