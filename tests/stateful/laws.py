@@ -13,7 +13,8 @@
 9. Every process that ends by itself has left its last word, and the run has an outcome.
 10. Once everything is healed, the load is whole again as soon as the leases allow; without the part of those that are
     lost for good where nobody is to take their place.
-11. Where the loss of a worker is to end the run, it is an Error; so is one that ends with its master.
+11. There is load only while no more workers are lost than may be. Where the loss of a worker, or of the master, is to
+   end the run, it is an Error.
 """
 
 from __future__ import annotations
@@ -54,13 +55,15 @@ class Laws:
         sent: by stream, what its engine has sent.
         asked: (moment, users or iterations a second) of everything that was asked, oldest first.
         trace: what happened, for whoever has to understand a failure.
+        most_lost: workers that may be lost at a time while there is load.
         may_lose: streams of which something may be lost that nobody can count.
     """
 
     def __init__(  # noqa: PLR0915 all that is seen begins here
-        self, loop: VirtualTimeLoop, network: Network, *, hearing_seconds: float
+        self, loop: VirtualTimeLoop, network: Network, *, hearing_seconds: float, most_lost: int
     ) -> None:
         self.loop = loop
+        self.most_lost = most_lost
         self.sent: dict[StreamId, Sent] = {}
         self.asked: list[tuple[float, int]] = []
         self.trace: list[str] = []
@@ -90,7 +93,6 @@ class Laws:
         self._looked_at: dict[tuple[str, StreamId], int] = {}
         self._granted: dict[tuple[str, object], StreamId] = {}
         self._dues: Counter[int] = Counter()  # iterations of a rate, by the second in which they were due
-        self._lost_in_load: set[int] = set()  # workers that a master has called lost while there was load
         network.taps.append(self._hear)
         network.ended.append(self._see_end)
 
@@ -259,8 +261,8 @@ class Laws:
         server = call.connection.server
         assert server is not None
         if report.stage == control_pb2.RUNNING_LOAD:
-            lost = control_pb2.WorkerReport.LOST
-            self._lost_in_load |= {each.worker for each in report.workers if each.state == lost}
+            lost = [each.worker for each in report.workers if each.state == control_pb2.WorkerReport.LOST]
+            self.demand(len(lost) <= self.most_lost, f"there is load, and {lost} are lost")
         requests, boot = report.progress.requests, id(server)
         before = self._totals.get(boot, self._kept.get(server.process.name, 0))
         self.demand(requests >= before, f"totals went from {before} back to {requests}")
@@ -304,13 +306,10 @@ class Laws:
         self.demand(last_word.exists(), f"{process.name} ended with {process.exit_code} and without a last word")
         json.loads(last_word.read_text())
 
-    def judge(self, outcome: Any, *, ends_with_workers: bool, ends_with_master: bool) -> None:
-        """Look whether a run that was to end with what was lost has done so."""
-        is_error = outcome.verdict == "Error"
-        if ends_with_workers and self._lost_in_load:
-            self.demand(is_error, f"{self._lost_in_load} were lost, and it is {outcome.verdict}/{outcome.reason}")
-        if ends_with_master:
-            self.demand(is_error, f"its master was lost, and it is {outcome.verdict}/{outcome.reason}")
+    def judge(self, outcome: Any, *, ends_with_what_was_taken: bool) -> None:
+        """Look whether a run that was to end with what it was robbed of has done so."""
+        if ends_with_what_was_taken:
+            self.demand(outcome.verdict == "Error", f"it went on to {outcome.verdict}/{outcome.reason}")
 
     def conclude(self, outcome: Any, finished_at: float, *, is_orphaned: bool) -> None:
         """Compare what the outcome says with what was sent; an orphaned master has found nobody to tell it anything."""

@@ -25,7 +25,9 @@ class Mischief:
         self._frozen: list[Pod] = []
         self._parted: list[Pod] = []  # masters whose pods are there no more for the cluster, and live on
         self.is_healed = False
-        self.has_taken_master = False  # while there was load, as far as the operator knew
+        # While there was load, as far as the operator knew.
+        self.has_taken_master = False
+        self.has_taken_worker = False
         self.done: list[str] = []
 
     def menu(self) -> list[Callable[[], str]]:
@@ -150,6 +152,7 @@ class Mischief:
         engine = self._dice.choice(list(pod.engines.values()))
         if not engine.is_alive:
             return ""
+        self.has_taken_worker |= self._world.makes_load
         engine.kill()
         return f"SIGKILL for {engine.name}"
 
@@ -160,6 +163,7 @@ class Mischief:
             return ""
         if pod.main is None or not pod.main.is_alive:
             self._forget_ends(pod)  # no agent hears of them
+        self.has_taken_worker |= self._world.makes_load
         launcher.kill()
         return f"SIGKILL for {launcher.name}"
 
@@ -173,6 +177,7 @@ class Mischief:
         pod = self._a_pod()
         if pod.is_gone or pod.is_deleted or pod.launcher is None:
             return ""
+        self.has_taken_worker |= self._world.makes_load
         self._world.delete(pod)
         return f"{pod.name} is deleted"
 
@@ -180,6 +185,7 @@ class Mischief:
         pod = self._a_pod()
         if pod.is_gone:
             return ""
+        self.has_taken_worker |= self._world.makes_load
         self._world.lose(pod)
         return f"the node of {pod.name} is lost"
 

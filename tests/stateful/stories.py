@@ -62,6 +62,7 @@ def widened(shape: Shape, seed: int) -> Shape:
     ramp = dice.choice((0.0, 0.0, 5.0)) if shape.iterations is None else 0.0
     on_loss = dice.choice((OnLoss.REPLACE, OnLoss.REPLACE, OnLoss.REDISTRIBUTE, OnLoss.CONTINUE, OnLoss.ABORT))
     late = dice.choice((0.0, 0.0, dice.uniform(1.0, 18.0)))
+    is_quorate = dice.random() < (0.5 if late else 0.1)
     ends_with_master = not shape.is_parted and dice.random() < 0.15
     return replace(
         shape,
@@ -70,8 +71,8 @@ def widened(shape: Shape, seed: int) -> Shape:
         ramp_seconds=ramp,
         on_loss=on_loss,
         max_lost_percent=dice.choice((100, 100, 100, 100, 34, 0)),
-        min_available=shape.workers - 1 if dice.random() < (0.5 if late else 0.1) else None,
-        startup_seconds=dice.choice((8.0, 60.0)) if late else 60.0,
+        min_available=shape.workers - 1 if is_quorate else None,
+        startup_seconds=8.0 if late and is_quorate else 60.0,
         late_seconds=late,
         master_on_loss=MasterOnLoss.ABORT if ends_with_master else MasterOnLoss.RESTART,
     )
@@ -163,11 +164,11 @@ class Story:
         finished_at = BEGINNING + (world.report.times.finished_ns - EPOCH_NS) / SECOND
         is_orphaned = len(world.masters) > 1 and world.masters[-1].address not in self.laws.heirs
         self.laws.conclude(world.outcome, finished_at, is_orphaned=is_orphaned)
-        self.laws.judge(
-            world.outcome,
-            ends_with_workers=world.shape.on_loss is OnLoss.ABORT,
-            ends_with_master=world.shape.master_on_loss is MasterOnLoss.ABORT and self.mischief.has_taken_master,
-        )
+        is_ended = world.shape.on_loss is OnLoss.ABORT and self.mischief.has_taken_worker
+        # Iterations may have been done a moment before.
+        is_ended = is_ended and world.shape.iterations is None
+        with_master = world.shape.master_on_loss is MasterOnLoss.ABORT and self.mischief.has_taken_master
+        self.laws.judge(world.outcome, ends_with_what_was_taken=is_ended or with_master)
 
     def _lives_on(self) -> bool:
         """Whether a process of the run is still there that should end by itself."""

@@ -133,8 +133,12 @@ class World:
     def __init__(self, shape: Shape, folder: Path, loop: VirtualTimeLoop, dice: random.Random) -> None:
         self.shape, self.loop, self.dice, self._folder = shape, loop, dice, folder
         self.network = Network(loop, dice)
-        self.laws = Laws(loop, self.network, hearing_seconds=LONGEST_STANDSTILL + shape.lease_seconds + 8)
         self.plan = shape.plan()
+        most_lost = 0 if shape.on_loss is OnLoss.ABORT else self.plan.most_lost
+        # Without so many the load may begin.
+        most_lost = max(most_lost, shape.workers - (shape.min_available or shape.workers))
+        hearing = LONGEST_STANDSTILL + shape.lease_seconds + 8
+        self.laws = Laws(loop, self.network, hearing_seconds=hearing, most_lost=most_lost)
         self.epoch = 0
         self.masters: list[Pod] = []
         self.is_sole = True  # of every master but the newest it is known that it has ended
