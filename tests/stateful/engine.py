@@ -62,7 +62,8 @@ class Sent:
         iterations: that were begun.
         rows: of the feeder that its users took, and `numbers` of its iterations.
         users: places of the users that live now.
-        arrivals: of a rate, that were begun, and when each was due.
+        arrivals: of a rate, that were begun; and `dues`, when these and those that were dropped were due.
+        guests: users of a rate that live now, each for an iteration.
     """
 
     stream: StreamId
@@ -73,6 +74,7 @@ class Sent:
     users: set[int] = field(default_factory=set)
     arrivals: list[Arrival] = field(default_factory=list)
     dues: list[float] = field(default_factory=list)
+    guests: set[int] = field(default_factory=set)
     process: Process | None = None
 
     @property
@@ -147,7 +149,7 @@ class Engine(Peer):
             applied_revision=applied,
             holding=self._holding,
             users=len(self._seats),
-            leaving=len(self._leaving),
+            leaving=len(self._leaving) + self._surplus,
             over=[0] if self._is_stopping else [],
         )
         for name, grants in self._grants.items():
@@ -345,20 +347,35 @@ class Engine(Peer):
 
     def _let_in(self, arrival: Arrival, seconds_late: float) -> None:
         """Begin an iteration of a rate, on a user of its own."""
-        if len(self._seats) >= SEATS_MOST:
+        self.sent.dues.append(self._process.now - seconds_late)
+        if len(self._seats) >= self._seats_most:
             self._recorder.dropped(1)
             return
         self.sent.arrivals.append(arrival)
-        self.sent.dues.append(self._process.now - seconds_late)
         self._let_in_count += 1
         seat = -self._let_in_count  # users of a closed load have their places
         self._seats[seat] = self._process.spawn(self._visit(seat))
+        self.sent.guests.add(seat)
+
+    @property
+    def _seats_most(self) -> int:
+        most = None if self._scenario is None else self._scenario.load.max_users
+        return SEATS_MOST if most is None else sum(lot.share(most) for lot in self._lots)
+
+    @property
+    def _surplus(self) -> int:
+        """How many users of a rate there are beyond this engine's part of those that may be."""
+        return max(0, len(self._seats) - self._seats_most) if self._has_rate else 0
 
     async def _visit(self, seat: int) -> None:
         """Be a user for one iteration."""
         with contextlib.suppress(asyncio.CancelledError):
             await self._iterate()
+        was_surplus = self._surplus
         self._seats.pop(seat, None)
+        self.sent.guests.discard(seat)
+        if was_surplus and not self._surplus:
+            self._process.call_later(0.02, self._say_status)
 
     async def _iterate(self) -> None:
         """Do one iteration: a row, and a request."""
@@ -453,6 +470,7 @@ class Engine(Peer):
         for seat in self._seats.values():
             seat.cancel()
         self.sent.users.clear()
+        self.sent.guests.clear()
 
     async def _drain(self) -> None:
         while self._seats:  # noqa: ASYNC110 this is how the real one looks

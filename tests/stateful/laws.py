@@ -2,7 +2,7 @@
 
 1. No user lives twice, and there are never more users than were asked for while somebody may not have heard of less.
 2. No number is granted twice: no row of a feeder, no iteration. Of a rate no iteration is begun twice, and no more come
-   due in any five seconds than were asked for, with what a change of the load costs.
+   due in any five seconds than were asked for, with what a change of the load costs; nor do more users live than may.
 3. The configuration that an agent has applied never goes back in the life of its process.
 4. A master that has taken in an attempt of a worker takes in no older one, and answers none.
 5. What a master has of a stream is at least what it says to be durable, and that never goes back.
@@ -55,6 +55,7 @@ class Laws:
         sent: by stream, what its engine has sent.
         asked: (moment, users or iterations a second) of everything that was asked, oldest first.
         trace: what happened, for whoever has to understand a failure.
+        most_guests: users that a rate may have.
         most_lost: workers that may be lost at a time while there is load.
         may_lose: streams of which something may be lost that nobody can count.
     """
@@ -64,6 +65,7 @@ class Laws:
     ) -> None:
         self.loop = loop
         self.most_lost = most_lost
+        self.most_guests = math.inf
         self.sent: dict[StreamId, Sent] = {}
         self.asked: list[tuple[float, int]] = []
         self.trace: list[str] = []
@@ -133,6 +135,8 @@ class Laws:
         asked, _ = self.most_asked()
         self.demand(len(living) <= asked, f"{len(living)} users live, {asked} were asked for")
         self.demand(not self.loop.complaints, f"something broke: {self.loop.complaints[:3]}")
+        guests = sum(len(each.guests) for each in self.sent.values() if each.guests and each.makes_load)
+        self.demand(guests <= self.most_guests, f"{guests} users of a rate live, {self.most_guests} may")
         self._look_at_numbers()
         self._look_at_dues()
 

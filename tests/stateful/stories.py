@@ -68,6 +68,7 @@ def widened(shape: Shape, seed: int) -> Shape:
         shape,
         seconds=shape.seconds + late + ramp + (RATED_SECONDS if has_rate else 0.0),
         has_rate=has_rate,
+        max_users=dice.choice((None, shape.workers * shape.engines + 2, 12)) if has_rate else None,
         ramp_seconds=ramp,
         on_loss=on_loss,
         max_lost_percent=dice.choice((100, 100, 100, 100, 34, 0)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,7 @@ class Shape:
     iterations: int | None = None
     setup_seconds: float = 0.05  # the load waits for it, and workers may be lost meanwhile
     has_rate: bool = False  # the users are iterations a second
+    max_users: int | None = None  # of a rate
     ramp_seconds: float = 0.0
     on_loss: OnLoss = OnLoss.REPLACE
     max_lost_percent: int = 100
@@ -99,7 +101,8 @@ class Shape:
         length, ramp = int(self.seconds * SECOND), int(self.ramp_seconds * SECOND)
         ramping = (Segment(0, ramp, 0, self.users),) if ramp else ()
         profile = Profile((*ramping, Segment(ramp, length - ramp, self.users, self.users)), length)
-        return LoadProfile(Model.RATE if self.has_rate else Model.USERS, profile, None)
+        model = Model.RATE if self.has_rate else Model.USERS
+        return LoadProfile(model, profile, None, max_users=self.max_users)
 
 
 @dataclass
@@ -139,6 +142,7 @@ class World:
         most_lost = max(most_lost, shape.workers - (shape.min_available or shape.workers))
         hearing = LONGEST_STANDSTILL + shape.lease_seconds + 8
         self.laws = Laws(loop, self.network, hearing_seconds=hearing, most_lost=most_lost)
+        self.laws.most_guests = shape.max_users or math.inf
         self.epoch = 0
         self.masters: list[Pod] = []
         self.is_sole = True  # of every master but the newest it is known that it has ended
