@@ -182,8 +182,10 @@ class Call:
         return message
 
     async def answer(self, seconds: float | None) -> Any:
+        # `wait_for` may take a cancellation for an answer: whoever asks would go on asking for ever.
         try:
-            return await asyncio.wait_for(self.read(), seconds)
+            async with asyncio.timeout(seconds):
+                return await self.read()
         except TimeoutError:
             self.cancel()
             raise _error(grpc.StatusCode.DEADLINE_EXCEEDED, "deadline exceeded") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 SECOND = 1_000_000_000
 EPOCH_NS = 1_790_000_000 * SECOND
+STALE_TIMERS_LEAST = 100  # as asyncio has it
 BEGINNING = 10_000.0  # so that no moment is 0, which means "not yet" in many places
 
 _process: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
@@ -57,11 +59,19 @@ class Process:
         self.on_thaw: list[Callable[[], None]] = []
         self.signals: dict[int, Callable[[], None]] = {}
         self.tasks: list[asyncio.Task[Any]] = []
+        self._tasks_most = 16
         self._loop = loop
-        self._parked: list[tuple[_Guarded, contextvars.Context]] = []
+        self._parked: list[_Turn] = []
         self.context = contextvars.Context()
         self.context.run(_process.set, self)
         loop.processes.append(self)
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Know a task until it is done, or a little longer."""
+        if len(self.tasks) >= self._tasks_most:
+            self.tasks = [each for each in self.tasks if not each.done()]
+            self._tasks_most = 2 * len(self.tasks) + 16
+        self.tasks.append(task)
 
     def main(self, work: Coroutine[Any, Any, int | None]) -> None:
         """Run until `work` is done; its result is the exit code."""
@@ -112,21 +122,24 @@ class Process:
             self.call(look)
         self.resume()
 
+    def park(self, turn: _Turn) -> None:
+        """Leave something for the moment at which the process goes on."""
+        self._parked.append(turn)
+
     def resume(self) -> None:
         """Do what was due while nothing of the process ran."""
         parked, self._parked = self._parked, []
-        for guarded, context in parked:
-            self._loop.call_soon(guarded.again, context=context)
+        self._loop.take(parked)
+
+    @property
+    def now(self) -> float:
+        """What the loop's clock says, whatever the machine's does."""
+        return self._loop.time()
 
     @property
     def has_come_to_itself(self) -> bool:
         """Whether it runs, and has looked at the clock since it thawed."""
         return self.is_alive and not self.is_frozen and self._loop.time() > self.changed_at
-
-    def may_run(self, guarded: _Guarded) -> bool:
-        if self.is_frozen or not self.is_alive:
-            self._parked.append((guarded, contextvars.copy_context()))
-        return self.is_alive and not self.is_frozen
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled() or task.exception() is not None:
@@ -141,25 +154,34 @@ class Process:
             self._loop.call_soon(told, self, context=contextvars.Context())
 
 
-class _Guarded:
+class _Turn(asyncio.TimerHandle):
     """A callback that runs only while its process does."""
 
-    __slots__ = ("_arguments", "_callback", "_process", "handle")
+    __slots__ = ("_process",)
 
-    def __init__(self, process: Process, callback: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        self._process = process
+    def __init__(  # all that asyncio's has, which looks for a debugger first
+        self, callback: Any, arguments: Any, loop: VirtualTimeLoop, context: contextvars.Context, when: float = 0.0
+    ) -> None:
         self._callback = callback
-        self._arguments = arguments
-        self.handle: asyncio.Handle | None = None
+        self._args = arguments
+        self._loop = loop
+        self._context = context
+        self._when = when
+        self._scheduled = self._cancelled = False
+        self._repr = self._source_traceback = None
+        self._process = context.get(_process)
 
-    def __call__(self) -> None:
-        if self._process.may_run(self):
-            self._callback(*self._arguments)
-
-    def again(self) -> None:
-        """Run what was due while the process was frozen, unless that was cancelled by now."""
-        if self.handle is None or not self.handle.cancelled():
-            self()
+    def _run(self) -> None:
+        process = self._process
+        if process is not None and (process.is_frozen or not process.is_alive):
+            process.park(self)
+            return
+        try:
+            self._context.run(self._callback, *self._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 as asyncio has it
+            self._loop.call_exception_handler({"message": f"{self._callback} raised", "exception": error})
 
 
 class VirtualTimeLoop(asyncio.BaseEventLoop):
@@ -168,7 +190,6 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
     def __init__(self, dice: random.Random) -> None:
         super().__init__()
         self._now = BEGINNING
-        self._selector = self  # its only method that the loop calls is `select`
         self._dice = dice
         self.processes: list[Process] = []
         self.complaints: list[str] = []
@@ -181,15 +202,38 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._now
 
-    def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None:
-            raise RuntimeError("nothing will ever happen any more")
-        if timeout > 0:
-            self._now = max(self._now, self._scheduled[0].when())
-        return []
+    def _run_once(self) -> None:
+        """Do what asyncio's does, in its order."""
+        ready, scheduled = self._ready, self._scheduled
+        if len(scheduled) > STALE_TIMERS_LEAST and self._timer_cancelled_count / len(scheduled) > 0.5:
+            self._forget_stale_timers()
+            scheduled = self._scheduled
+        while scheduled and scheduled[0][1].cancelled():
+            self._timer_cancelled_count -= 1
+            heappop(scheduled)[1]._scheduled = False
+        if not ready and not self._stopping:
+            if not scheduled:
+                raise RuntimeError("nothing will ever happen any more")
+            self._now = max(self._now, scheduled[0][0])
+        soon = self._now + self._clock_resolution
+        while scheduled and scheduled[0][0] < soon:
+            turn = heappop(scheduled)[1]
+            turn._scheduled = False
+            ready.append(turn)
+        for _ in range(len(ready)):
+            turn = ready.popleft()
+            if not turn._cancelled:
+                turn._run()
 
-    def _process_events(self, event_list: list[Any]) -> None:
-        """There are none: nothing here has a descriptor."""
+    def _forget_stale_timers(self) -> None:
+        left = []
+        for when, turn in self._scheduled:
+            turn._scheduled = not turn.cancelled()
+            if turn._scheduled:
+                left.append((when, turn))
+        heapify(left)
+        self._scheduled = left
+        self._timer_cancelled_count = 0
 
     def _write_to_self(self) -> None:
         """Nobody else is in this process."""
@@ -203,31 +247,33 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
     # Whose is it?
 
     def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> asyncio.Handle:
-        context = contextvars.copy_context() if context is None else context
-        process = context.get(_process)
-        if process is None:
-            return super().call_soon(callback, *args, context=context)
-        guarded = _Guarded(process, callback, args)
-        guarded.handle = super().call_soon(guarded, context=context)
-        return guarded.handle
+        turn = _Turn(callback, args, self, contextvars.copy_context() if context is None else context)
+        self._ready.append(turn)
+        return turn
 
     def call_at(
         self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        context = contextvars.copy_context() if context is None else context
-        process = context.get(_process)
-        if process is None:
-            return super().call_at(when, callback, *args, context=context)
-        guarded = _Guarded(process, callback, args)
-        guarded.handle = handle = super().call_at(when, guarded, context=context)
-        return handle
+        turn = _Turn(callback, args, self, contextvars.copy_context() if context is None else context, when)
+        turn._scheduled = True
+        # Of two of the same moment neither is less than the other.
+        heappush(self._scheduled, (when, turn))
+        return turn
+
+    def call_later(
+        self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def take(self, turns: list[_Turn]) -> None:
+        """Do in the next turn what was parked."""
+        self._ready.extend(turns)
 
     def _make_task(self, loop: Any, work: Any, **options: Any) -> asyncio.Task[Any]:
         task = asyncio.Task(work, loop=loop, **options)
         process = options["context"].get(_process) if options.get("context") is not None else _process.get()
         if process is not None:
-            process.tasks = [each for each in process.tasks if not each.done()]
-            process.tasks.append(task)
+            process.keep(task)
         return task
 
     # What a process asks of its machine.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
+from grpc import aio
 from tests.stateful.calls import END, Call
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Channel:
         self._process = process
         self._address = address
         self._connection: Connection | None = None
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -87,6 +89,7 @@ class Channel:
         await self.close()
 
     async def close(self, grace: float | None = None) -> None:  # noqa: ARG002 as gRPC has it
+        self._is_closed = True
         if self._connection is not None:
             self._connection.close()
 
@@ -107,6 +110,8 @@ class Channel:
         return made
 
     def _call(self, method: str, codec: dict[str, Any]) -> Call:
+        if self._is_closed:
+            raise aio.UsageError("Channel is closed.")
         if self._connection is None or self._connection.is_broken_here:
             self._connection = Connection(self._network, self._process, self._address)
         return self._connection.call(method, codec)

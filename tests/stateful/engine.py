@@ -9,10 +9,12 @@ real ones.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from tests.stateful.arrivals import Arrival, Arrivals
 from tests.stateful.clockwork import SECOND, Machine, Process
 from tests.stateful.peers import Peer
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from loadstone_core.stats.stream import StreamId
 
 FEEDER = "rows"
+SEATS_MOST = 100  # of a rate: as the real one has it for a small rate
 Stage = engine_pb2.EngineStatus.Stage
 
 
@@ -56,15 +59,22 @@ class Sent:
 
     Attributes:
         requests: that were completed.
+        iterations: that were begun.
         rows: of the feeder that its users took, and `numbers` of its iterations.
         users: places of the users that live now.
+        arrivals: of a rate, that were begun; and `dues`, when these and those that were dropped were due.
+        guests: users of a rate that live now, each for an iteration.
     """
 
     stream: StreamId
     requests: int = 0
+    iterations: int = 0
     rows: list[int] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     users: set[int] = field(default_factory=set)
+    arrivals: list[Arrival] = field(default_factory=list)
+    dues: list[float] = field(default_factory=list)
+    guests: set[int] = field(default_factory=set)
     process: Process | None = None
 
     @property
@@ -104,6 +114,8 @@ class Engine(Peer):
         self._drivers: dict[Lot, asyncio.Task[None]] = {}
         self._player: asyncio.Task[None] | None = None
         self._seats: dict[int, asyncio.Task[None]] = {}
+        self._arrivals = Arrivals(process, begin=self._let_in, drop=self._recorder.dropped)
+        self._let_in_count = 0
         self._retired: set[int] = set()
         self._leaving: set[int] = set()
         self._is_stopping = False
@@ -137,7 +149,7 @@ class Engine(Peer):
             applied_revision=applied,
             holding=self._holding,
             users=len(self._seats),
-            leaving=len(self._leaving),
+            leaving=len(self._leaving) + self._surplus,
             over=[0] if self._is_stopping else [],
         )
         for name, grants in self._grants.items():
@@ -234,6 +246,9 @@ class Engine(Peer):
         self._holding = config.holding
         before = self._lots
         self._lots = {each.lot: self._start_at_ns + each.from_ns for each in shares_from_messages(config.shares)}
+        if self._has_rate:
+            self._arrivals.hold(self._lots)
+            return
         for lot in before.keys() - self._lots.keys():
             if lot in self._drivers:
                 self._drivers.pop(lot).cancel()
@@ -252,6 +267,7 @@ class Engine(Peer):
         """Follow a profile from a moment on, and the one before until then."""
         if self._player is not None:
             self._player.cancel()
+        self._arrivals.end_at(begin_ns)
         self._player = self._process.spawn(self._take_over(scenario, begin_ns))
 
     async def _take_over(self, scenario: Scenario, begin_ns: int) -> None:
@@ -262,7 +278,9 @@ class Engine(Peer):
         if self._stage is Stage.READY:
             self._stage = Stage.RUNNING
             self._say_status()
-        for lot in sorted(self._lots):
+        if self._has_rate:
+            self._arrivals.follow(scenario, begin_ns, self._lots)
+        for lot in [] if self._has_rate else sorted(self._lots):
             if not scenario.load.profile.value_at(0):
                 self._resize(lot, 0)
             self._drive(lot)
@@ -279,6 +297,7 @@ class Engine(Peer):
         for driver in self._drivers.values():
             driver.cancel()
         self._drivers.clear()
+        self._arrivals.stop()
 
     def _drive(self, lot: Lot) -> None:
         scenario = self._scenario
@@ -322,6 +341,42 @@ class Engine(Peer):
             self._retired.add(place)
         self._left(place)
 
+    @property
+    def _has_rate(self) -> bool:
+        return self._scenario is not None and self._scenario.load.model is Model.RATE
+
+    def _let_in(self, arrival: Arrival, seconds_late: float) -> None:
+        """Begin an iteration of a rate, on a user of its own."""
+        self.sent.dues.append(self._process.now - seconds_late)
+        if len(self._seats) >= self._seats_most:
+            self._recorder.dropped(1)
+            return
+        self.sent.arrivals.append(arrival)
+        self._let_in_count += 1
+        seat = -self._let_in_count  # users of a closed load have their places
+        self._seats[seat] = self._process.spawn(self._visit(seat))
+        self.sent.guests.add(seat)
+
+    @property
+    def _seats_most(self) -> int:
+        most = None if self._scenario is None else self._scenario.load.max_users
+        return SEATS_MOST if most is None else sum(lot.share(most) for lot in self._lots)
+
+    @property
+    def _surplus(self) -> int:
+        """How many users of a rate there are beyond this engine's part of those that may be."""
+        return max(0, len(self._seats) - self._seats_most) if self._has_rate else 0
+
+    async def _visit(self, seat: int) -> None:
+        """Be a user for one iteration."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._iterate()
+        was_surplus = self._surplus
+        self._seats.pop(seat, None)
+        self.sent.guests.discard(seat)
+        if was_surplus and not self._surplus:
+            self._process.call_later(0.02, self._say_status)
+
     async def _iterate(self) -> None:
         """Do one iteration: a row, and a request."""
         scenario = self._scenario
@@ -335,6 +390,7 @@ class Engine(Peer):
         if row is None:
             return
         self.sent.rows.append(row)
+        self.sent.iterations += 1
         self._counters[ITERATIONS_STARTED] += 1
         self._counters[STARTED] += 1
         latency = self._dice.uniform(0.2, 1.5)
@@ -414,6 +470,7 @@ class Engine(Peer):
         for seat in self._seats.values():
             seat.cancel()
         self.sent.users.clear()
+        self.sent.guests.clear()
 
     async def _drain(self) -> None:
         while self._seats:  # noqa: ASYNC110 this is how the real one looks

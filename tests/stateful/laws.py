@@ -1,21 +1,26 @@
 """What must hold at every moment of every run, whatever breaks; `Laws` sees all that is said and all that is sent.
 
 1. No user lives twice, and there are never more users than were asked for while somebody may not have heard of less.
-2. No number is granted twice: no row of a feeder, no iteration.
+2. No number is granted twice: no row of a feeder, no iteration. Of a rate no iteration is begun twice, and no more come
+   due in any five seconds than were asked for, with what a change of the load costs; nor do more users live than may.
 3. The configuration that an agent has applied never goes back in the life of its process.
 4. A master that has taken in an attempt of a worker takes in no older one, and answers none.
 5. What a master has of a stream is at least what it says to be durable, and that never goes back.
 6. Totals only grow while one master lives, and after its restart in the same pod they hold at least what was durable.
 7. No stream ends on the master's side but for a reason of its own worker: a newer connection, or a refusal.
 8. In the end every request is in exactly one place: in the totals, in `unaccounted`, or behind `unaccountedAtLeast`,
-   which is said only where something was lost of which nobody can know.
+   which is said only where something was lost of which nobody can know. So is every iteration in what was achieved.
 9. Every process that ends by itself has left its last word, and the run has an outcome.
-10. Once everything is healed, the load is whole again as soon as the leases allow.
+10. Once everything is healed, the load is whole again as soon as the leases allow; without the part of those that are
+    lost for good where nobody is to take their place.
+11. There is load only while no more workers are lost than may be. Where the loss of a worker, or of the master, is to
+   end the run, it is an Error.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +39,9 @@ if TYPE_CHECKING:
 
 Who = tuple[int, int, str]  # worker, attempt, boot
 AT_ONCE_SECONDS = 2.0
+WINDOW_SECONDS = 5
+# Of two machines the clocks, as the master knows them, and an engine that hears of another load behind its beginning.
+CLOCKS_SECONDS, CHANGE_SECONDS = 0.5, 1.0
 
 
 class BrokenLawError(AssertionError):
@@ -45,13 +53,19 @@ class Laws:
 
     Attributes:
         sent: by stream, what its engine has sent.
-        asked: (moment, users) of everything that was asked, oldest first.
+        asked: (moment, users or iterations a second) of everything that was asked, oldest first.
         trace: what happened, for whoever has to understand a failure.
+        most_guests: users that a rate may have.
+        most_lost: workers that may be lost at a time while there is load.
         may_lose: streams of which something may be lost that nobody can count.
     """
 
-    def __init__(self, loop: VirtualTimeLoop, network: Network, *, hearing_seconds: float) -> None:
+    def __init__(  # noqa: PLR0915 all that is seen begins here
+        self, loop: VirtualTimeLoop, network: Network, *, hearing_seconds: float, most_lost: int
+    ) -> None:
         self.loop = loop
+        self.most_lost = most_lost
+        self.most_guests = math.inf
         self.sent: dict[StreamId, Sent] = {}
         self.asked: list[tuple[float, int]] = []
         self.trace: list[str] = []
@@ -79,7 +93,8 @@ class Laws:
         self._totals: dict[int, int] = {}
         self._kept: dict[str, int] = {}  # by master that was started again: how many requests were durable by then
         self._looked_at: dict[tuple[str, StreamId], int] = {}
-        self._granted: dict[tuple[str, int], StreamId] = {}
+        self._granted: dict[tuple[str, object], StreamId] = {}
+        self._dues: Counter[int] = Counter()  # iterations of a rate, by the second in which they were due
         network.taps.append(self._hear)
         network.ended.append(self._see_end)
 
@@ -104,26 +119,53 @@ class Laws:
                     living.setdefault(place, []).append(each)
         return living
 
-    def most_asked(self) -> int:
-        """Return the most users that somebody may still believe to be asked for."""
+    def most_asked(self, at: float | None = None, until: float = math.inf) -> tuple[int, int]:
+        """Return the most that somebody may believe to be asked for at a moment, and how often that has changed."""
         # Whoever is cut off with its master goes on with what was asked before.
-        since = min([self.loop.time(), *self.parted_at]) - self._hearing_seconds
-        recent = [users for at, users in self.asked if at > since]
-        before = [users for at, users in self.asked if at <= since]
-        return max([*recent, *before[-1:]], default=0)
+        since = min([self.loop.time() if at is None else at, *self.parted_at]) - self._hearing_seconds
+        recent = [users for moment, users in self.asked if since < moment <= until]
+        before = [users for moment, users in self.asked if moment <= since]
+        return max([*recent, *before[-1:]], default=0), len(recent)
 
     def look(self) -> None:
         """Look at the load of this moment."""
         living = self.users()
         twice = {place: [each.stream for each in held] for place, held in living.items() if len(held) > 1}
         self.demand(not twice, f"users live twice: {twice}")
-        self.demand(len(living) <= self.most_asked(), f"{len(living)} users live, {self.most_asked()} were asked for")
+        asked, _ = self.most_asked()
+        self.demand(len(living) <= asked, f"{len(living)} users live, {asked} were asked for")
         self.demand(not self.loop.complaints, f"something broke: {self.loop.complaints[:3]}")
+        guests = sum(len(each.guests) for each in self.sent.values() if each.guests and each.makes_load)
+        self.demand(guests <= self.most_guests, f"{guests} users of a rate live, {self.most_guests} may")
         self._look_at_numbers()
+        self._look_at_dues()
+
+    def _look_at_dues(self) -> None:
+        """Look whether more iterations of a rate came due in any window than were asked for."""
+        touched: set[int] = set()
+        for each in self.sent.values():
+            for due in each.dues[self._looked_at.get(("due", each.stream), 0) :]:
+                self._dues[int(due)] += 1
+                touched.add(int(due))
+            self._looked_at["due", each.stream] = len(each.dues)
+        for first in {second - before for second in touched for before in range(WINDOW_SECONDS)}:
+            begun = self.begun(first, first + WINDOW_SECONDS)
+            asked, changes = self.most_asked(first, first + WINDOW_SECONDS)
+            most = asked * (WINDOW_SECONDS + CLOCKS_SECONDS + CHANGE_SECONDS * changes) + len(self.engines) + 1
+            self.demand(begun <= most, f"{begun} iterations of {WINDOW_SECONDS} s were begun, {most} were asked for")
+
+    def begun(self, since: int, until: int) -> int:
+        """Return how many iterations of a rate were begun that were due in these whole seconds."""
+        return sum(self._dues[second] for second in range(since, until))
+
+    @property
+    def engines(self) -> set[tuple[int, int]]:
+        """Return (worker, engine) of all that there ever were."""
+        return {(name.worker, name.engine) for name in self.sent}
 
     def _look_at_numbers(self) -> None:
         for each in self.sent.values():
-            for kind, taken in (("row", each.rows), ("iteration", each.numbers)):
+            for kind, taken in (("row", each.rows), ("iteration", each.numbers), ("arrival", each.arrivals)):
                 key = (kind, each.stream)
                 for number in taken[self._looked_at.get(key, 0) :]:
                     other = self._granted.setdefault((kind, number), each.stream)
@@ -222,6 +264,9 @@ class Laws:
     def _hear_report(self, call: Call, report: Any) -> None:
         server = call.connection.server
         assert server is not None
+        if report.stage == control_pb2.RUNNING_LOAD:
+            lost = [each.worker for each in report.workers if each.state == control_pb2.WorkerReport.LOST]
+            self.demand(len(lost) <= self.most_lost, f"there is load, and {lost} are lost")
         requests, boot = report.progress.requests, id(server)
         before = self._totals.get(boot, self._kept.get(server.process.name, 0))
         self.demand(requests >= before, f"totals went from {before} back to {requests}")
@@ -265,6 +310,11 @@ class Laws:
         self.demand(last_word.exists(), f"{process.name} ended with {process.exit_code} and without a last word")
         json.loads(last_word.read_text())
 
+    def judge(self, outcome: Any, *, ends_with_what_was_taken: bool) -> None:
+        """Look whether a run that was to end with what it was robbed of has done so."""
+        if ends_with_what_was_taken:
+            self.demand(outcome.verdict == "Error", f"it went on to {outcome.verdict}/{outcome.reason}")
+
     def conclude(self, outcome: Any, finished_at: float, *, is_orphaned: bool) -> None:
         """Compare what the outcome says with what was sent; an orphaned master has found nobody to tell it anything."""
         results = json.loads(outcome.results_json)
@@ -283,8 +333,22 @@ class Laws:
             self.demand(told == sent, f"the results hold {told} requests, {sent} were sent, and nothing is unknown")
         elif at_least:
             self.demand(bool(self.may_lose) or self.may_lose_ended, "something is unknown, and nothing was lost")
+        self._look_at_achieved(json.loads(outcome.load_json), is_whole=not at_least and not is_orphaned)
         least = sum(self._certain(name, finished_at) for name in self.sent)
         self.demand(told >= least, f"the results hold {told} requests, {least} were sent or heard for certain")
+
+    def _look_at_achieved(self, load: Any, *, is_whole: bool) -> None:
+        """Compare what is said to be achieved with what was begun, or done."""
+        counts = {
+            "rate": sum(each.iterations for each in self.sent.values()),
+            "iterations": sum(each.requests for each in self.sent.values()),
+        }
+        if (most := counts.get(load["model"])) is not None:
+            achieved = load["achieved"]
+            self.demand(achieved <= most, f"{achieved} iterations are achieved, {most} were there")
+            self.demand(
+                achieved == most or not is_whole, f"{achieved} iterations are achieved of {most}; none is unknown"
+            )
 
     def _certain(self, name: StreamId, finished_at: float) -> int:
         """Return how many requests of a stream must be in the totals, whatever was lost."""

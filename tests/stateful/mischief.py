@@ -25,6 +25,9 @@ class Mischief:
         self._frozen: list[Pod] = []
         self._parted: list[Pod] = []  # masters whose pods are there no more for the cluster, and live on
         self.is_healed = False
+        # While there was load, as far as the operator knew.
+        self.has_taken_master = False
+        self.has_taken_worker = False
         self.done: list[str] = []
 
     def menu(self) -> list[Callable[[], str]]:
@@ -53,7 +56,7 @@ class Mischief:
 
     def do(self, fault: Callable[[], str]) -> None:
         """Do one of them, unless everything is healed by now, or the run is over."""
-        if self.is_healed or self._world.outcome is not None:
+        if self.is_healed or self._world.outcome is not None or self._world.is_given_up:
             return
         said = fault()
         if said:
@@ -149,6 +152,7 @@ class Mischief:
         engine = self._dice.choice(list(pod.engines.values()))
         if not engine.is_alive:
             return ""
+        self.has_taken_worker |= self._world.makes_load
         engine.kill()
         return f"SIGKILL for {engine.name}"
 
@@ -159,6 +163,7 @@ class Mischief:
             return ""
         if pod.main is None or not pod.main.is_alive:
             self._forget_ends(pod)  # no agent hears of them
+        self.has_taken_worker |= self._world.makes_load
         launcher.kill()
         return f"SIGKILL for {launcher.name}"
 
@@ -172,6 +177,7 @@ class Mischief:
         pod = self._a_pod()
         if pod.is_gone or pod.is_deleted or pod.launcher is None:
             return ""
+        self.has_taken_worker |= self._world.makes_load
         self._world.delete(pod)
         return f"{pod.name} is deleted"
 
@@ -179,6 +185,7 @@ class Mischief:
         pod = self._a_pod()
         if pod.is_gone:
             return ""
+        self.has_taken_worker |= self._world.makes_load
         self._world.lose(pod)
         return f"the node of {pod.name} is lost"
 
@@ -207,6 +214,7 @@ class Mischief:
         if main is None or not main.is_alive:
             return ""
         main.kill()
+        self.has_taken_master |= self._world.makes_load
         return f"SIGKILL for {main.name}"
 
     def lose_the_master(self) -> str:
@@ -215,7 +223,7 @@ class Mischief:
         if pod.is_gone or pod.is_deleted or len(self._world.masters) >= 4:
             return ""
         self._world.laws.may_lose_ended = True
-        self._later_even_if_healed(self._dice.choice((0.5, 3, 6)), self._world.make_master)
+        self._later_even_if_healed(self._dice.choice((0.5, 3, 6)), self._world.follow_master)
         # One that stands still would end late, and nothing waits for that yet.
         if self._dice.random() < 0.5 and pod.main is not None and pod.main.is_alive and not pod.main.is_frozen:
             self._world.delete(pod)
@@ -274,7 +282,8 @@ class Mischief:
     # ---
 
     def _a_pod(self) -> Pod:
-        return self._world.pods[self._dice.randrange(self._world.shape.workers)]
+        number, pods = self._dice.randrange(self._world.shape.workers), self._world.pods
+        return pods[number] if number in pods else pods[0]
 
     def _connections(self) -> list[Connection]:
         """Return those that are made and not over."""

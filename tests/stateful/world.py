@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from tests.stateful.peers import Director, Launcher
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.plan.model import RunIdentity, RunPlan, ScriptRef
-from loadstone_core.spec.model import Tls
+from loadstone_core.spec.model import MasterOnLoss, OnLoss, Tls
 from loadstone_core.stats.stream import StreamId
 from loadstone_protocol.follower import Follower, MasterRefused, MasterUnreachable
 from loadstone_protocol.v1 import control_pb2
@@ -38,6 +39,7 @@ PORT = 8650
 SERVICE = "master"
 OPERATOR = "10.0.0.1"
 ATTEMPTS_MOST = 5
+EARLY = frozenset({OnLoss.REPLACE, OnLoss.REDISTRIBUTE})  # before the load those replace who is lost
 SIGTERM = 15
 LONGEST_STANDSTILL = 16.0  # of a process, or an absence of its path
 
@@ -54,6 +56,15 @@ class Shape:
     healed_at: float  # seconds after the beginning
     iterations: int | None = None
     setup_seconds: float = 0.05  # the load waits for it, and workers may be lost meanwhile
+    has_rate: bool = False  # the users are iterations a second
+    max_users: int | None = None  # of a rate
+    ramp_seconds: float = 0.0
+    on_loss: OnLoss = OnLoss.REPLACE
+    max_lost_percent: int = 100
+    min_available: int | None = None
+    startup_seconds: float = 60.0
+    late_seconds: float = 0.0  # the last worker's first pod has to wait so long for a node
+    master_on_loss: MasterOnLoss = MasterOnLoss.RESTART
 
     @property
     def is_parted(self) -> bool:
@@ -61,14 +72,7 @@ class Shape:
         return self.healed_at > 30
 
     def plan(self) -> RunPlan:
-        length = int(self.seconds * SECOND)
-        if self.iterations is None:
-            profile = Profile((Segment(0, length, self.users, self.users),), length)
-            load = LoadProfile(Model.USERS, profile, None)
-        else:
-            profile = Profile((Segment(0, 2**63 - 1, self.users, self.users),), None)
-            load = LoadProfile(Model.ITERATIONS, profile, self.iterations)
-        scenario = Scenario(name="default", load=load, graceful_stop_ns=3 * SECOND, target="http://target")
+        scenario = Scenario(name="default", load=self._load(), graceful_stop_ns=3 * SECOND, target="http://target")
         return RunPlan(
             run=RunIdentity(uid=RUN_UID, loadtest="test", namespace="default", number=1, epoch=1),
             spec_digest="sha256:00",
@@ -80,12 +84,25 @@ class Shape:
             percentiles=("50", "99"),
             thresholds=(),
             warm_up_ns=0,
-            startup_timeout_ns=60 * SECOND,
+            startup_timeout_ns=int(self.startup_seconds * SECOND),
             script=ScriptRef(digest=None, directory="/scripts", entrypoint="test.py"),
-            max_lost_percent=100,
+            max_lost_percent=self.max_lost_percent,
             lease_ns=int(self.lease_seconds * SECOND),
             tls=Tls.DISABLED,
+            on_loss=self.on_loss,
+            min_available=self.min_available,
+            master_on_loss=self.master_on_loss,
         )
+
+    def _load(self) -> LoadProfile:
+        if self.iterations is not None:
+            profile = Profile((Segment(0, 2**63 - 1, self.users, self.users),), None)
+            return LoadProfile(Model.ITERATIONS, profile, self.iterations)
+        length, ramp = int(self.seconds * SECOND), int(self.ramp_seconds * SECOND)
+        ramping = (Segment(0, ramp, 0, self.users),) if ramp else ()
+        profile = Profile((*ramping, Segment(ramp, length - ramp, self.users, self.users)), length)
+        model = Model.RATE if self.has_rate else Model.USERS
+        return LoadProfile(model, profile, None, max_users=self.max_users)
 
 
 @dataclass
@@ -119,8 +136,13 @@ class World:
     def __init__(self, shape: Shape, folder: Path, loop: VirtualTimeLoop, dice: random.Random) -> None:
         self.shape, self.loop, self.dice, self._folder = shape, loop, dice, folder
         self.network = Network(loop, dice)
-        self.laws = Laws(loop, self.network, hearing_seconds=LONGEST_STANDSTILL + shape.lease_seconds + 8)
         self.plan = shape.plan()
+        most_lost = 0 if shape.on_loss is OnLoss.ABORT else self.plan.most_lost
+        # Without so many the load may begin.
+        most_lost = max(most_lost, shape.workers - (shape.min_available or shape.workers))
+        hearing = LONGEST_STANDSTILL + shape.lease_seconds + 8
+        self.laws = Laws(loop, self.network, hearing_seconds=hearing, most_lost=most_lost)
+        self.laws.most_guests = shape.max_users or math.inf
         self.epoch = 0
         self.masters: list[Pod] = []
         self.is_sole = True  # of every master but the newest it is known that it has ended
@@ -132,6 +154,7 @@ class World:
         self.report: Any = None
         self.users_asked = shape.users
         self.is_paused = False
+        self.is_given_up = False  # the master was lost, and none is to follow
         self.is_stopped = False
         self._attempts: dict[int, int] = {}
         self._ended: list[control_pb2.WorkerEnd] = []
@@ -147,8 +170,10 @@ class World:
         (self._folder / "run.json").write_text(self.plan.to_json())
         (self._folder / "scripts").mkdir()
         self.make_master()
-        for worker in range(self.shape.workers):
+        for worker in range(self.shape.workers - bool(self.shape.late_seconds)):
             self.make_worker(worker, 1)
+        if self.shape.late_seconds:
+            self.network.after(self.shape.late_seconds, self._make_again, self.shape.workers - 1, 1)
         self.operator.spawn(self._operate())
         self.laws.asked.append((self.loop.time(), self.users_asked))
 
@@ -170,10 +195,24 @@ class World:
         self.network.names[SERVICE] = [pod.address]
         return pod
 
+    def follow_master(self, *, is_sole: bool = True) -> None:
+        """Make the next master of one that is lost, or end the run where none is to follow."""
+        if self.shape.master_on_loss is MasterOnLoss.RESTART:
+            self.make_master(is_sole=is_sole)
+            return
+        main = self.masters[-1].main
+        if main is not None and main.is_alive:
+            # It has a grace to come to an end, and that may be an outcome.
+            self.network.after(0.5, self.follow_master)
+        elif not self.is_decided:
+            self.is_given_up = True
+            self.laws.note("the master is lost, and the run with it")
+
     def make_worker(self, worker: int, attempt: int) -> Pod:
         pod = self._pod(f"worker-{worker}.{attempt}")
         pod.worker, pod.attempt = worker, attempt
-        self.pods[worker] = pod
+        if worker not in self.pods or self.pods[worker].attempt < attempt:
+            self.pods[worker] = pod
         self.all_pods.append(pod)
         pod.launcher = Process(self.loop, f"launcher of {pod.name}", pod.machine, pod.address)
         for number in range(self.shape.engines):
@@ -230,7 +269,7 @@ class World:
             linger_seconds=0,
             hold_seconds=60,
             epoch=int(pod.name.rpartition("-")[2]),
-            has_successor=True,
+            has_successor=self.shape.master_on_loss is MasterOnLoss.RESTART,
             is_sole=self.is_sole,
             has_begun=pod.has_begun,
             attempts=pod.attempts,
@@ -304,13 +343,17 @@ class World:
         self._revision += 1
 
     @property
+    def is_decided(self) -> bool:
+        """Whether the run is over for the operator."""
+        return self.outcome is not None or self.last_word is not None or self.is_given_up
+
+    @property
     def makes_load(self) -> bool:
         """Whether the run is where it makes load, for all that the operator knows."""
-        is_decided = self.outcome is not None or self.last_word is not None
-        return not is_decided and self.report is not None and self.report.stage == control_pb2.RUNNING_LOAD
+        return not self.is_decided and self.report is not None and self.report.stage == control_pb2.RUNNING_LOAD
 
     def _steering(self) -> control_pb2.Steering:
-        aims = [control_pb2.Aim(scenario="default", value=self.users_asked)]
+        aims = [control_pb2.Aim(scenario="default", value=self.users_asked, rate=self.shape.has_rate)]
         steering = control_pb2.Steering(
             run_uid=RUN_UID, epoch=self.epoch, revision=self._revision + 1, paused=self.is_paused, ended=self._ended,
             aims=aims if self.shape.iterations is None else [],
@@ -321,7 +364,7 @@ class World:
 
     async def _operate(self) -> None:
         """Follow the newest master until it has an outcome, steer it, keep its report."""
-        while self.outcome is None and self.last_word is None:
+        while not self.is_decided:
             pod = self.masters[-1]
             follower = Follower(f"{pod.address}:{PORT}", RUN_UID, self.epoch)
             steering = asyncio.ensure_future(self._steer(follower))
@@ -341,6 +384,7 @@ class World:
             await follower.close()
             await asyncio.sleep(0.3)
         self.is_over = True
+        self.laws.asked.append((self.loop.time(), 0))
         for pod in self.all_pods:
             self.network.after(self.dice.uniform(0.1, 1.0), self.delete, pod)
 
@@ -363,7 +407,8 @@ class World:
 
     def _replace(self, report: Any) -> None:
         """Make another pod for a worker that is lost, as `loadstone_operator.replacing` would."""
-        if report.stage not in {control_pb2.GATHERING, control_pb2.RUNNING_LOAD} or self.is_stopped:
+        wanted = {control_pb2.GATHERING: EARLY, control_pb2.RUNNING_LOAD: {OnLoss.REPLACE}}.get(report.stage, ())
+        if self.shape.on_loss not in wanted or self.is_stopped:
             return
         for each in report.workers:
             newest = self._attempts.get(each.worker, 1)

@@ -109,11 +109,14 @@ def read_counters(content: bytes) -> Counters:
         raise WorldError(
             f"an engine's counters file has {len(content)} bytes instead of {COUNTER_BYTES}; was the disk full?"
         )
-    blocks = [(magic, counts) for magic, *counts in _BLOCK.iter_unpack(content[:COUNTER_BYTES])]
     made: list[Counters] = []
-    for (magic, counts), (warmth, before) in zip(blocks[:BLOCKS], blocks[BLOCKS:], strict=True):
-        if magic != COUNTER_MAGIC and (magic or not made):
+    for place in range(BLOCKS):
+        magic, *counts = _BLOCK.unpack_from(content, place * _BLOCK.size)
+        if not magic and made:
+            break  # scenarios take their places in order
+        if magic != COUNTER_MAGIC:
             raise WorldError(f"an engine's counters file has {magic:#x} instead of {COUNTER_MAGIC:#x}; it is not ours")
+        warmth, *before = _BLOCK.unpack_from(content, (BLOCKS + place) * _BLOCK.size)
         made.append(_since(Counters(*counts), Counters(*before), warmth))
     return _sum(made)
 
