@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from tests.stateful.clockwork import BEGINNING, EPOCH_NS, SECOND, VirtualTimeLoop
 from tests.stateful.laws import CLOCKS_SECONDS
 from tests.stateful.mischief import Mischief
-from tests.stateful.world import Shape, World
+from tests.stateful.world import RATED_SECONDS, Shape, World
 
 from loadstone_core.spec.model import MasterOnLoss, OnLoss
+from loadstone_core.stats.stream import StreamId
 from loadstone_protocol.v1 import control_pb2
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ HEALED_LATE_AT = 60.0
 WHOLE_WITHIN_SECONDS = 20.0
 MASTER_WITHIN_SECONDS = 6.0  # of the loss of one, also of one that was lost in the last moment
 FOLLOWS_WITHIN_SECONDS = 4.0  # when nothing is wrong; a user may finish its iteration
-RATED_SECONDS = 6  # that are looked at to see a rate
 WIDE = float(os.environ.get("WIDE", "0.6"))  # of all runs: not all is as it is by default
 MOST_SECONDS = 600.0  # of virtual time; every run ends long before
 
@@ -89,6 +89,7 @@ class Story:
         self.laws = self.world.laws
         self.mischief = Mischief(self.world)
         self.was_whole, self.followed_by = False, MOST_SECONDS
+        self.began = MOST_SECONDS  # to make load
 
     def play(self) -> None:
         try:
@@ -126,8 +127,9 @@ class Story:
         self.laws.demand(passed < MOST_SECONDS, "the run has no end")
         if not (world.is_sole and world.makes_load) or shape.iterations is not None:
             return
+        self.began = min(self.began, passed)
         since = max(shape.healed_at, world.newest_master_at - BEGINNING, shape.late_seconds)
-        whole_by = since + WHOLE_WITHIN_SECONDS + shape.lease_seconds
+        whole_by = max(since + WHOLE_WITHIN_SECONDS + shape.lease_seconds, self.began + shape.full_seconds)
         if not self.was_whole and passed >= whole_by:
             self.was_whole = True
             self._demand_load()
@@ -141,19 +143,32 @@ class Story:
     def _demand_load(self) -> None:
         """Demand all that is asked for, but for what was the part of those that nobody stands in for."""
         world, laws = self.world, self.laws
-        places = range(world.users_asked)
-        if world.shape.on_loss is OnLoss.CONTINUE:
-            lost = {each.worker for each in world.report.workers if each.state == control_pb2.WorkerReport.LOST}
-            slots, workers = world.shape.workers * world.shape.engines, world.shape.workers
-            places = [each for each in places if each % slots % workers not in lost]
+        least, most = self._parts()
         if not world.shape.has_rate:
             living = len(laws.users())
-            laws.demand(living == len(places), f"{living} users live, {len(places)} are asked for")
+            laws.demand(least <= living <= most, f"{living} users live, {least} to {most} are asked for")
             return
         now = int(self.loop.time())
-        begun, asked = laws.begun(now - RATED_SECONDS - 1, now - 1), len(places) * RATED_SECONDS
-        least = asked - len(places) * CLOCKS_SECONDS - len(laws.engines) - 1
-        laws.demand(begun >= least, f"{begun} iterations of {RATED_SECONDS} s were begun, {asked} are asked for")
+        begun, asked = laws.begun(now - RATED_SECONDS - 1, now - 1), least * RATED_SECONDS
+        missed = least * CLOCKS_SECONDS + len(laws.engines) + 1
+        laws.demand(
+            begun >= asked - missed, f"{begun} iterations of {RATED_SECONDS} s were begun, {asked} are asked for"
+        )
+
+    def _parts(self) -> tuple[int, int]:
+        """Return what must be done of what is asked for, and what may."""
+        world, asked = self.world, self.world.users_asked
+        if world.shape.on_loss is not OnLoss.CONTINUE:
+            return asked, asked
+        workers, engines = world.shape.workers, world.shape.engines
+        lost = {each.worker for each in world.report.workers if each.state == control_pb2.WorkerReport.LOST}
+        # Of a worker that has lost an engine, the other goes on with what is its own.
+        living = {
+            (worker, each) for worker in lost for each, made in world.pods[worker].engines.items() if made.is_alive
+        }
+        parts = [(slot % workers, slot // workers) for slot in (each % (workers * engines) for each in range(asked))]
+        least = [each for each in parts if each[0] not in lost]
+        return len(least), len(least) + sum(each in living for each in parts)
 
     def _conclude(self) -> None:
         world = self.world
@@ -248,6 +263,24 @@ class WithNobodyToGoOn(WithAWorkerLess):
     """One of two workers is lost, and the run is to end with it."""
 
     shape = replace(Prepared.shape, on_loss=OnLoss.ABORT)
+
+
+class WithAnEngineLess(Prepared):
+    """One of two engines of a worker is killed, and nobody stands in for it; `sent_at` is what the other has done."""
+
+    shape = replace(Prepared.shape, engines=2, users=8, on_loss=OnLoss.CONTINUE)
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        super().__init__(seed, folder)
+        self.sent_at: dict[int, int] = {}
+
+    def befall(self) -> str:
+        self.world.pods[0].engines[0].kill()
+        return "an engine is killed"
+
+    def look(self) -> None:
+        super().look()
+        self.sent_at[int(self.loop.time() - BEGINNING)] = self.laws.sent[StreamId(0, 1, 1, 1)].requests
 
 
 class WithARate(WithAWorkerLess):

@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from tests.stateful.stories import (
     Prepared,
     Story,
     WhileTheOperatorIsAway,
+    WithAnEngineLess,
     WithARate,
     WithAWorkerLess,
     WithAWorkerThatIsLate,
@@ -168,3 +170,10 @@ def test_what_a_loss_leaves_of_the_load_is_what_was_asked_for(
     # Its lease is over, and another load is asked for later.
     assert {story.most_at.get(second, 0) for second in range(24, 36)} == {left}
     assert story.world.outcome.reason == reason
+
+
+def test_an_engine_goes_on_with_its_rows_when_another_of_its_worker_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = play(0, monkeypatch, WithAnEngineLess)
+    assert isinstance(story, WithAnEngineLess)
+    done = [story.sent_at[second] for second in range(9, 36, 3)]
+    assert all(later > earlier for earlier, later in pairwise(done))

@@ -41,6 +41,7 @@ OPERATOR = "10.0.0.1"
 ATTEMPTS_MOST = 5
 EARLY = frozenset({OnLoss.REPLACE, OnLoss.REDISTRIBUTE})  # before the load those replace who is lost
 SIGTERM = 15
+RATED_SECONDS = 6  # that are looked at to see a rate
 LONGEST_STANDSTILL = 16.0  # of a process, or an absence of its path
 
 
@@ -70,6 +71,11 @@ class Shape:
     def is_parted(self) -> bool:
         """Whether the network falls apart, and for how long: both halves have to notice."""
         return self.healed_at > 30
+
+    @property
+    def full_seconds(self) -> float:
+        """How long after its beginning the load can be seen in full: a ramp may begin once more after a pause."""
+        return self.ramp_seconds + (RATED_SECONDS + 2 if self.has_rate else 0.0)
 
     def plan(self) -> RunPlan:
         scenario = Scenario(name="default", load=self._load(), graceful_stop_ns=3 * SECOND, target="http://target")

@@ -10,6 +10,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
+from loadstone_core.load.grant import of_feeder
 from loadstone_core.stats.timeline import MIDDLE_WIDTH
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Reason
@@ -258,19 +259,27 @@ class Desk:
         second = since_start_ns // SECOND - 1 if self._run.state.stage is Stage.RUNNING_LOAD else -1
         strain = self._run.measurement.strain
         strain.observe(member.worker, beat, at_work=at_work, attempt=member.attempt, pod=member.pod, second=second)
-        if self._run.state.order is RunOrder.RUNNING and not member.state.is_over:
-            asking = [engine for engine in beat.engines if engine.grants]
-            # Looking through all workers is worth it only for those that ask.
-            living = self._roster.places() if asking else ()
-            for engine in asking:
-                place = (member.worker, engine.engine)
-                self._crew.assign(self._run.workload.grants.hear(place, engine.grants, living=living))
+        if self._run.state.order is RunOrder.RUNNING and (not member.state.is_over or member.awaits_bye):
+            self._grant(member, beat)
         for why in filter(None, (each.stop_asked for each in beat.engines)):
             self._run.on_stop_asked(why)
         self._look_at(member)
         self._run.relief.hear(member, beat)
         if has_changed:
             self._run.board.touch()
+
+    def _grant(self, member: Member, beat: Heartbeat) -> None:
+        """Give engines what they ask for; of a worker that has lost another engine, only what has no last number.
+
+        Nobody waits for iterations of a lost worker any more, and users that it still has need their rows.
+        """
+        names = of_feeder("") if member.state.is_over else ""
+        asking = [engine for engine in beat.engines if engine.grants]
+        # Looking through all workers is worth it only for those that ask.
+        living = self._roster.places() if asking else ()
+        for engine in asking:
+            news = [each for each in engine.grants if each.name.startswith(names)]
+            self._crew.assign(self._run.workload.grants.hear((member.worker, engine.engine), news, living=living))
 
     def _look_at(self, member: Member) -> None:
         """Look whether a worker keeps the run from starting, or was the last that it waited for."""

@@ -117,7 +117,6 @@ class Grants:
         Where only so many `users` take them, engines that have none of these are granted nothing: nobody would do it.
         """
         self._users = users or {}
-        self._is_incomplete = False  # somebody was granted numbers of whom nobody knows how many
         # All workers' first engines come before any second one, so that few numbers spread over all workers.
         self._places = tuple(Place(worker, engine) for engine in range(engines) for worker in range(workers))
         self._books = {name: _Book(total) for name, total in totals.items()}
@@ -131,7 +130,6 @@ class Grants:
         """Return who has which numbers, for `recall`, as JSON has it."""
         return {
             "closed": sorted(self._closed),
-            "incomplete": self._is_incomplete,
             "untold": sorted(self.untold),
             "awaited": sorted(self._awaited),
             "books": [_plain_book(name, book) for name, book in self._books.items()],
@@ -140,7 +138,6 @@ class Grants:
     def recall(self, held: Mapping[str, Any]) -> None:
         """Give out what another has not, and tell every engine again what it may not know yet."""
         self._closed = set(held["closed"])
-        self._is_incomplete = held["incomplete"]
         self.untold, self._awaited = set(held["untold"]), set(held["awaited"])
         for name, total, following, ledgers, returned, former in held["books"]:
             places = {Place(*each[:2]): _ledger(*each[2:]) for each in ledgers}
@@ -189,18 +186,18 @@ class Grants:
     def _close(self) -> None:
         for book in self._books.values():
             book.next = book.next if book.total is None else book.total
-        self._is_incomplete = True
         self.given += 1
 
     def forsaken(self, name: str) -> int:
-        """Return how many numbers of a name nobody has of whom anything is known, and nobody will get any more."""
+        """Return how many numbers of a name are not to be given any more, and were given to nobody that is known.
+
+        A master before may have meant them for a worker that has never heard of it, or that is gone.
+        """
         book = self._books.get(name)
-        if book is None or book.total is None or not self._is_incomplete:
+        if book is None or book.total is None or self._awaited:
             return 0
-        known = sum(each.granted for each in book.ledgers.values()) + sum(
-            granted for granted, _ in book.former.values()
-        )
-        return max(0, book.total - known)
+        known = sum(each.granted for each in book.ledgers.values()) + sum(map(len, book.returned))
+        return max(0, book.next - known - sum(granted for granted, _ in book.former.values()))
 
     def number_from(self, version: int) -> None:
         """Number assignments from a version on, as those of another are held by workers."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loadstone_core.errors import WorldError
@@ -41,6 +41,7 @@ U48 = st.integers(0, 2**48)
 BLOCKS_OF_COUNTERS = st.lists(st.builds(Counters, U48, U48, U48, U48, U48, U48, U48), min_size=1, max_size=BLOCKS)
 
 
+@example([Counters(completed=1)] * BLOCKS, b"")
 @given(BLOCKS_OF_COUNTERS, st.binary(max_size=9))
 def test_the_counters_of_all_scenarios_survive_their_file(blocks: list[Counters], rest: bytes) -> None:
     read = read_counters(pack_counters(*blocks) + rest)

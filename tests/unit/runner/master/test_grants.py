@@ -82,6 +82,7 @@ def test_every_number_is_given_to_exactly_one_engine_whatever_is_lost_on_the_way
         assert taken == list(range(len(taken)))
         assert len(taken) == sum(grants.granted_to(name, worker) for worker in range(workers))
     assert sum(grants.granted_to(WORK, worker) for worker in range(workers)) + (grants.left(WORK) or 0) == total
+    assert grants.forsaken(WORK) == 0
 
 
 @given(total=st.integers(1, 5_000), workers=st.integers(1, 4), each=st.integers(1, 2))

@@ -257,6 +257,18 @@ def test_what_nobody_is_known_to_have_is_waited_for_by_nobody() -> None:
 
 
 @promise("master-restart", "run-iterations")
+def test_what_a_worker_never_heard_of_is_waited_for_by_nobody_once_all_have_told() -> None:
+    grants = Grants({WORK: 200}, 2, 1)
+    grants.await_words()
+    # It was configured before anything was granted, and its master was lost before it heard of more.
+    grants.learn(0, [], is_all=True)
+    assert grants.forsaken(WORK) == 0
+    assert grants.learn(1, [Granted(WORK, 0, ranges=1, numbers=40, end=140)], is_all=True)
+    assert grants.forsaken(WORK) == 100
+    assert grants.left(WORK) == 60
+
+
+@promise("master-restart", "run-iterations")
 @pytest.mark.parametrize("is_restarted", [False, True])
 @pytest.mark.parametrize("is_late", [False, True])
 def test_nobody_is_granted_anything_while_a_worker_may_hold_what_nobody_knows(
