@@ -135,6 +135,13 @@ class Roster:
         member.attempt, member.state = attempt, WorkerState.ENDED
         member.has_said_bye = member.is_durable = True
 
+    def expect(self, worker: int, attempt: int) -> None:
+        """Note that an attempt of a worker had come before this master was started; an older one is no news."""
+        member = self.members[worker]
+        if attempt > max(1, member.attempt):
+            member.attempt, member.state, member.departure = attempt, WorkerState.EXPECTED, None
+            member.has_said_bye = member.is_durable = member.awaits_bye = False
+
     def await_all(self, since_ns: int) -> None:
         """Expect every worker that is not over: who has not been heard since this master began counts as silent."""
         for member in self.members:

@@ -167,6 +167,10 @@ class Shares:
         """Say whether an attempt of a worker is to do something of the load, as far as is known."""
         return any(self._tenures[lot].attempt == attempt for lot in self._held[worker])
 
+    def attempts(self) -> dict[int, int]:
+        """Return the attempts of those workers that are to do something of the load, as far as is known."""
+        return {worker: max(self._tenures[lot].attempt for lot in lots) for worker, lots in self._held.items() if lots}
+
     @property
     def may_move(self) -> bool:
         """Whether there is a lot that nobody does, or that somebody does for another."""

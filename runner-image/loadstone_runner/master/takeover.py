@@ -108,6 +108,9 @@ def resume(conductor: Conductor, kept: Kept) -> None:
     _recall_decisions(conductor, kept)
     if kept.checkpoint is not None:
         _recall_counts(conductor, kept.checkpoint)
+    for worker, attempt in conductor.workload.shares.attempts().items():
+        # Before it was told to make load that was kept; the checkpoint may be older.
+        conductor.roster.expect(worker, attempt)
     for worker, attempt, *departure in held["departed"]:
         # Those were decided upon, and a checkpoint may not know yet.
         conductor.roster.lose(worker, attempt, Departure(*departure))

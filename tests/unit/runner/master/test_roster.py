@@ -292,6 +292,17 @@ def test_the_skew_is_between_the_first_and_the_last_start() -> None:
     assert who.round_trip_ns() == 1
 
 
+def test_an_attempt_that_had_come_before_a_restart_is_waited_for_whoever_of_its_worker_was_lost_before_it() -> None:
+    who = roster(2)
+    for worker, attempt in ((0, 2), (1, 1)):
+        who.expect(worker, attempt)
+        who.lose(worker, 1, Departure("EngineDied", "it died"))
+    assert [(each.attempt, each.state) for each in who.members] == [(2, WorkerState.EXPECTED), (1, WorkerState.LOST)]
+    # What is kept of shares may be older than what is known.
+    who.expect(0, 1)
+    assert who.members[0].attempt == 2
+
+
 def test_a_worker_that_ended_under_a_former_master_is_over() -> None:
     who = roster(1)
     who.restore(0, 4)

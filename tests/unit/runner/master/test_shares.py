@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -220,3 +221,13 @@ def test_versions_of_an_earlier_master_are_never_taken_for_those_of_a_later_one(
     assert earlier.of(0, 1)[0] < later.of(0, 1)[0]
     assert not later.hear(0, 1, news(0, earlier.of(0, 1)[0]))
     assert later.hear(0, 1, news(0, later.of(0, 1)[0]))
+
+
+def test_it_is_kept_which_attempts_do_something() -> None:
+    shares, later = (Shares(2, 1, whole=10, epoch=1) for _ in range(2))
+    shares.release(1, 1)
+    shares.settle({Place(0, 0): 1, Place(1, 0): 2}, from_ns=0, moves=False)
+    later.recall(json.loads(json.dumps(shares.remember())))
+    assert shares.attempts() == later.attempts() == {0: 1, 1: 2}
+    later.release(0, 1)
+    assert later.attempts() == {1: 2}
