@@ -34,6 +34,14 @@ spec:
 promise = pytest.mark.promise
 
 
+@pytest.fixture(autouse=True)
+def terminal():
+    """Have processes start as in a terminal: `nohup`, which may have started the tests, lets them ignore SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def until(holds) -> None:
     deadline = time.monotonic() + 60
     while not holds():
