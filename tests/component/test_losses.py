@@ -46,15 +46,8 @@ class Worker(User):
         self.http.get(f"/iteration/{{self.iteration}}", name="work")
 """
 # Each engine has a process beside it that computes, for longer than the run lasts.
-COMPUTER = f"""
-from loadstone import User, constant, events, on_message, send_message, task
-
-class Visitor(User):
-    wait = constant({PAUSE})
-
-    @task
-    def visit(self):
-        self.http.get(f"/user/{{self.number}}", name="visit")
+COMPUTER = f"""{SCRIPT}
+from loadstone import events, on_message, send_message
 
 @on_message("compute", where="process")
 def compute(message):
