@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 CLOSED_SECONDS = 60
-ROUNDS_MOST = 24  # the heap of gRPC has found its size after a dozen
+ROUNDS_MOST = 24  # the heap of gRPC still grows by a step now and then after thirty, ever more rarely
 LEVEL_BYTES = 2**19
 GROWTH_MOST_BYTES = 96 * 2**20  # more than a process grows by that reads what 400 connections say at once
 OPENINGS = (
