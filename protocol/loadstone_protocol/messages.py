@@ -168,7 +168,7 @@ class Heartbeat:
         cgroup_bytes: memory of the engines' container that cannot be taken back.
         agent_lag_ns: how late the agent's own loop was.
         spool_bytes: of what waits on disk, or in memory that stands in for it.
-        start_off_by_ns: how far off the start of load may be there, whatever is known of the clocks now.
+        start_off_by_ns: how far off the start of load may be that engines follow there.
     """
 
     number: int

@@ -78,6 +78,20 @@ def test_an_engine_that_is_held_up_at_its_start_becomes_ready_all_the_same(engin
     engine.arm(users(1, 1.0, target.url))
 
 
+def test_an_engine_keeps_the_start_that_it_is_told_first_and_says_which(engines: Make, target: Target) -> None:
+    engine = engines(VISITOR)
+    load = users(1, 2.0, target.url)
+    engine.arm(load)
+    at = time.monotonic_ns() + SECOND // 5
+    for revision, start_at_ns in ((2, at), (3, at + SECOND)):
+        engine.agent.configure(revision=revision, scenarios=[load], run_state=pb.RUNNING_STATE, start_at_ns=start_at_ns)
+
+    status = engine.agent.wait(lambda each: each.status.applied_revision == 3).status
+
+    assert status.start_at_ns == at
+    assert {each.status.start_at_ns for each in engine.agent.received if each.status.applied_revision == 1} == {0}
+
+
 def test_an_engine_that_waits_leaves_the_processor_to_others(engines: Make, target: Target) -> None:
     engine = engines(VISITOR)
     engine.arm(users(1, 1.0, target.url))

@@ -148,6 +148,7 @@ class Engine(Peer):
             stage=self._stage,
             applied_revision=applied,
             holding=self._holding,
+            start_at_ns=self._start_at_ns,
             users=len(self._seats),
             leaving=len(self._leaving) + self._surplus,
             over=[0] if self._is_stopping else [],

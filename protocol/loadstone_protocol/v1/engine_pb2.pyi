@@ -92,7 +92,7 @@ class ScriptReport(_message.Message):
     def __init__(self, ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., user_classes: _Optional[_Iterable[str]] = ..., preflight_failed: _Optional[bool] = ..., has_shape: _Optional[bool] = ...) -> None: ...
 
 class EngineStatus(_message.Message):
-    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "memory_bytes", "grants", "over", "stop_asked", "errors", "shape", "flavour", "exhausted", "lanes", "holding", "leaving", "series", "queued_bytes")
+    __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "memory_bytes", "grants", "over", "stop_asked", "errors", "shape", "flavour", "exhausted", "lanes", "holding", "leaving", "start_at_ns", "series", "queued_bytes")
     class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STAGE_UNSPECIFIED: _ClassVar[EngineStatus.Stage]
@@ -123,6 +123,7 @@ class EngineStatus(_message.Message):
     LANES_FIELD_NUMBER: _ClassVar[int]
     HOLDING_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
+    START_AT_NS_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
     QUEUED_BYTES_FIELD_NUMBER: _ClassVar[int]
     stage: EngineStatus.Stage
@@ -141,9 +142,10 @@ class EngineStatus(_message.Message):
     lanes: _containers.RepeatedCompositeFieldContainer[LaneState]
     holding: int
     leaving: int
+    start_at_ns: int
     series: int
     queued_bytes: int
-    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[GrantState, _Mapping]]] = ..., over: _Optional[_Iterable[int]] = ..., stop_asked: _Optional[str] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ..., shape: _Optional[_Union[ShapeState, _Mapping]] = ..., flavour: _Optional[str] = ..., exhausted: _Optional[int] = ..., lanes: _Optional[_Iterable[_Union[LaneState, _Mapping]]] = ..., holding: _Optional[int] = ..., leaving: _Optional[int] = ..., series: _Optional[int] = ..., queued_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, stage: _Optional[_Union[EngineStatus.Stage, str]] = ..., users: _Optional[int] = ..., applied_revision: _Optional[int] = ..., loop_lag_ns: _Optional[int] = ..., schedule_slip_ns: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., grants: _Optional[_Iterable[_Union[GrantState, _Mapping]]] = ..., over: _Optional[_Iterable[int]] = ..., stop_asked: _Optional[str] = ..., errors: _Optional[_Iterable[_Union[_statistics_pb2.ErrorCount, _Mapping]]] = ..., shape: _Optional[_Union[ShapeState, _Mapping]] = ..., flavour: _Optional[str] = ..., exhausted: _Optional[int] = ..., lanes: _Optional[_Iterable[_Union[LaneState, _Mapping]]] = ..., holding: _Optional[int] = ..., leaving: _Optional[int] = ..., start_at_ns: _Optional[int] = ..., series: _Optional[int] = ..., queued_bytes: _Optional[int] = ...) -> None: ...
 
 class ShapeState(_message.Message):
     __slots__ = ("users", "spawn_rate", "over", "failed")

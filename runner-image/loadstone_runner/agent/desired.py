@@ -47,8 +47,7 @@ class Desired:
         self._assignment_revision = first_revision
         self._offset_ns: int | None = None
         self._round_trip_ns = 0
-        # (epoch, start on the master's clock) -> here, and how long the round trip took that it is known from
-        self._starts: dict[tuple[int, int], tuple[int, int]] = {}
+        self._starts: dict[tuple[int, int], int] = {}  # (epoch, start on the master's clock) -> here
         self._stop_reason = ""
         self._stop_grace_ns = 0
         self._granted: dict[tuple[str, int], Granted] = {}
@@ -104,12 +103,17 @@ class Desired:
     @property
     def start_ns(self) -> int:
         """When the load starts or has started, on this machine's clock; 0: that is not known."""
-        return self._start_here() or 0
+        is_ordered = self.common is not None and self.common.start_at_ns
+        return min(self._starts_followed(), default=0) if is_ordered else 0
 
     @property
-    def start_round_trip_ns(self) -> int:
-        """The round trip from which it is known when the load starts here: that is off by half of it; 0: not known."""
-        return self._starts.get(self._start_key(), (0, 0))[1]
+    def start_off_by_ns(self) -> int:
+        """How far off the start of load may be here, by what is known of the master's clock now; 0: nothing is."""
+        if self.common is None or self.common.held.version.epoch != self.epoch or self._offset_ns is None:
+            return 0
+        start_here_ns = self.common.start_at_ns - self._offset_ns
+        off_by_ns = [abs(each - start_here_ns) + self._round_trip_ns // 2 for each in self._starts_followed()]
+        return max(off_by_ns, default=0)
 
     @property
     def granted(self) -> tuple[Granted, ...]:
@@ -194,8 +198,17 @@ class Desired:
         key = self._start_key()
         is_of_this_clock = self.common.held.version.epoch == self.epoch
         if key not in self._starts and is_of_this_clock and self._offset_ns is not None:
-            self._starts[key] = self.common.start_at_ns - self._offset_ns, self._round_trip_ns
-        return self._starts[key][0] if key in self._starts else None
+            self._starts[key] = self.common.start_at_ns - self._offset_ns
+        return self._starts.get(key)
+
+    def _starts_followed(self) -> list[int]:
+        """Return the start that each engine follows, as it says; before any does, the one that they are told.
+
+        An engine keeps the first that it hears of: a former start of this agent, or another master, may have meant it.
+        """
+        said = [view.start_at_ns for view in self._engines.current() if view.start_at_ns]
+        told = self._start_here()
+        return said or ([told] if told else [])
 
     def _start_key(self) -> tuple[int, int]:
         return (self.common.held.version.epoch, self.common.start_at_ns) if self.common is not None else (0, 0)

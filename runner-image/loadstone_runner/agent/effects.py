@@ -57,6 +57,7 @@ class EngineStatus(NamedTuple):
     Attributes:
         is_starving: users wait for numbers, and none are left.
         leaving: users of shares that it gave up.
+        start_at_ns: when the load starts that it follows, on this machine's clock; 0: it knows of none.
     """
 
     stage: EngineStage
@@ -64,6 +65,7 @@ class EngineStatus(NamedTuple):
     applied_revision: int
     is_starving: bool
     leaving: int = 0
+    start_at_ns: int = 0
 
 
 class ProcessEnd(NamedTuple):

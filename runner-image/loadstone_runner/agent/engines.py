@@ -28,6 +28,7 @@ class EngineView:
     Attributes:
         sequence: of the newest state that this agent holds.
         received: the newest sequence that the master on the present connection says it has.
+        start_at_ns: when the load starts that it follows, by its own word; 0 = it knows of none.
         first_start_ns: when its load began, on this machine's clock; 0 = not yet.
         process_end: the process has ended, at `process_end_ns`.
         end: what the master is told about it.
@@ -43,6 +44,7 @@ class EngineView:
     sequence: int = 0
     has_final: bool = False
     received: int = 0
+    start_at_ns: int = 0
     first_start_ns: int = 0
     process_end: ProcessEnd | None = None
     process_end_ns: int = 0
@@ -120,4 +122,5 @@ class Engines:
         view.users = status.users
         view.applied_revision = status.applied_revision
         view.leaving = status.leaving
+        view.start_at_ns = status.start_at_ns
         return is_news

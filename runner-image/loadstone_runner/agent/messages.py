@@ -109,6 +109,7 @@ def status_from_message(message: engine_pb2.EngineStatus) -> EngineStatus:
         applied_revision=message.applied_revision,
         is_starving=any(each.waiting and not each.left for each in message.grants),
         leaving=message.leaving,
+        start_at_ns=message.start_at_ns if abs(message.start_at_ns) < MOMENT_MAX_NS else 0,
     )
 
 

@@ -351,8 +351,7 @@ class Session:
             is_draining=self._farewell.terminated_ns is not None,
             offset_ns=offset_ns,
             round_trip_ns=self._trip.duration_ns if self._trip else 0,
-            # It stays what it was, however well the clock is known later.
-            start_off_by_ns=self._desired.start_round_trip_ns // 2,
+            start_off_by_ns=self._desired.start_off_by_ns,
             engines=tuple((view.engine, view.start) for view in self.engines.current()),
             started_at_ns=dict(self._started_at_ns),
         )

@@ -364,6 +364,7 @@ class Engine:
         self._status_is_due = False
         slips = Histogram()
         status = engine_pb2.EngineStatus(stage=self._stage, applied_revision=self._applied, holding=self._holding)
+        status.start_at_ns = self._start_at_ns
         for place, part in enumerate(self._parts):
             status.users += len(part.model.population)
             status.leaving += part.model.leaving

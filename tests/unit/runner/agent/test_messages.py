@@ -95,6 +95,11 @@ def test_refusals_and_stages_of_later_versions_are_taken_for_the_safest():
     assert messages.status_from_message(epb.EngineStatus(stage=77)).stage is EngineStage.LOADING
 
 
+def test_a_start_at_an_impossible_moment_is_none():
+    told = [messages.status_from_message(epb.EngineStatus(start_at_ns=each)) for each in (-(2**62), -5, 7, 2**62)]
+    assert [each.start_at_ns for each in told] == [0, -5, 7, 0]
+
+
 series = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(1, 2**40), max_size=3)
 
 

@@ -63,8 +63,10 @@ def _running(engines=1):
     return session
 
 
-def _status(stage, applied=0, *, is_starving=False):
-    return EngineStatus(stage=stage, users=1, applied_revision=applied, is_starving=is_starving)
+def _status(stage, applied=0, *, is_starving=False, start_at_ns=0):
+    return EngineStatus(
+        stage=stage, users=1, applied_revision=applied, is_starving=is_starving, start_at_ns=start_at_ns
+    )
 
 
 def _of(effects, kind):
@@ -168,18 +170,51 @@ def test_a_new_connection_to_the_same_master_keeps_what_is_known_of_its_clock():
     assert session.summary(3 * S).offset_ns == 95
 
 
-def test_how_far_off_the_start_of_load_may_be_is_told_for_ever():
+def test_how_far_off_the_start_of_load_is_is_told_by_what_is_known_of_the_clock_now():
+    session = _session()
+    session.welcome(1, 30 * S)
+    _assigned(session)
+    session.join(0, 1)
+    session.pong(RoundTrip(0, 3 * S, 2 * S))
+    assert session.summary(2 * S).start_off_by_ns == 0
+    session.offer(_common(order=RunOrder.RUNNING, start_at_ns=9 * S), 0)
+    assert [each.start_at_ns for each in _of(session.take(), Configure)] == [7 * S]
+    assert session.summary(2 * S).start_off_by_ns == S
+    # The way back had taken all of the time: engines keep their start, which is a second late.
+    session.pong(RoundTrip(4 * S, 7 * S, 4 * S + 10))
+
+    assert session.summary(4 * S).offset_ns == 3 * S - 5
+    assert (session.summary(4 * S).round_trip_ns, session.summary(4 * S).start_off_by_ns) == (10, S - 5 + 5)
+
+
+def test_an_agent_that_was_started_again_tells_the_start_that_its_engines_keep():
+    session = _session()
+    session.welcome(1, 30 * S)
+    _assigned(session)
+    session.join(0, 1)
+    session.report(0, 1, _status(EngineStage.RUNNING, start_at_ns=6 * S))
+    assert session.since_start_ns(10 * S) == -S
+    session.offer(_common(order=RunOrder.RUNNING, start_at_ns=9 * S), 0)
+    assert (session.since_start_ns(10 * S), session.summary(10 * S).start_off_by_ns) == (4 * S, 0)
+    # The master stood still: by this the start would be two seconds later.
+    session.pong(RoundTrip(4 * S, 6 * S, 12 * S))
+    assert session.summary(12 * S).start_off_by_ns == 5 * S + 4 * S
+    session.pong(RoundTrip(12 * S, 15 * S + 5, 12 * S + 10))
+
+    assert (session.since_start_ns(13 * S), session.summary(13 * S).start_off_by_ns) == (7 * S, 5)
+
+
+def test_nothing_is_known_of_a_start_by_the_clock_of_a_master_before():
     session = _session()
     session.welcome(1, 30 * S)
     _assigned(session)
     session.join(0, 1)
     session.pong(RoundTrip(0, 3 * S, 2 * S))
     session.offer(_common(order=RunOrder.RUNNING, start_at_ns=9 * S), 0)
-    assert [each.start_at_ns for each in _of(session.take(), Configure)] == [7 * S]
-    session.pong(RoundTrip(4 * S, 6 * S, 4 * S + 10))
+    session.welcome(2, 30 * S)
+    session.pong(RoundTrip(2 * S, 90 * S, 2 * S))
 
-    assert session.summary(4 * S).offset_ns == 2 * S - 5
-    assert (session.summary(4 * S).round_trip_ns, session.summary(4 * S).start_off_by_ns) == (10 + 0, S)
+    assert (session.summary(2 * S).start_off_by_ns, session.since_start_ns(10 * S)) == (0, 3 * S)
 
 
 def test_nobody_is_ready_whose_master_does_not_know_how_far_away_it_is():
