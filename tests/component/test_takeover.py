@@ -258,7 +258,7 @@ def test_a_worker_that_does_not_come_to_the_new_master_is_lost_and_its_samples_a
 
 
 @promise("master-restart", "run-iterations")
-def test_nobody_is_granted_anything_by_a_new_master_until_it_knows_what_a_late_worker_holds(tmp_path: Path) -> None:
+def test_a_late_worker_goes_on_and_nothing_is_granted_before_it_tells_what_it_holds(tmp_path: Path) -> None:
     async def run() -> None:
         async with master_of(plan_of(iterations(10**6)), tmp_path) as master:
             await master.direct()
@@ -274,7 +274,10 @@ def test_nobody_is_granted_anything_by_a_new_master_until_it_knows_what_a_late_w
             await until(lambda: early.acknowledged >= asked + 4)
             assert not any(grant.ranges for grant in early.assignments[-1].grants), "the other may hold them"
             late.address = master.address
+            [share], told = late.inheritance().shares, len(late.assignments)
             await late.connect()
+            await until(lambda: len(late.assignments) > told)
+            assert late.assignments[told].shares == [share], "it goes on with what it says to do"
             await until(lambda: any(grant.ranges for grant in early.assignments[-1].grants))
             [grant] = early.assignments[-1].grants
             assert grant.first_range == 1

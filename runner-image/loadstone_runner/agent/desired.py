@@ -122,8 +122,10 @@ class Desired:
 
     @property
     def shares(self) -> tuple[Share, ...]:
-        """What the engines do of the load, by the newest assignment."""
-        return self._assignment.shares if self._assignment is not None else ()
+        """What the engines do of the load that have not ended, by the newest assignment."""
+        held = self._assignment.shares if self._assignment is not None else ()
+        living = self._engines.living()
+        return tuple(each for each in held if each.engine in living)
 
     @property
     def stop_reason(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from loadstone_core.load.lots import Lot, Share
+from loadstone_core.load.lots import PIECES_MAX, Lot, Share
 from loadstone_runner.master.grants import Place
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def sort_out(told: Mapping[int, Iterable[Share]], slots: int) -> tuple[list[Clai
     claims: dict[int, list[Claim]] = {slot: [] for slot in range(slots)}
     for worker, shares in told.items():
         for each in shares:
-            if each.lot.parts % slots == 0:
+            if each.lot.parts % slots == 0 and each.lot.parts <= slots * PIECES_MAX:
                 claims[each.lot.first % slots].append(Claim(each.lot, Place(worker, each.engine), each.from_ns))
     known, unknown = [], []
     for slot, claimed in claims.items():

@@ -75,8 +75,11 @@ class Crew:
             link.configure(version, body)
 
     def assign(self, workers: Iterable[int]) -> None:
-        """Send workers what they are to do now, once it is on disk: nothing is ever given to two engines."""
-        self._due.update(workers)
+        """Send workers what they are to do now, once it is on disk: nothing is ever given to two engines.
+
+        One that has still to say what it does goes on with that until then.
+        """
+        self._due.update(worker for worker in workers if worker not in self._grants.untold)
         if self._granting is not None:
             return
         if self._kept != self._given:

@@ -273,9 +273,12 @@ class Grants:
     ) -> set[int]:
         """Take in what an engine has left and how fast it is; return the workers whose assignment has changed.
 
-        When little remains of a name, all of it is divided at once over the living engines: they end together.
+        When little remains of a name, all of it is divided at once over the living engines: they end together. A worker
+        that has still to tell what it holds gets nothing: that would be numbered as if it held nothing.
         """
         changed: set[int] = set()
+        if place[0] in self.untold:
+            return changed
         for each in news:
             book = self._books.get(each.name)
             if book is None and len(self._books) < NAMES_MAX:

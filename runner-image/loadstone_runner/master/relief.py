@@ -147,8 +147,13 @@ class Relief:
 
     def learn(self, worker: int, word: Inheritance) -> None:
         """Take in what a worker holds of a master before, that has come when this one had waited long enough."""
-        if worker in self._workload.grants.untold and self._workload.learn_granted(worker, word):
-            self._crew.assign(self._workload.open_grants())
+        if worker not in self._workload.grants.untold:
+            return
+        member = self._roster.members[worker]
+        if not member.state.is_over:
+            self._workload.shares.claim(worker, member.attempt, word.shares)
+        is_last = self._workload.learn_granted(worker, word)
+        self._crew.assign({worker, *(self._workload.open_grants() if is_last else ())})
 
     def look(self) -> None:
         """Let everything be done by somebody who is there, as far as that is possible."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from loadstone_core.load.lots import Lot, Share, deal
+from loadstone_core.load.lots import PIECES_MAX, Lot, Share, deal
 from loadstone_core.load.share import slot_of
 from loadstone_runner.master.claims import sort_out
 from loadstone_runner.master.grants import Place
@@ -129,6 +129,24 @@ class Shares:
         self._unsettled = set(self._tenures)
         self._doubt(set(unknown), {worker: attempt for worker, (attempt, _) in told.items()})
         self.given += 1
+
+    def claim(self, worker: int, attempt: int, told: Iterable[Share]) -> None:
+        """Let an attempt of a worker that says late what it does go on with that, as far as it is doubtful."""
+        for engine, lot, from_ns in told:
+            whole = next((each for each in self._doubtful if _is_piece(lot, each)), None)
+            if whole is None or engine >= self._engines or lot.parts > self._slots * PIECES_MAX:
+                continue
+            del self._tenures[whole]
+            pieces = set(whole.cut(lot.parts // whole.parts))
+            self._tenures |= {piece: _Tenure(self._home_of(piece), None) for piece in pieces}
+            self._doubtful = self._doubtful - {whole} | pieces - {lot}
+            self._unsettled = self._unsettled - {whole} | pieces
+            place = Place(worker, engine)
+            self._tenures[lot] = _Tenure(self._home_of(lot), place, attempt, from_ns, self._versions[worker])
+            self._held[worker].add(lot)
+            if place != self._home_of(lot):
+                self._away.add(lot)
+            self.given += 1
 
     def _doubt(self, lots: set[Lot], attempts: Mapping[int, int]) -> None:
         everybody = [Place(worker, engine) for worker in range(self._workers) for engine in range(self._engines)]

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadstone_core.load.grant import Grant
+from loadstone_core.load.lots import Lot, Share
 from loadstone_core.register import Held, Version
 from loadstone_protocol.messages import EngineStage, Granted, GrantNews, RunOrder
 from loadstone_runner.agent.desired import Desired
@@ -29,8 +30,8 @@ def _common(revision=1, *, epoch=1, digest="d", order=RunOrder.READY, **fields):
     return Common(**{**base, **fields})
 
 
-def _assignment(version=1, *, epoch=1, slot=0, slots=1, grants=()):
-    return Assignment(epoch=epoch, version=version, slot=slot, slots=slots, grants=grants)
+def _assignment(version=1, *, epoch=1, slot=0, slots=1, grants=(), shares=()):
+    return Assignment(epoch=epoch, version=version, slot=slot, slots=slots, grants=grants, shares=shares)
 
 
 def _desired(engines=1, *, epoch=1):
@@ -277,3 +278,13 @@ def test_a_start_by_the_clock_of_a_master_that_is_gone_is_not_read_from_that_of_
     assert (desired.orders([view]), desired.start_ns) == ([], 0)
     desired.offer(_common(1, epoch=2, order=RunOrder.RUNNING, start_at_ns=1_500))
     assert [order.start_at_ns for order in desired.orders([view])] == [600]
+
+
+def test_what_an_ended_engine_did_is_done_here_by_nobody():
+    desired, held = _desired(2)
+    first, second = Share(0, Lot(0, 2)), Share(1, Lot(1, 2))
+    assert desired.shares == ()
+    desired.assign(_assignment(shares=(first, second)))
+    assert desired.shares == (first, second)
+    held.get(0, 1).process_end = ProcessEnd()
+    assert desired.shares == (second,)

@@ -115,3 +115,50 @@ def test_what_was_inherited_is_kept_before_anybody_hears_of_it() -> None:
     before = shares.given
     shares.inherit({})
     assert shares.given > before
+
+
+@promise("load-moves", "master-restart")
+def test_who_says_late_what_it_does_goes_on_with_that() -> None:
+    shares = heirs(a=(1, [Lot(0, 3)]), b=(2, []))
+    before = shares.given
+    shares.claim(2, 2, [Share(0, Lot(2, 3), from_ns=7)])
+    assert shares.given > before, "it is kept before anybody hears of it"
+    assert shares.of(2, 2) == (FIRST, (Share(0, Lot(2, 3), from_ns=7),))
+    later = Shares(3, 1, whole=WHOLE, epoch=2)
+    later.recall(json.loads(json.dumps(shares.remember())))
+    for each in (shares, later):
+        # What nobody says to do is nobody's still.
+        assert each.settle({A: 1, B: 2, C: 2}, from_ns=0, moves=True) == set()
+        each.forget_unknown()
+        for worker, attempt in enumerate((1, 2, 2)):
+            each.hear(worker, attempt, follows(worker))
+        assert each.settle({A: 1, B: 2, C: 2}, from_ns=0, moves=True) == {1}
+        assert each.of(2, 2)[1] == (Share(0, Lot(2, 3), from_ns=7),)
+
+
+@promise("load-moves", "master-restart")
+def test_a_piece_that_is_claimed_late_leaves_the_others_in_doubt() -> None:
+    shares = heirs(a=(1, [Lot(0, 3)]), b=(1, [Lot(1, 3)]))
+    shares.claim(2, 2, [Share(0, Lot(5, 6))])
+    assert shares.of(2, 2)[1] == (Share(0, Lot(5, 6)),)
+    shares.claim(0, 1, [Share(0, Lot(2, 6))])
+    assert shares.of(0, 1)[1] == (Share(0, Lot(0, 3)), Share(0, Lot(2, 6)))
+    # That one is asked back for the worker whose it is.
+    assert shares.settle({A: 1, B: 1, C: 2}, from_ns=0, moves=True) == {0}
+    shares.hear(0, 1, follows(0, holding=FIRST + 1))
+    assert shares.settle({A: 1, B: 1, C: 2}, from_ns=0, moves=True) == {2}
+    assert numbers([each.lot for each in shares.of(2, 2)[1]]) == [2, 5, 8, 11]
+
+
+@promise("load-moves")
+@pytest.mark.parametrize(
+    "share",
+    [Share(0, Lot(0, 3)), Share(0, Lot(3, 6)), Share(1, Lot(2, 3)), Share(0, Lot(2, 4)), Share(0, Lot(2, 3 * 65))],
+    ids=["another's", "a piece of another's", "no engine", "no lot", "more pieces than there ever are"],
+)
+def test_nothing_else_is_anybodys_for_being_claimed_late(share: Share) -> None:
+    shares = heirs(a=(1, [Lot(0, 3)]), b=(1, [Lot(1, 3)]))
+    held = shares.remember()
+    shares.claim(2, 2, [share])
+    assert shares.remember() == held
+    assert sort_out({2: [Share(0, Lot(2, 3 * 65))]}, 3) == ([], [Lot(0, 3), Lot(1, 3), Lot(2, 3)])

@@ -288,6 +288,7 @@ def test_nobody_is_granted_anything_while_a_worker_may_hold_what_nobody_knows(
     if is_late:
         assert grants.forsake({0, 1})
         assert grants.left(WORK) == 0, "nobody knows what the other has of them"
+    assert grants.hear((1, 0), news, living=PLACES) == set(), "it has come, and has still to tell"
     told = [Granted("feeder/rows", 0, ranges=2, numbers=20, end=50)]
     assert grants.learn(1, told, is_all=True) is not is_late
     assert not grants.untold
