@@ -78,7 +78,7 @@ class Conductor:
         self.mail = Mail(plan, clock=clock, roster=self.roster, exchange=self.exchange, director=director)
         self.state = run.RunState()
         self.workload = Workload(plan, self.roster, self.measurement)
-        self.crew = Crew(self.epoch, plan.workers, self.workload.grants, self.workload.shares, store.write_grants)
+        self.crew = Crew(self.epoch, self.roster, self.workload.grants, self.workload.shares, store.write_grants)
         self.commander = Commander(plan, self.workload.course, clock=clock, store=store, crew=self.crew)
         self.farewells = Farewells(self.measurement, plan.engines_per_worker)
         self.checkpoints = Checkpoints(store, self.measurement.merge.take_lost)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from loadstone_core.register import Version
     from loadstone_core.stats.stream import StreamState
     from loadstone_runner.master.grants import Grants
+    from loadstone_runner.master.roster import Roster
     from loadstone_runner.master.shares import Shares
     from loadstone_runner.transport.grpc.links import AgentLink, StatisticsLink
 
@@ -27,11 +28,11 @@ class Crew:
     """One link down for each worker that is connected, and one back for each statistics stream."""
 
     def __init__(
-        self, epoch: int, slots: int, grants: Grants, shares: Shares, keep: Callable[[Mapping[str, Any]], None]
+        self, epoch: int, roster: Roster, grants: Grants, shares: Shares, keep: Callable[[Mapping[str, Any]], None]
     ) -> None:
         """Begin without links; `keep` writes down who was given which numbers and shares, in a thread."""
         self._epoch = epoch
-        self._slots = slots
+        self._roster = roster
         self._grants = grants
         self._shares = shares
         self._keep = keep
@@ -95,7 +96,8 @@ class Crew:
         self._kept = self._given
 
     def _held(self) -> dict[str, Any]:
-        return {"grants": self._grants.remember(), "shares": self._shares.remember()}
+        attempts = [each.attempt for each in self._roster.members]
+        return {"grants": self._grants.remember(), "shares": self._shares.remember(), "attempts": attempts}
 
     @property
     def _given(self) -> tuple[int, int]:
@@ -132,7 +134,7 @@ class Crew:
     def _assign(self, worker: int, words: dict[str, Any]) -> None:
         link = self._links.get(worker)
         if link is not None:
-            link.assign(self._epoch, slot=worker, slots=self._slots, **words)
+            link.assign(self._epoch, slot=worker, slots=len(self._roster.members), **words)
 
     def attach_statistics(self, link: StatisticsLink) -> None:
         """Take the newest statistics stream of a worker."""

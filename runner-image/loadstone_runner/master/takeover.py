@@ -108,6 +108,8 @@ def resume(conductor: Conductor, kept: Kept) -> None:
     _recall_decisions(conductor, kept)
     if kept.checkpoint is not None:
         _recall_counts(conductor, kept.checkpoint)
+    if kept.grants is not None:
+        _replace(conductor, kept.grants["attempts"])
     for worker, attempt in conductor.workload.shares.attempts().items():
         # Before it was told to make load that was kept; the checkpoint may be older.
         conductor.roster.expect(worker, attempt)
@@ -134,6 +136,15 @@ def resume(conductor: Conductor, kept: Kept) -> None:
         conductor.go_on(_order(held["order"]))
     message = "the master's process ended and was started again; the load was stopped, see its container's last log"
     conductor.handle(run.Broke(Reason.MASTER_LOST, message))
+
+
+def _replace(conductor: Conductor, attempts: Iterable[int]) -> None:
+    """Begin anew with workers that a checkpoint knows in a later attempt than those to which numbers were granted."""
+    for member, attempt in zip(conductor.roster.members, attempts, strict=True):
+        if 0 < attempt < member.attempt:
+            was_idle = not conductor.commander.has_ordered_load
+            conductor.workload.grants.replace(member.worker, attempt, was_idle=was_idle)
+        conductor.roster.expect(member.worker, attempt)
 
 
 def await_inheritance(conductor: Conductor) -> None:
