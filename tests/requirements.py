@@ -9,6 +9,7 @@ PROMISES: dict[str, str] = {
     "run-iterations": "A number of iterations is done exactly, however many workers share it.",
     "run-scenarios": "Scenarios run side by side or one after another, and each is planned, counted and judged.",
     "live-load": "Users and rates change, pause and resume in mid-run; planned and achieved follow what was asked.",
+    "live-replicas": "Workers are added to a run and taken away: exact, never too much load, and told.",
     "warm-up": "What is measured in load.warmUp is in no result and no threshold; its requests are counted apart.",
     "exact-totals": "The status holds the number of requests that the target itself counted.",
     "several-engines": "Several engines of a worker share its load exactly, and one of them may die alone.",

@@ -104,7 +104,7 @@ class Actor:
     async def _replace_master(self, look: Look, action: CreateMaster) -> bool:
         memory, loadtest = look.memory, _accepted(look)
         files = memory.files if memory.files is not None else script_files(loadtest, None)
-        order = replace(self._order(look, action, files), past=action.past)
+        order = replace(self._order(look, action, files, workers=look.seen.held.planned), past=action.past)
         # Whatever comes of it: no epoch is ever given to two masters.
         memory.epoch_reserved = 0
         try:
@@ -125,7 +125,7 @@ class Actor:
         loadtest, memory = _accepted(look), look.memory
         files = memory.files if memory.files is not None else script_files(loadtest, None)
         memory.source_digest = files_digest(files) if files else ""
-        order = self._order(look, action, files)
+        order = self._order(look, action, files, workers=action.workers)
         try:
             pods = await self._cluster.make_children(order, action.workers)
         except CreationFailed as failed:
@@ -140,30 +140,40 @@ class Actor:
         return memory.creation is None
 
     async def _replace(self, look: Look, action: CreateWorkers) -> None:
-        """Make the pods that take the places of lost ones; what fails is tried again at the next look."""
+        """Make pods of workers in a run that goes on; what fails is tried again at the next look."""
         loadtest, memory = _accepted(look), look.memory
         try:
             if memory.files is None:
                 # Only their names matter here: what is in them, the run's Secret holds.
                 memory.files = script_files(loadtest, await self._fetch_config_map(loadtest))
-            pods = await self._cluster.make_workers(self._order(look, action, memory.files), action.workers)
+            order = self._order(look, action, memory.files, workers=look.seen.held.planned)
+            pods = await self._cluster.make_workers(order, action.workers)
         except CreationFailed as failed:
-            pods = failed.pods
-            _log.warning("Could not replace workers", extra={"test": look.seen.test.name, "error": str(failed)})
+            pods, memory.creation = failed.pods, failed.problem
+            _log.warning("Could not make workers", extra={"test": look.seen.test.name, "error": str(failed)})
         except SourceMissing as missing:
             pods = []
-            _log.warning("Could not replace workers", extra={"test": look.seen.test.name, "error": str(missing)})
+            _log.warning("Could not make workers", extra={"test": look.seen.test.name, "error": str(missing)})
         else:
-            _log.info("Replaced workers", extra={"test": look.seen.test.name, "pods": len(pods)})
+            memory.creation = None
+            _log.info("Made workers", extra={"test": look.seen.test.name, "pods": len(pods)})
         for pod in pods:
             self._store.see_pod(pod)
 
     def _order(
-        self, look: Look, action: CreateChildren | CreateMaster | CreateWorkers, files: Mapping[str, bytes]
+        self,
+        look: Look,
+        action: CreateChildren | CreateMaster | CreateWorkers,
+        files: Mapping[str, bytes],
+        *,
+        workers: int,
     ) -> RunOrder:
-        """Return the order of a run; once it has pods, whoever comes shows what they show."""
+        """Return the order of a run that was planned with so many workers (0: that the spec asks for).
+
+        Once it has pods, whoever comes shows what they show.
+        """
         order = make_order(
-            _accepted(look),
+            _planned_with(_accepted(look), workers),
             uid=look.seen.test.uid,
             run=action.run,
             epoch=action.epoch,
@@ -214,6 +224,13 @@ class Actor:
 
     def _newest(self, look: Look) -> dict[str, object]:
         return self._store.newest(look.body)
+
+
+def _planned_with(loadtest: LoadTest, workers: int) -> LoadTest:
+    """Return a LoadTest that asks for so many workers (0: as many as it does), however many are wanted by now."""
+    spec = loadtest.spec
+    planned = replace(spec.workers, replicas=workers or spec.workers.replicas)
+    return replace(loadtest, spec=replace(spec, workers=planned))
 
 
 def _accepted(look: Look) -> LoadTest:

@@ -36,11 +36,15 @@ class Past:
         is_sole: every master of the run before it is known to have ended.
         has_begun: one of them had ordered the load to begin.
         attempts: of workers whose pods were, or were to be, made more than once.
+        workers: how many are wanted; 0: as many as were planned.
+        workers_made: how many there can have been at most; 0: as many as were planned.
     """
 
     is_sole: bool = True
     has_begun: bool = False
     attempts: Mapping[int, int] = field(default_factory=dict)
+    workers: int = 0
+    workers_made: int = 0
 
 
 NOTHING_PAST: Final = Past()  # of the first master
@@ -57,7 +61,7 @@ class CreateMaster:
 
 @dataclass(frozen=True, slots=True)
 class CreateWorkers:
-    """Make another pod for workers that were lost, by (worker, attempt); what exists already is left as it is."""
+    """Make pods for workers that were lost or are new, by (worker, attempt); what exists already is left as it is."""
 
     run: int
     epoch: int

@@ -6,7 +6,7 @@ workers from the decision to make their pods to its end; beyond that each pod co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from loadstone_operator.observation import Capacity
@@ -55,8 +55,7 @@ class Ledger:
         if not total or claim.uid in self._held:
             return Capacity()
         used = self._used(alive)
-        place = (claim.created, claim.uid)
-        ahead = [other for other in self._waiting.values() if (other.created, other.uid) < place]
+        ahead = self._ahead(claim)
         if not ahead and used + claim.workers <= total:
             return Capacity()
         self._waiting[claim.uid] = claim
@@ -66,10 +65,35 @@ class Ledger:
             "It starts by itself when other runs end."
         )
 
-    def hold(self, uid: str, run: int, workers: int) -> None:
-        """Take workers for a run; taking again replaces the run and the number."""
+    def hold(self, uid: str, run: int, workers: int) -> bool:
+        """Take workers for a run; taking again replaces the run and the number.
+
+        Return whether others may have been waiting for what is given back by that.
+        """
+        before = self._held.get(uid, (run, 0))[1]
         self._held[uid] = (run, workers)
-        self._waiting.pop(uid, None)
+        return self._waiting.pop(uid, None) is not None or workers < before
+
+    def grow(self, claim: Claim, run: int, now: int, alive: Alive) -> Capacity:
+        """Take more workers than it has `now` for a run that goes on; it keeps those if they are not to be had."""
+        total, refused = self._limits.total_workers, self._refusal(replace(claim, users=0))
+        others = self._used({place: count for place, count in alive.items() if place != (claim.uid, run)}, claim.uid)
+        needed = max(claim.workers, alive.get((claim.uid, run), 0))
+        ahead = self._ahead(claim)
+        if not refused and (not total or (not ahead and others + needed <= total)):
+            self.hold(claim.uid, run, claim.workers)
+            return Capacity()
+        self._held[claim.uid] = (run, now)
+        keeps = "1 worker" if now == 1 else f"{now} workers"
+        if refused:
+            self._waiting.pop(claim.uid, None)
+            return Capacity(refused=f"The run goes on with {keeps}: {refused}")
+        self._waiting[claim.uid] = claim
+        line = f", and {len(ahead)} older tests wait too" if ahead else ""
+        return Capacity(
+            waiting=f"The run goes on with {keeps} and waits for {claim.workers - now} more: others use {others} of "
+            f"the installation's {total}{line}. It gets them by itself when other runs end."
+        )
 
     def release(self, uid: str) -> bool:
         """Note that no run of a test goes on; return whether others may have been waiting for that."""
@@ -84,8 +108,14 @@ class Ledger:
         line = sorted(self._waiting.values(), key=lambda claim: (claim.created, claim.uid))
         return tuple(claim.uid for claim in line)
 
-    def _used(self, alive: Alive) -> int:
-        held = {(uid, run): workers for uid, (run, workers) in self._held.items()}
+    def _ahead(self, claim: Claim) -> list[Claim]:
+        """Return who waits and is older."""
+        place = (claim.created, claim.uid)
+        return [other for other in self._waiting.values() if (other.created, other.uid) < place]
+
+    def _used(self, alive: Alive, but: str = "") -> int:
+        """Return how many workers all have together; what is held for one may be left out."""
+        held = {(uid, run): workers for uid, (run, workers) in self._held.items() if uid != but}
         return sum(max(held.get(place, 0), alive.get(place, 0)) for place in held.keys() | alive.keys())
 
     def _refusal(self, claim: Claim) -> str:

@@ -26,7 +26,6 @@ from loadstone_operator.actions import (
     End,
     FetchSource,
     MarkRun,
-    Past,
     Progress,
     Refuse,
     SaveReport,
@@ -37,14 +36,14 @@ from loadstone_operator.observation import (
     CreationProblem,
     Observation,
     Outcome,
-    PodView,
     Rejected,
     ReportState,
     SourceState,
     Stage,
 )
-from loadstone_operator.replacing import attempts, missing_pods
-from loadstone_operator.status.edits import for_the_next_run
+from loadstone_operator.remarks import remark
+from loadstone_operator.replacing import missing_pods
+from loadstone_operator.resizing import added_pods, past, pods_of_run, steered_workers, surplus_pods
 from loadstone_operator.wishes import Steer
 
 if TYPE_CHECKING:
@@ -61,6 +60,8 @@ _FLUSH_SECONDS: Final = 30.0
 MASTER_PATIENCE_SECONDS: Final = 90.0
 MASTERS_MOST: Final = 5
 _OF_PODS: Final = frozenset({"source", "image", "imagePullPolicy", "workers", "env", "envFrom"})
+# Whatever it is now, a run is planned with what it was.
+_OF_NO_POD: Final = "workers.replicas"
 _DEFAULT_STARTUP_SECONDS: Final = 600.0
 _DEFAULT_GRACE_SECONDS: Final = 30.0
 
@@ -117,29 +118,27 @@ def start(seen: Observation, run: int, cause: Cause) -> Decision:
             return _refuse(Reason.SOURCE_NOT_FOUND, source.message)
         waiting = _at(seen, Phase.PENDING, reason=Reason.SOURCE_NOT_FOUND, message=source.message, run=run, cause=cause)
         return Decision(waiting, recheck_seconds=1.0)
+    # Some of them may have been made already, with a plan for so many.
+    is_tried = seen.held.run == run and seen.held.phase is Phase.PENDING
+    workers = (seen.held.planned if is_tried else 0) or seen.spec.workers
     return Decision(
-        _at(seen, Phase.PROVISIONING, run=run, cause=cause),
-        (CreateChildren(run, seen.held.epoch, seen.spec.workers),),
+        _at(seen, Phase.PROVISIONING, run=run, cause=cause), (CreateChildren(run, seen.held.epoch, workers),)
     )
 
 
-def wanted_stop(seen: Observation) -> str:
-    """Return why the newest run should stop, in the verdict's words; empty if it should go on."""
-    if seen.test.stop_run is not None and seen.test.stop_run == seen.run:
-        return Reason.STOPPED
-    return Reason.SUSPENDED if seen.test.suspend else ""
-
-
 def wanted(seen: Observation, steered: Steer) -> Steer:
-    """Return what the master should be told; of a spec that became invalid in mid-run, what it was told before."""
+    """Return what the master should be told; of a spec that became invalid in mid-run, what it was told before.
+
+    As long as nobody has edited the spec the plan says it all, and the start need not wait for one more word. Once
+    somebody has, everything is said: the master may have heard of what was wanted meanwhile, and not of the way back.
+    """
     spec, paused, aims, config = seen.spec, steered.paused, steered.aims, steered.config
     if isinstance(spec, Accepted):
         paused = spec.paused
-        # As long as nobody has edited them, the plan says it, and the start need not wait for one more word.
-        is_edited = spec.digest != seen.held.digest
-        aims = spec.aims if aims or is_edited else ()
-        config = spec.config if config is not None or is_edited else None
-    return Steer(seen.run, wanted_stop(seen), seen.ended, paused=paused, aims=aims, config=config)
+        aims = spec.aims if aims or seen.is_edited else ()
+        config = spec.config if config is not None or seen.is_edited else None
+    workers = steered_workers(seen, steered.workers)
+    return Steer(seen.run, seen.wanted_stop, seen.ended, paused=paused, aims=aims, config=config, workers=workers)
 
 
 def mark_run(seen: Observation) -> tuple[MarkRun, ...]:
@@ -162,7 +161,7 @@ def _explain(seen: Observation, outcome: Outcome) -> Outcome:
     """Return an outcome with the cause that only the cluster knows, where the master saw no more than its effect."""
     if outcome.reason == Reason.STARTUP_TIMEOUT and seen.creation is not None:
         return replace(outcome, reason=seen.creation.reason, message=seen.creation.message)
-    for pod in _pods_of_run(seen):
+    for pod in pods_of_run(seen):
         problem = pod.problem
         if problem is not None and (outcome.reason, problem.reason) in _EFFECTS:
             return replace(outcome, reason=problem.reason, message=f"{problem.message} {outcome.message}")
@@ -170,7 +169,7 @@ def _explain(seen: Observation, outcome: Outcome) -> Outcome:
 
 
 def _stop_before_pods(seen: Observation) -> Decision | None:
-    stop = wanted_stop(seen)
+    stop = seen.wanted_stop
     if not stop or _has_begun(seen):
         return None
     return _abort(seen, stop, "before its pods were made")
@@ -227,7 +226,8 @@ def _replace_master(seen: Observation) -> Decision | None:
     if isinstance(spec, Rejected) or spec.master_on_loss is not MasterOnLoss.RESTART or held.epoch >= MASTERS_MOST:
         return None
     # It must be made of what its workers were made of.
-    if any(path.partition(".")[0] in _OF_PODS for path in edited(held.parts, spec.parts)):
+    paths = set(edited(held.parts, spec.parts)) - {_OF_NO_POD}
+    if any(path.partition(".")[0] in _OF_PODS for path in paths):
         return None
     if seen.source.state is not SourceState.FOUND or seen.seconds_unheard >= MASTER_PATIENCE_SECONDS:
         return None
@@ -235,12 +235,12 @@ def _replace_master(seen: Observation) -> Decision | None:
     message = "The master was lost; another one takes over while the workers keep their load."
     if seen.epoch_reserved != held.epoch:
         return Decision(Progress(phase, Reason.MASTER_RESTARTED, message, epoch=held.epoch + 1))
-    past = Past(seen.masters_ended >= held.epoch - 1, held.has_ordered_load, held.attempts)
-    return Decision(Progress(phase, Reason.MASTER_RESTARTED, message), (CreateMaster(seen.run, held.epoch, past),))
+    made = CreateMaster(seen.run, held.epoch, past(seen))
+    return Decision(Progress(phase, Reason.MASTER_RESTARTED, message), (made,))
 
 
 def _end_unstoppable(seen: Observation) -> Decision | None:
-    stop = wanted_stop(seen)
+    stop = seen.wanted_stop
     if not stop:
         return None
     if _is_starting(seen) and _is_silent(seen) and seen.seconds_watched >= LISTEN_SECONDS:
@@ -254,7 +254,7 @@ def _end_unstoppable(seen: Observation) -> Decision | None:
 def _end_failed_start(seen: Observation) -> Decision | None:
     if not _is_starting(seen) or (_is_silent(seen) and seen.seconds_watched < LISTEN_SECONDS):
         return None
-    problems = [pod for pod in _pods_of_run(seen) if pod.problem]
+    problems = [pod for pod in pods_of_run(seen) if pod.problem]
     for pod in problems:
         problem = pod.problem
         if problem and problem.patience_seconds is not None and pod.problem_seconds >= problem.patience_seconds:
@@ -267,7 +267,7 @@ def _end_failed_start(seen: Observation) -> Decision | None:
     if seen.seconds_in_run < limit * (2 if is_masters else 1) + _MASTER_FIRST_SECONDS:
         return None
     late = (
-        ", ".join(pod.name for pod in _pods_of_run(seen) if pod.phase == "Pending")
+        ", ".join(pod.name for pod in pods_of_run(seen) if pod.phase == "Pending")
         or "all pods run, the master is silent"
     )
     return _fail(
@@ -280,44 +280,30 @@ def _end_failed_start(seen: Observation) -> Decision | None:
 
 def _go_on(seen: Observation) -> Decision:
     actions: list[Action] = []
-    steered = seen.steered or Steer(seen.run, "", ())
+    steered = seen.steered or _unheard(seen)
     wish = wanted(seen, steered)
     if seen.master is not None and seen.master.connected and seen.master.stage is not None and wish != steered:
         actions.append(wish)
-    if lost := missing_pods(seen):
-        actions.append(CreateWorkers(seen.run, seen.held.epoch, lost))
-    stale = tuple((pod.name, pod.uid) for pod in seen.pods if pod.run < seen.run and not pod.deleting)
+    if missing := (*missing_pods(seen), *added_pods(seen)):
+        actions.append(CreateWorkers(seen.run, seen.held.epoch, tuple(sorted(missing))))
+    stale = (*(pod for pod in seen.pods if pod.run < seen.run and not pod.deleting), *surplus_pods(seen))
     if stale:
-        actions.append(DeletePods(stale))
+        actions.append(DeletePods(tuple((pod.name, pod.uid) for pod in stale)))
     actions += mark_run(seen)
     stage = seen.master.stage if seen.master else None
     phase = _PHASES[stage] if stage else Phase.PROVISIONING
     if phase is Phase.RUNNING and seen.master is not None and seen.master.paused:
         phase = Phase.PAUSED
-    reason, message = _remark(seen)
-    recheck = 1.0 if _is_starting(seen) or wanted_stop(seen) else None
+    reason, message = remark(seen, refusal=seen.creation if missing else None)
+    # What the cluster has refused to make is tried again.
+    recheck = 1.0 if _is_starting(seen) or seen.wanted_stop or missing else None
     return Decision(_at(seen, phase, reason=reason, message=message), tuple(actions), recheck_seconds=recheck)
 
 
-def _remark(seen: Observation) -> tuple[str, str]:
-    """Return reason and message for people who look at a run that goes on: the first thing that is wrong with it."""
-    if wanted_stop(seen):
-        return wanted_stop(seen), "The run is being stopped."
-    for pod in _pods_of_run(seen):
-        if pod.problem:
-            return pod.problem.reason, pod.problem.message
-    newest = attempts(seen)
-    for worker in seen.master.workers if seen.master else ():
-        attempt = newest.get(worker.worker, 1)
-        again = f" It is being replaced (attempt {attempt})." if attempt > max(1, worker.attempt) else ""
-        if worker.state == "Lost":
-            why = worker.message or worker.reason or "it fell silent"
-            return Reason.WORKERS_LOST, f"Worker {worker.worker} was lost: {why}.{again}"
-        if again:
-            return Reason.WORKERS_LOST, f"Worker {worker.worker} was lost before it had come.{again}"
-    if seen.master is not None and seen.master.waiting_for:
-        return "", seen.master.waiting_for
-    return "", for_the_next_run(seen.held.parts, seen.spec)
+def _unheard(seen: Observation) -> Steer:
+    """Return what a master does that was told nothing since it was connected to, as far as that is known."""
+    is_paused = isinstance(seen.spec, Rejected) and seen.master is not None and seen.master.paused
+    return Steer(seen.run, "", (), paused=is_paused)
 
 
 def _has_begun(seen: Observation) -> bool:
@@ -343,11 +329,6 @@ def _is_too_late(seen: Observation) -> bool:
 
 def _startup_seconds(seen: Observation) -> float:
     return seen.spec.startup_timeout_ns / SECOND if isinstance(seen.spec, Accepted) else _DEFAULT_STARTUP_SECONDS
-
-
-def _pods_of_run(seen: Observation) -> tuple[PodView, ...]:
-    master = seen.master_pod()
-    return ((master,) if master else ()) + seen.worker_pods()
 
 
 def _at(

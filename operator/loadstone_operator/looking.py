@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from loadstone_core.admission import admit
 from loadstone_core.errors import SpecInvalidError
 from loadstone_core.lifecycle.phases import Phase
-from loadstone_core.load.change import aims_of
+from loadstone_core.load.change import aims_of, can_resize
 from loadstone_core.load.profile import Model
 from loadstone_core.load.scenario import scenarios_of
 from loadstone_core.spec.digest import part_digests, spec_digest
@@ -18,7 +18,6 @@ from loadstone_operator import naming
 from loadstone_operator.capacity import Claim
 from loadstone_operator.cluster.store import uid_of
 from loadstone_operator.decision import wanted_cause
-from loadstone_operator.following import wanted_stop
 from loadstone_operator.memory import Memory
 from loadstone_operator.observation import (
     Accepted,
@@ -33,6 +32,7 @@ from loadstone_operator.observation import (
     SpecView,
 )
 from loadstone_operator.ports import MasterRef
+from loadstone_operator.resizing import asked_workers
 from loadstone_operator.status.held import read_held
 
 if TYPE_CHECKING:
@@ -90,11 +90,11 @@ class Looker:
         self._connect(key, rough, memory)
         now = self._clock.monotonic_ns()
         self._note(rough, memory, now)
+        rough = replace(rough, master=self._masters.view(test.uid, rough.run))
         capacity, has_freed = self._capacity(rough, body)
         seen = replace(
             rough,
             pods=tuple(_with_age(pod, memory, now) for pod in pods),
-            master=self._masters.view(test.uid, rough.run),
             capacity=capacity,
             source=_source(loadtest, memory, now),
             creation=memory.creation,
@@ -168,7 +168,7 @@ class Looker:
         """Note since when things have been so that are so now."""
         present = {(pod.name, str(pod.problem.reason)) for pod in seen.pods if pod.problem}
         memory.problems = {each: memory.problems.get(each, now) for each in present}
-        is_stopping = seen.is_active and bool(wanted_stop(seen))
+        is_stopping = seen.is_active and bool(seen.wanted_stop)
         memory.stopping_ns = (memory.stopping_ns or now) if is_stopping else None
         if seen.held.finished:
             memory.finished_ns = memory.finished_ns or now
@@ -188,16 +188,23 @@ class Looker:
         uid = seen.test.uid
         phase = seen.held.phase
         has_begun = seen.is_active and (phase is None or phase.order >= Phase.PROVISIONING.order)
+        created = str(body["metadata"].get("creationTimestamp", ""))
         if has_begun:
-            self._ledger.hold(uid, seen.run, seen.held.workers or len(seen.worker_pods()))
-            return Capacity(), False
+            return self._keep(seen, created)
         has_freed = self._ledger.release(uid)
         is_wanted = not seen.test.deleting and (seen.is_active or wanted_cause(seen) is not None)
         if not is_wanted or isinstance(seen.spec, Rejected):
             return Capacity(), self._ledger.withdraw(uid) or has_freed
-        created = str(body["metadata"].get("creationTimestamp", ""))
         claim = Claim(uid, seen.spec.workers, seen.spec.users, created)
         return self._ledger.ask(claim, self._store.workers_alive(self._clock.wall_ns())), has_freed
+
+    def _keep(self, seen: Observation, created: str) -> tuple[Capacity, bool]:
+        """Hold the workers of a run that goes on, and take those that it is asked to have more."""
+        now, asked = seen.held.workers or len(seen.worker_pods()), asked_workers(seen)
+        if not seen.held.workers or asked <= now:
+            return Capacity(), self._ledger.hold(seen.test.uid, seen.run, now)
+        claim = Claim(seen.test.uid, asked, 0, created)
+        return self._ledger.grow(claim, seen.run, now, self._store.workers_alive(self._clock.wall_ns())), False
 
 
 def read_test(body: Mapping[str, Any]) -> LoadTestView:
@@ -234,6 +241,7 @@ def _accepted(loadtest: LoadTest) -> Accepted:
         master_on_loss=loadtest.spec.master_on_loss,
         on_loss=loadtest.spec.workers.on_loss,
         min_available=loadtest.spec.workers.min_available,
+        can_resize=can_resize(each.load for each in scenarios),
     )
 
 

@@ -82,6 +82,11 @@ def tls_secret(test: str, run: int, *, uid: str, authority: str, worker: int = 0
     return _fit(f"{test}-t-{run}-{uid[:8]}-{authority}-{worker // TLS_WORKERS}")
 
 
+def worker_tls_secret(test: str, run: int, *, uid: str, authority: str, worker: int) -> str:
+    """Return the name of the Secret with the certificate of a worker that was added to a run: one for each of them."""
+    return _fit(f"{test}-t-{run}-{uid[:8]}-{authority}-w{worker}")
+
+
 def report(test: str) -> str:
     """Return the name of the ConfigMap with the latest run's report."""
     return _fit(f"{test}-report")

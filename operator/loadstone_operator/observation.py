@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from loadstone_core.lifecycle.phases import Phase
 from loadstone_core.spec.model import MasterOnLoss, OnLoss
+from loadstone_core.verdict.outcome import Reason
 from loadstone_operator.naming import ROLE_MASTER, ROLE_WORKER
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from loadstone_core.errors import Problem
     from loadstone_core.load.change import Aim
-    from loadstone_core.verdict.outcome import Reason
     from loadstone_operator.wishes import Steer, WorkerEnd
 
 
@@ -88,6 +88,7 @@ class Accepted:
         master_on_loss: whether another master takes over from one that is lost.
         on_loss: what happens when a worker is lost.
         min_available: with so many workers the load begins once the start has timed out.
+        can_resize: workers may be added and taken away while a run of it goes on.
     """
 
     workers: int
@@ -102,6 +103,7 @@ class Accepted:
     master_on_loss: MasterOnLoss = MasterOnLoss.RESTART
     on_loss: OnLoss = OnLoss.REPLACE
     min_available: int | None = None
+    can_resize: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,12 @@ class Held:
     """What the status says. `run` is 0 unless a run has been given its number and was not refused.
 
     Attributes:
+        workers: how many there are to be.
         attempts: how often the pods of workers were made, of those that were made more than once.
+        planned: how many the run was planned with.
+        generation: of the spec that the run was planned with; 0: unknown.
+        made: how many there were at most; those beyond `workers` had to go.
+        can_resize: workers may be added and taken away while the run goes on.
     """
 
     observed_generation: int = -1
@@ -133,6 +140,10 @@ class Held:
     cause: Cause = Cause.CREATED
     workers: int = 0
     attempts: Mapping[int, int] = field(default_factory=dict)
+    planned: int = 0
+    made: int = 0
+    can_resize: bool = False
+    generation: int = 0
     trigger: str | None = None
     digest: str = ""
     parts: Mapping[str, str] = field(default_factory=dict)
@@ -308,7 +319,7 @@ class Observation:
     Attributes:
         ended: every worker of the run whose engine is known to have ended, remembered after its pod has gone.
         masters_ended: epoch up to which every master of the run is known to have ended; 0: none is.
-        steered: what the master has acknowledged.
+        steered: what the master has acknowledged since it was connected to; None: nothing, or nobody knows.
         creation: why the last attempt to make the run's objects failed, `creation_seconds` ago.
         seconds_in_run: since the run was given its number.
         seconds_watched: since this process first looked at the run; an operator that comes back must listen first.
@@ -352,6 +363,19 @@ class Observation:
             return not self.held.finished
         # A pod of a run that the status does not know: the operator was lost between making it and saying so.
         return self.run > self.held.last_run
+
+    @property
+    def is_edited(self) -> bool:
+        """Say whether anything of the spec was ever another since the run was planned, however it reads by now."""
+        is_other = isinstance(self.spec, Accepted) and self.spec.digest != self.held.digest
+        return is_other or self.test.generation != self.held.generation
+
+    @property
+    def wanted_stop(self) -> str:
+        """Return why the newest run should stop, in the verdict's words; empty if it should go on."""
+        if self.test.stop_run is not None and self.test.stop_run == self.run:
+            return Reason.STOPPED
+        return Reason.SUSPENDED if self.test.suspend else ""
 
     def master_pod(self) -> PodView | None:
         """Return the newest master of the newest run."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from loadstone_core.lifecycle.phases import Phase
 from loadstone_core.plan.model import ATTEMPTS_MOST
-from loadstone_core.spec.digest import edited
 from loadstone_core.spec.model import OnLoss
 from loadstone_core.verdict.outcome import Reason
 from loadstone_operator.observation import Accepted, Stage
+from loadstone_operator.resizing import are_pods_alike, may_make_pods, most_pods, wanted_again, wanted_workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,23 +22,29 @@ if TYPE_CHECKING:
 
 # Until the load begins there are no others who could do what a lost worker was to do.
 _EARLY: Final = frozenset({OnLoss.REPLACE, OnLoss.REDISTRIBUTE})
-# Of these a new pod would be made by what the spec says now, and the others of the run were not.
-_OF_A_POD: Final = ("source", "image", "engine", "env", "workers.template")
+# While an attempt is one of these, the next one would be in its way: of one that has retired the master takes what it
+# has counted until the next one comes.
+_THERE: Final = frozenset({"Connected", "Ready", "Running", "Suspect", "Retired"})
 
 
 def attempts(seen: Observation) -> Mapping[int, int]:
     """Return the newest attempt of each worker whose pod was, or is to be, made more than once."""
-    wanted = dict(seen.held.attempts)
+    again = wanted_again(seen)
+    wanted = {**seen.held.attempts, **again}
     if not _may_replace(seen) or seen.master is None:
         return wanted
+    # Who is not wanted any more needs no other pod, and who is wanted again is no lost one.
+    wanted_now = wanted_workers(seen)
+    kept = {*range(min(seen.held.workers or wanted_now, wanted_now))} - again.keys()
     if _is_early(seen):
-        return wanted | {worker: attempt + 1 for worker, attempt in _lost_early(seen) if attempt < ATTEMPTS_MOST}
+        lost = {worker: attempt + 1 for worker, attempt in _lost_early(seen) if attempt < ATTEMPTS_MOST}
+        return wanted | {worker: attempt for worker, attempt in lost.items() if worker in kept}
     over = {(pod.worker, pod.attempt) for pod in seen.worker_pods() if pod.is_terminal}
     over |= {(end.worker, end.attempt) for end in seen.ended}
     over |= {(worker.worker, worker.attempt) for worker in seen.master.workers if worker.state == "Lost"}
     for worker in seen.master.workers:
         newest = seen.held.attempts.get(worker.worker, 1)
-        is_lost = worker.state == "Lost" or worker.attempt < newest
+        is_lost = worker.worker in kept and (worker.state == "Lost" or worker.attempt < newest)
         if is_lost and (worker.worker, newest) in over and newest < ATTEMPTS_MOST:
             wanted[worker.worker] = newest + 1
     return wanted
@@ -46,15 +52,20 @@ def attempts(seen: Observation) -> Mapping[int, int]:
 
 def missing_pods(seen: Observation) -> tuple[tuple[int, int], ...]:
     """Return (worker, attempt) of the pods that the status speaks of and that were never there."""
-    if not _may_replace(seen) or seen.master is None:
+    # Who is wanted again gets a pod whatever happens when one is lost.
+    if not (_may_replace(seen) or may_make_pods(seen)) or seen.master is None:
         return ()
+    most = most_pods(seen)
     there = {(pod.worker, pod.attempt) for pod in seen.worker_pods()}
     there |= {(end.worker, end.attempt) for end in seen.ended}
     heard = {worker.worker: worker.attempt for worker in seen.master.workers}
+    leaving = {worker.worker for worker in seen.master.workers if worker.state in _THERE}
     return tuple(
         (worker, attempt)
         for worker, attempt in sorted(seen.held.attempts.items())
-        if (worker, attempt) not in there and heard.get(worker, 0) < attempt
+        if worker < most
+        and (worker in heard and worker not in leaving)
+        and ((worker, attempt) not in there and heard[worker] < attempt)
     )
 
 
@@ -79,7 +90,8 @@ def _lost_early(seen: Observation) -> Iterator[tuple[int, int]]:
             is_lost = worker.state == "Lost"
         else:
             # Of a later one the status may speak before its pod is made; the first ones were made with the run.
-            is_lost = is_first_start and (newest == 1 or place in made) and place not in coming | told
+            is_first = newest == 1 and worker.worker < seen.held.planned
+            is_lost = is_first_start and (is_first or place in made) and place not in coming | told
         if is_lost and worker.worker not in hungry:
             yield place
 
@@ -100,6 +112,6 @@ def _may_replace(seen: Observation) -> bool:
         is_wanted = spec.on_loss in _EARLY
     else:
         is_wanted = spec.on_loss is OnLoss.REPLACE and master is not None and master.stage is Stage.RUNNING
-    if not is_wanted or seen.test.suspend or seen.test.stop_run == seen.run:
+    if not is_wanted or seen.wanted_stop:
         return False
-    return not any(path.startswith(_OF_A_POD) for path in edited(seen.held.parts, spec.parts))
+    return are_pods_alike(seen.held.parts, spec)

@@ -30,8 +30,9 @@ class Steer:
         stop: why the run must stop, in the words of the verdict's reasons; empty to let it go on.
         ended: every worker that is known to have ended.
         paused: nothing is to be asked of the target.
-        aims: what scenarios are to reach; none while they are what the run was planned with.
-        config: the script's values; None while they are what the run was planned with.
+        aims: what scenarios are to reach; none as long as the spec is the one that the run was planned with.
+        config: the script's values; None as long.
+        workers: how many there are to be; 0 as long, and in a run that keeps its workers.
     """
 
     run: int
@@ -40,3 +41,4 @@ class Steer:
     paused: bool = False
     aims: tuple[Aim, ...] = ()
     config: Mapping[str, str] | None = None
+    workers: int = 0

@@ -32,6 +32,7 @@ WORKER_STATES: Final[Mapping[str, control_pb2.WorkerReport.State]] = {
     "suspect": control_pb2.WorkerReport.SUSPECT,
     "ended": control_pb2.WorkerReport.ENDED_WORKER,
     "lost": control_pb2.WorkerReport.LOST,
+    "retired": control_pb2.WorkerReport.RETIRED,
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadstone_core.load.change import Aim
 from loadstone_core.register import Version
+from loadstone_core.spec.defaults import REPLICAS_MOST
 from loadstone_core.stats.stream import BLOCKS
 from loadstone_protocol.allotment import grants_to_messages, shares_to_messages
 from loadstone_protocol.codec import WireError, counters_from_message, scenario_to_message, stream_id_from_message
@@ -175,6 +176,8 @@ def steering_from_message(message: control_pb2.Steering) -> Steering:
         raise WireError(f"a stop's reason is one of {', '.join(sorted(STOP_REASONS))}")
     if len(message.aims) > BLOCKS or any(not 0 < each.value <= VALUE_MAX for each in message.aims):
         raise WireError(f"a steering has at most {BLOCKS} aims, each at 1 to {VALUE_MAX}")
+    if message.workers > REPLICAS_MOST:
+        raise WireError(f"a run has at most {REPLICAS_MOST} workers")
     return Steering(
         revision=message.revision,
         stop_reason=message.stop_reason if message.stop else None,
@@ -186,6 +189,7 @@ def steering_from_message(message: control_pb2.Steering) -> Steering:
         is_paused=message.paused,
         aims=tuple(Aim(each.scenario, each.value, each.spawn_rate or None, is_rate=each.rate) for each in message.aims),
         config=_config(message),
+        workers=message.workers,
     )
 
 

@@ -305,3 +305,4 @@ class Steering:
     is_paused: bool = False
     aims: tuple[Aim, ...] = ()
     config: Mapping[str, str] | None = None  # None: as the run was planned
+    workers: int = 0  # how many are wanted; 0: as many as were planned

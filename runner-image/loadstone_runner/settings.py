@@ -60,6 +60,8 @@ class MasterSettings(NamedTuple):
     is_sole: bool  # every master of the run before this one is known to have ended
     has_begun: bool  # one before had ordered the load to begin
     attempts: Mapping[int, int]  # of workers whose pods were made more than once before this master
+    workers: int  # that are wanted when this master begins; 0 = as many as were planned
+    workers_made: int  # that were wanted at any time before; 0 = no more than those
     tls_dir: str  # with certificate, key and authority; "" = TLS is off
     log_dir: str  # of its director
     control: ControlSettings | None
@@ -146,6 +148,8 @@ def read_master(environment: Mapping[str, str]) -> MasterSettings:
         is_sole=_number(environment, "IS_SOLE", "1", at_least=0) > 0,
         has_begun=_number(environment, "HAS_BEGUN", "0", at_least=0) > 0,
         attempts=_attempts(environment),
+        workers=_number(environment, "WORKERS", "0", at_least=0),
+        workers_made=_number(environment, "WORKERS_MADE", "0", at_least=0),
         tls_dir=environment.get(f"{PREFIX}TLS_DIR", ""),
         log_dir=_log_dir(environment),
         control=_control(environment),

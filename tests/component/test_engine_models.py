@@ -448,3 +448,50 @@ def test_users_beyond_a_smaller_share_of_the_most_users_end_those_without_work_f
     assert (len(bench.model.population), bench.model.leaving) == (1, 0)
     bench.end()
     assert bench.total("dropped_iterations") == 0
+
+
+@pytest.mark.promise("live-replicas")
+def test_users_of_a_lot_that_is_cut_go_on_where_they_are() -> None:
+    sleep = sleeper(0.2)
+    bench = Bench(sleep, Model.USERS, (60.0, 6))
+    bench.model.hold({Lot(0, 1): 0})
+    bench.run(0.1)
+
+    bench.model.hold(dict.fromkeys(Lot(0, 1).cut(4), 0))
+    assert bench.model.leaving == 0
+    gevent.sleep(0.5)
+    assert len(bench.model.population) == 6
+
+    # What was cut before this engine has heard of it may lack a piece at once.
+    bench.model.hold({Lot(0, 8): 0, Lot(4, 8): 0, Lot(2, 4): 0, Lot(3, 4): 0})
+    assert bench.model.leaving == 2
+    gevent.sleep(0.5)
+    assert sorted(bench.model.population.seats) == [0, 2, 3, 4]
+    bench.end()
+    assert sorted(sleep.lives) == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.promise("live-replicas")
+def test_of_a_lot_that_is_cut_every_iteration_is_begun_once() -> None:
+    numbers: list[int] = []
+
+    class Counting(User):
+        @task
+        def one(self) -> None:
+            numbers.append(self.iteration)
+
+    bench = Bench(Counting, Model.RATE, (60.0, 400))
+    begin = time.monotonic_ns()
+    bench.model.hold({Lot(0, 1): begin})
+    bench.model.start(begin)
+    for pieces in (3, 6):
+        gevent.sleep(0.4)
+        # The master says of pieces since when the lot was held.
+        bench.model.hold(dict.fromkeys(Lot(0, 1).cut(pieces), begin))
+    gevent.sleep(0.4)
+    done = (time.monotonic_ns() - begin) * 400 // SECOND
+    bench.end()
+
+    assert sorted(numbers) == list(range(len(numbers)))
+    assert len(numbers) + bench.total("dropped_iterations") > done - 120
+    assert bench.total("dropped_iterations") < 120

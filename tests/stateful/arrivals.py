@@ -75,10 +75,14 @@ class Arrivals:
         """Have the iterations of these lots, each from a moment on, and no others."""
         if self._scenario is None:
             return
+        lots = dict(lots)
         for lot in self._strands.keys() - lots.keys():
             strand = self._strands.pop(lot)
             strand.until_ns = min(strand.until_ns, self._machine.monotonic_ns())
             self._given_up.append(strand)
+            for piece in lots.keys() - self._strands.keys():
+                if lot.has(piece):
+                    lots[piece] = max(lots[piece], strand.until_ns)
         for lot in sorted(lots.keys() - self._strands.keys()):
             self._drive(lot, lots[lot])
 

@@ -253,9 +253,12 @@ class Engine(Peer):
         for lot in before.keys() - self._lots.keys():
             if lot in self._drivers:
                 self._drivers.pop(lot).cancel()
-            self._wanted.pop(lot, 0)
+            wanted = self._wanted.pop(lot, 0)
+            kept = [each for each in self._lots.keys() - before.keys() if lot.has(each)]
+            for piece in kept:
+                self._wanted[piece] = piece.share(lot.first + wanted * lot.parts)
             for place in self._seats:
-                if place % lot.parts == lot.first:
+                if place % lot.parts == lot.first and not any(place % each.parts == each.first for each in kept):
                     self._leaving.add(place)
                     self._retired.add(place)
         if self._begin_ns and self._player is None:

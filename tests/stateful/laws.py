@@ -15,6 +15,7 @@
     lost for good where nobody is to take their place.
 11. There is load only while no more workers are lost than may be. Where the loss of a worker, or of the master, is to
    end the run, it is an Error.
+12. Once everything is healed, no more workers make load than are wanted.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Laws:
         trace: what happened, for whoever has to understand a failure.
         most_guests: users that a rate may have.
         most_lost: workers that may be lost at a time while there is load.
+        least_wanted: the fewest workers that were wanted at any time; others may be lost that were to leave.
         may_lose: streams of which something may be lost that nobody can count.
     """
 
@@ -65,6 +67,7 @@ class Laws:
     ) -> None:
         self.loop = loop
         self.most_lost = most_lost
+        self.least_wanted = math.inf
         self.most_guests = math.inf
         self.sent: dict[StreamId, Sent] = {}
         self.asked: list[tuple[float, int]] = []
@@ -265,7 +268,8 @@ class Laws:
         server = call.connection.server
         assert server is not None
         if report.stage == control_pb2.RUNNING_LOAD:
-            lost = [each.worker for each in report.workers if each.state == control_pb2.WorkerReport.LOST]
+            wanted = [each for each in report.workers if each.worker < self.least_wanted]
+            lost = [each.worker for each in wanted if each.state == control_pb2.WorkerReport.LOST]
             self.demand(len(lost) <= self.most_lost, f"there is load, and {lost} are lost")
         requests, boot = report.progress.requests, id(server)
         before = self._totals.get(boot, self._kept.get(server.process.name, 0))

@@ -282,7 +282,7 @@ class Mischief:
     # ---
 
     def _a_pod(self) -> Pod:
-        number, pods = self._dice.randrange(self._world.shape.workers), self._world.pods
+        number, pods = self._dice.randrange(self._world.workers_made), self._world.pods
         return pods[number] if number in pods else pods[0]
 
     def _connections(self) -> list[Connection]:

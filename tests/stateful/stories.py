@@ -31,6 +31,7 @@ HEALED_LATE_AT = 60.0
 WHOLE_WITHIN_SECONDS = 20.0
 MASTER_WITHIN_SECONDS = 6.0  # of the loss of one, also of one that was lost in the last moment
 FOLLOWS_WITHIN_SECONDS = 4.0  # when nothing is wrong; a user may finish its iteration
+RESIZED = float(os.environ.get("RESIZED", "0.3"))  # of those that may be: others are wanted than so many workers
 WIDE = float(os.environ.get("WIDE", "0.6"))  # of all runs: not all is as it is by default
 MOST_SECONDS = 600.0  # of virtual time; every run ends long before
 
@@ -79,6 +80,15 @@ def widened(shape: Shape, seed: int) -> Shape:
     )
 
 
+def resizes_of(shape: Shape, seed: int) -> list[tuple[float, int]]:
+    """Return when which other number of workers is wanted, drawn beside what else befalls the run of this seed."""
+    dice = random.Random(f"resized {seed}")  # noqa: S311 a game
+    # With Abort it would not be known whether somebody was lost or was to leave.
+    if shape.iterations is not None or shape.on_loss is OnLoss.ABORT or dice.random() >= RESIZED:
+        return []
+    return [(dice.uniform(0.0, HEALED_AT), dice.randrange(1, 6)) for _ in range(dice.choice((1, 1, 2, 3)))]
+
+
 class Story:
     """One run from its beginning to its end."""
 
@@ -87,6 +97,7 @@ class Story:
         self.loop = VirtualTimeLoop(self.dice)
         self.world = World(shape or widened(shape_of(self.dice), seed), folder, self.loop, self.dice)
         self.laws = self.world.laws
+        self.resizes = resizes_of(self.world.shape, seed) if shape is None else []
         self.mischief = Mischief(self.world)
         self.was_whole, self.followed_by = False, MOST_SECONDS
         self.began = MOST_SECONDS  # to make load
@@ -116,6 +127,8 @@ class Story:
         for _ in range(dice.choice((1, 2, 3, 4, 6, 9))):
             fault = dice.choice(menu)
             world.network.after(dice.uniform(0.0, HEALED_AT), self.mischief.do, fault)
+        for at, workers in self.resizes:
+            world.network.after(at, world.resize, workers)
         if world.shape.is_parted:
             world.network.after(dice.uniform(0.5, HEALED_AT), self.mischief.do, self.mischief.part_the_network)
 
@@ -144,6 +157,14 @@ class Story:
         """Demand all that is asked for, but for what was the part of those that nobody stands in for."""
         world, laws = self.world, self.laws
         least, most = self._parts()
+        at_work = [each.stream for each in laws.sent.values() if each.users and each.makes_load]
+        leaving = [each for each in at_work if each.worker >= world.workers_wanted]
+        states = {each.worker: each.state for each in world.report.workers}
+        # Of those that are wanted somebody may be lost whom nobody replaces, and then others go on.
+        is_staffed = all(states.get(each) != control_pb2.WorkerReport.LOST for each in range(world.workers_wanted))
+        laws.demand(
+            not (is_staffed and leaving), f"{world.workers_wanted} workers are wanted, and users live on {leaving}"
+        )
         if not world.shape.has_rate:
             living = len(laws.users())
             laws.demand(least <= living <= most, f"{living} users live, {least} to {most} are asked for")
@@ -160,6 +181,9 @@ class Story:
         world, asked = self.world, self.world.users_asked
         if world.shape.on_loss is not OnLoss.CONTINUE:
             return asked, asked
+        if world.has_resized:
+            is_whole = all(each.state != control_pb2.WorkerReport.LOST for each in world.report.workers)
+            return asked if is_whole else 0, asked
         workers, engines = world.shape.workers, world.shape.engines
         lost = {each.worker for each in world.report.workers if each.state == control_pb2.WorkerReport.LOST}
         # Of a worker that has lost an engine, the other goes on with what is its own.
@@ -251,6 +275,29 @@ class WithAWorkerLess(Prepared):
     def befall(self) -> str:
         self.world.lose(self.world.pods[0])
         return "a node is lost"
+
+
+class WithMoreWorkersAndThenFewer(Prepared):
+    """Two workers become five, and these one; `workers_at` is who makes load."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        super().__init__(seed, folder)
+        self.workers_at: dict[int, set[int]] = {}
+
+    def plan_mischief(self) -> None:
+        self.world.network.after(8.0, self.world.resize, 5)
+        self.world.network.after(22.0, self.world.resize, 1)
+
+    def look(self) -> None:
+        super().look()
+        second = int(self.loop.time() - BEGINNING)
+        self.workers_at[second] = {each.stream.worker for each in self.laws.sent.values() if each.users}
+
+
+class WithARateOfMoreWorkersAndThenFewer(WithMoreWorkersAndThenFewer):
+    """Two workers become five, and these one, with a rate."""
+
+    shape = replace(Prepared.shape, has_rate=True)
 
 
 class WithNobodyToStandIn(WithAWorkerLess):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import logging
 import os
 import tempfile
@@ -25,8 +26,10 @@ from tests.stateful.stories import (
     WhileTheOperatorIsAway,
     WithAnEngineLess,
     WithARate,
+    WithARateOfMoreWorkersAndThenFewer,
     WithAWorkerLess,
     WithAWorkerThatIsLate,
+    WithMoreWorkersAndThenFewer,
     WithNobodyToGoOn,
     WithNobodyToStandIn,
     WithoutAnotherMaster,
@@ -149,6 +152,26 @@ def test_a_load_begins_without_a_worker_that_is_late_and_is_done_by_one_alone_at
     assert {story.most_at[second] for second in range(30, 45)} == {6}
     assert {len(each.users) for each in story.laws.sent.values()} == {0}
     assert all(each.requests for each in story.laws.sent.values())
+
+
+@promise("load-moves")
+@pytest.mark.parametrize("kind", [WithMoreWorkersAndThenFewer, WithARateOfMoreWorkersAndThenFewer])
+def test_workers_are_added_and_taken_away_and_the_load_stays_what_was_asked_for(
+    kind: type[WithMoreWorkersAndThenFewer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = play(0, monkeypatch, kind)
+    assert isinstance(story, WithMoreWorkersAndThenFewer)
+    load, results = (json.loads(each) for each in (story.world.outcome.load_json, story.world.outcome.results_json))
+    assert results["requests"] == sum(each.requests for each in story.laws.sent.values())
+    assert results["unaccounted"] == 0
+    # What is due while lots change hands is done by nobody, and never by two.
+    assert load["achieved"] > 0.97 * load["planned"]
+    if not story.shape.has_rate:
+        assert story.world.outcome.verdict == "Passed"
+        # In a hand-over the sum is short for a moment, and never more.
+        assert {story.most_at[second] for second in (*range(4, 9), *range(15, 22), *range(26, 36))} == {6}
+        assert (story.workers_at[7], story.workers_at[20], story.workers_at[34]) == ({0, 1}, {0, 1, 2, 3, 4}, {0})
+    assert all(pod.is_deleted for pod in story.world.all_pods if pod.worker)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,8 @@ class Pod:
     attempt: int = 0
     has_begun: bool = False  # of a master: one before had ordered the load
     attempts: dict[int, int] = field(default_factory=dict)  # of a master: of the workers that were replaced before it
+    workers: int = 0  # of a master: how many were wanted when it was made; 0 = as planned
+    workers_made: int = 0  # and at any time before
     is_gone: bool = False
     is_deleted: bool = False
     starts: int = 0
@@ -143,7 +145,7 @@ class World:
         self.shape, self.loop, self.dice, self._folder = shape, loop, dice, folder
         self.network = Network(loop, dice)
         self.plan = shape.plan()
-        most_lost = 0 if shape.on_loss is OnLoss.ABORT else self.plan.most_lost
+        most_lost = 0 if shape.on_loss is OnLoss.ABORT else self.plan.most_lost(shape.workers)
         # Without so many the load may begin.
         most_lost = max(most_lost, shape.workers - (shape.min_available or shape.workers))
         hearing = LONGEST_STANDSTILL + shape.lease_seconds + 8
@@ -159,10 +161,12 @@ class World:
         self.last_word: Any = None  # of a master that ended before anybody has fetched its outcome
         self.report: Any = None
         self.users_asked = shape.users
-        self.is_paused = False
+        self.workers_wanted = self.workers_made = shape.workers
+        self.is_paused = self.is_stopped = False
         self.is_given_up = False  # the master was lost, and none is to follow
-        self.is_stopped = False
         self._attempts: dict[int, int] = {}
+        self._numbers_wanted: list[int] = []
+        self._coming: set[int] = set()  # workers whose first pods are made in mid-run
         self._ended: list[control_pb2.WorkerEnd] = []
         self._revision = 0
         self._count = 0
@@ -190,6 +194,7 @@ class World:
         pod = self._pod(f"master-{self.epoch}")
         # As the status has it, if the operator was there to see it.
         pod.has_begun, pod.attempts = self._has_begun, {**self._attempts}
+        pod.workers, pod.workers_made = (self.workers_wanted, self.workers_made) if self.has_resized else (0, 0)
         self.masters.append(pod)
         self.newest_master_at = self.loop.time()
         director = Process(self.loop, f"director of {pod.name}", pod.machine, pod.address)
@@ -279,6 +284,8 @@ class World:
             is_sole=self.is_sole,
             has_begun=pod.has_begun,
             attempts=pod.attempts,
+            workers=pod.workers,
+            workers_made=pod.workers_made,
             tls_dir="",
             log_dir=str(pod.folder / "log"),
             control=None,
@@ -344,6 +351,22 @@ class World:
         self.laws.asked.append((self.loop.time(), 0 if self.is_paused else self.users_asked))
         self.laws.note(f"asked for {self.users_asked} users{', paused' if self.is_paused else ''}")
 
+    def resize(self, workers: int) -> None:
+        """Want another number of workers."""
+        self.workers_wanted = workers
+        self._numbers_wanted.append(workers)
+        self.laws.least_wanted = min(self._numbers_wanted)
+        self.workers_made = max(self.workers_made, workers)
+        self._revision += 1
+        if self.shape.on_loss is not OnLoss.ABORT:
+            self.laws.most_lost = max(self.laws.most_lost, self.plan.most_lost(workers))
+        self.laws.note(f"wants {workers} workers")
+
+    @property
+    def has_resized(self) -> bool:
+        """Whether another number of workers was ever wanted."""
+        return bool(self._numbers_wanted)
+
     def stop(self) -> None:
         self.is_stopped = True
         self._revision += 1
@@ -364,6 +387,8 @@ class World:
             run_uid=RUN_UID, epoch=self.epoch, revision=self._revision + 1, paused=self.is_paused, ended=self._ended,
             aims=aims if self.shape.iterations is None else [],
         )  # fmt: skip
+        if self.has_resized:
+            steering.workers = self.workers_wanted
         if self.is_stopped:
             steering.stop, steering.stop_reason = True, "Stopped"
         return steering
@@ -378,6 +403,7 @@ class World:
                 async for report in follower.watch():
                     self.report = report
                     self._has_begun = self._has_begun or report.stage > control_pb2.GATHERING
+                    self._staff(report)
                     self._replace(report)
                     if report.HasField("outcome"):
                         self.outcome = report.outcome
@@ -411,6 +437,26 @@ class World:
                 return
             await asyncio.sleep(0.5)
 
+    def _staff(self, report: Any) -> None:
+        """Make pods for workers that the master expects since more are wanted, and end those that are not needed."""
+        if self.is_stopped or report.stage > control_pb2.RUNNING_LOAD:
+            return
+        state = control_pb2.WorkerReport
+        for each in report.workers:
+            is_wanted, newest = each.worker < self.workers_wanted, self._attempts.get(each.worker, 1)
+            is_new = each.worker not in self.pods and each.worker not in self._coming
+            if is_wanted and each.state == state.EXPECTED and is_new and each.worker >= self.shape.workers:
+                self._coming.add(each.worker)
+                self.network.after(self.dice.uniform(0.3, 3.0), self._make_again, each.worker, 1)
+            elif is_wanted and each.state in {state.ENDED_WORKER, state.RETIRED} and each.attempt == newest:
+                self._attempts[each.worker] = newest + 1
+                self.laws.note(f"makes worker {each.worker} again, which is wanted again")
+                self.network.after(self.dice.uniform(0.3, 3.0), self._make_again, each.worker, newest + 1)
+            pod = self.pods.get(each.worker)
+            if each.state == state.RETIRED and pod is not None and pod.attempt == each.attempt and not pod.is_deleted:
+                self.laws.note(f"ends worker {each.worker}, which has retired")
+                self.delete(pod)
+
     def _replace(self, report: Any) -> None:
         """Make another pod for a worker that is lost, as `loadstone_operator.replacing` would."""
         wanted = {control_pb2.GATHERING: EARLY, control_pb2.RUNNING_LOAD: {OnLoss.REPLACE}}.get(report.stage, ())
@@ -419,6 +465,7 @@ class World:
         for each in report.workers:
             newest = self._attempts.get(each.worker, 1)
             is_lost = each.state == control_pb2.WorkerReport.LOST and each.attempt == newest
+            is_lost = is_lost and each.worker < self.workers_wanted
             if is_lost and newest < ATTEMPTS_MOST:
                 self._attempts[each.worker] = newest + 1
                 self.laws.note(f"replaces worker {each.worker}, which is lost: {each.reason} {each.message}")
@@ -435,7 +482,9 @@ class World:
         if pod.is_gone or pod.is_deleted:
             return
         pod.is_deleted = True
-        for process in (pod.main, pod.launcher):
+        # Of a worker the kubelet ends the agent's container when that of the engines has ended.
+        is_first = pod.worker >= 0 and pod.launcher is not None and pod.launcher.is_alive
+        for process in (pod.launcher,) if is_first else (pod.main, pod.launcher):
             if process is not None and process.is_alive:
                 process.signal(SIGTERM)
         self.network.after(30.0, self._end, pod)

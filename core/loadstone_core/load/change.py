@@ -13,7 +13,7 @@ from loadstone_core.load.profile import FOREVER_NS, Model, Profile, Segment
 from loadstone_core.units import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from loadstone_core.load.profile import LoadProfile
     from loadstone_core.spec.model import ScenarioSpec
@@ -43,6 +43,14 @@ def aims_of(specs: Sequence[ScenarioSpec]) -> tuple[Aim, ...]:
         for each in specs
         if (value := each.load.users or each.load.rate) and each.load.iterations_per_user is None
     )
+
+
+def can_resize(loads: Iterable[LoadProfile]) -> bool:
+    """Say whether workers may be added to a run, or taken away, while it makes these loads.
+
+    Iterations that are counted stay with the engine that they were granted to, so such a run keeps its workers.
+    """
+    return all(each.model is not Model.ITERATIONS for each in loads)
 
 
 def can_aim(load: LoadProfile) -> bool:

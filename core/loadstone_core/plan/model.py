@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.errors import InternalError
+from loadstone_core.load.change import can_resize
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.spec.defaults import MAX_LOST_PERCENT
@@ -64,7 +65,7 @@ class RunPlan:
     Attributes:
         run: its identity.
         spec_digest: of the spec that the plan was made from.
-        workers: how many are expected at the barrier.
+        workers: how many were wanted when the run was planned; into so many parts an engine the load is divided.
         engines_per_worker: at least 1; slots of the load are workers times engines.
         scenarios: the loads, at least one; in all that counts them they have the places of this order.
         tolerance_ppm: by how much the achieved load may fall short.
@@ -109,10 +110,14 @@ class RunPlan:
     tls: Tls = Tls.MUTUAL
     has_replacements: bool = True
 
+    def most_lost(self, workers: int) -> int:
+        """Return how many of so many workers may be lost at a time, in whole ones, rounded up; never all of them."""
+        return min(-(-workers * self.max_lost_percent // 100), workers - 1)
+
     @property
-    def most_lost(self) -> int:
-        """How many workers may be lost at a time, in whole ones, rounded up; never all of them."""
-        return min(-(-self.workers * self.max_lost_percent // 100), self.workers - 1)
+    def can_resize(self) -> bool:
+        """Whether workers may be added and taken away while the run goes on."""
+        return can_resize(each.load for each in self.scenarios)
 
     @property
     def moves_load(self) -> bool:

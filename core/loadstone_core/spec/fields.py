@@ -94,7 +94,10 @@ SPEC: Final = Record(
             about="The pods that make the load.",
             fields={
                 "replicas": Whole(
-                    about="How many worker pods share the load. A change counts from the next run on. Default: 1.",
+                    about=(
+                        "How many worker pods share the load. A change, also by kubectl scale, takes effect while a "
+                        "run goes on; where users do a number of iterations, from the next run on. Default: 1."
+                    ),
                     least=1,
                     most=defaults.REPLICAS_MOST,
                     default=defaults.REPLICAS,

@@ -61,6 +61,8 @@ _RUN: Final = _record(
     epoch=_count("Number of the run's master pod, from 1 on."),
     cause=_text("Why it was started: Created, Trigger or Unsuspend."),
     generation=_count("Generation of the LoadTest that it runs."),
+    workers=_count("How many workers the run was planned with."),
+    resizable=Flag(about="Whether an edit of spec.workers.replicas takes effect while the run goes on."),
     specHash=_text("Digest of the fields that decide what a run does."),
     specParts=Table(
         about="Short digests of those parts of the spec that count from the next run on when they are edited.",
@@ -79,12 +81,13 @@ _RUN: Final = _record(
 
 _WORKERS: Final = _record(
     "The worker pods of the latest run.",
-    desired=_count("How many there should be."),
+    desired=_count("How many there should be; follows spec.workers.replicas where that may change in a run."),
+    made=_count("How many there were at most, if that is more than were planned and should be now."),
     ready=_count("How many pods are running."),
     connected=_count("How many are connected to the master."),
     running=_count("How many make load."),
     lost=_count("How many are lost and not replaced."),
-    replaced=_count("How many were lost and have a new pod that takes part."),
+    replaced=_count("How many were lost, or were not wanted for a time, and have a new pod that takes part."),
     attempts=_some(
         "How often the pods of workers were made, of those that were made more than once.",
         _record(

@@ -47,6 +47,11 @@ class Authorities:
         # A thousand signatures take a seventh of a second, in which the loop has other things to do.
         return await asyncio.to_thread(signer.sign_run, run_uid, workers, self._clock.wall_ns())
 
+    async def sign_worker(self, run_uid: str, worker: int, *, authority: str) -> Pems:
+        """Return a certificate for a worker that is added to a run which this authority has signed for."""
+        signer = await self._signer(authority)
+        return signer.sign_worker(run_uid, worker, self._clock.wall_ns())
+
     async def sign_operator(self, run_uid: str, *, authority: str) -> Pems:
         """Return what the operator shows the master of a run that this authority has signed for."""
         signer = await self._signer(authority)

@@ -134,11 +134,12 @@ class KubernetesCluster:
         """Make pods of workers, by (worker, attempt), and return those that are there then.
 
         Raises:
-            CreationFailed: a pod was refused.
+            CreationFailed: a pod, or what it shows its master, was refused.
         """
         made: list[Body] = []
         for index, attempt in workers:
             try:
+                await self._make_certificate(order, index)
                 made.append(await self._make_pod(order, worker_pod(order, index, attempt=attempt)))
             except ApiError as error:
                 raise CreationFailed(creation_problem(error), made) from error
@@ -237,6 +238,13 @@ class KubernetesCluster:
         except Conflict:
             # Its name carries the LoadTest's UID, and it cannot be read: it is this run's own.
             return
+
+    async def _make_certificate(self, order: RunOrder, worker: int) -> None:
+        """Make what a worker shows that the run was not planned with. One that is there already is as good."""
+        if not order.authority or objects.is_signed_with_the_run(order, worker):
+            return
+        pems = await self._authorities.sign_worker(order.plan.run.uid, worker, authority=order.authority)
+        await self._make_secret(order, objects.worker_tls_secret(order, worker, pems))
 
     async def _make_named(self, order: RunOrder, kind: Kind, body: Body) -> None:
         """Make an object of a name that somebody else may have chosen, too."""

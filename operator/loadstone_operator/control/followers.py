@@ -40,6 +40,7 @@ class _Link:
     view: MasterView
     revision: int
     follower: Follower | None = None
+    losses: int = 0  # of the connection
     steered: Steer | None = None
     sha256: bytes = b""
     task: asyncio.Task[None] | None = None
@@ -91,19 +92,23 @@ class Followers:
         return link.view if link is not None and link.ref.run == run else None
 
     def steered(self, uid: str) -> Steer | None:
-        """Return the wish that the master has acknowledged."""
+        """Return the wish that the master has acknowledged, if it is known to be its newest."""
         link = self._links.get(uid)
         return link.steered if link else None
 
     async def steer(self, uid: str, wish: Steer) -> None:
         """Hand over a wish, with a revision above everything that the master holds."""
         link = self._link(uid)
+        losses = link.losses
+        # It may take the wish though nobody hears that it has.
+        link.steered = None
         link.revision += 1
         held = await self._send(link, wish)
         if held > link.revision:
             link.revision = held + 1
             await self._send(link, wish)
-        link.steered = wish
+        if link.view.connected and link.losses == losses:
+            link.steered = wish
 
     async def fetch_report(self, uid: str) -> bytes:
         """Return the report and check it against the digest of the outcome."""
@@ -167,6 +172,7 @@ class Followers:
                     link.view = replace(link.view, connected=False)
                     # Whoever answers next may have been started anew, and then knows of no wish.
                     link.steered = None
+                    link.losses += 1
                     self._on_report(key)
                 await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
                 failures += 1

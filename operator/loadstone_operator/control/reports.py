@@ -28,6 +28,7 @@ _STATES: Final = {
     wire.WorkerReport.SUSPECT: "Suspect",
     wire.WorkerReport.ENDED_WORKER: "Ended",
     wire.WorkerReport.LOST: "Lost",
+    wire.WorkerReport.RETIRED: "Retired",
 }
 _MICRO: Final = 1_000
 
@@ -85,6 +86,7 @@ def write_steering(wish: Steer, *, run_uid: str, epoch: int, revision: int) -> w
             for aim in wish.aims
         ],
         config=None if wish.config is None else wire.Values(values=wish.config),
+        workers=wish.workers,
     )
 
 

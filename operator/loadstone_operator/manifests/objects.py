@@ -6,13 +6,15 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_operator import naming
+from loadstone_operator.trust.issued import Signed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from loadstone_operator.manifests.order import Access, RunOrder
     from loadstone_operator.observation import LoadTestView
-    from loadstone_operator.trust.issued import RunCredentials, Signed
+    from loadstone_operator.trust.issued import RunCredentials
+    from loadstone_protocol.identity import Pems
 
 SCRIPT_KEY: Final = "s"
 AUTHORITY_KEY: Final = "ca.crt"
@@ -59,9 +61,22 @@ def tls_secrets(order: RunOrder, credentials: RunCredentials) -> list[dict[str, 
     return secrets
 
 
+def worker_tls_secret(order: RunOrder, worker: int, pems: Pems) -> dict[str, Any]:
+    """Return the immutable Secret with what the agent of a worker shows that was added to the run."""
+    signed = _pair(f"{naming.ROLE_WORKER}-{worker}", Signed(pems.certificate, pems.key))
+    data = {AUTHORITY_KEY: pems.authority, **signed}
+    return _secret(order, tls_secret_name(order, worker=worker), "tls", data=data)
+
+
 def tls_secret_name(order: RunOrder, *, worker: int = 0) -> str:
     """Return the name of the Secret in which a worker's certificate is; the master's is with worker 0's."""
-    return naming.tls_secret(order.loadtest.name, order.run, uid=order.uid, authority=order.authority, worker=worker)
+    name = naming.tls_secret if is_signed_with_the_run(order, worker) else naming.worker_tls_secret
+    return name(order.loadtest.name, order.run, uid=order.uid, authority=order.authority, worker=worker)
+
+
+def is_signed_with_the_run(order: RunOrder, worker: int) -> bool:
+    """Say whether a worker's certificate was made at the start of the run, which was planned with it."""
+    return worker < max(1, order.plan.workers)
 
 
 def service(order: RunOrder) -> dict[str, Any]:

@@ -65,6 +65,8 @@ def master_pod(order: RunOrder) -> dict[str, Any]:
             "IS_SOLE": str(int(order.past.is_sole)),
             "HAS_BEGUN": str(int(order.past.has_begun)),
             "ATTEMPTS": ",".join(f"{worker}:{attempt}" for worker, attempt in sorted(order.past.attempts.items())),
+            "WORKERS": str(order.past.workers),
+            "WORKERS_MADE": str(order.past.workers_made),
             "HAS_SUCCESSOR": str(int(order.loadtest.spec.master_on_loss is MasterOnLoss.RESTART)),
         },
         limits=resources.MASTER,

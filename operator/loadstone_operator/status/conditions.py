@@ -80,7 +80,7 @@ def _all(status: Mapping[str, Any], spec: SpecView, report: ReportState) -> Iter
     yield Condition("Finished", "True" if finished else "False", reason if finished else str(phase), message)
     yield Condition("Passed", passed, reason, message)
     yield _spec_valid(spec)
-    if not finished and (waiting := for_the_next_run((status.get("run") or {}).get("specParts") or {}, spec)):
+    if not finished and (waiting := _waiting(status, spec)):
         yield Condition("EditsInEffect", "False", "NextRun", waiting)
     if status.get("run"):
         yield from _stations(status, phase)
@@ -93,6 +93,12 @@ def _spec_valid(spec: SpecView) -> Condition:
     if isinstance(spec, Rejected):
         return Condition("SpecValid", "False", "SpecInvalid", _listed(spec))
     return Condition("SpecValid", "True", "Accepted", "The spec can be run.")
+
+
+def _waiting(status: Mapping[str, Any], spec: SpecView) -> str:
+    run, workers = status.get("run") or {}, status.get("workers") or {}
+    can_resize, desired = run.get("resizable") is True, int(workers.get("desired") or 0)
+    return for_the_next_run(run.get("specParts") or {}, spec, can_resize=can_resize, workers=desired)
 
 
 def _listed(spec: Rejected) -> str:

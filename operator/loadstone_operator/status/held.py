@@ -18,6 +18,8 @@ def read_held(status: Mapping[str, Any]) -> Held:
     run = status.get("run") or {}
     number = int(run.get("number") or 0)
     workers = status.get("workers") or {}
+    desired = int(workers.get("desired") or 0)
+    planned = int(run.get("workers") or desired)
     history = [int(past.get("run") or 0) for past in status.get("history") or ()]
     return Held(
         observed_generation=int(status.get("observedGeneration", -1)),
@@ -29,8 +31,12 @@ def read_held(status: Mapping[str, Any]) -> Held:
         last_run=max([number, *history]),
         epoch=int(run.get("epoch") or 1),
         cause=_word(Cause, run.get("cause")) or Cause.CREATED,
-        workers=int(workers.get("desired") or 0),
+        workers=desired,
         attempts={int(each["worker"]): int(each["attempt"]) for each in workers.get("attempts") or ()},
+        planned=planned,
+        made=max(planned, desired, int(workers.get("made") or 0)),
+        can_resize=run.get("resizable") is True,
+        generation=int(run.get("generation") or 0),
         trigger=status.get("lastHandledTrigger"),
         digest=str(run.get("specHash", "")),
         parts=dict(run.get("specParts") or {}),

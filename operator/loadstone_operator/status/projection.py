@@ -13,6 +13,7 @@ from loadstone_core.lifecycle.phases import Phase
 from loadstone_operator import naming
 from loadstone_operator.actions import Begin, End, Keep, Progress, Refuse, Update, Wait
 from loadstone_operator.observation import Accepted, Observation, Outcome, ReportState
+from loadstone_operator.resizing import wanted_workers
 from loadstone_operator.status.budget import fit
 from loadstone_operator.status.conditions import conditions
 from loadstone_operator.status.workers import project_workers
@@ -53,10 +54,7 @@ def project(old: Mapping[str, Any], seen: Observation, update: Update, moment: M
             _begin(status, seen, run=run, cause=cause, moment=moment)
             _say(status, update.phase, update.reason, update.message)
         case Progress():
-            _follow(status, seen, moment)
-            if update.epoch:
-                status["run"] = {**status["run"], "epoch": update.epoch}
-            _say(status, update.phase, update.reason, update.message)
+            _progress(status, seen, update, moment)
         case End(run=run, cause=cause):
             if seen.held.run != run:
                 _begin(status, seen, run=run, cause=cause, moment=moment)
@@ -100,17 +98,37 @@ def _begin(status: dict[str, Any], seen: Observation, *, run: int, cause: Cause,
         "generation": seen.test.generation,
         "createdAt": rfc3339(moment.created_ns),
     }
-    if isinstance(seen.spec, Accepted):
-        status["run"]["specHash"] = seen.spec.digest
-        status["run"]["specParts"] = dict(seen.spec.parts)
+    status["run"] |= _planned(seen)
     if moment.source_digest:
         status["run"]["sourceDigest"] = moment.source_digest
     _follow(status, seen, moment)
 
 
-def _follow(status: dict[str, Any], seen: Observation, moment: Moment) -> None:
-    """Bring everything up to date that a master and pods can tell; without a master its last words stay."""
-    status["workers"] = project_workers(status, seen)
+def _progress(status: dict[str, Any], seen: Observation, update: Progress, moment: Moment) -> None:
+    if seen.held.phase is Phase.QUEUED:
+        # Nothing has been made of it yet, so it is planned with what the spec says when it begins.
+        status["run"] = {**status["run"], **_planned(seen)}
+    _follow(status, seen, moment, workers=wanted_workers(seen))
+    if update.epoch:
+        status["run"] = {**status["run"], "epoch": update.epoch}
+    _say(status, update.phase, update.reason, update.message)
+
+
+def _planned(seen: Observation) -> dict[str, Any]:
+    """Return what a run is planned with, as far as the status holds it."""
+    spec = seen.spec
+    if not isinstance(spec, Accepted):
+        return {}
+    told = {"specHash": spec.digest, "specParts": dict(spec.parts)}
+    return {**told, "workers": spec.workers, "resizable": spec.can_resize}
+
+
+def _follow(status: dict[str, Any], seen: Observation, moment: Moment, *, workers: int = 0) -> None:
+    """Bring everything up to date that a master and pods can tell; without a master its last words stay.
+
+    `workers` is how many there are to be from now on; 0: as many as before.
+    """
+    status["workers"] = project_workers(status, seen, workers=workers)
     master = seen.master
     if master is None or master.stage is None:
         return

@@ -55,6 +55,8 @@ def _tales(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Tale]:
         yield Tale(number, "LoadStarted", f"All workers began the load{skew}.")
     if not is_new and old.get("phase") in _UNDER_WAY and old.get("phase") != new.get("phase") in _UNDER_WAY:
         yield Tale(number, *_UNDER_WAY[new["phase"]])
+    if not is_new:
+        yield from _scaling(old, new, number)
     yield from _problems(old, new, number)
     yield from _replacements({} if is_new else old, new, number)
     if new.get("finished") and (is_new or not old.get("finished") or old.get("verdict") != new.get("verdict")):
@@ -62,12 +64,24 @@ def _tales(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Tale]:
         yield Tale(number, str(new.get("reason")), _note(f"{new.get('verdict')}: {new.get('message', '')}"), is_warning)
 
 
+def _scaling(old: Mapping[str, Any], new: Mapping[str, Any], run: int) -> Iterator[Tale]:
+    """Yield that a run that has begun is to have more workers, or fewer."""
+    before, after = ((each.get("workers") or {}).get("desired", 0) for each in (old, new))
+    if before == after or Phase(old.get("phase", Phase.PENDING)).order < Phase.PROVISIONING.order:
+        return
+    crew = "1 worker" if after == 1 else f"{after} workers"
+    # The same two numbers may follow each other again.
+    yield Tale(run, "Scaled", f"From {before} to {crew}.", detail=f"{new['observedGeneration']}/{before}/{after}")
+
+
 def _replacements(old: Mapping[str, Any], new: Mapping[str, Any], run: int) -> Iterator[Tale]:
     """Yield that the pod of a lost worker is made again."""
     known = {each["worker"]: each["attempt"] for each in (old.get("workers") or {}).get("attempts") or ()}
+    before = (old.get("workers") or {}).get("desired")
     for each in (new.get("workers") or {}).get("attempts") or ():
         worker, attempt = each["worker"], each["attempt"]
-        if known.get(worker, 1) < attempt:
+        # One beyond the old number was not lost: it is wanted again.
+        if known.get(worker, 1) < attempt and (before is None or worker < before):
             text = f"Worker {worker} was lost and gets a new pod (attempt {attempt})."
             yield Tale(run, "WorkerReplaced", text, detail=f"{worker}/{attempt}")
 

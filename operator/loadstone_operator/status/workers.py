@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_operator import naming
-from loadstone_operator.observation import Accepted, Observation, PodView, Stage
+from loadstone_operator.observation import Accepted, Observation, PodView, Stage, WorkerView
 from loadstone_operator.replacing import attempts
 
 if TYPE_CHECKING:
@@ -22,40 +22,53 @@ _ENDED_ON_REQUEST: Final = 143
 _ENDING: Final = frozenset({Stage.STOPPING, Stage.FINISHED})
 
 
-def project_workers(status: Mapping[str, Any], seen: Observation) -> dict[str, Any]:
-    """Return `status.workers`; figures that nobody can tell any more stay as they were."""
-    old = status.get("workers") or {}
-    number = int((status.get("run") or {}).get("number", 0))
-    desired = int(old.get("desired") or (seen.spec.workers if isinstance(seen.spec, Accepted) else 0))
-    told = seen.master.workers if seen.master and seen.master.stage else None
+def project_workers(status: Mapping[str, Any], seen: Observation, *, workers: int = 0) -> dict[str, Any]:
+    """Return `status.workers` with so many wanted (0: as before); what nobody can tell any more stays as it was."""
+    old, run = status.get("workers") or {}, status.get("run") or {}
+    number = int(run.get("number", 0))
+    desired = workers or int(old.get("desired") or (seen.spec.workers if isinstance(seen.spec, Accepted) else 0))
+    # Those of another run end with it.
+    newest = attempts(seen) if seen.held.run in {0, number} else {}
+    told = None
+    if seen.master and seen.master.stage:
+        told = [worker for worker in seen.master.workers if worker.worker < desired]
     counts = {key: int(old.get(key, 0)) for key in ("connected", "running", "lost", "replaced")}
     if told is not None:
         counts = {
-            "connected": sum(worker.state in _TAKING_PART for worker in told),
+            "connected": sum(_takes_part(worker, newest) for worker in told),
             "running": sum(worker.state == "Running" for worker in told),
             "lost": sum(worker.state == "Lost" for worker in told),
-            "replaced": sum(worker.state in _TAKING_PART and worker.attempt > 1 for worker in told),
+            "replaced": sum(_takes_part(worker, newest) and worker.attempt > 1 for worker in told),
         }
     block: dict[str, Any] = {
         "desired": desired,
-        "ready": sum(pod.phase == "Running" for pod in seen.worker_pods()),
+        "ready": sum(pod.phase == "Running" for pod in seen.worker_pods() if pod.worker < desired),
         **counts,
         "ratio": f"{counts['connected']}/{desired}",
         "selector": naming.worker_selector(seen.test.uid, number),
     }
-    newest = attempts(seen)
+    made = max(int(old.get("made") or 0), int(old.get("desired") or 0))
+    if made > max(desired, int(run.get("workers") or 0)):
+        block["made"] = made
     if newest:
         block["attempts"] = [{"worker": worker, "attempt": attempt} for worker, attempt in sorted(newest.items())]
-    problems = _merge(list(_problems(seen)), list(old.get("problems") or ()))
+    problems = _merge(list(_problems(seen, desired)), list(old.get("problems") or ()))
     if problems:
         block["problems"] = problems
     return block
 
 
-def _problems(seen: Observation) -> Iterator[dict[str, Any]]:
+def _takes_part(worker: WorkerView, newest: Mapping[int, int]) -> bool:
+    has_left = worker.state == "Ended" and worker.attempt < newest.get(worker.worker, 1)
+    return worker.state in _TAKING_PART and not has_left
+
+
+def _problems(seen: Observation, desired: int) -> Iterator[dict[str, Any]]:
+    """Yield what is wrong with the pods of a run; of one that has to go, nothing is."""
     master = seen.master_pod()
     is_ending = seen.master is not None and seen.master.stage in _ENDING
-    for pod in (*((master,) if master else ()), *seen.worker_pods()):
+    workers = (pod for pod in seen.worker_pods() if pod.worker < desired)
+    for pod in (*((master,) if master else ()), *workers):
         if pod.problem is not None:
             yield _problem(pod, pod.problem.reason, pod.problem.message)
         elif pod.role == naming.ROLE_WORKER and pod.end is not None and pod.end.exit_code:
@@ -65,6 +78,8 @@ def _problems(seen: Observation) -> Iterator[dict[str, Any]]:
                 pod, pod.end.reason, pod.end.message or f"The engine ended with exit code {pod.end.exit_code}."
             )
     for worker in seen.master.workers if seen.master else ():
+        if worker.worker >= desired:
+            continue
         if worker.state == "Lost":
             told = {"pod": worker.pod, "worker": worker.worker, "reason": worker.reason or "Lost"}
             yield {**told, "message": worker.message[:_LONGEST_MESSAGE], "exitCode": worker.exit_code}

@@ -81,6 +81,11 @@ class Authority:
             workers=tuple(self.sign(Identity(run_uid, Role.WORKER, index), now_ns) for index in range(workers)),
         )
 
+    def sign_worker(self, run_uid: str, worker: int, now_ns: int) -> Pems:
+        """Return what the agent of one worker shows that was added to a run, new."""
+        own = self.sign(Identity(run_uid, Role.WORKER, worker), now_ns)
+        return Pems(self.certificate_pem, own.certificate, own.key)
+
     def sign_operator(self, run_uid: str, now_ns: int) -> Pems:
         """Return what the operator shows the master of a run, new."""
         own = self.sign(Identity(run_uid, Role.OPERATOR), now_ns)

@@ -109,7 +109,10 @@ class ArrivalModel(Usher):
         self._change = gevent.spawn(self._take_over, self._change, scenario, start_at_ns)
 
     def hold(self, lots: Mapping[Lot, int]) -> None:
-        """Have the iterations of these lots, each from a moment of the monotonic clock on, and no others."""
+        """Have the iterations of these lots, each from a moment of the monotonic clock on, and no others.
+
+        The pieces of a lot that was cut begin where that one ends, which is now.
+        """
         if self._is_over:
             return
         self.lots = dict(lots)
@@ -119,6 +122,9 @@ class ArrivalModel(Usher):
             strand = self._strands.pop(lot)
             strand.until_ns = min(strand.until_ns, monotonic_ns())
             self._given_up.append(strand)
+            for piece in self.lots.keys() - self._strands.keys():
+                if lot.has(piece):
+                    self.lots[piece] = max(self.lots[piece], strand.until_ns)
         self._given_up = [each for each in self._given_up if each.driver is not None and not each.driver.dead]
         if self._began_at_ns is not None:
             for lot in self.lots.keys() - self._strands.keys():

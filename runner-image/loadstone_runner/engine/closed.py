@@ -63,6 +63,8 @@ class ClosedModel:
     def hold(self, lots: Mapping[Lot, int]) -> None:
         """Have the users of these lots, each from a moment of the monotonic clock on, and no others.
 
+        Those of a lot that was cut go on where they are.
+
         Users that do a number of iterations each stay where they have begun: elsewhere they would do all of them again.
         """
         if self._is_over or (self._start_at_ns is not None and self._iterations_each is not None):
@@ -71,7 +73,7 @@ class ClosedModel:
         for lot in before.keys() - self.lots.keys():
             if lot in self._drivers:
                 self._drivers.pop(lot).kill(block=False)
-            self.population.give_up(lot)
+            self.population.give_up(lot, but=[each for each in self.lots.keys() - before.keys() if lot.has(each)])
         if self._start_at_ns is not None:
             for lot in self.lots.keys() - before.keys():
                 self._drive(lot)

@@ -9,7 +9,7 @@ from gevent.event import Event
 from loadstone_runner.engine.native import Seat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from loadstone_core.load.lots import Lot
     from loadstone_runner.engine.cast import Cast
@@ -74,12 +74,14 @@ class Population:
                 seat.is_retired = False
                 self.leaving.discard(place)
 
-    def give_up(self, lot: Lot) -> None:
-        """Let the users of a lot go after their iteration: somebody else will have them."""
-        self._wanted.pop(lot, None)
+    def give_up(self, lot: Lot, *, but: Collection[Lot] = ()) -> None:
+        """Let the users of a lot go after their iteration: somebody else will have them, `but` those of some pieces."""
+        wanted = self._wanted.pop(lot, 0)
+        for piece in but:
+            self._wanted[piece] = piece.share(lot.first + wanted * lot.parts)
         for place, seat in self.seats.items():
             # Those too that were not wanted any more, and still finish their iteration.
-            if place % lot.parts == lot.first:
+            if place % lot.parts == lot.first and not any(place % piece.parts == piece.first for piece in but):
                 self.leaving.add(place)
                 seat.retire()
 

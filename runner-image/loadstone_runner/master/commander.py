@@ -67,6 +67,7 @@ class Commander:
         self._crew = crew
         self._sent: Mapping[str, str] = plan.config
         self._is_closed = False
+        self._known = 0  # newest revision of the script's values that everybody has
         self._revision = 0
         self._write_ns = 0  # that the newest write took
 
@@ -100,6 +101,12 @@ class Commander:
             self.config_revision = self._revision
         self._sent = self.config
         self._crew.configure(version, body)
+
+    def known_config(self, applied_revision: int) -> int:
+        """Return the revision that first had the script's newest values that everybody has; 0: no script has any."""
+        if self.config and applied_revision >= self.config_revision:
+            self._known = self.config_revision
+        return self._known
 
     @property
     def has_news(self) -> bool:

@@ -213,10 +213,10 @@ def _ending(end: End, results: Results, findings: tuple[ThresholdFinding, ...]) 
         seconds=-(-max(0, (load_ns or 0) - plan.warm_up_ns) // SECOND),
         saturated_seconds=measurement.saturation.seconds(end_second),
         exhausted_seconds=measurement.saturation.exhausted_seconds(end_second),
-        workers=plan.workers,
+        workers=len(end.roster.members),
         workers_lost=len(losses),
         most_lost=end.losses.most,
-        most_lost_allowed=plan.most_lost,
+        most_lost_allowed=end.losses.allowed,
         relief=end.losses.describe(),
         used_up=tuple(sorted({each.name for each in totals.errors if each.kind == FEEDER_ERROR})),
         first_loss=next((each.departure.message for each in losses if each.departure.message), ""),
@@ -261,7 +261,10 @@ def _stalled(measurement: Measurement) -> list[Cause]:
 
 def _unused(unused: Mapping[str, int]) -> list[Cause]:
     return [
-        Cause(Reason.WORKER_DEGRADED, f"{count} rows of {name} went to lost workers and may not have been used")
+        Cause(
+            Reason.WORKER_DEGRADED,
+            f"{count} rows of {name} went to workers that were lost or had to go, and may not have been used",
+        )
         for name, count in sorted(unused.items())
     ]
 

@@ -38,7 +38,7 @@ from loadstone_runner.master.roster import Roster
 from loadstone_runner.master.rows import Rows
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.shelf import new_merge
-from loadstone_runner.master.views import Times, waiting_for, worker_view
+from loadstone_runner.master.views import Times, waiting_for, worker_views
 from loadstone_runner.master.workload import Workload
 
 if TYPE_CHECKING:
@@ -84,7 +84,12 @@ class Conductor:
         self.checkpoints = Checkpoints(store, self.measurement.merge.take_lost)
         self.keeper = Keeper(store, self._durable, keep_lost=self.checkpoints.keep_lost)
         self.relief = Relief(
-            self.workload, self.roster, crew=self.crew, farewells=self.farewells, commander=self.commander, clock=clock
+            self.workload,
+            self.roster,
+            crew=self.crew,
+            farewells=self.farewells,
+            commander=self.commander,
+            clock=clock,
         )
         self._store = store
         self.board = Board(self._view)
@@ -94,20 +99,9 @@ class Conductor:
         self.inheritance = Inheritance()
         self.outside: dict[str, int] = {}
         self.notes: list[Cause] = []
-        self._config_revision = 0
         self._newest_row: Row | None = None
 
     # --- What time says.
-
-    def terminate(self) -> None:
-        """End the run now: the master's pod is being taken away."""
-        message = "the master's pod was deleted or evicted; the load was stopped and the results end there"
-        self.handle(run.Broke(Reason.MASTER_LOST, message, is_immediate=True))
-
-    def give_up(self) -> None:
-        """Conclude with what there is: the time for everything else is over."""
-        while self.state.stage is not Stage.FINISHED:
-            self.handle(run.Overdue())
 
     def tick(self) -> None:
         """Look at everything that time alone changes."""
@@ -117,9 +111,13 @@ class Conductor:
         self.mail.look()
         now_ns = self.clock.boottime_ns()
         for member in self.roster.tick(now_ns):
-            self._after_loss(member)
+            if member.departure is not None:
+                self._after_loss(member)
             self.relief.release_silent(member.worker, member.attempt)
         self.relief.tick(now_ns)
+        if self.relief.retire():
+            self.checkpoints.hurry()
+            self.board.touch()
         self._close_seconds()
         self.steer_load()
         self.check_load()
@@ -151,15 +149,19 @@ class Conductor:
 
     def _after_loss(self, member: Member) -> None:
         departure = member.departure or Departure("Lost", "")
-        log.warning("Lost a worker: worker=%d reason=%s: %s", member.worker, departure.reason, departure.message)
-        self.director.inform(Incident(Happened.WORKER_LOST, member.worker, departure.message or departure.reason))
         self.mail.lose(member.worker)
         if not member.awaits_bye:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
+        if self.relief.is_free_to_go(member):
+            self.roster.dismiss(member)
+            return
+        log.warning("Lost a worker: worker=%d reason=%s: %s", member.worker, departure.reason, departure.message)
+        self.director.inform(Incident(Happened.WORKER_LOST, member.worker, departure.message or departure.reason))
         self.judge.skip()
         self.checkpoints.hurry()
         self.relief.note(member, departure)
-        if event := event_of_loss(member, departure, self.plan, self.state, lost=len(self.roster.lost())):
+        lost, wanted = self.roster.lost_of_wanted, self.roster.wanted
+        if event := event_of_loss(member, departure, self.plan, self.state, lost=lost, wanted=wanted):
             self.handle(event)
         self.board.touch()
 
@@ -216,7 +218,7 @@ class Conductor:
 
     def _has_quorum(self) -> bool:
         """Say whether enough workers are ready for a load that begins without the others."""
-        return self.state.order is RunOrder.READY and 0 < (self.plan.min_available or 0) <= len(self.roster.applied)
+        return self.state.order is RunOrder.READY and 0 < (self.plan.min_available or 0) <= self.roster.ready
 
     # --- Events into effects.
 
@@ -377,14 +379,12 @@ class Conductor:
 
     def _view(self, sequence: int) -> RunView:
         is_over = self.outcome is not None
-        if self.commander.config and self.roster.applied_revision() >= self.commander.config_revision:
-            self._config_revision = self.commander.config_revision
         return RunView(
             run_uid=self.plan.run.uid,
             epoch=self.epoch,
             sequence=sequence,
             stage=self.state.stage.value,
-            workers=tuple(worker_view(each, self.relief.losses.newest(each.worker)) for each in self.roster.members),
+            workers=worker_views(self.roster, self.relief.losses),
             progress=self._progress(),
             thresholds_json=to_json(self.judge.to_status(is_over=is_over, load_started_ns=self.times.load_started_ns)),
             findings=self.findings if is_over else tuple(map(str, self.measurement.strain.findings())),
@@ -392,7 +392,7 @@ class Conductor:
             outcome=self.outcome,
             waiting_for=self._waiting_for() if self.state.stage is Stage.GATHERING else "",
             is_paused=self.workload.course.is_paused and self.state.stage is Stage.RUNNING_LOAD,
-            config_revision=self._config_revision,
+            config_revision=self.commander.known_config(self.roster.applied_revision()),
         )
 
     def _waiting_for(self) -> str:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 FAREWELL_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 1.0
+# The slots of workers that were added in mid-run: their users have numbers far behind those of others, and far apart. A
+# prime, so that users of all classes come to be on each of them.
+LATE_SLOT: Final = 1 << 23
+LATE_SLOTS: Final = 16_777_213
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +117,8 @@ class Crew:
 
     async def _grant(self) -> None:
         """Keep what was given, then tell those whom it concerns; what is given meanwhile comes next."""
-        while self._due:
+        # What was given to nobody who is there has to be kept, too.
+        while self._due or self._kept != self._given:
             due, self._due = self._due, set()
             given, told = self._given, {worker: self._of(worker) for worker in due if worker in self._links}
             links = {worker: self._links[worker] for worker in told}
@@ -134,7 +139,9 @@ class Crew:
     def _assign(self, worker: int, words: dict[str, Any]) -> None:
         link = self._links.get(worker)
         if link is not None:
-            link.assign(self._epoch, slot=worker, slots=len(self._roster.members), **words)
+            planned = self._shares.planned
+            slot, slots = (worker, planned) if worker < planned else (LATE_SLOT + worker, LATE_SLOTS)
+            link.assign(self._epoch, slot=slot, slots=slots, **words)
 
     def attach_statistics(self, link: StatisticsLink) -> None:
         """Take the newest statistics stream of a worker."""

@@ -76,7 +76,7 @@ class Desk:
     def join(self, hello: Hello, link: AgentLink) -> Refusal | None:
         """Take an agent in, or return why not."""
         former = None
-        if hello.peer.worker < self._run.plan.workers:
+        if hello.peer.worker < len(self._roster.members):
             former = replace(self._roster.members[hello.peer.worker])
             if self._run.state.stage is Stage.FINISHED and hello.peer.attempt > former.attempt:
                 return Refusal(RefusalCode.RUN_OVER, f"run {self.run_uid} is over")
@@ -193,6 +193,7 @@ class Desk:
     def _obey(self, steering: Steering) -> None:
         for end in steering.ended:
             self._run.lose(end.worker, end.attempt, Departure(end.reason or "Ended", end.message, end.exit_code))
+        self._resize(steering.workers or self._run.plan.workers)
         self._run.workload.want(steering.aims, is_paused=steering.is_paused)
         self._run.commander.config = self._run.plan.config if steering.config is None else steering.config
         self._run.steer_load()
@@ -297,8 +298,23 @@ class Desk:
             self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, foreign))
         elif member.has_applied(held) and not member.state.is_over:
             self._roster.note_applied(member)
-            if len(self._roster.applied) == self._run.plan.workers:
-                self._run.handle(run.Applied())
+            self._look_at_barrier()
+
+    def _look_at_barrier(self) -> None:
+        """Let the load begin if every worker that is wanted is ready for it."""
+        if self._run.state.stage is Stage.GATHERING and self._roster.are_applied:
+            self._run.handle(run.Applied())
+
+    def _resize(self, wanted: int) -> None:
+        """Let so many workers make the load from now on, unless it is over."""
+        stage = self._run.state.stage
+        if stage in {Stage.STOPPING_LOAD, Stage.FINISHED} or self._run.state.order is RunOrder.STOPPED:
+            return
+        if self._run.relief.resize(wanted, is_barred=stage is Stage.GATHERING):
+            self._run.mail.resize(wanted)
+            self._run.checkpoints.hurry()
+            self._look_at_barrier()
+            self._run.board.touch()
 
     def _look_at_late(self, member: Member) -> None:
         """Do without a worker that came in mid-run and cannot take part, or does what another master has said."""

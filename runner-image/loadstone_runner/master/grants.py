@@ -117,14 +117,21 @@ class Grants:
         Where only so many `users` take them, engines that have none of these are granted nothing: nobody would do it.
         """
         self._users = users or {}
-        # All workers' first engines come before any second one, so that few numbers spread over all workers.
-        self._places = tuple(Place(worker, engine) for engine in range(engines) for worker in range(workers))
+        self._engines = engines
+        self._places = _places(workers, engines)
         self._books = {name: _Book(total) for name, total in totals.items()}
         self._closed = set(totals)
         self._versions = [1] * workers
         self.given = 0
         self.untold: set[int] = set()
         self._awaited: set[int] = set()  # those of them for whose word everybody waits
+
+    def resize(self, workers: int) -> None:
+        """Know so many workers, if these are more than before: the new ones have nothing yet."""
+        more = workers - len(self._versions)
+        if more > 0:
+            self._versions += [max(self._versions)] * more
+            self._places = _places(workers, self._engines)
 
     def remember(self) -> dict[str, Any]:
         """Return who has which numbers, for `recall`, as JSON has it."""
@@ -341,6 +348,11 @@ class Grants:
         ledger.left += sum(map(len, given))
         self._versions[place.worker] += 1
         self.given += 1
+
+
+def _places(workers: int, engines: int) -> tuple[Place, ...]:
+    """Return all engines: all workers' first ones come before any second, so that few numbers spread over workers."""
+    return tuple(Place(worker, engine) for engine in range(engines) for worker in range(workers))
 
 
 def _plain_book(name: str, book: _Book) -> list[Any]:

@@ -97,7 +97,7 @@ class Hub:
         """
         self._name = name
         self._legs = 0
-        self._workers = workers
+        self._workers = self._most = workers
         self._engines = engines
         self._send = send
         self._absence = absence
@@ -158,8 +158,12 @@ class Hub:
 
     # Who is there.
 
+    def resize(self, workers: int) -> None:
+        """Send what is for all workers to so many from now on; those beyond them are still heard."""
+        self._workers, self._most = workers, max(self._most, workers)
+
     def _is_place(self, post: Post) -> bool:
-        return post == DIRECTOR or (0 <= post.worker < self._workers and 0 <= post.engine < self._engines)
+        return post == DIRECTOR or (0 <= post.worker < self._most and 0 <= post.engine < self._engines)
 
     def _at(self, post: Post) -> _Member:
         """Return whoever is at a post, or will be."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from loadstone_core.units import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from loadstone_protocol.messages import Inheritance as Word
 
@@ -37,18 +37,29 @@ class Inheritance:
         self.attempts: dict[int, int] = {}
         self.heard_ns: dict[int, int] = {}
         self.is_awaited = False
-        self._workers = 0
+        self._workers: Collection[int] = ()
+        self._is_changed = False
         self._alone_at_ns = 0
         self._first_ns: int | None = None
         self._on_known: Callable[[], None] = _do_nothing
         self._waiting: list[Callable[[], None]] = []
 
-    def begin(self, workers: int, now_ns: int, on_known: Callable[[], None], *, lost_ns: int) -> None:
-        """Wait from a moment of the monotonic clock on; `on_known` is called once, when enough is known.
+    def begin(
+        self,
+        workers: Collection[int],
+        now_ns: int,
+        on_known: Callable[[], None],
+        *,
+        lost_ns: int,
+        is_changed: bool = False,
+    ) -> None:
+        """Wait for these workers from a moment of the monotonic clock on; `on_known` is called once, with enough known.
 
-        `lost_ns` is how long after its last word a worker has ended its load, if nobody has answered it.
+        `is_changed`: others may be about that were wanted before. `lost_ns` is how long after its last word a worker
+        has ended its load, if nobody has answered it.
         """
         self.is_awaited, self._workers, self._on_known = True, workers, on_known
+        self._is_changed = is_changed
         self._alone_at_ns = now_ns + lost_ns + ALONE_NS
 
     def hear(self, worker: int, attempt: int, word: Word, *, now_ns: int) -> None:
@@ -78,13 +89,13 @@ class Inheritance:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every worker has spoken."""
-        return len(self.words) == self._workers
+        """Whether every worker that is wanted has spoken."""
+        return all(worker in self.words for worker in self._workers)
 
     @property
     def is_of_first_attempts(self) -> bool:
         """Whether every worker has spoken, and none of them was ever replaced: there is nobody else."""
-        return self.is_whole and all(attempt == 1 for attempt in self.attempts.values())
+        return self.is_whole and not self._is_changed and all(attempt == 1 for attempt in self.attempts.values())
 
     @property
     def newest(self) -> Word | None:

@@ -65,11 +65,13 @@ class Losses:
     """The losses of one run, oldest first.
 
     Attributes:
-        most: how many workers were lost, and not replaced, at a time while there was load.
+        most: how many workers were lost, and not replaced, at a time while there was load, when these were the most
+            beyond, or the nearest to, what is allowed.
+        allowed: how many could be, of those that were wanted then.
     """
 
     def __init__(self) -> None:
-        self.most = 0
+        self.most = self.allowed = 0
         self._all: list[Loss] = []
 
     def __iter__(self) -> Iterator[Loss]:
@@ -80,11 +82,13 @@ class Losses:
         """Those by which load was lost."""
         return tuple(each for each in self._all if not each.is_early)
 
-    def note(self, member: Member, departure: Departure, since_ns: int, *, lost: int, is_early: bool = False) -> None:
-        """Remember that an attempt of a worker was lost, and that so many workers are lost now."""
+    def note(
+        self, member: Member, departure: Departure, since_ns: int, *, lost: int, allowed: int, is_early: bool = False
+    ) -> None:
+        """Remember that an attempt of a worker was lost, and that so many workers are lost now, and may be."""
         self._all.append(Loss(member.worker, member.attempt, departure, since_ns, member.pod, is_early))
-        if not is_early:
-            self.most = max(self.most, lost)
+        if not is_early and lost - allowed >= self.most - self.allowed:
+            self.most, self.allowed = lost, allowed
 
     def settle(self, now_ns: int, holds: Callable[[int, int], bool]) -> bool:
         """Note that somebody does everything now; return whether that was news.
@@ -142,9 +146,9 @@ class Losses:
 
 
 def event_of_loss(
-    member: Member, departure: Departure, plan: RunPlan, state: run.RunState, *, lost: int
+    member: Member, departure: Departure, plan: RunPlan, state: run.RunState, *, lost: int, wanted: int
 ) -> run.Broke | run.TooManyLost | None:
-    """Return what the loss of a worker does to the run; `lost` workers are lost now. None: it goes on."""
+    """Return what the loss of a worker does to the run; of `wanted` workers so many are lost. None: it goes on."""
     worker, why = member.worker, departure.message or departure.reason
     is_memory = departure.reason == OUT_OF_MEMORY
     is_gathering = state.stage is run.Stage.GATHERING
@@ -154,7 +158,7 @@ def event_of_loss(
         return run.Broke(Reason.WORKERS_LOST, f"worker {worker} was lost, and workers.onLoss is Abort: {why}")
     # What was too much memory for one is no less for whoever takes it over, and an error whatever comes.
     is_hopeless = is_memory and (is_gathering or plan.moves_load)
-    return run.TooManyLost() if is_hopeless or lost > plan.most_lost else None
+    return run.TooManyLost() if is_hopeless or lost > plan.most_lost(wanted) else None
 
 
 def is_own_fault(departure: Departure) -> bool:

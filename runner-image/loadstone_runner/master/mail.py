@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from loadstone_core.units import SECOND
 from loadstone_protocol.codec import WireError
 from loadstone_runner.master.hub import DIRECTOR, Hub, Post, Start
+from loadstone_runner.master.member import WorkerState
 
 if TYPE_CHECKING:
     from loadstone_core.clock import Clock
@@ -51,6 +52,13 @@ class Mail:
             absence=self._absence,
         )
         exchange.equip(self._equip)
+
+    def resize(self, workers: int) -> None:
+        """Send what is for all workers to so many from now on, and reject what waits for others that never came."""
+        self._hub.resize(workers)
+        for member in self._roster.members[workers:]:
+            if member.state is WorkerState.EXPECTED:
+                self.lose(member.worker)
 
     def look(self) -> None:
         """Look after what may be lost on its way; called a few times a second."""
@@ -105,6 +113,8 @@ class Mail:
         if worker == DIRECTOR.worker:
             return "the director's process has ended" if self._director.is_gone else ""
         member = self._roster.members[worker]
+        if member.state is WorkerState.EXPECTED and self._roster.is_leaving(member):
+            return f"worker {worker} is not wanted any more"
         if not member.state.is_over:
             return ""
         if member.departure is None:

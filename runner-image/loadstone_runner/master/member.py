@@ -61,6 +61,7 @@ class Member:
     is_durable: bool = False  # and what it said cannot be lost any more
     awaits_bye: bool = False  # lost, and yet its agent lives and has more to say
     is_excused: bool = False  # has not come, and the run has begun without it
+    has_retired: bool = False  # this attempt has given up all of its load for good, as fewer workers were wanted
     round_trip_ns: int = 0
     start_off_by_ns: int = 0
     starts: dict[tuple[int, int], int] = field(default_factory=dict)  # (engine, start) -> first load, master's clock

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_runner.master.losses import Losses
-from loadstone_runner.master.member import SILENT, Departure, earlier_attempts
+from loadstone_runner.master.member import SILENT, Departure, WorkerState, earlier_attempts
 from loadstone_runner.master.standing import Standing
 
 if TYPE_CHECKING:
@@ -65,8 +65,51 @@ class Relief:
         is_silent = departure.reason == SILENT and member.heard_ns is not None
         since_ns = member.heard_ns or now_ns if is_silent else now_ns
         self.losses.note(
-            member, departure, since_ns, lost=len(self._roster.lost()), is_early=not self._commander.has_ordered_load
+            member,
+            departure,
+            since_ns,
+            lost=self._roster.lost_of_wanted,
+            allowed=self._workload.plan.most_lost(self._roster.wanted),
+            is_early=not self._commander.has_ordered_load,
         )
+
+    def resize(self, wanted: int, *, is_barred: bool) -> bool:
+        """Let so many workers make the load from now on; return whether these are others than before.
+
+        Those who come get their part when they are there, and those who are to leave give it up when others can have
+        it. Of what a run counts nothing may be left behind, so one that counts iterations keeps its workers.
+        """
+        if wanted == self._roster.wanted or not self._workload.plan.can_resize:
+            return False
+        log.info("Another number of workers is wanted: before=%d now=%d", self._roster.wanted, wanted)
+        self._roster.resize(wanted, is_barred=is_barred)
+        self.divide()
+        self.look()
+        return True
+
+    def divide(self) -> None:
+        """Let the load belong to the workers that are wanted, and nobody else."""
+        for member in self._roster.members[self._roster.wanted :]:
+            if member.state is WorkerState.EXPECTED:
+                # Nobody was ever told to do this part, so nobody has to give it up.
+                self._workload.shares.release(member.worker, max(1, member.attempt))
+        changed = self._workload.resize()
+        # Before the first configuration nobody is told anything.
+        self._crew.assign(changed if self._commander.held is not None else ())
+
+    def is_free_to_go(self, member: Member) -> bool:
+        """Say whether a worker has nothing of the load any more, as fewer are wanted: its end is no loss."""
+        return member.has_retired or (
+            self._roster.is_leaving(member) and not self._workload.shares.has_any(member.worker)
+        )
+
+    def retire(self) -> bool:
+        """Note who has given up all of its load and may be ended; return whether there is anybody new."""
+        idle = [each for each in self._roster.members[self._roster.wanted :] if each.boot and not each.has_retired]
+        free = [each for each in idle if not each.state.is_over and self.is_free_to_go(each)]
+        for member in free:
+            self._roster.retire(member)
+        return bool(free)
 
     def release(self, worker: int, attempt: int, engine: int | None = None) -> None:
         """Let others have what an attempt of a worker, or one of its engines, did: it is known to have ended."""
@@ -90,10 +133,12 @@ class Relief:
                 self.release(worker, attempt)
 
     def hear(self, member: Member, beat: Heartbeat) -> None:
-        """Take in what the engines of a worker follow. Who of them can do load is looked at with the next tick."""
-        told = [self._workload.shares.hear(member.worker, member.attempt, engine) for engine in beat.engines]
-        if any(told):
-            self.look()
+        """Take in what the engines of a worker follow. What comes of it for the load is looked at with the next tick.
+
+        After a change that concerns all of a thousand workers the beats of all bring news.
+        """
+        for engine in beat.engines:
+            self._workload.shares.hear(member.worker, member.attempt, engine)
 
     def welcome(self, member: Member, former: Member) -> None:
         """Begin with a newer attempt of a worker; `former` is what was known of the one before."""
@@ -106,7 +151,7 @@ class Relief:
             # It was never here, so nothing that was meant for it is on the way.
             self.losses.replace(member.worker)
             return
-        if former.departure is None:
+        if former.departure is None and not former.state.is_over:
             text = f"attempt {member.attempt} of worker {member.worker} has taken the place of attempt {former.attempt}"
             self.note(former, Departure("Replaced", text))
         if not former.has_said_bye:
@@ -124,7 +169,7 @@ class Relief:
                 self._workload.grants.replace(worker, max(1, member.attempt), was_idle=True)
                 self._workload.grants.take_back(worker)
                 self._workload.shares.release(worker, max(1, member.attempt))
-        all_of_them = len(self._roster.members)
+        all_of_them = self._roster.wanted
         text = f"the load began without {len(absent)} of {all_of_them} workers, which were not there in time"
         return Cause(Reason.WORKER_DEGRADED, text)
 

@@ -18,24 +18,63 @@ if TYPE_CHECKING:
 
     from loadstone_protocol.messages import Heartbeat, Hello, Peer
 
-_REMEMBERED: Final = ("attempt", "pod", "script_digest", "awaits_bye", "is_excused")
+_REMEMBERED: Final = ("attempt", "pod", "script_digest", "awaits_bye", "is_excused", "has_retired")
 LEASE_NS: Final = 30 * SECOND  # after this the worker stops its load by itself
 LEASE_SLACK_NS: Final = 5 * SECOND  # so much later the master may rely on that
 SUSPECT_NS: Final = 5 * SECOND
 
 
 class Roster:
-    """The workers 0 to `expected` - 1 of one run."""
+    """The workers of one run.
+
+    Attributes:
+        wanted: how many there are to be: 0 to `wanted` - 1; whoever is there beyond them is to leave.
+        members: everybody who was wanted at any time, by number.
+    """
 
     def __init__(self, *, run_uid: str, epoch: int, expected: int, lease_ns: int = LEASE_NS) -> None:
         self._run_uid = run_uid
         self._epoch = epoch
         self.lost_ns = lease_ns + LEASE_SLACK_NS
+        self.wanted = expected
         self.members = tuple(Member(worker) for worker in range(expected))
         self.applied: set[int] = set()  # workers that have acknowledged the newest configuration
         self.has_predecessor = epoch > 1  # another master of the run, in another pod
         self._remembered: set[int] = set()  # that were over before this master began, and may hold something
         self._replaced: dict[tuple[int, int], int] = {}  # attempts that a newer one has replaced, and when last heard
+
+    def resize(self, wanted: int, *, is_barred: bool) -> None:
+        """Want so many workers from now on.
+
+        New ones are waited for at the barrier if that `is_barred` still; a load that goes on does so without them.
+        """
+        added = range(len(self.members), wanted)
+        self.members += tuple(Member(worker, is_excused=not is_barred) for worker in added)
+        for member in self.members[wanted:]:
+            # Who has never come is not waited for any more.
+            member.is_excused = member.is_excused or member.heard_ns is None
+        for member in self.members[:wanted]:
+            if is_barred and not member.state.is_over:
+                member.is_excused = False
+        self.wanted = wanted
+
+    def is_leaving(self, member: Member) -> bool:
+        """Say whether a worker is one more than are wanted."""
+        return member.worker >= self.wanted
+
+    def retire(self, member: Member) -> None:
+        """Note that a worker has given up all of its load; for good, as somebody may be about to end it."""
+        member.has_retired = True
+
+    @property
+    def ready(self) -> int:
+        """How many of the workers that are wanted have acknowledged the newest configuration."""
+        return sum(worker < self.wanted for worker in self.applied)
+
+    @property
+    def are_applied(self) -> bool:
+        """Whether every worker that is wanted has acknowledged the newest configuration."""
+        return len(self.applied) >= self.wanted and self.ready == self.wanted
 
     def join(self, hello: Hello, now_ns: int) -> Member | Refusal:
         """Take an agent in, or say why not. The newest attempt of a worker wins, then the newest connection."""
@@ -50,7 +89,7 @@ class Roster:
                 heard_ns = member.heard_ns if attempt == member.attempt else None
                 self._replaced.setdefault((member.worker, attempt), now_ns if heard_ns is None else heard_ns)
             member.beat, member.departure = None, None
-            member.has_said_bye = member.is_durable = member.awaits_bye = False
+            member.has_said_bye = member.is_durable = member.awaits_bye = member.has_retired = False
             member.state = WorkerState.EXPECTED
             member.starts.clear()
         if peer.boot != member.boot:
@@ -113,8 +152,8 @@ class Roster:
         ]
 
     def recall(self, held: Iterable[Mapping[str, Any]]) -> None:
-        """Go on where another roster of the run was."""
-        for member, each in zip(self.members, held, strict=True):
+        """Go on where another roster of the run was, which knew no more members than this one."""
+        for member, each in zip(self.members, held, strict=False):
             for name in _REMEMBERED:
                 setattr(member, name, each[name])
             member.has_said_bye = member.is_durable = each["has_said_bye"]
@@ -140,12 +179,18 @@ class Roster:
         member = self.members[worker]
         if attempt > max(1, member.attempt):
             member.attempt, member.state, member.departure = attempt, WorkerState.EXPECTED, None
-            member.has_said_bye = member.is_durable = member.awaits_bye = False
+            member.has_said_bye = member.is_durable = member.awaits_bye = member.has_retired = False
 
     def await_all(self, since_ns: int) -> None:
         """Expect every worker that is not over: who has not been heard since this master began counts as silent."""
         for member in self.members:
             member.heard_ns, member.attempt = max(member.heard_ns or 0, since_ns), max(1, member.attempt)
+            if self.is_leaving(member):
+                # It may be there still, and do something.
+                member.is_excused = False
+            for attempt in earlier_attempts(member.attempt):
+                # Whoever replaced it may have been heard by the start before this one alone.
+                self._replaced.setdefault((member.worker, attempt), since_ns)
             if not member.state.is_over:
                 member.state = WorkerState.SUSPECT
             else:
@@ -162,6 +207,10 @@ class Roster:
         member.awaits_bye = False
         if not member.state.is_over:
             member.state = WorkerState.ENDED
+
+    def dismiss(self, member: Member) -> None:
+        """Note that a worker which was to leave has gone: it is not lost."""
+        member.state, member.departure = WorkerState.ENDED, None
 
     def let_go(self, worker: int, attempt: int) -> None:
         """Note that everything that an attempt of a worker has said is on disk."""
@@ -192,19 +241,28 @@ class Roster:
         return True
 
     def tick(self, now_ns: int) -> tuple[Member, ...]:
-        """Return the workers that were silent for so long that they are lost now; others become suspect."""
-        lost = []
+        """Return the workers that were silent for longer than a lease by now, each once; others become suspect.
+
+        They are lost, but for those whom nobody waits for and of whom nothing was ever heard here.
+        """
+        silent = []
         for member in self.members:
-            if member.is_settled or member.heard_ns is None:
+            is_absent = not member.boot and (member.is_excused or self.is_leaving(member))
+            is_awaited = member.state is WorkerState.SUSPECT and is_absent
+            if member.heard_ns is None or (member.is_settled and not is_awaited):
                 continue
             silent_ns = now_ns - member.heard_ns
-            if silent_ns > self.lost_ns:
+            if silent_ns > self.lost_ns and is_absent:
+                member.state = WorkerState.ENDED if self.is_leaving(member) else WorkerState.EXPECTED
+                member.heard_ns, member.is_excused = None, True
+                silent.append(member)
+            elif silent_ns > self.lost_ns:
                 text = f"worker {member.worker} ({member.pod}) was not heard for {silent_ns // SECOND} s"
                 if self.lose(member.worker, member.attempt, Departure(SILENT, text)):
-                    lost.append(member)
+                    silent.append(member)
             elif silent_ns > SUSPECT_NS and not member.state.is_over:
                 member.state = WorkerState.SUSPECT
-        return tuple(lost)
+        return tuple(silent)
 
     def excuse(self, worker: int) -> None:
         """Note that the run begins without a worker; it may still come."""
@@ -221,8 +279,10 @@ class Roster:
         """Return (worker, engine) of the engines that can do load now, with the attempts of their workers."""
         return {
             (member.worker, each.engine): member.attempt
-            for member in self.members
-            if member.state in {WorkerState.READY, WorkerState.RUNNING} and member.beat and not member.beat.is_draining
+            for member in self.members[: self.wanted]
+            if not member.has_retired
+            and (member.state in {WorkerState.READY, WorkerState.RUNNING} and member.beat)
+            and not member.beat.is_draining
             for each in member.engines
             if each.stage in {EngineStage.READY, EngineStage.RUNNING}
         }
@@ -234,9 +294,9 @@ class Roster:
         return [(each, self.members[each].attempt) for each in silent]
 
     def missing(self) -> tuple[int, ...]:
-        """Return the workers that have not come yet, or were lost and have not come again."""
+        """Return the workers that are wanted and have not come yet, or were lost and have not come again."""
         absent = {WorkerState.EXPECTED, WorkerState.LOST}
-        return tuple(each.worker for each in self.members if each.state in absent)
+        return tuple(each.worker for each in self.members[: self.wanted] if each.state in absent)
 
     def living(self) -> tuple[int, ...]:
         """Return the workers that have come and are not over."""
@@ -247,6 +307,11 @@ class Roster:
     def lost(self) -> tuple[Member, ...]:
         """Return the workers that are gone before their time; those that the load began without are not among them."""
         return tuple(each for each in self.members if each.state is WorkerState.LOST and not each.is_excused)
+
+    @property
+    def lost_of_wanted(self) -> int:
+        """How many of the workers that are wanted are gone before their time."""
+        return sum(not self.is_leaving(each) for each in self.lost())
 
     def are_all_settled(self) -> bool:
         """Say whether nothing more will be heard of any worker that counts."""
@@ -262,12 +327,14 @@ class Roster:
         return bool(told) and all(told) and all(self.members[worker].engines for worker in self.living())
 
     def round_trip_ns(self) -> int:
-        """Return the largest round trip that any agent reports whose worker is not over."""
-        return max((each.round_trip_ns for each in self.members if not each.state.is_over), default=0)
+        """Return the largest round trip that any agent reports whose worker is not over; at most a lease."""
+        largest_ns = max((each.round_trip_ns for each in self.members if not each.state.is_over), default=0)
+        return min(largest_ns, self.lost_ns)
 
     def start_off_by_ns(self) -> int:
-        """Return how far apart two workers that are not over may hold the start of load to be."""
-        return 2 * max((each.start_off_by_ns for each in self.members if not each.state.is_over), default=0)
+        """Return how far apart two workers that are not over may hold the start of load to be; at most two leases."""
+        largest_ns = max((each.start_off_by_ns for each in self.members if not each.state.is_over), default=0)
+        return 2 * min(largest_ns, self.lost_ns)
 
     def applied_revision(self) -> int:
         """Return the newest revision of the common configuration that every living worker has applied; 0: none."""

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.errors import InternalError, LoadstoneError
 from loadstone_core.plan.model import RunPlan
+from loadstone_core.spec.defaults import REPLICAS_MOST
 from loadstone_core.spec.model import Tls
+from loadstone_core.verdict.reasons import Reason
 from loadstone_protocol.codec import WireError, stream_state_from_bytes
 from loadstone_protocol.credentials import read_pems
 from loadstone_runner.export.prometheus import render
 from loadstone_runner.export.scraping import serve_metrics
+from loadstone_runner.master import run
 from loadstone_runner.master.conclusion import last_word_of
 from loadstone_runner.master.conductor import Conductor
 from loadstone_runner.master.desk import Desk
@@ -29,7 +32,7 @@ from loadstone_runner.master.director_desk import DirectorDesk
 from loadstone_runner.master.log_desk import LogDesk, recall
 from loadstone_runner.master.log_store import LogStore
 from loadstone_runner.master.store import Store
-from loadstone_runner.master.takeover import Kept, await_inheritance, keep, resume
+from loadstone_runner.master.takeover import Kept, await_inheritance, begin_again, keep, resume
 from loadstone_runner.master.views import figures_of
 from loadstone_runner.settings import Address
 from loadstone_runner.system_clock import SystemClock
@@ -38,7 +41,7 @@ from loadstone_runner.transport.local.engines import serve_engines
 from loadstone_runner.transport.local.launcher import serve_launcher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from loadstone_core.clock import Clock
     from loadstone_core.stats.stream import StreamState
@@ -78,7 +81,7 @@ async def serve(settings: MasterSettings, clock: Clock | None = None) -> int:
         logs = _open_logs(settings, conductor, director)
         async with contextlib.AsyncExitStack() as stack:
             # Before anybody can say anything.
-            _take_over(conductor, kept, settings)
+            _take_over(conductor, kept, settings, granted=store.read_grants())
             desk = Desk(conductor, clock, logs)
             listen = _former_address(settings.listen, store)
             store.write_address(await _listen(settings, listen, desk=desk, director=director, stack=stack))
@@ -150,9 +153,15 @@ class _Life:
         """Make a verdict of what there is if this master is taken away."""
         if not self._conductor.finished.is_set():
             log.warning("Was told to end before the run did")
-            self._conductor.terminate()
+            message = "the master's pod was deleted or evicted; the load was stopped and the results end there"
+            self._conductor.handle(run.Broke(Reason.MASTER_LOST, message, is_immediate=True))
             if not await _within(TERMINATED_FINISH_SECONDS, self._conductor.finished):
-                self._conductor.give_up()
+                self._give_up()
+
+    def _give_up(self) -> None:
+        """Conclude with what there is: the time for everything else is over."""
+        while self._conductor.state.stage is not run.Stage.FINISHED:
+            self._conductor.handle(run.Overdue())
 
     async def _until_stored(self) -> None:
         """Wait for followers, agents and Prometheus, each for its time, then let the director's container end."""
@@ -206,18 +215,23 @@ def _prepare(settings: MasterSettings) -> tuple[RunPlan, Store]:
     return replace(plan, run=run), Store(Path(settings.state_dir))
 
 
-def _take_over(conductor: Conductor, kept: Kept | None, settings: MasterSettings) -> None:
+def _take_over(
+    conductor: Conductor, kept: Kept | None, settings: MasterSettings, *, granted: Mapping[str, Any] | None
+) -> None:
     """Let a run be kept, and go on with what was kept of it: by a former start of this master, or by its workers."""
     standing = conductor.relief.standing
     standing.is_sole, standing.has_begun = settings.is_sole, settings.has_begun
     standing.has_successor = settings.has_successor
     if conductor.roster.has_predecessor:
-        conductor.farewells.doubt(conductor.plan.workers, settings.attempts)
+        workers = max(conductor.plan.workers, settings.workers, settings.workers_made)
+        conductor.farewells.doubt(workers, settings.attempts)
     keep(conductor)
     if kept is not None:
         resume(conductor, kept)
     elif conductor.epoch > 1:
-        await_inheritance(conductor)
+        await_inheritance(conductor, workers=settings.workers, made=settings.workers_made)
+    elif granted is not None:
+        begin_again(conductor, granted)
 
 
 def _former_address(listen: Address, store: Store) -> Address:
@@ -244,7 +258,8 @@ async def _listen(
     """Listen for agents and followers, for the director and for its launcher; return the address of the former."""
     sockets = Path(settings.socket_dir)
     pems = _pems(desk.plan, settings)
-    server, port = await serve_grpc(str(listen), desk, workers=desk.plan.workers, pems=pems)
+    most = REPLICAS_MOST if desk.plan.can_resize else desk.plan.workers
+    server, port = await serve_grpc(str(listen), desk, workers=most, pems=pems)
     stack.push_async_callback(server.stop, 0.5)
     engines = await serve_engines(sockets / "agent.sock", director)
     stack.callback(engines.close)

@@ -80,6 +80,7 @@ def decided(conductor: Conductor) -> dict[str, Any]:
         "load_ns": conductor.load_ns,
         "outside": dict(conductor.outside),
         "departed": conductor.roster.departed(),
+        "workers": [conductor.roster.wanted, len(conductor.roster.members)],
         "notes": _notes(conductor),
     }
 
@@ -140,18 +141,34 @@ def resume(conductor: Conductor, kept: Kept) -> None:
 
 def _replace(conductor: Conductor, attempts: Iterable[int]) -> None:
     """Begin anew with workers that a checkpoint knows in a later attempt than those to which numbers were granted."""
-    for member, attempt in zip(conductor.roster.members, attempts, strict=True):
+    for member, attempt in zip(conductor.roster.members, attempts, strict=False):
         if 0 < attempt < member.attempt:
             was_idle = not conductor.commander.has_ordered_load
             conductor.workload.grants.replace(member.worker, attempt, was_idle=was_idle)
         conductor.roster.expect(member.worker, attempt)
 
 
-def await_inheritance(conductor: Conductor) -> None:
-    """Let a master whose predecessor's pod was lost wait for what the workers hold of it."""
+def begin_again(conductor: Conductor, grants: Mapping[str, Any]) -> None:
+    """Begin with as many workers as a former start of this master wanted, which had decided nothing yet."""
+    shares = grants["shares"]
+    _recall_workers(conductor, shares["wanted"], len(shares["versions"]), is_barred=True)
+    conductor.relief.divide()
+
+
+def await_inheritance(conductor: Conductor, *, workers: int = 0, made: int = 0) -> None:
+    """Let a master whose predecessor's pod was lost wait for what the workers hold of it.
+
+    `workers` are wanted when it begins, and so many were `made` at any time before; 0: as many as were planned.
+    """
+    # Of those that were added later nobody may have come yet, and a load that goes on does not wait for them.
+    is_barred = not conductor.relief.standing.has_begun
+    _recall_workers(conductor, workers or conductor.plan.workers, made, is_barred=is_barred)
     now_ns = conductor.clock.monotonic_ns()
     lost_ns = conductor.roster.lost_ns
-    conductor.inheritance.begin(conductor.plan.workers, now_ns, lambda: _inherit(conductor), lost_ns=lost_ns)
+    wanted, is_changed = conductor.roster.wanted, _has_resized(conductor)
+    conductor.inheritance.begin(
+        range(wanted), now_ns, lambda: _inherit(conductor), lost_ns=lost_ns, is_changed=is_changed
+    )
 
 
 def _inherit(conductor: Conductor) -> None:
@@ -172,6 +189,8 @@ def _inherit(conductor: Conductor) -> None:
             conductor.farewells.lose(member.worker, max(1, member.attempt), has_begun=True)
         text = "the master's pod was lost, and no worker has come to this one that knows how far the run was"
         conductor.handle(run.Broke(Reason.MASTER_LOST, text))
+    # Nobody was told anything, so nobody has to give anything up.
+    conductor.relief.divide()
 
 
 def _enter(conductor: Conductor, inheritance: Inheritance, word: Word) -> None:
@@ -212,7 +231,11 @@ def _recall_shares(conductor: Conductor, inheritance: Inheritance) -> None:
         for worker, attempt in inheritance.attempts.items()
         if attempt == conductor.roster.members[worker].attempt
     }
-    conductor.workload.shares.inherit(told)
+    conductor.workload.shares.inherit(told, has_resized=_has_resized(conductor))
+
+
+def _has_resized(conductor: Conductor) -> bool:
+    return {conductor.roster.wanted, len(conductor.roster.members)} != {conductor.plan.workers}
 
 
 def to_memory(held: Mapping[str, Any], *, is_shaped: bool) -> bytes:
@@ -239,6 +262,9 @@ def from_memory(memory: bytes) -> dict[str, Any]:
 
 def _recall_decisions(conductor: Conductor, kept: Kept) -> None:
     held, commander = kept.register.run, conductor.commander
+    # A load that goes on does not wait for those that were added to it, and may have come to nobody yet.
+    is_barred = run.recall(kept.register.run["state"]).stage is Stage.GATHERING
+    _recall_workers(conductor, *_workers_of(conductor, kept), is_barred=is_barred)
     commander.resume(kept.register)
     commander.setup_json = held["setup"].encode()
     commander.resume_config(held["config"], held["config_revision"])
@@ -253,6 +279,33 @@ def _recall_decisions(conductor: Conductor, kept: Kept) -> None:
         conductor.workload.grants.recall(kept.grants["grants"])
         conductor.workload.shares.recall(kept.grants["shares"])
     conductor.workload.grants.number_from((commander.boot << BOOT_BITS) + 1)
+    if conductor.workload.shares.wanted != conductor.roster.wanted or (kept.is_inherited and _has_resized(conductor)):
+        conductor.workload.resize()
+
+
+def _workers_of(conductor: Conductor, kept: Kept) -> tuple[int, int]:
+    """Return how many workers are wanted, and were at any time: each table was kept at a moment of its own."""
+    wanted, made = kept.register.run["workers"]
+    if kept.is_inherited:
+        # Whoever has made this master knows how many are wanted since.
+        wanted = conductor.roster.wanted
+    if kept.grants is not None:
+        shares = kept.grants["shares"]
+        wanted, made = shares["wanted"], max(made, len(shares["versions"]))
+    if kept.checkpoint is not None:
+        made = max(made, len(kept.checkpoint["roster"]))
+    return wanted, made
+
+
+def _recall_workers(conductor: Conductor, wanted: int, made: int, *, is_barred: bool) -> None:
+    """Know everybody who was wanted at any time before."""
+    roster = conductor.roster
+    roster.resize(max(made, len(roster.members)), is_barred=is_barred)
+    roster.resize(wanted, is_barred=is_barred)
+    conductor.workload.grants.resize(len(roster.members))
+    conductor.workload.shares.resize(len(roster.members))
+    conductor.mail.resize(len(roster.members))
+    conductor.mail.resize(wanted)
 
 
 def _notes(conductor: Conductor) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from loadstone_core.plan.model import RunIdentity
     from loadstone_core.stats.merge import Merge
     from loadstone_protocol.messages import LaneNews
-    from loadstone_runner.master.losses import Loss
+    from loadstone_runner.master.losses import Loss, Losses
     from loadstone_runner.master.member import Member
     from loadstone_runner.master.roster import Roster
 
@@ -50,8 +50,14 @@ class Times:
         )
 
 
+def worker_views(roster: Roster, losses: Losses) -> tuple[WorkerView, ...]:
+    """Return the workers for followers, but for those who were wanted once and have never come."""
+    shown = [each for each in roster.members if not (roster.is_leaving(each) and each.state is WorkerState.EXPECTED)]
+    return tuple(worker_view(each, losses.newest(each.worker)) for each in shown)
+
+
 def worker_view(member: Member, loss: Loss | None = None) -> WorkerView:
-    """Return one worker for followers, with what became of its load if it was lost."""
+    """Return one worker, with what became of its load if it was lost."""
     departure = member.departure or _standstill(member)
     said = [departure.message] if departure and departure.message else []
     if departure and loss is not None and loss.describe():
@@ -59,7 +65,7 @@ def worker_view(member: Member, loss: Loss | None = None) -> WorkerView:
     return WorkerView(
         worker=member.worker,
         attempt=member.attempt,
-        state=member.state.value,
+        state="retired" if member.has_retired and not member.state.is_over else member.state.value,
         pod=member.pod,
         reason=departure.reason if departure else "",
         message="; ".join(said),
@@ -99,8 +105,8 @@ def figures_of(
 
 def waiting_for(who: Roster, *, has_director: bool, is_set_up: bool) -> str:
     """Return one sentence on what the start of load still needs."""
-    members, ready = who.members, who.applied
-    gone = who.lost()
+    members, ready = who.members[: who.wanted], who.applied
+    gone = [each for each in who.lost() if not who.is_leaving(each)]
     if gone:
         first = gone[0].departure
         why = f" ({first.message or first.reason})" if first else ""

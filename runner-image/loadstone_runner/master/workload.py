@@ -14,6 +14,7 @@ from loadstone_core.load.profile import Model
 from loadstone_runner.master import run
 from loadstone_runner.master.course import Course
 from loadstone_runner.master.grants import Grants, Place
+from loadstone_runner.master.member import WorkerState
 from loadstone_runner.master.shares import Shares
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Workload:
     """The load of one run.
 
     Attributes:
+        plan: of the run.
         course: its scenarios.
         grants: the numbers of its iterations and rows.
         shares: who does which part of it.
@@ -39,6 +41,7 @@ class Workload:
 
     def __init__(self, plan: RunPlan, roster: Roster, measurement: Measurement) -> None:
         shared = {of_iterations(each.name): each.load.shared_iterations for each in plan.scenarios}
+        self.plan = plan
         self.course = Course(plan.scenarios)
         self.grants = Grants(
             {name: iterations for name, iterations in shared.items() if iterations},
@@ -46,11 +49,13 @@ class Workload:
             plan.engines_per_worker,
             users={of_iterations(each.name): each.load.most_users for each in plan.scenarios},
         )
+        rates = [each for each in plan.scenarios if each.load.model is Model.RATE]
         self.shares = Shares(
             plan.workers,
             plan.engines_per_worker,
             whole=max(max(each.load.profile.peak, each.load.most_users) for each in plan.scenarios),
             epoch=plan.run.epoch,
+            most_users=min((each.load.max_users for each in rates if each.load.max_users is not None), default=None),
         )
         self._engines = plan.engines_per_worker
         self._moves = plan.moves_load
@@ -121,29 +126,44 @@ class Workload:
 
     def forsake_gone(self) -> bool:
         """Wait for no word of workers that are gone; return whether all have told now that are awaited."""
-        gone = {worker for worker in self.grants.untold if self._roster.members[worker].state.is_over}
+        untold = [self._roster.members[worker] for worker in self.grants.untold]
+        # Nobody was ever here who is expected still.
+        gone = {each.worker for each in untold if each.state.is_over or each.state is WorkerState.EXPECTED}
         return self.grants.forsake(gone)
+
+    def resize(self) -> set[int]:
+        """Divide the load among as many workers as are wanted now; return whose part of it has changed at once."""
+        self.grants.resize(len(self._roster.members))
+        self.shares.resize(len(self._roster.members))
+        return self.shares.divide(self._roster.wanted)
 
     def move(self, from_ns: int) -> set[int]:
         """Let what nobody does be done by whoever is there, from a moment of the load on; return whose part changed."""
         if not self.shares.may_move:
             return set()
         able = {Place(*place): attempt for place, attempt in self._roster.able().items()}
-        return self.shares.settle(able, from_ns=max(0, from_ns), moves=self._moves)
+        return self.shares.settle(able, from_ns=max(0, from_ns), moves=self._moves, leaving=self._leaving)
+
+    @property
+    def _leaving(self) -> range:
+        return range(self._roster.wanted, len(self._roster.members))
 
     def fill_up(self) -> set[int]:
         """Give what nobody does to the workers whose it is and that are there, from the first moment of the load on."""
         if not self.shares.may_move:
             return set()
-        living = [self._roster.members[worker] for worker in self._roster.living()]
+        living = [self._roster.members[worker] for worker in self._roster.living() if worker < self._roster.wanted]
         there = {Place(each.worker, engine): each.attempt for each in living for engine in range(self._engines)}
-        return self.shares.settle(there, from_ns=0, moves=False)
+        return self.shares.settle(there, from_ns=0, moves=False, leaving=self._leaving)
 
     def unused_rows(self) -> dict[str, int]:
-        """Return how many rows of feeders lost workers were granted and had not taken, as far as they had said."""
+        """Return how many rows of feeders were granted to workers that were lost or had to go, and not taken.
+
+        As far as they had said.
+        """
         unused: Counter[str] = Counter()
-        for member in self._roster.lost():
-            unused.update(self.grants.unused_by(member.worker))
+        for worker in {each.worker for each in self._roster.lost()}.union(self._leaving):
+            unused.update(self.grants.unused_by(worker))
         unused.update(self.grants.unused_by_former())
         return {name: count for name, count in unused.items() if name.startswith(of_feeder(""))}
 

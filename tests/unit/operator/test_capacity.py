@@ -1,8 +1,11 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loadstone_operator.capacity import Claim, Ledger, Limits
 from loadstone_operator.observation import Capacity
+
+promise = pytest.mark.promise
 
 
 def claim(uid: str, workers: int, created: str = "2026-11-21T00:00:00Z", users: int = 0) -> Claim:
@@ -69,9 +72,56 @@ def test_workers_of_an_earlier_run_of_the_same_test_count_beside_those_of_its_ne
     assert ledger.ask(claim("next", 2), {("again", 1): 1, ("again", 2): 2}) == Capacity()
 
 
+@promise("limits", "live-replicas")
+def test_a_run_that_goes_on_gets_more_workers_when_there_is_room_and_keeps_what_it_has_until_then() -> None:
+    ledger = Ledger(Limits(total_workers=6))
+    ledger.hold("one", 1, 2)
+    ledger.hold("other", 1, 3)
+    alive = {("one", 1): 2, ("other", 1): 3}
+
+    waiting = ledger.grow(claim("one", 4), 1, 2, alive).waiting
+    assert "goes on with 2 workers and waits for 2 more: others use 3 of the installation's 6" in waiting
+    assert ledger.waiting() == ("one",)
+    # In the line it is one of those that wait.
+    assert ledger.ask(claim("young", 1, "2026-11-21T00:00:02Z"), alive).waiting
+    assert ledger.grow(claim("one", 3), 1, 2, alive) == Capacity()
+    assert ledger.ask(claim("young", 1, "2026-11-21T00:00:02Z"), alive).waiting
+
+    assert ledger.release("other")
+    assert ledger.grow(claim("one", 6), 1, 3, {("one", 1): 3, ("other", 1): 1}).waiting
+    assert ledger.grow(claim("one", 6), 1, 3, {("one", 1): 3}) == Capacity()
+    assert ledger.waiting() == ("young",)
+    # Who has to go counts until it has gone.
+    assert ledger.hold("one", 1, 2)
+    assert not ledger.hold("one", 1, 2)
+    assert ledger.ask(claim("next", 2), {("one", 1): 6}).waiting
+
+
+@promise("limits", "live-replicas")
+def test_a_run_that_asks_for_more_workers_than_one_test_may_have_goes_on_and_is_told_how_many_that_are() -> None:
+    ledger = Ledger(Limits(workers_per_test=3, users=1))
+    ledger.hold("one", 1, 1)
+    refused = ledger.grow(claim("one", 4, users=9), 1, 1, {}).refused
+
+    assert "goes on with 1 worker: spec.workers.replicas is 4, and this installation allows 3" in refused
+    assert "Ask for fewer" in refused
+    assert ledger.waiting() == ()
+    assert ledger.grow(claim("one", 3, users=9), 1, 1, {}) == Capacity()
+
+
+def test_a_run_that_waits_for_more_workers_is_no_claim_once_it_wants_them_no_more() -> None:
+    ledger = Ledger(Limits(total_workers=2))
+    ledger.hold("one", 1, 1)
+    ledger.hold("other", 1, 1)
+    assert ledger.grow(claim("one", 2), 1, 1, {}).waiting
+
+    assert ledger.hold("one", 1, 1), "others may have stood behind it"
+    assert ledger.waiting() == ()
+
+
 @given(
     st.integers(1, 20),
-    st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from(["ask", "end", "leave"]), st.integers(1, 8))),
+    st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from(["ask", "end", "leave", "grow"]), st.integers(1, 8))),
 )
 def test_two_tests_at_once_never_exceed_the_total(total: int, story: list[tuple[str, str, int]]) -> None:
     ledger, runs, going = Ledger(Limits(total_workers=total)), dict.fromkeys("abcdef", 0), set[str]()
@@ -82,6 +132,13 @@ def test_two_tests_at_once_never_exceed_the_total(total: int, story: list[tuple[
             ledger.hold(uid, runs[uid], workers)
             alive[uid, runs[uid]] = workers
             going.add(uid)
+        elif what == "grow" and uid in going:
+            place = uid, runs[uid]
+            if (
+                workers > alive[place]
+                and ledger.grow(claim(uid, workers), runs[uid], alive[place], alive) == Capacity()
+            ):
+                alive[place] = workers
         elif what == "end":
             ledger.release(uid)
             going.discard(uid)

@@ -68,7 +68,18 @@ NEW = Observation(test=TEST, spec=SPEC)
 MASTER = PodView("checkout-m-1-1", "pod-m", "master", 1, epoch=1, phase="Running", ip="10.0.0.1")
 WORKERS = tuple(PodView(f"checkout-w-1-{i}-1", f"pod-{i}", "worker", 1, worker=i, phase="Running") for i in (0, 1))
 MARK = last_run_mark("uid-1", SPEC.digest, None)
-RUN = Held(observed_generation=1, phase=Phase.PROVISIONING, run=1, last_run=1, workers=2, digest=SPEC.digest)
+RUN = Held(
+    observed_generation=1,
+    phase=Phase.PROVISIONING,
+    run=1,
+    last_run=1,
+    workers=2,
+    planned=2,
+    made=2,
+    can_resize=True,
+    generation=1,
+    digest=SPEC.digest,
+)
 PROVISIONING = Observation(
     test=replace(TEST, last_run=MARK), spec=SPEC, held=RUN, pods=(MASTER, *WORKERS), seconds_watched=60.0
 )
@@ -317,7 +328,7 @@ def test_a_load_that_was_edited_in_mid_run_is_handed_to_the_master_there_and_bac
     edited = replace(SPEC, aims=(Aim("default", 80, 5),), digest="sha256:other")
     assert decide(replace(RUNNING, spec=planned)).actions == ()
 
-    wish = Steer(1, "", (), aims=edited.aims, config={})
+    wish = Steer(1, "", (), aims=edited.aims, config={}, workers=2)
     assert decide(replace(RUNNING, spec=edited)).actions == (wish,)
     assert decide(replace(RUNNING, spec=edited, steered=wish)).actions == ()
     assert decide(replace(RUNNING, spec=planned, steered=wish)).actions == (replace(wish, aims=planned.aims),)
@@ -328,9 +339,32 @@ def test_values_of_the_script_are_handed_to_the_master_only_once_they_were_edite
     edited = replace(SPEC, config={"size": "4"}, digest="sha256:other")
     assert decide(replace(RUNNING, spec=planned)).actions == ()
 
-    wish = Steer(1, "", (), config={"size": "4"})
+    wish = Steer(1, "", (), config={"size": "4"}, workers=2)
     assert decide(replace(RUNNING, spec=edited)).actions == (wish,)
     assert decide(replace(RUNNING, spec=planned, steered=wish)).actions == (replace(wish, config={"size": "3"}),)
+
+
+def test_a_master_that_may_have_missed_a_word_is_told_everything_once_though_the_spec_is_what_it_was() -> None:
+    spec = replace(SPEC, aims=(Aim("default", 50, 5),), config={"size": "3"})
+    again = replace(RUNNING, spec=spec, test=replace(RUNNING.test, generation=3))
+    wish = Steer(1, "", (), aims=spec.aims, config=spec.config, workers=2)
+
+    assert decide(again).actions == (wish,)
+    assert decide(replace(again, steered=wish)).actions == ()
+    assert decide(replace(again, master=replace(RUNNING.master, connected=False))).actions == ()
+    assert decide(replace(again, held=replace(again.held, can_resize=False))).actions == (replace(wish, workers=0),)
+    # Whatever became of it before this operator came: there is nothing that it could have missed.
+    assert decide(replace(again, test=RUNNING.test)).actions == ()
+
+
+def test_an_operator_that_comes_back_to_a_spec_that_is_wrong_ends_no_pause() -> None:
+    edited = replace(RUNNING, test=replace(RUNNING.test, generation=3))
+    wrong = replace(edited, spec=Rejected((Problem("spec.load", "is wrong"),)))
+    paused = replace(wrong, master=MasterView(connected=True, stage=Stage.RUNNING, paused=True))
+    assert decide(paused).actions == ()
+
+    ended = (WorkerEnd(1, 1, "OOMKilled", "", 137),)
+    assert decide(replace(paused, ended=ended)).actions == (Steer(1, "", ended, paused=True),)
 
 
 def test_an_edit_that_waits_for_the_next_run_is_said() -> None:
@@ -541,7 +575,7 @@ def test_a_worker_is_not_replaced_for_ever() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"spec": replace(SPEC, on_loss=OnLoss.REDISTRIBUTE)},
+        {"spec": replace(SPEC, on_loss=OnLoss.REDISTRIBUTE), "held": replace(RUNNING.held, can_resize=False)},
         {"spec": replace(SPEC, parts={"image": "other"})},
         {"test": replace(RUNNING.test, suspend=True)},
         {"test": replace(RUNNING.test, stop_run=1)},
@@ -673,6 +707,7 @@ class World:
     report: ReportState = ReportState.NONE
     steered: Steer | None = None
     memory_run: int = 0
+    retired: set[tuple[int, int, int]] = field(default_factory=set)
     phases: list[tuple[int, Phase]] = field(default_factory=list)
     runs: set[int] = field(default_factory=set)
 
@@ -747,7 +782,8 @@ def happen(world: World, what: str, number: int) -> None:
     wish = wishes(world, number).get(what)
     if wish is not None:
         world.test = replace(world.test, generation=world.test.generation + 1, **wish)
-        world.spec = Rejected((Problem("spec", "is wrong"),)) if what == "break" else SPEC
+        asked = replace(SPEC, workers={"more": 4, "fewer": 1}.get(what, SPEC.workers))
+        world.spec = Rejected((Problem("spec", "is wrong"),)) if what == "break" else asked
     elif what == "restart operator":
         world.master, world.report, world.steered = None, ReportState.NONE, None
     elif what in ("stage", "outcome"):
@@ -759,6 +795,8 @@ def happen(world: World, what: str, number: int) -> None:
 def wishes(world: World, number: int) -> dict[str, dict[str, object]]:
     return {
         "edit": {},
+        "more": {},
+        "fewer": {},
         "break": {},
         "trigger": {"trigger": f"t{number}"},
         "suspend": {"suspend": True},
@@ -783,16 +821,32 @@ def speak(world: World, stage: Stage, *, is_over: bool) -> None:
         return
     held = world.master or MasterView(connected=True)
     outcome = PASSED if is_over else held.outcome
-    workers = tuple(worker_of(world, index) for index in range(SPEC.workers))
+    wanted = (world.steered.workers if world.steered else 0) or read_held(world.status).planned
+    there = {pod.worker for pod in world.observe().worker_pods() if not pod.is_terminal}
+    workers = tuple(worker_of(world, index, wanted) for index in sorted({*range(wanted), *there}))
     stage = Stage.FINISHED if outcome else stage
     world.master = replace(held, connected=True, stage=stage, outcome=outcome, workers=workers)
 
 
-def worker_of(world: World, index: int) -> WorkerView:
-    """The master has heard of the newest attempt that runs; of one that has ended it says that it is lost."""
+def worker_of(world: World, index: int, wanted: int) -> WorkerView:
+    """The master has heard of the newest attempt that runs; of one that has ended it says that it is lost.
+
+    One that it has to do without gives up its load at once and for good, and one that is new is awaited.
+    """
+    number = world.observe().run
     pods = [pod for pod in world.observe().worker_pods() if pod.worker == index]
     attempt = max([1, *(pod.attempt for pod in pods)])
     lives = any(not pod.is_terminal for pod in pods)
+    is_known = any((run, worker) == (number, index) for run, worker, _ in world.retired)
+    if not pods and index >= read_held(world.status).planned and not is_known:
+        return WorkerView(index, 0, "Expected")
+    if lives and index >= wanted:
+        world.retired.add((number, index, attempt))
+    if not pods:
+        # It speaks of the attempt that it has heard last.
+        attempt = max([1, *(each for run, worker, each in world.retired if (run, worker) == (number, index))])
+    if (number, index, attempt) in world.retired:
+        return WorkerView(index, attempt, "Retired" if lives else "Ended")
     return WorkerView(index, attempt, "Running" if lives else "Lost")
 
 
@@ -809,6 +863,31 @@ def test_whatever_happens_a_decision_applied_leaves_nothing_to_decide(story: lis
         world.settle()
 
         assert world.settle() == 0
+
+
+@pytest.mark.promise("live-replicas")
+@settings(max_examples=60)
+@given(st.lists(happenings, max_size=15), st.lists(st.sampled_from(["edit", "more", "fewer"]), min_size=1, max_size=6))
+def test_whatever_happens_a_run_that_goes_on_comes_to_as_many_workers_as_are_wanted(
+    story: list[str], edits: list[str]
+) -> None:
+    world = World()
+    for number, what in enumerate([*story, *edits]):
+        happen(world, what, number)
+        world.settle()
+    for _ in range(4):
+        happen(world, "stage", STAGES.index(Stage.RUNNING))
+        world.settle()
+
+    seen = world.observe()
+    if seen.held.phase is not Phase.RUNNING or seen.wanted_stop or seen.held.finished:
+        return
+    assert isinstance(world.spec, Accepted)
+    assert seen.held.workers == world.spec.workers
+    alive = [pod.worker for pod in seen.pods if pod.role == "worker" and pod.run == seen.run and not pod.is_terminal]
+    exhausted = {worker for worker, attempt in seen.held.attempts.items() if attempt >= 5}
+    assert {*alive} | exhausted == {*range(seen.held.workers)} | exhausted
+    assert len(alive) == len({*alive})
 
 
 @settings(max_examples=60)

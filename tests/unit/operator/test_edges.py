@@ -330,6 +330,17 @@ def test_a_wish_is_written_whole() -> None:
 
     assert (steering.stop, steering.stop_reason, steering.revision, steering.run_uid) == (True, "Stopped", 7, "u/1")
     assert (steering.ended[0].worker, steering.ended[0].exit_code) == (2, 137)
+    assert steering.workers == 0
+    assert write_steering(Steer(1, "", (), workers=7), run_uid="u/1", epoch=1, revision=8).workers == 7
+
+
+def test_each_state_of_a_worker_has_a_name() -> None:
+    states = [number for name, number in wire.WorkerReport.State.items() if name != "STATE_UNSPECIFIED"]
+    report = wire.RunReport(stage=wire.GATHERING, workers=[wire.WorkerReport(state=each) for each in states])
+    told = [each.state for each in read_report(report).workers]
+
+    assert len(set(told)) == len(states)
+    assert told[-1] == "Retired"
 
 
 # Settings, credentials, rights

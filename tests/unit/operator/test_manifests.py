@@ -1,5 +1,6 @@
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from loadstone_core.plan.model import RunPlan
 from loadstone_core.spec.digest import files_digest
 from loadstone_core.spec.model import Tls
 from loadstone_operator import naming
+from loadstone_operator.actions import Past
 from loadstone_operator.cluster.reading import owner_of, read_pod
 from loadstone_operator.manifests import objects
 from loadstone_operator.manifests.order import (
@@ -22,6 +24,7 @@ from loadstone_operator.manifests.order import (
 from loadstone_operator.manifests.pods import master_pod, worker_pod
 from loadstone_operator.observation import LoadTestView
 from loadstone_operator.trust.issued import RunCredentials, Signed
+from loadstone_protocol.identity import Pems
 
 RUNNER = RunnerDefaults("loadstone-runner:1", pull_secrets=("registry",))
 
@@ -346,6 +349,7 @@ def test_the_certificates_of_a_run_are_in_secrets_that_nobody_can_change_and_tha
     assert set(small["data"]) == {"ca.crt", "master.crt", "master.key", *workers}
 
     worker = Signed(bytes(600), bytes(241))
+    signed = order(load={"users": 5_000, "duration": "5s"}, workers={"replicas": 5_000}).signed_by("a1b2")
     secrets = objects.tls_secrets(signed, RunCredentials("a1b2", bytes(480), worker, (worker,) * 5_000))
     sizes = [sum(len(base64.b64decode(each)) for each in secret["data"].values()) for secret in secrets]
     assert max(sizes) < 2**20
@@ -354,6 +358,38 @@ def test_the_certificates_of_a_run_are_in_secrets_that_nobody_can_change_and_tha
     for index in (0, 499, 500, 4_999):
         held = by_name[objects.tls_secret_name(signed, worker=index)]
         assert {"ca.crt", f"worker-{index}.crt", f"worker-{index}.key"} <= set(held)
+
+
+@pytest.mark.promise("keys-unseen", "live-replicas")
+def test_a_worker_that_a_run_was_not_planned_with_mounts_a_secret_of_its_own() -> None:
+    signed = order().signed_by("a1b2")
+    secret = objects.worker_tls_secret(signed, 2, Pems(b"ca", b"cert", b"key"))
+    assert secret["immutable"]
+    assert {key: base64.b64decode(held) for key, held in secret["data"].items()} == {
+        "ca.crt": b"ca",
+        "worker-2.crt": b"cert",
+        "worker-2.key": b"key",
+    }
+    names = [objects.tls_secret_name(signed, worker=index) for index in (0, 1, 2, 3)]
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+    (volume,) = (
+        each for each in worker_pod(signed, 2, attempt=1)["spec"]["volumes"] if each["name"] == "loadstone-tls"
+    )
+    assert volume["secret"]["secretName"] == secret["metadata"]["name"] == names[2]
+    assert {each["key"] for each in volume["secret"]["items"]} == set(secret["data"])
+    again = worker_pod(signed, 2, attempt=2)["spec"]["volumes"]
+    assert volume in again
+
+
+@pytest.mark.promise("live-replicas")
+def test_a_master_is_told_how_many_workers_are_wanted_and_how_many_there_can_have_been() -> None:
+    first = env(PODS["master"]()["spec"]["initContainers"][0])
+    assert (first["LOADSTONE_WORKERS"], first["LOADSTONE_WORKERS_MADE"]) == ("0", "0")
+
+    later = replace(order(), past=Past(workers=3, workers_made=5, attempts={4: 2}))
+    told = env(master_pod(later)["spec"]["initContainers"][0])
+    assert (told["LOADSTONE_WORKERS"], told["LOADSTONE_WORKERS_MADE"], told["LOADSTONE_ATTEMPTS"]) == ("3", "5", "4:2")
 
 
 @pytest.mark.promise("no-token")

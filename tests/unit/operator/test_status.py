@@ -73,6 +73,7 @@ def conditions(status: dict[str, Any]) -> dict[str, str]:
     return {each["type"]: each["status"] for each in status["conditions"]}
 
 
+MOMENT = Moment(0, 0)
 END = End(1, Cause.CREATED, PASSED, ReportState.SAVED)
 UPDATES = [
     BEGIN,
@@ -101,6 +102,14 @@ def test_a_new_run_leaves_nothing_of_the_last_one_but_its_history() -> None:
     assert not {"verdict", "exitCode", "reason", "results", "summary", "report", "thresholds"} & set(again)
     assert [past["run"] for past in again["history"]] == [1]
     assert (again["run"]["number"], again["run"]["cause"]) == (2, "Trigger")
+
+
+def test_a_new_run_has_no_attempts_of_the_last_one() -> None:
+    finished = status_after(BEGIN, END)
+    finished["workers"]["attempts"] = [{"worker": 1, "attempt": 2}]
+    again = project(finished, replace(SEEN, held=read_held(finished)), Begin(2, Cause.TRIGGER, Phase.PENDING), MOMENT)
+
+    assert "attempts" not in again["workers"]
 
 
 def test_the_end_holds_verdict_results_and_history() -> None:
@@ -221,11 +230,17 @@ def test_conditions_and_findings_are_sentences_and_the_message_keeps_the_traceba
     assert {each["message"] for each in status["conditions"] if each["type"] == "Finished"} == {said.splitlines()[0]}
 
 
-def test_a_change_of_replicas_during_a_run_waits_for_the_next_one() -> None:
-    status = status_after(BEGIN)
-    seen = replace(SEEN, spec=replace(SPEC, workers=9), held=read_held(status))
+@pytest.mark.parametrize(("can_resize", "desired"), [(True, 9), (False, 2)])
+def test_a_change_of_replicas_counts_at_once_where_no_scenario_counts_iterations(
+    *, can_resize: bool, desired: int
+) -> None:
+    spec = replace(SPEC, can_resize=can_resize)
+    status = status_after(BEGIN, seen=replace(SEEN, spec=spec))
+    assert (status["run"]["workers"], status["run"]["resizable"]) == (2, can_resize)
+    seen = replace(SEEN, spec=replace(spec, workers=9), held=read_held(status))
 
-    assert project(status, seen, Progress(Phase.RUNNING), Moment(0, 0))["workers"]["desired"] == 2
+    after = project(status, seen, Progress(Phase.RUNNING), Moment(0, 0))
+    assert (after["run"]["workers"], after["workers"]["desired"]) == (2, desired)
 
 
 def test_whether_the_workers_had_what_they_needed_is_a_condition() -> None:

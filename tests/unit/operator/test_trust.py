@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,11 +12,17 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from loadstone_core.admission import admit
 from loadstone_core.clock import ManualClock
 from loadstone_core.verdict.outcome import Reason
+from loadstone_operator import naming
+from loadstone_operator.cluster.api import Kind
 from loadstone_operator.cluster.authorities import Authorities, AuthorityUnusable
-from loadstone_operator.cluster.cluster import creation_problem
+from loadstone_operator.cluster.cluster import KubernetesCluster, creation_problem
 from loadstone_operator.cluster.errors import Conflict, NotFound
+from loadstone_operator.manifests import objects
+from loadstone_operator.manifests.order import RunnerDefaults, RunOrder, make_order
+from loadstone_operator.ports import CreationFailed
 from loadstone_operator.trust.authority import (
     AUTHORITY_DAYS,
     LEAF_DAYS,
@@ -83,6 +89,18 @@ def test_a_run_gets_a_certificate_for_its_master_and_one_for_each_worker_and_no_
     ] == [Identity(RUN, Role.WORKER, index) for index in range(3)]
     assert len({made.master.key, *(each.key for each in made.workers)}) == 4
     assert "PRIVATE" not in repr(made)
+
+
+@promise("mutual-tls", "live-replicas")
+def test_a_worker_that_is_added_to_a_run_gets_a_certificate_of_its_own_by_the_authority_of_the_run() -> None:
+    signer = make_authority(NOW_NS)
+    pems = signer.sign_worker(RUN, 7, NOW_NS)
+    certificate = x509.load_pem_x509_certificate(pems.certificate)
+
+    (uri,) = names(certificate).get_values_for_type(x509.UniformResourceIdentifier)
+    assert parse(uri) == Identity(RUN, Role.WORKER, 7)
+    assert pems.authority == signer.certificate_pem
+    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(pems.authority))
 
 
 # Authorities over the years
@@ -225,6 +243,7 @@ def test_a_run_that_began_under_an_older_authority_goes_on_under_it() -> None:
         for each in (trust, authorities(secrets, clock)):
             assert (await each.sign_operator(RUN, authority=old.authority)).authority == old.authority_pem
             assert (await each.sign_run(RUN, 1, authority=old.authority)).authority == old.authority
+            assert (await each.sign_worker(RUN, 1, authority=old.authority)).authority == old.authority_pem
 
     asyncio.run(story())
 
@@ -253,6 +272,87 @@ def test_a_secret_that_is_of_no_use_is_named_with_what_to_do() -> None:
             await authorities(secrets, clock).sign_run(RUN, 1)
         problem = creation_problem(refused.value)
         assert (problem.reason, problem.is_fatal, problem.shown) == (Reason.OPERATOR_ERROR, False, "AuthorityUnusable")
+
+    asyncio.run(story())
+
+
+# Workers that are added to a run
+
+
+class MemoryApi:
+    """The API server's end of what a run's objects are made with: it takes each name once."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, Mapping[str, Any]] = {}
+        self.calls: list[str] = []
+
+    async def create(self, kind: Kind, _namespace: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        name = body["metadata"]["name"]
+        self.calls.append(f"{kind.name} {name}")
+        if name in self.made:
+            raise Conflict(409, "exists")
+        self.made[name] = body
+        return body
+
+    async def list(self, _kind: Kind, _namespace: str, *, labels: str) -> list[Mapping[str, Any]]:
+        assert labels
+        return list(self.made.values())
+
+
+def run_order() -> RunOrder:
+    spec = {"source": {"inline": {"content": "pass"}}, "load": {"users": 4, "duration": "5s"}}
+    loadtest = admit(
+        {
+            "apiVersion": naming.API_VERSION,
+            "kind": naming.KIND,
+            "metadata": {"name": "checkout", "namespace": "shop", "uid": "uid-1"},
+            "spec": {**spec, "workers": {"replicas": 2}},
+        }
+    )
+    return make_order(loadtest, uid="uid-1", run=1, epoch=1, files={}, runner=RunnerDefaults("r:1"))
+
+
+def cluster_of(api: MemoryApi, trust: Authorities, clock: ManualClock) -> KubernetesCluster:
+    return KubernetesCluster(api, clock, trust, namespaces=(), instance="pod")  # type: ignore[arg-type]  # what is asked of an Api
+
+
+@promise("mutual-tls", "live-replicas")
+def test_an_added_workers_certificate_is_there_before_its_pod_and_made_once_by_the_authority_of_its_run() -> None:
+    async def story() -> None:
+        secrets, clock, api = MemorySecrets(), ManualClock(wall=NOW_NS), MemoryApi()
+        trust = authorities(secrets, clock)
+        signer = (await trust.sign_run(RUN, 1)).authority
+        clock.wall += (AUTHORITY_DAYS - RENEW_DAYS + 1) * DAY_NS
+        order = run_order().signed_by(signer)
+        own = objects.tls_secret_name(order, worker=2)
+
+        pods = await cluster_of(api, trust, clock).make_workers(order, [(1, 2), (2, 1)])
+        assert api.calls == ["Pod checkout-w-1-1-2", f"Secret {own}", "Pod checkout-w-1-2-1"]
+        assert [each["metadata"]["labels"][naming.LABEL_AUTHORITY] for each in pods] == [signer] * 2
+        first = dict(api.made[own])
+        # Another operator, and another attempt: what it shows is in that Secret, whoever made it.
+        await cluster_of(api, authorities(secrets, clock), clock).make_workers(order, [(2, 2)])
+        assert api.made[own] == first
+        assert "checkout-w-1-2-2" in api.made
+        # The authority of the run, and not the newest, has signed.
+        held = x509.load_pem_x509_certificate(b64decode(first["data"]["worker-2.crt"]))
+        held.verify_directly_issued_by(x509.load_pem_x509_certificate(b64decode(first["data"]["ca.crt"])))
+        assert b64decode(first["data"]["ca.crt"]) == (await trust.sign_operator(RUN, authority=signer)).authority
+
+    asyncio.run(story())
+
+
+def test_an_added_worker_of_a_run_without_tls_needs_no_certificate_and_one_of_a_lost_authority_is_not_made() -> None:
+    async def story() -> None:
+        secrets, clock, api = MemorySecrets(), ManualClock(wall=NOW_NS), MemoryApi()
+        cluster = cluster_of(api, authorities(secrets, clock), clock)
+        await cluster.make_workers(run_order().signed_by(""), [(2, 1)])
+        assert api.calls == ["Pod checkout-w-1-2-1"]
+
+        gone = run_order().signed_by(make_authority(NOW_NS).id)
+        with pytest.raises(CreationFailed, match="put the Secret back"):
+            await cluster.make_workers(gone, [(3, 1)])
+        assert "checkout-w-1-3-1" not in api.made
 
     asyncio.run(story())
 

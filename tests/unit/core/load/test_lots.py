@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadstone_core.load.lots import PIECES_MAX, Lot, deal
+from loadstone_core.load.lots import PIECES_MAX, Lot, deal, pieces_for, spread
 from loadstone_core.load.pacing import targets
 from loadstone_core.load.profile import Profile, Segment, dues, planned_iterations
 from loadstone_core.units import SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Hands = dict[int, set[Lot]]
 
@@ -131,3 +136,58 @@ def test_a_rate_stays_interleaved_and_each_iteration_is_due_once(
 
     assert len(due) == planned_iterations(profile)
     assert all(abs(a - b) <= 1 for a, b in zip(due, dues(profile, 0, 1), strict=True))
+
+
+WHOLE = 1_000
+
+
+def loads_of(homes: Mapping[Lot, int], holders: int) -> list[int]:
+    return [sum(lot.share(WHOLE) for lot, home in homes.items() if home == holder) for holder in range(holders)]
+
+
+@given(st.integers(1, 12), st.lists(st.integers(1, 12), min_size=1, max_size=4))
+def test_whoever_is_left_has_about_the_same_and_nothing_is_lost(slots: int, numbers_of_holders: list[int]) -> None:
+    homes = {piece: slot for slot in range(slots) for piece in Lot(slot, slots).cut(pieces_for(slots, slots))}
+    for holders in numbers_of_holders:
+        before = loads_of(homes, 12)
+        homes_now = spread(homes, range(holders), whole=WHOLE)
+        assert homes_now.keys() == homes.keys()
+        assert set(homes_now.values()) <= set(range(holders))
+        loads, piece = loads_of(homes_now, holders), max(lot.share(WHOLE) for lot in homes)
+        assert max(loads) - min(loads) <= piece
+        # What nobody is left for has to move, and what somebody has beyond an even part; and hardly more.
+        moved = sum(lot.share(WHOLE) for lot in homes if homes_now[lot] != homes[lot])
+        surplus = sum(max(0, load - WHOLE // holders) for load in before[:holders])
+        assert moved <= sum(before[holders:]) + surplus + holders * piece
+        homes = homes_now
+
+
+def test_what_is_even_is_left_as_it_is() -> None:
+    homes = {Lot(slot, 4): slot % 2 for slot in range(4)}
+    assert spread(homes, (0, 1), whole=8) == homes
+
+
+def test_lots_of_which_the_load_has_nothing_are_spread_too() -> None:
+    # The load may grow.
+    homes = dict.fromkeys(Lot(0, 1).cut(8), 5)
+    assert sorted(spread(homes, (0, 1), whole=1).values()) == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("slots", "holders", "pieces"),
+    [(2, 3, 30), (1, 2, 64), (1, 20, 60), (50, 100, 16), (100, 101, 64), (1, 500, 64), (1_000, 1_001, 20)],
+)
+def test_a_slot_is_cut_into_pieces_that_make_even_parts_and_leave_room(slots: int, holders: int, pieces: int) -> None:
+    assert pieces_for(slots, holders) == pieces
+
+
+def test_no_piece_is_smaller_than_it_may_be() -> None:
+    assert [pieces_for(2, 5, most=most) for most in (1, 4, 5, 9, 10, 64)] == [1, 4, 5, 5, 10, 30]
+    given = deal([Lot(0, 2)], {place: [] for place in range(5)}, whole=100, slots=2, most=3)
+    assert [lot.parts for lot, _ in given] == [6, 6, 6]
+
+
+def test_a_lot_has_itself_and_its_pieces() -> None:
+    whole = Lot(1, 3)
+    assert all(map(whole.has, (whole, *whole.cut(5))))
+    assert not any(map(whole.has, (Lot(0, 3), Lot(0, 6), Lot(1, 4), Lot(0, 1))))

@@ -106,7 +106,13 @@ def test_a_plan_holds_what_the_spec_asks_for():
     ("workers", "percent", "allowed"), [(1, 20, 0), (2, 100, 1), (3, 20, 1), (10, 20, 2), (11, 20, 3), (9, 0, 0)]
 )
 def test_a_share_of_the_workers_is_rounded_up_and_all_may_never_be_lost(workers, percent, allowed):
-    assert replace(plan(LOAD, workers, 1), max_lost_percent=percent).most_lost == allowed
+    assert replace(plan(LOAD, 1, 1), max_lost_percent=percent).most_lost(workers) == allowed
+
+
+def test_only_a_run_that_counts_iterations_keeps_its_workers():
+    counted = replace(LOAD, users=5, spawn_rate=None, iterations=10)
+    assert plan(LOAD, 2, 1).can_resize
+    assert not plan(counted, 2, 1).can_resize
 
 
 @pytest.mark.parametrize("on_loss", OnLoss)

@@ -108,7 +108,7 @@ def test_who_stopped_the_run_wins_over_what_broke() -> None:
 
 def test_a_worker_out_of_memory_is_an_error_however_few_they_are() -> None:
     losses = Losses()
-    losses.note(Member(3, attempt=1), Departure("OOMKilled", "signal 9"), 0, lost=1)
+    losses.note(Member(3, attempt=1), Departure("OOMKilled", "signal 9"), 0, lost=1, allowed=0)
     losses.replace(3)
     outcome = conclude_run(ended(losses=losses)).outcome
 
@@ -119,7 +119,9 @@ def test_a_worker_out_of_memory_is_an_error_however_few_they_are() -> None:
 @pytest.mark.promise("early-loss")
 def test_a_loss_before_the_load_is_a_finding_and_counts_for_nothing() -> None:
     losses = Losses()
-    losses.note(Member(1, attempt=1), Departure("Evicted", "node pressure"), 0, lost=PLAN.workers, is_early=True)
+    losses.note(
+        Member(1, attempt=1), Departure("Evicted", "node pressure"), 0, lost=PLAN.workers, allowed=0, is_early=True
+    )
     losses.replace(1)
     outcome = conclude_run(ended(losses=losses)).outcome
 

@@ -23,7 +23,7 @@ def nobody(_worker: int, _attempt: int) -> bool:
 def losses(*workers: int) -> Losses:
     made = Losses()
     for worker in workers:
-        made.note(Member(worker, attempt=1), GONE, since_ns=worker * SECOND, lost=1)
+        made.note(Member(worker, attempt=1), GONE, since_ns=worker * SECOND, lost=1, allowed=0)
     return made
 
 
@@ -72,7 +72,7 @@ def test_several_losses_are_told_together(settled_ns: int | None, replaced: tupl
 def test_a_loss_after_the_others_were_settled_is_told_apart() -> None:
     some = losses(1)
     some.settle(2 * SECOND, nobody)
-    some.note(Member(1, attempt=2), GONE, since_ns=5 * SECOND, lost=1)
+    some.note(Member(1, attempt=2), GONE, since_ns=5 * SECOND, lost=1, allowed=0)
 
     assert some.describe() == "the load of 1 of them was taken over"
     newest = some.newest(1)
@@ -123,7 +123,12 @@ HUNGRY = Departure("OOMKilled", "signal 9")
 def test_a_loss_ends_the_run_where_it_is_too_much(
     departure: Departure, on_loss: OnLoss, state: RunState, lost: int, event: TooManyLost | None
 ) -> None:
-    assert event_of_loss(Member(1, attempt=1), departure, replace(PLAN, on_loss=on_loss), state, lost=lost) == event
+    assert (
+        event_of_loss(
+            Member(1, attempt=1), departure, replace(PLAN, on_loss=on_loss), state, lost=lost, wanted=PLAN.workers
+        )
+        == event
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +140,9 @@ def test_a_loss_ends_the_run_where_it_is_too_much(
     ],
 )
 def test_a_loss_that_nothing_may_follow_says_why(on_loss: OnLoss, state: RunState, says: str) -> None:
-    event = event_of_loss(Member(1, attempt=1), GONE, replace(PLAN, on_loss=on_loss), state, lost=1)
+    event = event_of_loss(
+        Member(1, attempt=1), GONE, replace(PLAN, on_loss=on_loss), state, lost=1, wanted=PLAN.workers
+    )
 
     assert isinstance(event, Broke)
     assert says in event.message
@@ -175,7 +182,7 @@ def test_before_the_load_a_worker_is_waited_for_that_another_pod_can_replace(
     departure: Departure, on_loss: OnLoss, *, is_worth_a_new_pod: bool
 ) -> None:
     member = Member(1, attempt=1)
-    event = event_of_loss(member, departure, replace(PLAN, on_loss=on_loss), GATHERING, lost=1)
+    event = event_of_loss(member, departure, replace(PLAN, on_loss=on_loss), GATHERING, lost=1, wanted=PLAN.workers)
 
     if is_worth_a_new_pod:
         assert event is None
@@ -184,41 +191,54 @@ def test_before_the_load_a_worker_is_waited_for_that_another_pod_can_replace(
         assert event == Broke("WorkersLost", f"worker 1 was lost before the load began: {why}")
     # On one machine nobody makes another.
     alone = replace(PLAN, on_loss=on_loss, has_replacements=False)
-    assert isinstance(event_of_loss(member, departure, alone, GATHERING, lost=1), Broke)
+    assert isinstance(event_of_loss(member, departure, alone, GATHERING, lost=1, wanted=PLAN.workers), Broke)
 
 
 @pytest.mark.promise("early-loss")
 def test_before_the_load_a_worker_is_not_waited_for_for_ever() -> None:
     last = Member(1, attempt=ATTEMPTS_MOST)
-    event = event_of_loss(last, GONE, PLAN, GATHERING, lost=1)
+    event = event_of_loss(last, GONE, PLAN, GATHERING, lost=1, wanted=PLAN.workers)
 
     assert isinstance(event, Broke)
     assert event.message.endswith("its pod was deleted; it was made 5 times, and is not made again")
-    assert event_of_loss(replace(last, attempt=ATTEMPTS_MOST - 1), GONE, PLAN, GATHERING, lost=1) is None
+    assert (
+        event_of_loss(replace(last, attempt=ATTEMPTS_MOST - 1), GONE, PLAN, GATHERING, lost=1, wanted=PLAN.workers)
+        is None
+    )
     # The others can begin without it.
-    assert event_of_loss(last, GONE, replace(PLAN, min_available=2), GATHERING, lost=1) is None
+    assert event_of_loss(last, GONE, replace(PLAN, min_available=2), GATHERING, lost=1, wanted=PLAN.workers) is None
 
 
 def test_the_most_that_were_lost_at_a_time_are_those_of_the_load() -> None:
     some = Losses()
     for lost in (1, 2, 3):
-        some.note(Member(lost), GONE, since_ns=0, lost=lost, is_early=True)
+        some.note(Member(lost), GONE, since_ns=0, lost=lost, allowed=0, is_early=True)
     assert (some.most, len(some.of_load)) == (0, 0)
     for lost in (1, 2, 1):
-        some.note(Member(lost), GONE, since_ns=0, lost=lost)
+        some.note(Member(lost), GONE, since_ns=0, lost=lost, allowed=0)
     assert (some.most, len(some.of_load)) == (2, 3)
 
 
 def test_a_loss_before_the_load_is_told_apart_and_nobody_took_its_load_over() -> None:
     early = Losses()
     assert early.describe_early() == ""
-    early.note(Member(1, attempt=1), GONE, since_ns=0, lost=1, is_early=True)
+    early.note(Member(1, attempt=1), GONE, since_ns=0, lost=1, allowed=0, is_early=True)
     assert not early.settle(SECOND, nobody)
     assert early.describe() == ""
     assert early.describe_early() == "worker 1 was lost before the load began: its pod was deleted"
     early.replace(1)
     assert early.describe_early() == "worker 1 was lost before the load began and was replaced: its pod was deleted"
-    early.note(Member(2, attempt=1), Departure("Evicted", ""), since_ns=0, lost=1, is_early=True)
+    early.note(Member(2, attempt=1), Departure("Evicted", ""), since_ns=0, lost=1, allowed=0, is_early=True)
     assert early.describe_early() == (
         "workers were lost 2 times before the load began, 1 replaced; first worker 1: its pod was deleted"
     )
+
+
+def test_what_was_lost_is_weighed_by_what_was_allowed_then() -> None:
+    some = Losses()
+    some.note(Member(0), GONE, since_ns=0, lost=2, allowed=4)
+    assert some.most <= some.allowed
+    # Fewer workers were wanted since.
+    some.note(Member(1), GONE, since_ns=0, lost=1, allowed=0)
+    some.note(Member(2), GONE, since_ns=0, lost=3, allowed=4)
+    assert (some.most, some.allowed) == (1, 0)

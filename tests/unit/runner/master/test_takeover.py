@@ -154,7 +154,7 @@ def word(epoch: int = 0, revision: int = 0, since_start_ns: int = -SECOND) -> Wo
 
 def inheritance(workers: int, on_known: Callable[[], None] = lambda: None) -> Inheritance:
     made = Inheritance()
-    made.begin(workers, 1_000, on_known, lost_ns=LOST_NS)
+    made.begin(range(workers), 1_000, on_known, lost_ns=LOST_NS)
     return made
 
 
