@@ -96,7 +96,7 @@ SPEC: Final = Record(
                 "replicas": Whole(
                     about=(
                         "How many worker pods share the load. A change, also by kubectl scale, takes effect while a "
-                        "run goes on; where users do a number of iterations, from the next run on. Default: 1."
+                        "run goes on; where a load is a number of iterations, from the next run on. Default: 1."
                     ),
                     least=1,
                     most=defaults.REPLICAS_MOST,

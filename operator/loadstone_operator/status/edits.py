@@ -37,6 +37,6 @@ def for_the_next_run(parts: Mapping[str, str], spec: SpecView, *, can_resize: bo
     more = f" and {len(paths) - _PATHS_MOST} more" if len(paths) > _PATHS_MOST else ""
     return (
         f"The edit of {named}{more} counts from the next run on (set spec.trigger); in a run only users, rate and "
-        "spawnRate of constant loads, load.paused, config, workers.replicas (unless users do a number of iterations), "
+        "spawnRate of constant loads, load.paused, config, workers.replicas (unless a load is a number of iterations), "
         "stopRun and suspend take effect."
     )

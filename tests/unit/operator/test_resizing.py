@@ -179,7 +179,7 @@ def test_a_number_that_has_to_wait_for_the_next_run_is_named_and_one_that_takes_
 
     counted = replace(live, held=replace(live.held, can_resize=False))
     assert "spec.workers.replicas counts from the next run on" in message(counted)
-    assert "workers.replicas (unless users do a number of iterations)" in message(counted)
+    assert "workers.replicas (unless a load is a number of iterations)" in message(counted)
     other = replace(live, spec=replace(spec, parts={**spec.parts, "image": "cc"}))
     assert "spec.image, spec.workers.replicas counts from the next run on" in message(other)
     fewer = replace(other, spec=replace(other.spec, workers=1))
