@@ -42,10 +42,14 @@ def wanted_workers(seen: Observation) -> int:
 
 
 def steered_workers(seen: Observation, steered: int) -> int:
-    """Return the number for the master that was told `steered`: 0 as long as it cannot ever have been another."""
+    """Return the number for the master that was told `steered`: 0 as long as it cannot ever have been another.
+
+    Of a spec that became invalid in mid-run it is what the master was told before, which it keeps.
+    """
     wanted, held = wanted_workers(seen), seen.held
-    is_edited = isinstance(seen.spec, Accepted) and seen.is_edited
-    return wanted if held.can_resize and (steered or is_edited or wanted != held.planned) else 0
+    if not isinstance(seen.spec, Accepted):
+        return steered
+    return wanted if held.can_resize and (steered or seen.is_edited or wanted != held.planned) else 0
 
 
 def are_pods_alike(parts: Mapping[str, str], spec: Accepted) -> bool:

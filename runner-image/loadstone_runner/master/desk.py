@@ -92,6 +92,9 @@ class Desk:
             return member
         if former is not None and former.attempt < member.attempt:
             self._run.relief.welcome(member, former)
+            if self._run.state.stage is Stage.RUNNING_LOAD:
+                # Another start of this master has to know who is there.
+                self._run.checkpoints.hurry()
         self._run.farewells.meet(member.worker, member.attempt)
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)

@@ -99,9 +99,10 @@ class Relief:
 
     def is_free_to_go(self, member: Member) -> bool:
         """Say whether a worker has nothing of the load any more, as fewer are wanted: its end is no loss."""
-        return member.has_retired or (
-            self._roster.is_leaving(member) and not self._workload.shares.has_any(member.worker)
-        )
+        if member.has_retired or not self._roster.is_leaving(member):
+            return member.has_retired
+        # What it does of a load that another master has divided, it may have to say still.
+        return member.worker not in self._workload.grants.untold and not self._workload.shares.has_any(member.worker)
 
     def retire(self) -> bool:
         """Note who has given up all of its load and may be ended; return whether there is anybody new."""

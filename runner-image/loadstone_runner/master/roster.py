@@ -65,6 +65,7 @@ class Roster:
     def retire(self, member: Member) -> None:
         """Note that a worker has given up all of its load; for good, as somebody may be about to end it."""
         member.has_retired = True
+        self.applied.discard(member.worker)
 
     @property
     def ready(self) -> int:
@@ -130,8 +131,9 @@ class Roster:
         return before is not member.state
 
     def note_applied(self, member: Member) -> None:
-        """Note that a worker has acknowledged the newest configuration."""
-        self.applied.add(member.worker)
+        """Note that a worker has acknowledged the newest configuration; of one that is to be ended that is no news."""
+        if not member.has_retired:
+            self.applied.add(member.worker)
 
     def forget_applied(self) -> None:
         """Note that there is a newer configuration, which nobody has acknowledged yet."""
@@ -247,7 +249,8 @@ class Roster:
         """
         silent = []
         for member in self.members:
-            is_absent = not member.boot and (member.is_excused or self.is_leaving(member))
+            has_come = member.boot or member.pod  # to this start of the master, or to one before in the same pod
+            is_absent = not has_come and (member.is_excused or self.is_leaving(member))
             is_awaited = member.state is WorkerState.SUSPECT and is_absent
             if member.heard_ns is None or (member.is_settled and not is_awaited):
                 continue

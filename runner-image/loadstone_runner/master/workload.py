@@ -152,8 +152,9 @@ class Workload:
         """Give what nobody does to the workers whose it is and that are there, from the first moment of the load on."""
         if not self.shares.may_move:
             return set()
-        living = [self._roster.members[worker] for worker in self._roster.living() if worker < self._roster.wanted]
-        there = {Place(each.worker, engine): each.attempt for each in living for engine in range(self._engines)}
+        wanted = [self._roster.members[worker] for worker in self._roster.living() if worker < self._roster.wanted]
+        staying = [each for each in wanted if not each.has_retired]
+        there = {Place(each.worker, engine): each.attempt for each in staying for engine in range(self._engines)}
         return self.shares.settle(there, from_ns=0, moves=False, leaving=self._leaving)
 
     def unused_rows(self) -> dict[str, int]:

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from loadstone_core.units import SECOND
-from loadstone_protocol.messages import EngineNews, EngineStage, Heartbeat, Hello, Peer, Refusal
+from loadstone_protocol.messages import (
+    EngineNews,
+    EngineStage,
+    Granted,
+    GrantNews,
+    Heartbeat,
+    Hello,
+    Peer,
+    Refusal,
+)
 from loadstone_runner.master.crew import LATE_SLOT, LATE_SLOTS, Crew
 from loadstone_runner.master.grants import Grants
 from loadstone_runner.master.losses import Losses
@@ -149,6 +158,48 @@ def test_a_later_master_awaits_who_may_be_there_still_and_calls_nobody_lost_that
     assert who.members[2].attempt == 1
     assert [each.worker for each in who.lost()] == [0]
     assert [each.worker for each in who.tick(3 * SECOND + LOST_NS)] == [1]
+
+
+def test_a_worker_that_was_there_before_its_master_was_started_again_is_lost_though_it_was_to_leave() -> None:
+    before, after = roster(2), roster(2)
+    for worker in range(2):
+        joined(before, worker)
+    after.resize(1, is_barred=False)
+    after.recall(before.remember())
+    after.await_all(0)
+
+    assert [each.worker for each in after.tick(LOST_NS + 1)] == [0, 1]
+    # What it did last nobody knows, and that is said.
+    assert [each.state for each in after.members] == [WorkerState.LOST, WorkerState.LOST]
+
+
+def test_who_has_retired_before_the_load_is_not_one_of_those_that_are_ready_for_it() -> None:
+    who = roster(2)
+    for worker in range(2):
+        who.note_applied(joined(who, worker))
+    who.resize(1, is_barred=True)
+    who.retire(who.members[1])
+    who.resize(2, is_barred=True)
+    who.note_applied(who.members[1])
+
+    assert (who.ready, who.are_applied) == (1, False)
+    who.note_applied(joined(who, 1, attempt=2))
+    assert who.are_applied
+
+
+def test_rows_are_not_kept_back_for_workers_that_were_to_leave_and_have_not_come() -> None:
+    grants = Grants({}, 4, 1)
+    grants.await_words([0, 1])
+    rows = [GrantNews("feeder/rows", known=0, left=0, per_second=50, waiting=1)]
+    assert not grants.learn(0, [Granted("feeder/rows", 0, ranges=1, numbers=9, end=9)], is_all=True)
+    assert grants.hear((0, 0), rows, living=[(0, 0), (1, 0)]) == set()
+    assert grants.learn(1, [], is_all=True)
+
+    assert grants.untold == {2, 3}, "they are asked if they come"
+    assert grants.hear((0, 0), rows, living=[(0, 0), (1, 0)]) == {0}
+    assert not grants.learn(3, [Granted("feeder/rows", 0, ranges=1, numbers=500, end=900)], is_all=True)
+    grants.hear((1, 0), rows, living=[(0, 0), (1, 0)])
+    assert min(each.start for grant in grants.of(1)[1] for each in grant.ranges) == 900
 
 
 def test_a_roster_that_was_kept_before_there_were_more_is_recalled() -> None:
