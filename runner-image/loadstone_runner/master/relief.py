@@ -6,7 +6,7 @@ Which lot goes where is kept in `shares`, who is there in `roster`; what a loss 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_runner.master.losses import Losses
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from loadstone_runner.master.member import Member
     from loadstone_runner.master.roster import Roster
     from loadstone_runner.master.workload import Workload
+
+LOOKED_AT_ONCE: Final = 64  # of so many workers
 
 log = logging.getLogger(__name__)
 
@@ -134,12 +136,11 @@ class Relief:
                 self.release(worker, attempt)
 
     def hear(self, member: Member, beat: Heartbeat) -> None:
-        """Take in what the engines of a worker follow. What comes of it for the load is looked at with the next tick.
-
-        After a change that concerns all of a thousand workers the beats of all bring news.
-        """
-        for engine in beat.engines:
-            self._workload.shares.hear(member.worker, member.attempt, engine)
+        """Take in what the engines of a worker follow. Who of them can do load is looked at with the next tick."""
+        told = [self._workload.shares.hear(member.worker, member.attempt, engine) for engine in beat.engines]
+        # After a change that concerns all of a thousand workers the beats of all bring news: the next tick will do.
+        if any(told) and len(self._roster.members) <= LOOKED_AT_ONCE:
+            self.look()
 
     def welcome(self, member: Member, former: Member) -> None:
         """Begin with a newer attempt of a worker; `former` is what was known of the one before."""
