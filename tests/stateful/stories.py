@@ -30,6 +30,7 @@ HEALED_LATE_AT = 60.0
 # Beside a lease: its slack, what a client needs to find its master again, and a pod that is made.
 WHOLE_WITHIN_SECONDS = 20.0
 MASTER_WITHIN_SECONDS = 6.0  # of the loss of one, also of one that was lost in the last moment
+BEGUN_WITHIN_SECONDS = 2.0
 FOLLOWS_WITHIN_SECONDS = 4.0  # when nothing is wrong; a user may finish its iteration
 RESIZED = float(os.environ.get("RESIZED", "0.3"))  # of those that may be: others are wanted than so many workers
 WIDE = float(os.environ.get("WIDE", "0.6"))  # of all runs: not all is as it is by default
@@ -142,7 +143,9 @@ class Story:
             return
         self.began = min(self.began, passed)
         since = max(shape.healed_at, world.newest_master_at - BEGINNING, shape.late_seconds)
-        whole_by = max(since + WHOLE_WITHIN_SECONDS + shape.lease_seconds, self.began + shape.full_seconds)
+        # One that begins without somebody gives others what that one was to do.
+        begun_by = self.began + BEGUN_WITHIN_SECONDS + shape.full_seconds
+        whole_by = max(since + WHOLE_WITHIN_SECONDS + shape.lease_seconds, begun_by)
         if not self.was_whole and passed >= whole_by:
             self.was_whole = True
             self._demand_load()

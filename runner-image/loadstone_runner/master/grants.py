@@ -151,12 +151,9 @@ class Grants:
             gone = {(worker, attempt): (granted, left) for worker, attempt, granted, left in former}
             self._books[name] = _Book(total, following, places, [range(*each) for each in returned], gone)
 
-    def await_words(self, workers: Iterable[int]) -> None:
-        """Give out nothing until these workers have told what another master has granted them, or are forsaken.
-
-        Others are heard, too, if they come.
-        """
-        self.untold, self._awaited = set(range(len(self._versions))), set(workers)
+    def await_words(self) -> None:
+        """Give out nothing until every worker has told what another master has granted it, or is forsaken."""
+        self.untold, self._awaited = set(range(len(self._versions))), set(range(len(self._versions)))
 
     def learn(self, worker: int, granted: Iterable[Granted], *, is_all: bool) -> bool:
         """Take in what a worker was granted by another master; return whether that was the last word awaited.

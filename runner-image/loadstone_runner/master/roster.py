@@ -279,10 +279,17 @@ class Roster:
         return expired
 
     def able(self) -> dict[tuple[int, int], int]:
-        """Return (worker, engine) of the engines that can do load now, with the attempts of their workers."""
+        """Return (worker, engine) of the engines that can do load now, with the attempts of their workers.
+
+        As long as nobody is among them who is wanted, those who are to leave stand in.
+        """
+        return self._able(self.members[: self.wanted]) or self._able(self.members[self.wanted :])
+
+    @staticmethod
+    def _able(members: Iterable[Member]) -> dict[tuple[int, int], int]:
         return {
             (member.worker, each.engine): member.attempt
-            for member in self.members[: self.wanted]
+            for member in members
             if not member.has_retired
             and (member.state in {WorkerState.READY, WorkerState.RUNNING} and member.beat)
             and not member.beat.is_draining

@@ -219,9 +219,7 @@ def _enter(conductor: Conductor, inheritance: Inheritance, word: Word) -> None:
 
 def _recall_grants(conductor: Conductor, inheritance: Inheritance) -> None:
     """Grant on behind everything that workers were granted, once all have spoken that are not lost."""
-    members, wanted = conductor.roster.members, conductor.roster.wanted
-    # Who was to leave and has not come by now will hardly come any more.
-    conductor.workload.grants.await_words(each.worker for each in members if each.worker < wanted or each.boot)
+    conductor.workload.grants.await_words()
     for worker, word in inheritance.words.items():
         conductor.workload.learn_granted(worker, word)
 

@@ -142,7 +142,9 @@ class Workload:
         if not self.shares.may_move:
             return set()
         able = {Place(*place): attempt for place, attempt in self._roster.able().items()}
-        return self.shares.settle(able, from_ns=max(0, from_ns), moves=self._moves, leaving=self._leaving)
+        there = {place.worker for place in able}
+        leaving = [worker for worker in self._leaving if worker not in there]
+        return self.shares.settle(able, from_ns=max(0, from_ns), moves=self._moves, leaving=leaving)
 
     @property
     def _leaving(self) -> range:

@@ -119,6 +119,20 @@ def test_who_is_to_leave_gets_nothing_more_to_do_and_is_shown_when_it_has_nothin
     assert who.able() == {(0, 0): 1, (1, 0): 2}
 
 
+def test_who_is_to_leave_stands_in_as_long_as_nobody_is_there_who_is_wanted() -> None:
+    who = roster(2)
+    for worker in range(2):
+        joined(who, worker)
+        beating(who, worker)
+    who.resize(1, is_barred=False)
+    who.lose(0, 1, Departure("Evicted", ""))
+    assert who.able() == {(1, 0): 1}
+
+    joined(who, 0, attempt=2)
+    beating(who, 0)
+    assert who.able() == {(0, 0): 2}
+
+
 def test_a_worker_that_is_lost_before_it_has_left_is_lost_and_not_one_of_those_that_are_wanted() -> None:
     who = roster(2)
     joined(who, 0)
@@ -187,19 +201,17 @@ def test_who_has_retired_before_the_load_is_not_one_of_those_that_are_ready_for_
     assert who.are_applied
 
 
-def test_rows_are_not_kept_back_for_workers_that_were_to_leave_and_have_not_come() -> None:
-    grants = Grants({}, 4, 1)
-    grants.await_words([0, 1])
+def test_rows_wait_for_those_who_were_to_leave_too_as_they_may_hold_the_last_ones() -> None:
+    grants = Grants({}, 1, 1)
+    grants.resize(2)
+    grants.await_words()
     rows = [GrantNews("feeder/rows", known=0, left=0, per_second=50, waiting=1)]
     assert not grants.learn(0, [Granted("feeder/rows", 0, ranges=1, numbers=9, end=9)], is_all=True)
-    assert grants.hear((0, 0), rows, living=[(0, 0), (1, 0)]) == set()
-    assert grants.learn(1, [], is_all=True)
+    assert grants.hear((0, 0), rows, living=[(0, 0)]) == set()
 
-    assert grants.untold == {2, 3}, "they are asked if they come"
-    assert grants.hear((0, 0), rows, living=[(0, 0), (1, 0)]) == {0}
-    assert not grants.learn(3, [Granted("feeder/rows", 0, ranges=1, numbers=500, end=900)], is_all=True)
-    grants.hear((1, 0), rows, living=[(0, 0), (1, 0)])
-    assert min(each.start for grant in grants.of(1)[1] for each in grant.ranges) == 900
+    assert grants.learn(1, [Granted("feeder/rows", 0, ranges=1, numbers=500, end=900)], is_all=True)
+    assert grants.hear((0, 0), rows, living=[(0, 0)]) == {0}
+    assert min(each.start for grant in grants.of(0)[1] for each in grant.ranges) == 900
 
 
 def test_a_roster_that_was_kept_before_there_were_more_is_recalled() -> None:

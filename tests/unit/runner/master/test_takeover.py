@@ -246,7 +246,7 @@ def test_what_replaced_and_absent_workers_were_granted_is_known_after_a_restart(
 @promise("master-restart", "run-iterations")
 def test_what_nobody_is_known_to_have_is_waited_for_by_nobody() -> None:
     grants = Grants({WORK: 1_000}, 2, 1)
-    grants.await_words(range(2))
+    grants.await_words()
     grants.learn(0, [Granted(WORK, 0, ranges=2, numbers=150, end=400)], is_all=True)
     assert grants.forsaken(WORK) == 0
     assert grants.forsake({1})
@@ -259,7 +259,7 @@ def test_what_nobody_is_known_to_have_is_waited_for_by_nobody() -> None:
 @promise("master-restart", "run-iterations")
 def test_what_a_worker_never_heard_of_is_waited_for_by_nobody_once_all_have_told() -> None:
     grants = Grants({WORK: 200}, 2, 1)
-    grants.await_words(range(2))
+    grants.await_words()
     # It was configured before anything was granted, and its master was lost before it heard of more.
     grants.learn(0, [], is_all=True)
     assert grants.forsaken(WORK) == 0
@@ -275,7 +275,7 @@ def test_nobody_is_granted_anything_while_a_worker_may_hold_what_nobody_knows(
     *, is_late: bool, is_restarted: bool
 ) -> None:
     grants = Grants({WORK: 1_000, "iterations/later": 5}, 2, 1)
-    grants.await_words(range(2))
+    grants.await_words()
     assert not grants.learn(0, [Granted("feeder/rows", 0, ranges=1, numbers=7, end=7)], is_all=True)
     news = [GrantNews("feeder/rows", known=1, left=0, per_second=50, waiting=1)]
     assert grants.hear((0, 0), news, living=PLACES) == set()

@@ -74,7 +74,7 @@ def test_numbers_wait_for_the_words_of_workers_until_these_are_lost(*, knows: bo
     load = workload(replace(PLAN, workers=3))
     roster = load._roster
     roster.await_all(0)
-    load.grants.await_words(range(3))
+    load.grants.await_words()
     told = (Granted("feeder/rows", 0, ranges=1, numbers=5, end=5),)
     word = Inheritance(Version(1, 2) if knows else None, 0, told if knows else ())
     assert not load.learn_granted(0, word)
