@@ -160,7 +160,7 @@ class Conductor:
         self.judge.skip()
         self.checkpoints.hurry()
         self.relief.note(member, departure)
-        lost, wanted = self.roster.lost_of_wanted, self.roster.wanted
+        lost, wanted = len(self.roster.lost_of_wanted()), self.roster.wanted
         if event := event_of_loss(member, departure, self.plan, self.state, lost=lost, wanted=wanted):
             self.handle(event)
         self.board.touch()

@@ -70,7 +70,7 @@ class Relief:
             member,
             departure,
             since_ns,
-            lost=self._roster.lost_of_wanted,
+            lost=len(self._roster.lost_of_wanted()),
             allowed=self._workload.plan.most_lost(self._roster.wanted),
             is_early=not self._commander.has_ordered_load,
         )

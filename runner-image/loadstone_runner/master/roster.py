@@ -318,10 +318,9 @@ class Roster:
         """Return the workers that are gone before their time; those that the load began without are not among them."""
         return tuple(each for each in self.members if each.state is WorkerState.LOST and not each.is_excused)
 
-    @property
-    def lost_of_wanted(self) -> int:
-        """How many of the workers that are wanted are gone before their time."""
-        return sum(not self.is_leaving(each) for each in self.lost())
+    def lost_of_wanted(self) -> tuple[Member, ...]:
+        """Return the workers that are gone before their time, of those that are wanted."""
+        return tuple(each for each in self.lost() if not self.is_leaving(each))
 
     def are_all_settled(self) -> bool:
         """Say whether nothing more will be heard of any worker that counts."""

@@ -302,8 +302,8 @@ def _recall_workers(conductor: Conductor, wanted: int, made: int, *, is_barred: 
     roster = conductor.roster
     roster.resize(max(made, len(roster.members)), is_barred=is_barred)
     roster.resize(wanted, is_barred=is_barred)
-    conductor.workload.grants.resize(len(roster.members))
-    conductor.workload.shares.resize(len(roster.members))
+    conductor.workload.make_room()
+    # Who was wanted once is still heard.
     conductor.mail.resize(len(roster.members))
     conductor.mail.resize(wanted)
 

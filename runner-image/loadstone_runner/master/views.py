@@ -106,7 +106,7 @@ def figures_of(
 def waiting_for(who: Roster, *, has_director: bool, is_set_up: bool) -> str:
     """Return one sentence on what the start of load still needs."""
     members, ready = who.members[: who.wanted], who.applied
-    gone = [each for each in who.lost() if not who.is_leaving(each)]
+    gone = who.lost_of_wanted()
     if gone:
         first = gone[0].departure
         why = f" ({first.message or first.reason})" if first else ""

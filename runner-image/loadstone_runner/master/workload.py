@@ -131,10 +131,14 @@ class Workload:
         gone = {each.worker for each in untold if each.state.is_over or each.state is WorkerState.EXPECTED}
         return self.grants.forsake(gone)
 
-    def resize(self) -> set[int]:
-        """Divide the load among as many workers as are wanted now; return whose part of it has changed at once."""
+    def make_room(self) -> None:
+        """Know everybody who was wanted at any time; whoever is new has nothing of the load yet."""
         self.grants.resize(len(self._roster.members))
         self.shares.resize(len(self._roster.members))
+
+    def resize(self) -> set[int]:
+        """Divide the load among as many workers as are wanted now; return whose part of it has changed at once."""
+        self.make_room()
         return self.shares.divide(self._roster.wanted)
 
     def move(self, from_ns: int) -> set[int]:

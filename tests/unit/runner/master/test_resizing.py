@@ -140,7 +140,7 @@ def test_a_worker_that_is_lost_before_it_has_left_is_lost_and_not_one_of_those_t
     who.resize(1, is_barred=False)
     who.lose(1, 1, Departure("Evicted", ""))
 
-    assert ([each.worker for each in who.lost()], who.lost_of_wanted) == ([1], 0)
+    assert ([each.worker for each in who.lost()], who.lost_of_wanted()) == ([1], ())
     assert waiting_for(who, has_director=True, is_set_up=True) == "worker 0 of 1 to import the script and be ready"
 
 
