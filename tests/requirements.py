@@ -15,6 +15,7 @@ PROMISES: dict[str, str] = {
     "several-engines": "Several engines of a worker share its load exactly, and one of them may die alone.",
     "kill-bounds": "After the SIGKILL of an engine the target's count lies between the bounds that the status gives.",
     "stop-keeps-results": "A stop in mid-run keeps the results and the verdict is Aborted.",
+    "kill-switch": "The kill switch of a class ends its runs at once, whatever scripts do, and begins no others.",
     "trigger": "A new value of spec.trigger runs a finished test again.",
     "history": "The status keeps the runs before.",
     "edit-starts-nothing": "An edit or a re-sync of the same manifest starts nothing.",

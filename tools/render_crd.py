@@ -1,4 +1,4 @@
-"""Write the CustomResourceDefinition, rendered from core's fields, into crds/ and into the chart.
+"""Write the CustomResourceDefinitions, rendered from core's fields, into crds/ and into the chart.
 
 `--check` writes nothing and fails if a file is not what would be written.
 """
@@ -12,10 +12,10 @@ from typing import Final
 
 import yaml
 
-from loadstone_core.spec.schema import loadtest_crd
+from loadstone_core.spec.schema import class_crd, loadtest_crd
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
-TARGETS: Final = (_ROOT / "crds" / "loadtests.yaml", _ROOT / "helm" / "loadstone" / "crds" / "loadtests.yaml")
+_FOLDERS: Final = (_ROOT / "crds", _ROOT / "helm" / "loadstone" / "crds")
 _HEADER: Final = "# Rendered by tools/render_crd.py from core/loadstone_core/spec. Do not edit.\n"
 
 
@@ -28,9 +28,14 @@ class _PlainDumper(yaml.SafeDumper):
         return True
 
 
-def render() -> str:
-    """Return the text of the file."""
-    return _HEADER + yaml.dump(loadtest_crd(), Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True)
+def render() -> dict[Path, str]:
+    """Return the text of each file."""
+    texts = {
+        f"{crd['spec']['names']['plural']}.yaml": _HEADER
+        + yaml.dump(crd, Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True)
+        for crd in (loadtest_crd(), class_crd())
+    }
+    return {folder / name: text for folder in _FOLDERS for name, text in texts.items()}
 
 
 def main() -> int:
@@ -38,8 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if a file is out of date, write nothing")
     check = parser.parse_args().check
-    text = render()
-    for target in TARGETS:
+    for target, text in render().items():
         name = target.relative_to(_ROOT)
         if target.is_file() and target.read_text(encoding="utf-8") == text:
             continue

@@ -61,6 +61,8 @@ def only_in_a_cluster(spec: LoadTestSpec) -> list[str]:
         lines.append("spec.load.paused: nobody could end the pause here, so there is none")
     if spec.control is not None:
         lines.append("spec.control: platforms control a run on this machine with --control unix:PATH")
+    if spec.class_name is not None:
+        lines.append("spec.className: classes and their kill switches are the cluster's")
     if spec.suspend:
         lines.append("spec.suspend: a run was asked for, so it starts")
     return lines

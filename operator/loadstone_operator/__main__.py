@@ -20,6 +20,7 @@ import kopf
 from loadstone_core.errors import UserError, WorldError
 from loadstone_operator.acting import Actor
 from loadstone_operator.capacity import Ledger
+from loadstone_operator.classes import Classes
 from loadstone_operator.cluster.api import Api
 from loadstone_operator.cluster.authorities import Authorities
 from loadstone_operator.cluster.clock import SystemClock
@@ -67,7 +68,7 @@ def main() -> int:
 
 
 async def _serve(settings: Settings) -> None:
-    clock, metrics, store = SystemClock(), Metrics(), Store()
+    clock, metrics, store, classes = SystemClock(), Metrics(), Store(), Classes()
     progress, ledger = WatchProgress(clock), Ledger(settings.limits)
     api = Api(_credentials, metrics.called)
     lease = Lease(api, clock, namespace=settings.namespace, name=settings.lease_name, identity=settings.identity)
@@ -82,7 +83,8 @@ async def _serve(settings: Settings) -> None:
     controller = Controller(
         cluster=cluster,
         store=store,
-        looker=Looker(store, masters, ledger, clock),
+        classes=classes,
+        looker=Looker(store, classes, masters, ledger, clock),
         actor=Actor(cluster, masters, store, runner=settings.runner, clock=clock),
         ledger=ledger,
         lease=lease,
@@ -113,7 +115,9 @@ async def _serve(settings: Settings) -> None:
             await masters.close()
 
         try:
-            await _run(settings, controller, Echoes(progress.watched), tasks=tasks[:2], leave=leave)
+            with_classes = await _find_classes(cluster)
+            echoes = Echoes(progress.watched)
+            await _run(settings, controller, echoes, tasks=tasks[:2], leave=leave, with_classes=with_classes)
         finally:
             await leave()
     finally:
@@ -129,6 +133,7 @@ async def _run(
     *,
     tasks: list[asyncio.Task[None]],
     leave: Callable[[], Awaitable[None]],
+    with_classes: bool,
 ) -> None:
     """Hear the watches until a signal comes or a task ends, which none should; then leave."""
     stop = asyncio.Event()
@@ -136,7 +141,7 @@ async def _run(
         task.add_done_callback(lambda _: stop.set())
     registry = kopf.OperatorRegistry()
     login.register(registry, _credentials, echoes)
-    watching.register(registry, controller)
+    watching.register(registry, controller, with_classes=with_classes)
     leaving.register(registry, leave)
     try:
         await kopf.operator(
@@ -155,6 +160,16 @@ async def _run(
         task.result()
 
 
+async def _find_classes(cluster: KubernetesCluster) -> bool:
+    """Say whether there are LoadTestClasses to be watched: kopf would end the operator where it may not do so."""
+    while True:
+        try:
+            return await cluster.list_classes() is not None
+        except WorldError as error:
+            _log.warning("Could not list classes", extra={"cause": str(error)})
+            await asyncio.sleep(1.0)
+
+
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
@@ -169,6 +184,7 @@ async def _review(settings: Settings, api: Api, metrics: Metrics) -> None:
             settings.watch_namespaces or (settings.namespace,),
             own=settings.namespace,
             authority=settings.authority_name,
+            with_classes=not settings.watch_namespaces,
             with_policies=settings.runner.access is not None,
         )
     except WorldError as error:

@@ -180,12 +180,14 @@ class Actor:
             files=files,
             runner=self._runner,
         )
-        authority = look.seen.authority(action.run)
+        # Who has signed for the run; empty when its TLS is off, None while it has no pods.
+        authority = next((pod.authority for pod in look.seen.pods if pod.run == action.run), None)
         return order if authority is None else order.signed_by(authority)
 
     async def _delete(self, look: Look, action: DeletePods) -> None:
-        namespace = look.seen.test.namespace
-        await asyncio.gather(*(self._cluster.delete_pod(namespace, name, uid) for name, uid in action.pods))
+        namespace, grace = look.seen.test.namespace, action.grace_seconds
+        deletions = (self._cluster.delete_pod(namespace, *pod, grace_seconds=grace) for pod in action.pods)
+        await asyncio.gather(*deletions)
         _log.info("Deleted pods", extra={"test": look.seen.test.name, "pods": len(action.pods)})
 
     async def _steer(self, look: Look, action: Steer) -> None:

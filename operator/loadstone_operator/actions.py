@@ -70,9 +70,10 @@ class CreateWorkers:
 
 @dataclass(frozen=True, slots=True)
 class DeletePods:
-    """Delete these pods, by name and UID."""
+    """Delete these pods, by name and UID; None gives them the time that they were made with to end."""
 
     pods: tuple[tuple[str, str], ...]
+    grace_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

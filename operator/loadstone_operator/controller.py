@@ -13,11 +13,12 @@ from loadstone_core.errors import WorldError
 from loadstone_operator import naming
 from loadstone_operator.actions import CreateChildren, End, Progress, Refuse
 from loadstone_operator.cluster.reading import has_ended, owner_of
-from loadstone_operator.cluster.store import key_of, uid_of, version_of
+from loadstone_operator.cluster.store import key_of, uid_of
 from loadstone_operator.decision import decide
 from loadstone_operator.ports import StatusConflict
 from loadstone_operator.status.projection import Moment, is_urgent, project
 from loadstone_operator.status.story import tales
+from loadstone_operator.versions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from loadstone_operator.acting import Actor
     from loadstone_operator.actions import Update
     from loadstone_operator.capacity import Ledger
+    from loadstone_operator.classes import Classes
     from loadstone_operator.cluster.lease import Lease
     from loadstone_operator.cluster.store import Store
     from loadstone_operator.looking import Look, Looker
@@ -66,6 +68,7 @@ class Controller:
         *,
         cluster: Cluster,
         store: Store,
+        classes: Classes,
         looker: Looker,
         actor: Actor,
         ledger: Ledger,
@@ -79,6 +82,7 @@ class Controller:
         self._figures_seconds = figures_seconds
         self._cluster = cluster
         self._store = store
+        self._classes = classes
         self._looker = looker
         self._actor = actor
         self._ledger = ledger
@@ -106,6 +110,14 @@ class Controller:
             key = self._store.see_test(body)
         self._queue.add(key)
 
+    def heard_class(self, kind: str | None, body: Body) -> None:
+        """Take in an event of the LoadTestClasses' watch."""
+        if kind == "DELETED":
+            self._classes.lose(body)
+            self._wake_all()
+        elif self._classes.see(body):
+            self._wake_all()
+
     def heard_pod(self, kind: str | None, body: Body) -> None:
         """Take in an event of the pods' watch."""
         key = self._store.lose_pod(body) if kind == "DELETED" else self._store.see_pod(body)
@@ -126,7 +138,9 @@ class Controller:
 
     async def resync(self) -> None:
         """Compare what is remembered with what exists, and look again at everything that is not at rest."""
-        known = self._store.snapshot()
+        known, names = self._store.snapshot(), self._classes.names()
+        if self._classes.settle(names, await self._cluster.list_classes()):
+            self._wake_all()
         # Pods first: then every pod's LoadTest that still exists is in the list that follows.
         pods = await self._cluster.list_pods()
         tests = await self._cluster.list_tests()
@@ -286,6 +300,10 @@ class Controller:
         freed = [self._looker.forget(uid) for uid in self._looker.known() if self._store.key_of_uid(uid) is None]
         if any(freed):
             self._wake_waiting()
+
+    def _wake_all(self) -> None:
+        for key in self._store.all():
+            self._queue.add(key)
 
     def _wake_waiting(self) -> None:
         for uid in self._ledger.waiting():

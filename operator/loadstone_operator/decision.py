@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from loadstone_core.lifecycle.phases import Phase
-from loadstone_core.verdict.outcome import EXIT_CODES, Reason, Verdict
+from loadstone_core.verdict.outcome import Reason
 from loadstone_operator import naming
 from loadstone_operator.actions import (
     Action,
@@ -17,16 +17,15 @@ from loadstone_operator.actions import (
     Decision,
     DeletePods,
     Keep,
-    Refuse,
     SaveReport,
     TellStored,
     Wait,
 )
+from loadstone_operator.ending import refuse
 from loadstone_operator.following import follow, mark_run, start
 from loadstone_operator.observation import (
     Cause,
     Observation,
-    Outcome,
     PodView,
     Rejected,
     ReportState,
@@ -34,6 +33,10 @@ from loadstone_operator.observation import (
 
 RESTORED: Final = "Restored"
 
+_SWITCHED: Final = (
+    "The kill switch of LoadTestClass {name} is on, so none of its tests runs; once spec.killSwitch of the class is "
+    "false, set spec.trigger to a new value to run this one."
+)
 # Within this time a stored run's pods leave by themselves; the master's own patience ends after 15 minutes.
 _LINGER_SECONDS: Final = 60.0
 _HOLD_SECONDS: Final = 960.0
@@ -49,9 +52,11 @@ def decide(seen: Observation) -> Decision:
     if cause is None:
         return _rest(seen)
     if isinstance(seen.spec, Rejected):
-        return _refuse(Reason.SPEC_INVALID, "; ".join(str(problem) for problem in seen.spec.problems))
+        return refuse(Reason.SPEC_INVALID, "; ".join(str(problem) for problem in seen.spec.problems))
+    if seen.governing.is_killed:
+        return refuse(Reason.CLASS_DENIED, _SWITCHED.format(name=seen.governing.name))
     if seen.capacity.refused:
-        return _refuse(Reason.QUOTA_EXCEEDED, seen.capacity.refused)
+        return refuse(Reason.QUOTA_EXCEEDED, seen.capacity.refused)
     return _begin(seen, cause)
 
 
@@ -77,10 +82,6 @@ def wanted_cause(seen: Observation) -> Cause | None:
     if held.run == 0 and held.observed_generation != test.generation:
         return Cause.TRIGGER if held.last_run else Cause.CREATED
     return None
-
-
-def _refuse(reason: Reason, message: str) -> Decision:
-    return Decision(Refuse(Outcome(Verdict.ERROR, reason, message, EXIT_CODES[Verdict.ERROR])))
 
 
 def _begin(seen: Observation, cause: Cause) -> Decision:

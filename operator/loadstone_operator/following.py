@@ -22,14 +22,13 @@ from loadstone_operator.actions import (
     CreateMaster,
     CreateWorkers,
     Decision,
-    DeletePods,
-    End,
     FetchSource,
     MarkRun,
     Progress,
-    Refuse,
     SaveReport,
 )
+from loadstone_operator.ending import abort, delete, end, fail, refuse
+from loadstone_operator.killing import end_killed, killed_pods
 from loadstone_operator.observation import (
     Accepted,
     Cause,
@@ -49,7 +48,7 @@ from loadstone_operator.wishes import Steer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SOURCE_PATIENCE_SECONDS: Final = 5.0
+MISSING_PATIENCE_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 2.0
 # An operator that comes back may have missed everything; a master that lives is heard within this time.
 LISTEN_SECONDS: Final = 3.0
@@ -92,6 +91,7 @@ def follow(seen: Observation) -> Decision:
         _end_as_the_master_says,
         _stop_before_pods,
         _make_children,
+        end_killed,
         _end_without_master,
         _end_unstoppable,
         _end_failed_start,
@@ -106,18 +106,19 @@ def follow(seen: Observation) -> Decision:
 def start(seen: Observation, run: int, cause: Cause) -> Decision:
     """Return the decision that makes a run's children, or what it waits for. The spec must be accepted."""
     if isinstance(seen.spec, Rejected):
-        return _refuse(Reason.SPEC_INVALID, "; ".join(str(problem) for problem in seen.spec.problems))
+        return refuse(Reason.SPEC_INVALID, "; ".join(str(problem) for problem in seen.spec.problems))
     problem = seen.creation
     if problem is not None and (problem.is_fatal or _is_too_late(seen) or seen.creation_seconds < RETRY_SECONDS):
         return _after_failed_creation(seen, problem, run=run, cause=cause)
-    source = seen.source
+    source, governing = seen.source, seen.governing
+    if governing.missing:
+        lacking = (Reason.CLASS_DENIED, governing.missing, governing.seconds_missing)
+        return _after_missing(seen, *lacking, run=run, cause=cause)
     if source.state is SourceState.UNKNOWN:
         return Decision(None, (FetchSource(),))
     if source.state is SourceState.MISSING:
-        if source.seconds_missing >= SOURCE_PATIENCE_SECONDS:
-            return _refuse(Reason.SOURCE_NOT_FOUND, source.message)
-        waiting = _at(seen, Phase.PENDING, reason=Reason.SOURCE_NOT_FOUND, message=source.message, run=run, cause=cause)
-        return Decision(waiting, recheck_seconds=1.0)
+        lacking = (Reason.SOURCE_NOT_FOUND, source.message, source.seconds_missing)
+        return _after_missing(seen, *lacking, run=run, cause=cause)
     # Some of them may have been made already, with a plan for so many.
     is_tried = seen.held.run == run and seen.held.phase is Phase.PENDING
     workers = (seen.held.planned if is_tried else 0) or seen.spec.workers
@@ -154,11 +155,14 @@ def _end_as_the_master_says(seen: Observation) -> Decision | None:
         return None
     if outcome.has_report and seen.report is ReportState.NONE:
         return Decision(None, (SaveReport(seen.run),))
-    return _end(seen, _explain(seen, outcome), report=seen.report)
+    return end(seen, _explain(seen, outcome), report=seen.report)
 
 
 def _explain(seen: Observation, outcome: Outcome) -> Outcome:
     """Return an outcome with the cause that only the cluster knows, where the master saw no more than its effect."""
+    if outcome.reason == Reason.KILLED and seen.governing.is_killed:
+        switch = f"The kill switch of LoadTestClass {seen.governing.name} is on."
+        return replace(outcome, message=f"{switch} {outcome.message}")
     if outcome.reason == Reason.STARTUP_TIMEOUT and seen.creation is not None:
         return replace(outcome, reason=seen.creation.reason, message=seen.creation.message)
     for pod in pods_of_run(seen):
@@ -172,23 +176,33 @@ def _stop_before_pods(seen: Observation) -> Decision | None:
     stop = seen.wanted_stop
     if not stop or _has_begun(seen):
         return None
-    return _abort(seen, stop, "before its pods were made")
+    return abort(seen, stop, "before its pods were made")
 
 
 def _make_children(seen: Observation) -> Decision | None:
     if _has_begun(seen):
         return None
     if seen.capacity.refused:
-        return _refuse(Reason.QUOTA_EXCEEDED, seen.capacity.refused)
+        return refuse(Reason.QUOTA_EXCEEDED, seen.capacity.refused)
     if seen.capacity.waiting:
         return Decision(_at(seen, Phase.QUEUED, message=seen.capacity.waiting))
     return start(seen, seen.run, seen.held.cause)
 
 
+def _after_missing(
+    seen: Observation, reason: Reason, message: str, seconds: float, *, run: int, cause: Cause
+) -> Decision:
+    """Wait for what was perhaps applied together with the test, and is about to come."""
+    if seconds >= MISSING_PATIENCE_SECONDS:
+        return refuse(reason, message)
+    waiting = _at(seen, Phase.PENDING, reason=reason, message=message, run=run, cause=cause)
+    return Decision(waiting, recheck_seconds=1.0)
+
+
 def _after_failed_creation(seen: Observation, problem: CreationProblem, *, run: int, cause: Cause) -> Decision:
     if problem.is_fatal or _is_too_late(seen):
         outcome = Outcome(Verdict.ERROR, problem.reason, problem.message, EXIT_CODES[Verdict.ERROR])
-        return _end(seen, outcome, report=ReportState.NONE, run=run, cause=cause)
+        return end(seen, outcome, report=ReportState.NONE, run=run, cause=cause)
     shown = problem.shown or problem.reason
     waiting = _at(seen, Phase.PENDING, reason=shown, message=problem.message, run=run, cause=cause)
     return Decision(waiting, recheck_seconds=1.0)
@@ -198,19 +212,19 @@ def _end_without_master(seen: Observation) -> Decision | None:
     master = seen.master_pod()
     if master is None:
         words = "The master's pod is gone, and with it the results; run the test again."
-        return _replace_master(seen) or _fail(seen, Reason.MASTER_LOST, words)
+        return _replace_master(seen) or fail(seen, Reason.MASTER_LOST, words)
     is_restarted = master.trusted_restarts > 0 or master.epoch > 1
     if not master.is_terminal and not is_restarted:
         return None
     if master.last_outcome is not None:
-        return _end(seen, master.last_outcome, report=ReportState.NONE)
+        return end(seen, master.last_outcome, report=ReportState.NONE)
     # One that was started again, or has taken over, goes on, or ends the run with all of its results.
     if not master.is_terminal and seen.seconds_unheard < MASTER_PATIENCE_SECONDS:
         return None
     if master.is_terminal and (replaced := _replace_master(seen)):
         return replaced
     last_words = f" It said: {master.last_words}" if master.last_words else ""
-    return _fail(
+    return fail(
         seen,
         Reason.MASTER_LOST,
         f"The master (pod {master.name}) ended before its run; the numbers are the last that it reported.{last_words}",
@@ -244,11 +258,11 @@ def _end_unstoppable(seen: Observation) -> Decision | None:
     if not stop:
         return None
     if _is_starting(seen) and _is_silent(seen) and seen.seconds_watched >= LISTEN_SECONDS:
-        return _abort(seen, stop, "before its load began")
+        return abort(seen, stop, "before its load began")
     grace = seen.spec.graceful_stop_ns / SECOND if isinstance(seen.spec, Accepted) else _DEFAULT_GRACE_SECONDS
     if seen.seconds_stopping < grace + _FLUSH_SECONDS:
         return None
-    return _abort(seen, stop, "and its master did not answer in time, so its results are lost")
+    return abort(seen, stop, "and its master did not answer in time, so its results are lost")
 
 
 def _end_failed_start(seen: Observation) -> Decision | None:
@@ -258,11 +272,11 @@ def _end_failed_start(seen: Observation) -> Decision | None:
     for pod in problems:
         problem = pod.problem
         if problem and problem.patience_seconds is not None and pod.problem_seconds >= problem.patience_seconds:
-            return _fail(seen, problem.reason, problem.message)
+            return fail(seen, problem.reason, problem.message)
     # With a quorum the load may begin all the same: the master decides, and counts from its own start.
     is_masters = isinstance(seen.spec, Accepted) and seen.spec.min_available is not None and not _is_silent(seen)
     if problems and problems[0].problem and _is_too_late(seen) and not is_masters:
-        return _fail(seen, problems[0].problem.reason, problems[0].problem.message)
+        return fail(seen, problems[0].problem.reason, problems[0].problem.message)
     limit = _startup_seconds(seen)
     if seen.seconds_in_run < limit * (2 if is_masters else 1) + _MASTER_FIRST_SECONDS:
         return None
@@ -270,7 +284,7 @@ def _end_failed_start(seen: Observation) -> Decision | None:
         ", ".join(pod.name for pod in pods_of_run(seen) if pod.phase == "Pending")
         or "all pods run, the master is silent"
     )
-    return _fail(
+    return fail(
         seen,
         Reason.STARTUP_TIMEOUT,
         f"The load did not begin within {format_duration(int(limit * SECOND))} (not started: {late}). "
@@ -288,7 +302,8 @@ def _go_on(seen: Observation) -> Decision:
         actions.append(CreateWorkers(seen.run, seen.held.epoch, tuple(sorted(missing))))
     stale = (*(pod for pod in seen.pods if pod.run < seen.run and not pod.deleting), *surplus_pods(seen))
     if stale:
-        actions.append(DeletePods(tuple((pod.name, pod.uid) for pod in stale)))
+        actions.append(delete(seen, list(stale)))
+    actions += killed_pods(seen)
     actions += mark_run(seen)
     stage = seen.master.stage if seen.master else None
     phase = _PHASES[stage] if stage else Phase.PROVISIONING
@@ -339,26 +354,3 @@ def _at(
     if seen.held.run == run and seen.held.phase is not None:
         return Progress(advance(seen.held.phase, phase), reason, message)
     return Begin(run, cause or seen.held.cause, phase, reason, message)
-
-
-def _end(
-    seen: Observation, outcome: Outcome, *, report: ReportState, run: int = 0, cause: Cause | None = None
-) -> Decision:
-    pods = tuple((pod.name, pod.uid) for pod in seen.pods if not pod.is_terminal and not pod.deleting)
-    # With a report the pods leave by themselves once it is stored; without one nobody will tell them to.
-    actions: tuple[Action, ...] = (DeletePods(pods),) if pods and not outcome.has_report else ()
-    return Decision(End(run or seen.run, cause or seen.held.cause, outcome, report), actions)
-
-
-def _fail(seen: Observation, reason: str, message: str) -> Decision:
-    return _end(seen, Outcome(Verdict.ERROR, reason, message, EXIT_CODES[Verdict.ERROR]), report=ReportState.NONE)
-
-
-def _abort(seen: Observation, reason: str, how: str) -> Decision:
-    by = "spec.stopRun" if reason == Reason.STOPPED else "spec.suspend"
-    message = f"The run was stopped by {by} {how}."
-    return _end(seen, Outcome(Verdict.ABORTED, reason, message, EXIT_CODES[Verdict.ABORTED]), report=ReportState.NONE)
-
-
-def _refuse(reason: Reason, message: str) -> Decision:
-    return Decision(Refuse(Outcome(Verdict.ERROR, reason, message, EXIT_CODES[Verdict.ERROR])))

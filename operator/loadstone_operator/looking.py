@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from loadstone_core.clock import Clock
     from loadstone_core.spec.model import LoadTest
     from loadstone_operator.capacity import Ledger
+    from loadstone_operator.classes import Classes
     from loadstone_operator.cluster.store import Store
     from loadstone_operator.ports import Body, Key, Masters
 
@@ -70,8 +71,9 @@ class Look:
 class Looker:
     """Looks at LoadTests; keeps what was parsed of a spec until the spec changes."""
 
-    def __init__(self, store: Store, masters: Masters, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, store: Store, classes: Classes, masters: Masters, ledger: Ledger, clock: Clock) -> None:
         self._store = store
+        self._classes = classes
         self._masters = masters
         self._ledger = ledger
         self._clock = clock
@@ -84,7 +86,7 @@ class Looker:
         loadtest, spec = self._spec(test, body)
         held = read_held(body.get("status") or {})
         pods = self._store.pods(test.uid)
-        rough = Observation(test=test, spec=spec, held=held, pods=pods)
+        rough = Observation(test=test, spec=spec, governing=self._classes.of(test.class_name), held=held, pods=pods)
         created_ns = self._created_ns(body, rough)
         memory = self._memory(rough, created_ns)
         self._connect(key, rough, memory)
@@ -96,6 +98,7 @@ class Looker:
             rough,
             pods=tuple(_with_age(pod, memory, now) for pod in pods),
             capacity=capacity,
+            governing=replace(rough.governing, seconds_missing=_since(memory.class_missing_ns, now)),
             source=_source(loadtest, memory, now),
             creation=memory.creation,
             creation_seconds=(now - memory.creation_ns) / _SECOND,
@@ -168,6 +171,7 @@ class Looker:
         """Note since when things have been so that are so now."""
         present = {(pod.name, str(pod.problem.reason)) for pod in seen.pods if pod.problem}
         memory.problems = {each: memory.problems.get(each, now) for each in present}
+        memory.class_missing_ns = (memory.class_missing_ns or now) if seen.governing.missing else None
         is_stopping = seen.is_active and bool(seen.wanted_stop)
         memory.stopping_ns = (memory.stopping_ns or now) if is_stopping else None
         if seen.held.finished:
@@ -193,7 +197,7 @@ class Looker:
             return self._keep(seen, created)
         has_freed = self._ledger.release(uid)
         is_wanted = not seen.test.deleting and (seen.is_active or wanted_cause(seen) is not None)
-        if not is_wanted or isinstance(seen.spec, Rejected):
+        if not is_wanted or isinstance(seen.spec, Rejected) or seen.governing.is_killed:
             return Capacity(), self._ledger.withdraw(uid) or has_freed
         claim = Claim(uid, seen.spec.workers, seen.spec.users, created)
         return self._ledger.ask(claim, self._store.workers_alive(self._clock.wall_ns())), has_freed
@@ -211,7 +215,7 @@ def read_test(body: Mapping[str, Any]) -> LoadTestView:
     """Return the resource's identity and steering wishes; a wish of the wrong type is read as none."""
     metadata, spec = body["metadata"], body.get("spec")
     wishes: Mapping[str, Any] = spec if isinstance(spec, dict) else {}
-    trigger, stop_run = wishes.get("trigger"), wishes.get("stopRun")
+    trigger, stop_run, class_name = wishes.get("trigger"), wishes.get("stopRun"), wishes.get("className")
     return LoadTestView(
         namespace=str(metadata.get("namespace", "")),
         name=str(metadata["name"]),
@@ -222,6 +226,7 @@ def read_test(body: Mapping[str, Any]) -> LoadTestView:
         trigger=trigger if isinstance(trigger, str) else None,
         suspend=wishes.get("suspend") is True,
         stop_run=stop_run if isinstance(stop_run, int) else None,
+        class_name=class_name if isinstance(class_name, str) else None,
     )
 
 

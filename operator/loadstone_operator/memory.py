@@ -40,6 +40,7 @@ class Memory:
     creation_ns: int = 0
     report: ReportState = ReportState.NONE
     report_ns: int = 0
+    class_missing_ns: int | None = None
     stopping_ns: int | None = None
     unheard_ns: int | None = None
     epoch_reserved: int = 0

@@ -13,6 +13,7 @@ VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 KIND: Final = "LoadTest"
 PLURAL: Final = "loadtests"
+CLASS_PLURAL: Final = "loadtestclasses"
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 COMPONENT: Final = "app.kubernetes.io/component"

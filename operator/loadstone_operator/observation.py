@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from loadstone_core.lifecycle.phases import Phase
 from loadstone_core.spec.model import MasterOnLoss, OnLoss
 from loadstone_core.verdict.outcome import Reason
+from loadstone_operator.classes import NO_CLASS, ClassView
 from loadstone_operator.naming import ROLE_MASTER, ROLE_WORKER
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class LoadTestView:
     trigger: str | None = None
     suspend: bool = False
     stop_run: int | None = None
+    class_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +319,7 @@ class Observation:
     """Everything that one decision is made from.
 
     Attributes:
+        governing: the class that the LoadTest belongs to.
         ended: every worker of the run whose engine is known to have ended, remembered after its pod has gone.
         masters_ended: epoch up to which every master of the run is known to have ended; 0: none is.
         steered: what the master has acknowledged since it was connected to; None: nothing, or nobody knows.
@@ -332,6 +335,7 @@ class Observation:
 
     test: LoadTestView
     spec: SpecView
+    governing: ClassView = NO_CLASS
     held: Held = field(default_factory=Held)
     pods: tuple[PodView, ...] = ()
     master: MasterView | None = None
@@ -373,6 +377,8 @@ class Observation:
     @property
     def wanted_stop(self) -> str:
         """Return why the newest run should stop, in the verdict's words; empty if it should go on."""
+        if self.governing.is_killed:
+            return Reason.KILLED
         if self.test.stop_run is not None and self.test.stop_run == self.run:
             return Reason.STOPPED
         return Reason.SUSPENDED if self.test.suspend else ""
@@ -381,10 +387,6 @@ class Observation:
         """Return the newest master of the newest run."""
         masters = [pod for pod in self.pods if pod.role == ROLE_MASTER and pod.run == self.run]
         return max(masters, key=lambda pod: pod.epoch, default=None)
-
-    def authority(self, run: int) -> str | None:
-        """Return who has signed for a run; empty when its TLS is off, None while it has no pods."""
-        return next((pod.authority for pod in self.pods if pod.run == run), None)
 
     def worker_pods(self) -> tuple[PodView, ...]:
         """Return the newest attempt of each worker of the newest run, by index."""

@@ -56,6 +56,10 @@ class Cluster(Protocol):
         """Return every LoadTest that the operator serves."""
         ...
 
+    async def list_classes(self) -> list[Body] | None:
+        """Return every LoadTestClass, or None where there are none to be read."""
+        ...
+
     async def list_pods(self) -> list[Body]:
         """Return every managed pod."""
         ...
@@ -80,8 +84,8 @@ class Cluster(Protocol):
         """Make pods of workers, by (worker, attempt), and return them; raise CreationFailed when one is refused."""
         ...
 
-    async def delete_pod(self, namespace: str, name: str, uid: str) -> None:
-        """Delete a pod; one that is gone already is deleted."""
+    async def delete_pod(self, namespace: str, name: str, uid: str, *, grace_seconds: int | None = None) -> None:
+        """Delete a pod, if need be with less time to end than it was made with; one that is gone is deleted."""
         ...
 
     async def save_report(self, test: LoadTestView, run: int, gzip_json: bytes, *, gzip_log: bytes) -> None:

@@ -27,7 +27,9 @@ def _remarks(seen: Observation, refusal: CreationProblem | None) -> Iterator[tup
     """Yield reasons and messages, the gravest first."""
     held, master = seen.held, seen.master
     if seen.wanted_stop:
-        yield seen.wanted_stop, "The run is being stopped."
+        is_killed = seen.wanted_stop == Reason.KILLED
+        switch = f"The kill switch of LoadTestClass {seen.governing.name} is on: the run is killed."
+        yield seen.wanted_stop, switch if is_killed else "The run is being stopped."
     for pod in pods_of_run(seen):
         if pod.problem:
             yield pod.problem.reason, pod.problem.message

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from tests.lacking import lacks
 
-from loadstone_operator.cluster.rights import AUTHORITY, AUTHORITY_NEW, NEEDED, NETWORK, lacking
+from loadstone_operator.cluster.rights import AUTHORITY, AUTHORITY_NEW, CLUSTER, NEEDED, NETWORK, lacking
 from loadstone_operator.settings import read_settings
 
 promise = pytest.mark.promise
@@ -97,7 +97,8 @@ def granted(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
 
 @pytest.mark.parametrize("arguments", [(), ("--set", "watchNamespaces={shop}")])
 def test_the_role_grants_what_the_operator_needs_and_nothing_else(helm: str, arguments: tuple[str, ...]) -> None:
-    for enabled, needed in (("true", {**NEEDED, **NETWORK}), ("false", NEEDED)):
+    where = NEEDED if arguments else {**NEEDED, **CLUSTER}
+    for enabled, needed in (("true", {**where, **NETWORK}), ("false", where)):
         documents = template(helm, *arguments, "--set", f"networkPolicy.enabled={enabled}")
         role = only(documents, "Role" if arguments else "ClusterRole", "loadstone")
 

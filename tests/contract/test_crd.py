@@ -12,13 +12,14 @@ import yaml
 from loadstone_core.admission import admit
 from loadstone_core.errors import SpecInvalidError
 from loadstone_core.lifecycle.phases import Phase
-from loadstone_core.spec.schema import loadtest_crd
+from loadstone_core.spec.schema import class_crd, loadtest_crd
 from loadstone_core.spec.status import PHASES, VERDICTS
 from loadstone_core.verdict.outcome import Verdict
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = Path(__file__).parent / "samples"
 RENDERED = ROOT / "crds" / "loadtests.yaml"
+CLASSES = ROOT / "crds" / "loadtestclasses.yaml"
 SCHEMA = loadtest_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 VALID = list(yaml.safe_load_all((SAMPLES / "valid.yaml").read_text(encoding="utf-8")))
 # The API server refuses these by structure, where JSON Schema alone has no opinion.
@@ -69,23 +70,27 @@ def test_the_files_are_what_the_fields_render() -> None:
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
 
-    assert RENDERED in tool.TARGETS
-    for target in tool.TARGETS:
-        assert target.read_text(encoding="utf-8") == tool.render(), "run `python tools/render_crd.py`"
+    texts = tool.render()
+    assert {RENDERED, CLASSES} <= texts.keys()
+    for target, text in texts.items():
+        assert target.read_text(encoding="utf-8") == text, "run `python tools/render_crd.py`"
 
 
 @pytest.mark.promise("crd-rendered")
-def test_the_copy_in_the_chart_is_identical() -> None:
-    copy = ROOT / "helm" / "loadstone" / "crds" / "loadtests.yaml"
+@pytest.mark.parametrize(("file", "crd"), [(RENDERED, loadtest_crd()), (CLASSES, class_crd())], ids=["test", "class"])
+def test_the_copy_in_the_chart_is_identical(file: Path, crd: dict[str, Any]) -> None:
+    copy = ROOT / "helm" / "loadstone" / "crds" / file.name
 
-    assert copy.read_bytes() == RENDERED.read_bytes()
-    assert yaml.safe_load(RENDERED.read_text(encoding="utf-8")) == loadtest_crd()
+    assert copy.read_bytes() == file.read_bytes()
+    assert yaml.safe_load(file.read_text(encoding="utf-8")) == crd
 
 
 @pytest.mark.promise("explain")
-def test_every_field_has_a_description_for_users() -> None:
+@pytest.mark.parametrize("crd", [loadtest_crd(), class_crd()], ids=["test", "class"])
+def test_every_field_has_a_description_for_users(crd: dict[str, Any]) -> None:
+    root = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     # The API server knows metadata itself and refuses a description.
-    bare = [path for path, schema in schemas(SCHEMA) if not schema.get("description") and path != ".metadata"]
+    bare = [path for path, schema in schemas(root) if not schema.get("description") and path != ".metadata"]
 
     assert bare == []
 

@@ -11,6 +11,9 @@ GROUP: Final = "loadstone.dev"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 KIND: Final = "LoadTest"
+CLASS_KIND: Final = "LoadTestClass"
+# The annotation of the class that tests belong to which name none, as StorageClasses and IngressClasses have it.
+DEFAULT_CLASS: Final = f"{GROUP}/is-default-class"
 NAMESPACE: Final = "default"
 
 ENTRYPOINT: Final = "test.py"

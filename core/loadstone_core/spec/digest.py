@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from loadstone_core.spec.shape import AnyNode, Node
 
 # What steers a run without changing what it is.
-_STEERING: Final = frozenset({"suspend", "stopRun", "trigger"})
+_STEERING: Final = frozenset({"className", "suspend", "stopRun", "trigger"})
 _AIMED: Final = frozenset({"users", "rate"})
 
 
 def spec_digest(raw_spec: Mapping[str, Any]) -> str:
     """Return `sha256:<hex>` over the fields of a valid spec that decide what a run does.
 
-    Left out are `suspend`, `stopRun`, `trigger`, `load.paused`, `workers.replicas`, and every value that is the default
-    or empty. So a file and the same resource read back from the API server agree, and a field that is new in the CRD
-    changes no digest until somebody sets it.
+    Left out are `className`, `suspend`, `stopRun`, `trigger`, `load.paused`, `workers.replicas`, and every value that
+    is the default or empty. So a file and the same resource read back from the API server agree, and a field that is
+    new in the CRD changes no digest until somebody sets it.
     """
     # Agents, whose start is counted in milliseconds, only need files_digest and not the tree of fields.
     from loadstone_core.spec.fields import SPEC
@@ -38,8 +38,8 @@ def spec_digest(raw_spec: Mapping[str, Any]) -> str:
 def part_digests(raw_spec: Mapping[str, Any]) -> dict[str, str]:
     """Return a short digest of each part of a valid spec that counts from the next run on when it is edited, by path.
 
-    What takes effect in a run is left out: `suspend`, `stopRun`, `trigger`, `config`, and of loads `paused` and the
-    values of users, rate and spawnRate, of which only says something that they are there.
+    What takes effect in a run is left out: `className`, `suspend`, `stopRun`, `trigger`, `config`, and of loads
+    `paused` and the values of users, rate and spawnRate, of which only says something that they are there.
     """
     from loadstone_core.spec.fields import SPEC
 

@@ -191,6 +191,11 @@ SPEC: Final = Record(
             choices=tuple(answer.value for answer in OnHandlerError),
             default=OnHandlerError.CONTINUE.value,
         ),
+        "className": named(
+            "The LoadTestClass that this test belongs to; its kill switch ends the run at once. May be changed in "
+            "mid-run. Default: the class with the annotation loadstone.dev/is-default-class, if there is one. "
+            "Example: staging."
+        ),
         "stopRun": Whole(
             about=(
                 "Stops the run of this number (status.run.number) gracefully and keeps its results; other runs are not "

@@ -258,6 +258,7 @@ class LoadTestSpec:
     master_on_loss: MasterOnLoss = MasterOnLoss.RESTART
     control: TokenSecret | None = None
     on_handler_error: OnHandlerError = OnHandlerError.CONTINUE
+    class_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,7 @@ def _spec(value: Mapping[str, Any]) -> LoadTestSpec:
         env_from=tuple(value.get("envFrom", ())),
         thresholds=tuple(_threshold(threshold) for threshold in value.get("thresholds", ())),
         stop_run=value.get("stopRun"),
+        class_name=value.get("className"),
         suspend=value["suspend"],
         # An emptied trigger asks for nothing.
         trigger=value.get("trigger") or None,

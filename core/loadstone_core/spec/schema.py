@@ -1,4 +1,4 @@
-"""Render the fields as the CustomResourceDefinition that the API server needs.
+"""Render the fields as the CustomResourceDefinitions that the API server needs.
 
 Dicts only; writing them to files is `tools/render_crd.py`'s affair.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final, assert_never, cast
 
 from loadstone_core.spec import defaults
+from loadstone_core.spec.classes import CLASS_SPEC
 from loadstone_core.spec.fields import SPEC
 from loadstone_core.spec.shape import (
     QUANTITY_LONGEST,
@@ -28,7 +29,7 @@ from loadstone_core.spec.shape import (
 from loadstone_core.spec.status import STATUS
 from loadstone_core.spec.validation import NAME
 
-_PLURAL: Final = "loadtests"
+_AGE: Final = ("Age", "date", ".metadata.creationTimestamp", "When it was made.")
 _COLUMNS: Final = (
     ("Phase", "string", ".status.phase", "Where the run is."),
     ("Verdict", "string", ".status.verdict", "What the run means."),
@@ -39,7 +40,7 @@ _COLUMNS: Final = (
     ("P95", "string", ".status.summary.p95", "95th percentile of latency."),
     ("Errors", "string", ".status.summary.errorRate", "Share of failed requests."),
     ("Elapsed", "string", ".status.summary.elapsed", "How long load has run."),
-    ("Age", "date", ".metadata.creationTimestamp", "When the LoadTest was made."),
+    _AGE,
 )
 _WIDE_COLUMNS: Final = (
     ("Engine", "string", ".spec.engine", "Who runs the script."),
@@ -132,28 +133,61 @@ STATUS_SCHEMA: Final = openapi(STATUS)
 
 def loadtest_crd() -> dict[str, Any]:
     """Return the whole CustomResourceDefinition of LoadTest."""
+    # `lt` is taken by other load test operators.
+    return _crd(defaults.KIND, scope="Namespaced", short="ldt", version=_version())
+
+
+def class_crd() -> dict[str, Any]:
+    """Return the whole CustomResourceDefinition of LoadTestClass."""
+    return _crd(defaults.CLASS_KIND, scope="Cluster", short="ldtc", version=_class_version())
+
+
+def _crd(kind: str, *, scope: str, short: str, version: dict[str, Any]) -> dict[str, Any]:
+    singular = kind.lower()
+    plural = f"{singular}es" if singular.endswith("s") else f"{singular}s"
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": f"{_PLURAL}.{defaults.GROUP}",
+            "name": f"{plural}.{defaults.GROUP}",
             # Uninstalling the chart must not delete users' tests and results.
             "annotations": {"helm.sh/resource-policy": "keep"},
         },
         "spec": {
             "group": defaults.GROUP,
-            "scope": "Namespaced",
+            "scope": scope,
             "names": {
-                "kind": defaults.KIND,
-                "listKind": f"{defaults.KIND}List",
-                "plural": _PLURAL,
-                "singular": "loadtest",
-                # `lt` is taken by other load test operators.
-                "shortNames": ["ldt"],
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": singular,
+                "shortNames": [short],
                 "categories": ["loadtesting"],
             },
-            "versions": [_version()],
+            "versions": [version],
         },
+    }
+
+
+def _class_version() -> dict[str, Any]:
+    annotation = defaults.DEFAULT_CLASS.replace(".", "\\.")
+    columns = (
+        ("Default", "string", f".metadata.annotations.{annotation}", "Whether tests without className belong to it."),
+        ("KillSwitch", "boolean", ".spec.killSwitch", "Whether every run of the class is killed."),
+        _AGE,
+    )
+    root = {
+        "description": "Load tests that the owners of a cluster hold together, above all to end all of them at once.",
+        "type": "object",
+        "required": ["spec"],
+        "properties": {**_identity(defaults.CLASS_KIND), "spec": openapi(CLASS_SPEC)},
+    }
+    return {
+        "name": defaults.VERSION,
+        "served": True,
+        "storage": True,
+        "additionalPrinterColumns": [_column(*column) for column in columns],
+        "schema": {"openAPIV3Schema": root},
     }
 
 
@@ -183,16 +217,22 @@ def _column(name: str, kind: str, path: str, about: str) -> dict[str, Any]:
     return {"name": name, "type": kind, "jsonPath": path, "description": about}
 
 
+def _identity(kind: str) -> dict[str, Any]:
+    return {
+        "apiVersion": {"description": f"Always {defaults.API_VERSION}.", "type": "string"},
+        "kind": {"description": f"Always {kind}.", "type": "string"},
+        # The API server knows metadata itself and refuses even a description here.
+        "metadata": {"type": "object"},
+    }
+
+
 def _root() -> dict[str, Any]:
     return {
         "description": "A load test: pods run its script against the target, and the status says what it means.",
         "type": "object",
         "required": ["spec"],
         "properties": {
-            "apiVersion": {"description": f"Always {defaults.API_VERSION}.", "type": "string"},
-            "kind": {"description": f"Always {defaults.KIND}.", "type": "string"},
-            # The API server knows metadata itself and refuses even a description here.
-            "metadata": {"type": "object"},
+            **_identity(defaults.KIND),
             "spec": openapi(SPEC),
             "status": STATUS_SCHEMA,
         },

@@ -52,6 +52,7 @@ class Kind:
 
 
 LOADTESTS: Final = Kind("LoadTest", naming.PLURAL, f"/apis/{naming.API_VERSION}")
+CLASSES: Final = Kind("LoadTestClass", naming.CLASS_PLURAL, f"/apis/{naming.API_VERSION}")
 PODS: Final = Kind("Pod", "pods", "/api/v1")
 SECRETS: Final = Kind("Secret", "secrets", "/api/v1")
 SERVICES: Final = Kind("Service", "services", "/api/v1")
@@ -153,9 +154,14 @@ class Api:
         """Write an object whole; `metadata.resourceVersion` in it must be the newest."""
         return await self._call("put", kind, kind.path(namespace, body["metadata"]["name"]), body=dict(body))
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str, grace_seconds: int | None = None
+    ) -> None:
         """Delete an object, but none that has taken its name since."""
-        await self._call("delete", kind, kind.path(namespace, name), body={"preconditions": {"uid": uid}})
+        options: dict[str, Any] = {"preconditions": {"uid": uid}}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        await self._call("delete", kind, kind.path(namespace, name), body=options)
 
     async def _call(self, verb: str, kind: Kind, path: str, **arguments: Any) -> dict[str, Any]:
         self._refresh_token(is_forced=False)

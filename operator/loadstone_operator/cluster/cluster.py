@@ -13,6 +13,7 @@ from loadstone_core.spec.model import Tls
 from loadstone_core.verdict.outcome import Reason
 from loadstone_operator import naming
 from loadstone_operator.cluster.api import (
+    CLASSES,
     CONFIG_MAPS,
     EVENTS,
     LOADTESTS,
@@ -25,11 +26,12 @@ from loadstone_operator.cluster.api import (
 from loadstone_operator.cluster.authorities import AuthorityUnusable
 from loadstone_operator.cluster.errors import ApiError, Conflict, Forbidden, Invalid, NotFound
 from loadstone_operator.cluster.reading import owner_of, trim_pod, trim_test
-from loadstone_operator.cluster.store import uid_of, version_of
+from loadstone_operator.cluster.store import uid_of
 from loadstone_operator.manifests import objects
 from loadstone_operator.manifests.pods import master_pod, worker_pod
 from loadstone_operator.observation import CreationProblem
 from loadstone_operator.ports import CreationFailed, StatusConflict
+from loadstone_operator.versions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -62,6 +64,18 @@ class KubernetesCluster:
     async def list_tests(self) -> list[Body]:
         """Return every LoadTest that the operator serves."""
         return await self._list(LOADTESTS, None, trim_test)
+
+    async def list_classes(self) -> list[Body] | None:
+        """Return every LoadTestClass; None if the operator serves single namespaces, or the cluster has no such kind.
+
+        Where its roles are older than it is, there are none to be read either: that is told with the rights it lacks.
+        """
+        if None not in self._namespaces:
+            return None
+        try:
+            return await self._api.list(CLASSES, None, trim=trim_test)
+        except (NotFound, Forbidden):
+            return None
 
     async def list_pods(self) -> list[Body]:
         """Return every managed pod, as far as `reading` reads it."""
@@ -145,10 +159,10 @@ class KubernetesCluster:
                 raise CreationFailed(creation_problem(error), made) from error
         return made
 
-    async def delete_pod(self, namespace: str, name: str, uid: str) -> None:
+    async def delete_pod(self, namespace: str, name: str, uid: str, *, grace_seconds: int | None = None) -> None:
         """Delete a pod; one that is gone already, or has a successor of its name, is deleted."""
         try:
-            await self._api.delete(PODS, namespace, name, uid=uid)
+            await self._api.delete(PODS, namespace, name, uid=uid, grace_seconds=grace_seconds)
         except (NotFound, Conflict):
             return
 

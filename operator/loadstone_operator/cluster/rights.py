@@ -24,6 +24,10 @@ NEEDED: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
 }
 
 
+# In the whole cluster, unless single namespaces are served.
+CLUSTER: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
+    (naming.GROUP, naming.CLASS_PLURAL): ("list", "watch"),
+}
 # Where the chart asks for them.
 NETWORK: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("networking.k8s.io", "networkpolicies"): ("create", "patch"),
@@ -34,7 +38,7 @@ AUTHORITY_NEW: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {("", "secrets
 
 
 async def missing_rights(
-    api: Api, namespaces: Iterable[str], *, own: str, authority: str, with_policies: bool
+    api: Api, namespaces: Iterable[str], *, own: str, authority: str, with_classes: bool, with_policies: bool
 ) -> list[str]:
     """Return each right that is missing, as `verb resource in namespace`.
 
@@ -43,9 +47,10 @@ async def missing_rights(
         namespaces: whose LoadTests are served.
         own: the operator's namespace.
         authority: name of the Secret with its authorities.
+        with_classes: whether LoadTestClasses are read, which are the whole cluster's.
         with_policies: whether runs get a NetworkPolicy.
     """
-    needed = {**NEEDED, **NETWORK} if with_policies else NEEDED
+    needed = {**NEEDED, **(CLUSTER if with_classes else {}), **(NETWORK if with_policies else {})}
     missing: list[str] = []
     for namespace in namespaces:
         rules = await _rules(api, namespace)

@@ -8,6 +8,7 @@ from loadstone_core.units import SECOND
 from loadstone_operator import naming
 from loadstone_operator.cluster.reading import owner_of, read_pod, trim_test
 from loadstone_operator.ports import Key
+from loadstone_operator.versions import precedes, version_of
 from loadstone_operator.wishes import WorkerEnd
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Store:
         """Take in a pod, unless a newer state of it is known; return the key of its LoadTest, if that is known."""
         owner, name = owner_of(body), str(body["metadata"]["name"])
         held = self._versions.get(uid_of(body))
-        if held is None or not _precedes(version_of(body), held):
+        if held is None or not precedes(version_of(body), held):
             pod = read_pod(body)
             self._pods.setdefault(owner, {})[name] = pod
             self._versions[uid_of(body)] = version_of(body)
@@ -190,15 +191,5 @@ def uid_of(body: Mapping[str, Any]) -> str:
     return str(body["metadata"].get("uid", ""))
 
 
-def version_of(body: Mapping[str, Any]) -> str:
-    """Return an object's resource version."""
-    return str(body["metadata"].get("resourceVersion", ""))
-
-
 def _is_older(new: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
-    return uid_of(new) == uid_of(held) and _precedes(version_of(new), version_of(held))
-
-
-def _precedes(one: str, other: str) -> bool:
-    """Say whether a resource version is older; those that are no numbers cannot be compared, and are taken as newer."""
-    return one.isdigit() and other.isdigit() and int(one) < int(other)
+    return uid_of(new) == uid_of(held) and precedes(version_of(new), version_of(held))

@@ -38,5 +38,5 @@ def for_the_next_run(parts: Mapping[str, str], spec: SpecView, *, can_resize: bo
     return (
         f"The edit of {named}{more} counts from the next run on (set spec.trigger); in a run only users, rate and "
         "spawnRate of constant loads, load.paused, config, workers.replicas (unless a load is a number of iterations), "
-        "stopRun and suspend take effect."
+        "className, stopRun and suspend take effect."
     )

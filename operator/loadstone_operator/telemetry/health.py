@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from loadstone_operator.telemetry.pages import Page, serve_pages
+from loadstone_operator.versions import precedes
 
 if TYPE_CHECKING:
     import asyncio
@@ -38,7 +39,7 @@ class WatchProgress:
         """Note what a watch delivered."""
         self._watched[uid] = version
         owed = self._owed.get(uid)
-        if owed is not None and not _precedes(version, owed[0]):
+        if owed is not None and not precedes(version, owed[0]):
             del self._owed[uid]
 
     def vanished(self, uid: str) -> None:
@@ -55,7 +56,7 @@ class WatchProgress:
             del self._owed[uid]
         for uid, version in shown.items():
             held = self._watched.get(uid)
-            if (held is None or _precedes(held, version)) and uid not in self._owed:
+            if (held is None or precedes(held, version)) and uid not in self._owed:
                 self._owed[uid] = (version, now)
 
     def seconds_behind(self) -> float:
@@ -88,7 +89,3 @@ async def serve(
         await serve_pages(probes_port, {"/healthz": healthz, "/readyz": readyz}),
         await serve_pages(metrics_port, {"/metrics": figures}),
     ]
-
-
-def _precedes(one: str, other: str) -> bool:
-    return one.isdigit() and other.isdigit() and int(one) < int(other)

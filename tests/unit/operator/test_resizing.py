@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.operator.runs import HELD, MASTER, RUNNING, SPEC, TEST, pod
 
 from loadstone_core.errors import Problem
 from loadstone_core.lifecycle.phases import Phase
@@ -13,18 +14,13 @@ from loadstone_core.spec.model import OnLoss
 from loadstone_core.verdict.outcome import Reason, Verdict
 from loadstone_operator.actions import CreateChildren, CreateMaster, CreateWorkers, DeletePods, End, Past, Progress
 from loadstone_operator.decision import decide
-from loadstone_operator.naming import last_run_mark
 from loadstone_operator.observation import (
-    Accepted,
     Capacity,
     CreationProblem,
-    Held,
-    LoadTestView,
     MasterView,
     Observation,
     Outcome,
     PodProblem,
-    PodView,
     Rejected,
     Stage,
     WorkerView,
@@ -36,28 +32,6 @@ from loadstone_operator.status.story import tales
 from loadstone_operator.wishes import Steer, WorkerEnd
 
 promise = pytest.mark.promise
-
-SPEC = Accepted(2, 50, 30 * 10**9, 600 * 10**9, "sha256:abcdefabcdefabcd")
-TEST = LoadTestView("shop", "checkout", "uid-1", 7, last_run=last_run_mark("uid-1", SPEC.digest, None))
-HELD = Held(
-    observed_generation=7,
-    phase=Phase.RUNNING,
-    run=1,
-    last_run=1,
-    workers=2,
-    planned=2,
-    made=2,
-    can_resize=True,
-    generation=7,
-    digest=SPEC.digest,
-)
-MASTER = PodView("checkout-m-1-1", "pod-m", "master", 1, epoch=1, phase="Running", ip="10.0.0.1")
-RUNNING = Observation(test=TEST, spec=SPEC, held=HELD, pods=(MASTER,), seconds_watched=60.0, seconds_in_run=20.0)
-
-
-def pod(worker: int, attempt: int = 1, **changes: Any) -> PodView:
-    name = f"checkout-w-1-{worker}-{attempt}"
-    return replace(PodView(name, name, "worker", 1, worker=worker, attempt=attempt, phase="Running"), **changes)
 
 
 def run(

@@ -1,0 +1,18 @@
+"""Say which of two states of an object is the older, by the resource versions that the API server has given them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def version_of(body: Mapping[str, Any]) -> str:
+    """Return an object's resource version."""
+    return str(body["metadata"].get("resourceVersion", ""))
+
+
+def precedes(one: str, other: str) -> bool:
+    """Say whether a resource version is older; those that are no numbers cannot be compared, and are taken as newer."""
+    return one.isdigit() and other.isdigit() and int(one) < int(other)
