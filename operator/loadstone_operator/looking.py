@@ -30,9 +30,11 @@ from loadstone_operator.observation import (
     SourceState,
     SourceView,
     SpecView,
+    Stage,
 )
 from loadstone_operator.ports import MasterRef
-from loadstone_operator.resizing import asked_workers
+from loadstone_operator.replacing import missing_pods
+from loadstone_operator.resizing import added_pods, asked_workers
 from loadstone_operator.status.held import read_held
 
 if TYPE_CHECKING:
@@ -114,6 +116,9 @@ class Looker:
             seconds_finished=_since(memory.finished_ns, now),
             seconds_stored=_since(memory.stored_ns, now),
         )
+        if seen.creation is not None and _has_all_pods(seen):
+            # What the cluster refused once was made since, or is not wanted any more.
+            memory.creation, seen = None, replace(seen, creation=None)
         return Look(body, loadtest, seen, memory, created_ns, has_freed)
 
     def forget(self, uid: str) -> bool:
@@ -255,6 +260,14 @@ def _source(loadtest: LoadTest | None, memory: Memory, now: int) -> SourceView:
         return SourceView()
     missing = _since(memory.source_missing_ns, now)
     return SourceView(memory.source, memory.source_message, missing)
+
+
+def _has_all_pods(seen: Observation) -> bool:
+    """Say whether a run that goes on lacks no pod, for all that its master says."""
+    phase = seen.held.phase
+    is_heard = seen.master is not None and seen.master.stage in {Stage.GATHERING, Stage.RUNNING}
+    is_made = phase is not None and phase.order >= Phase.PROVISIONING.order
+    return is_heard and is_made and not missing_pods(seen) and not added_pods(seen)
 
 
 def _with_age(pod: PodView, memory: Memory, now: int) -> PodView:

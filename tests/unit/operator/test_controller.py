@@ -421,14 +421,14 @@ def test_who_takes_a_lost_workers_place_shows_what_the_run_began_with(
 # Workers that come and go while a run goes on
 
 
-def says(operator: Operator, *states: str, name: str = "checkout") -> None:
+def says(operator: Operator, *states: str, name: str = "checkout", stage: Stage = Stage.RUNNING) -> None:
     """Let the master of a run list its workers, each with the newest attempt that has a pod; 0 if it has not come."""
     workers = []
     for index, state in enumerate(states):
         made = [each for each in operator.cluster.pods if each.startswith(f"{name}-w-1-{index}-")]
         attempt = 0 if state == "Expected" else max(int(each.rpartition("-")[2]) for each in made)
         workers.append(WorkerView(index, attempt, state))
-    operator.masters.views[f"uid-{name}"] = MasterView(connected=True, stage=Stage.RUNNING, workers=tuple(workers))
+    operator.masters.views[f"uid-{name}"] = MasterView(connected=True, stage=stage, workers=tuple(workers))
 
 
 def engines(operator: Operator, pod: str) -> str:
@@ -550,6 +550,33 @@ def test_a_pod_that_the_quota_refuses_is_told_and_tried_again() -> None:
         await operator.look()
         assert "checkout-w-1-2-1" in operator.cluster.pods
         assert "message" not in operator.status()
+
+    run(story())
+
+
+@pytest.mark.promise("live-replicas", "quota")
+def test_a_refusal_of_pods_that_are_not_wanted_any_more_is_the_cause_of_nothing_that_comes_later() -> None:
+    async def story() -> None:
+        operator = Operator()
+        await operator.hear(operator.cluster.put("checkout"))
+        for name in list(operator.cluster.pods):
+            operator.pod(name, phase="Running", podIP="10.0.0.1")
+        says(operator, "Ready", "Ready", stage=Stage.GATHERING)
+        await operator.look()
+        await operator.hear(operator.cluster.put("checkout", generation=2, workers={"replicas": 3}))
+        says(operator, "Ready", "Ready", "Expected", stage=Stage.GATHERING)
+        operator.cluster.refusal = CreationProblem(Reason.QUOTA_EXCEEDED, "quota small", is_fatal=False)
+        await operator.look()
+        await operator.look()
+        assert operator.status()["message"] == "quota small"
+        await operator.hear(operator.cluster.put("checkout", generation=3, workers={"replicas": 2}))
+        says(operator, "Ready", "Ready", stage=Stage.GATHERING)
+        await operator.look()
+        late = Outcome(Verdict.ERROR, Reason.STARTUP_TIMEOUT, "worker 1 is late", 1)
+        operator.masters.views["uid-checkout"] = MasterView(connected=True, stage=Stage.FINISHED, outcome=late)
+        await operator.look()
+
+        assert (operator.status()["reason"], operator.status()["message"]) == ("StartupTimeout", "worker 1 is late")
 
     run(story())
 
