@@ -53,13 +53,17 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who an agent is: the attempt of a worker, and which start of the agent's process (`boot`)."""
+    """Who an agent is: the attempt of a worker, and which start of the agent's process (`boot`).
+
+    `started_ns` is the wall clock at that start, 0 if it is not known: of two starts the later one counts.
+    """
 
     run_uid: str
     worker: int
     attempt: int
     boot: str
     pod: str
+    started_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

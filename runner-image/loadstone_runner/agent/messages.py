@@ -149,7 +149,12 @@ def whole_state(ledger: Ledger) -> coordination_pb2.StatisticsFrame:
 def peer_message(peer: Peer) -> coordination_pb2.Peer:
     """Return the message of who this agent is."""
     return coordination_pb2.Peer(
-        run_uid=peer.run_uid, worker=peer.worker, attempt=peer.attempt, boot=peer.boot, pod=peer.pod
+        run_uid=peer.run_uid,
+        worker=peer.worker,
+        attempt=peer.attempt,
+        boot=peer.boot,
+        pod=peer.pod,
+        started_ns=peer.started_ns,
     )
 
 

@@ -73,7 +73,8 @@ class Uplink:
         self._clock = clock
         self._health = health
         self._react = react
-        self._peer = Peer(settings.run_uid, settings.worker, settings.attempt, os.urandom(8).hex(), settings.pod)
+        boot, started_ns = os.urandom(8).hex(), clock.wall_ns()
+        self._peer = Peer(settings.run_uid, settings.worker, settings.attempt, boot, settings.pod, started_ns)
         self._script_digest = script_digest
         self._engines = settings.engines
         pems = read_pems(settings.tls_dir)

@@ -51,6 +51,7 @@ class Member:
     state: WorkerState = WorkerState.EXPECTED
     attempt: int = 0
     boot: str = ""
+    started_ns: int = 0  # of that boot, wall clock of its node; 0: not known
     pod: str = ""
     heard_ns: int | None = None
     is_connected: bool = False

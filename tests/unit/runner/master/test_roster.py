@@ -111,6 +111,24 @@ def test_the_newest_attempt_wins_and_only_it_is_known(attempts: list[int]) -> No
     assert [who.knows(hello(attempt=each).peer) for each in range(1, 6)] == [each == newest for each in range(1, 6)]
 
 
+def started(at_ns: int, boot: str, attempt: int = 1) -> Hello:
+    return hello(attempt=attempt, peer=Peer("run", 0, attempt, boot, "pod-0", at_ns))
+
+
+def test_late_words_of_a_killed_agent_do_not_take_the_place_of_the_one_that_was_started_after_it() -> None:
+    who = roster()
+    newer, older = started(20, "new"), started(10, "old")
+    who.join(newer, 0)
+    refusal = who.join(older, 1)
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.code is RefusalCode.FENCED
+    assert who.knows(newer.peer)
+    assert isinstance(who.join(newer, 2), Member), "the same start may come again"
+    assert isinstance(who.join(started(5, "other", attempt=2), 3), Member), "another pod has another clock"
+    assert isinstance(who.join(started(0, "unsaid", attempt=2), 4), Member), "an older agent does not say"
+
+
 def test_a_worker_gets_ready_and_runs_as_its_engines_do() -> None:
     who = roster()
     member = joined(who)
