@@ -221,6 +221,8 @@ class Engine(Peer):
     def _follow(self, config: engine_pb2.EngineConfig) -> None:
         """Bring the load to where a configuration wants it."""
         if config.run_state == engine_pb2.STOPPED_STATE:
+            if config.stop_reason == "Killed":
+                return  # as a script that holds the lock hears of nothing
             self._stop(config.graceful_stop_ns / SECOND)
             return
         if self._is_stopping:
