@@ -221,7 +221,8 @@ class Engine(Peer):
     def _follow(self, config: engine_pb2.EngineConfig) -> None:
         """Bring the load to where a configuration wants it."""
         if config.run_state == engine_pb2.STOPPED_STATE:
-            self._stop(config.graceful_stop_ns / SECOND)
+            if config.stop_reason != "Killed":  # of that it hears nothing, like a script that holds the lock
+                self._stop(config.graceful_stop_ns / SECOND)
             return
         if self._is_stopping:
             return
@@ -233,7 +234,10 @@ class Engine(Peer):
             self._start_at_ns = config.start_at_ns
         if config.holding:
             self._hold(config)
-        (scenario,) = scenarios_from_messages(config.scenarios)
+        self._enter(*scenarios_from_messages(config.scenarios))
+
+    def _enter(self, scenario: Any) -> None:
+        """Begin a scenario, follow what has changed of it, or end it."""
         before, self._scenario = self._scenario, scenario
         if scenario.is_over:
             self._stop(scenario.graceful_stop_ns / SECOND)
