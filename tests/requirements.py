@@ -14,6 +14,7 @@ PROMISES: dict[str, str] = {
     "exact-totals": "The status holds the number of requests that the target itself counted.",
     "several-engines": "Several engines of a worker share its load exactly, and one of them may die alone.",
     "kill-bounds": "After the SIGKILL of an engine the target's count lies between the bounds that the status gives.",
+    "kill-switch": "A run that is killed makes no load from then on, whatever its script does, and keeps its results.",
     "stop-keeps-results": "A stop in mid-run keeps the results and the verdict is Aborted.",
     "trigger": "A new value of spec.trigger runs a finished test again.",
     "history": "The status keeps the runs before.",

@@ -214,6 +214,7 @@ def common_body(  # noqa: PLR0913 each is a field of one message
     warm_up_ns: int = 0,
     config: Mapping[str, str] | None = None,
     dropped: Iterable[str] = (),
+    is_kill: bool = False,
     memory: bytes = b"",
 ) -> bytes:
     """Return the serialized body of a common configuration: what its digest is taken over."""
@@ -228,6 +229,7 @@ def common_body(  # noqa: PLR0913 each is a field of one message
         warm_up_ns=warm_up_ns,
         config=config or {},
         dropped=dropped,
+        kill=is_kill,
         memory=memory,
     )
     return body.SerializeToString(deterministic=True)

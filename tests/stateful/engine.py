@@ -193,6 +193,8 @@ class Engine(Peer):
         for payload in self._decoder.feed(data):
             message = engine_pb2.ToEngine.FromString(payload)
             match message.WhichOneof("kind"):
+                case "config" if message.config.stop_reason == "Killed":
+                    pass  # as a script that holds the lock hears of nothing
                 case "config":
                     self._configure(message.config)
                 case "ack":

@@ -16,6 +16,8 @@
 11. There is load only while no more workers are lost than may be. Where the loss of a worker, or of the master, is to
    end the run, it is an Error.
 12. Once everything is healed, no more workers make load than are wanted.
+13. Where an agent has been told that the run is killed, no engine lives any more; and a run of which somebody was told
+    so is Aborted as Killed, and soon over.
 """
 
 from __future__ import annotations
@@ -32,14 +34,17 @@ from loadstone_protocol.v1 import control_pb2, coordination_pb2
 from loadstone_runner.master.service import EXIT_SUCCEEDED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from tests.stateful.clockwork import Process, VirtualTimeLoop
     from tests.stateful.engine import Sent
     from tests.stateful.network import Call, Network
+    from tests.stateful.world import Pod
 
 Who = tuple[int, int, str]  # worker, attempt, boot
 AT_ONCE_SECONDS = 2.0
+KILLED_WITHIN_SECONDS = 1.0  # also where an agent and its launcher have to find each other first
 WINDOW_SECONDS = 5
 # Of two machines the clocks, as the master knows them, and an engine that hears of another load behind its beginning.
 CLOCKS_SECONDS, CHANGE_SECONDS = 0.5, 1.0
@@ -60,6 +65,7 @@ class Laws:
         most_lost: workers that may be lost at a time while there is load.
         least_wanted: the fewest workers that were wanted at any time; others may be lost that were to leave.
         may_lose: streams of which something may be lost that nobody can count.
+        killed: attempts of workers whose agents were told to kill, which process of theirs was, and when.
     """
 
     def __init__(  # noqa: PLR0915 all that is seen begins here
@@ -73,6 +79,7 @@ class Laws:
         self.asked: list[tuple[float, int]] = []
         self.trace: list[str] = []
         self.may_lose: set[StreamId] = set()
+        self.killed: dict[tuple[int, int], tuple[Process, float]] = {}
         self.may_lose_ended = False
         self.restarted: set[tuple[int, int]] = set()  # (worker, attempt) whose agent was started again
         self.has_two_masters = False  # or had: each may grant rows of which the other does not know
@@ -244,6 +251,23 @@ class Laws:
             if kind == "leave":
                 self._left.setdefault((worker, attempt), self.loop.time())
             self.note(f"worker {worker}.{attempt} is told {kind}: {message.refused.detail}")
+        elif kind == "config" and coordination_pb2.CommonBody.FromString(message.config.body).kill:
+            self.note(f"worker {worker}.{attempt} is told to kill")
+            self.killed.setdefault((worker, attempt), (call.connection.client, self.loop.time()))
+            if self.killed[worker, attempt][0] is not call.connection.client:
+                self.killed[worker, attempt] = (call.connection.client, self.loop.time())
+
+    def look_at_killed(self, pods: Iterable[Pod]) -> None:
+        """Look whether anybody makes load in a pod whose agent has had the time to have it killed."""
+        for pod in pods:
+            agent, told_at = self.killed.get((pod.worker, pod.attempt), (None, 0.0))
+            if agent is not pod.main or agent is None or pod.launcher is None:
+                continue  # another process of it will be told
+            awake = agent.has_come_to_itself and pod.launcher.has_come_to_itself
+            since = max(told_at, agent.changed_at, pod.launcher.changed_at)
+            if awake and self.loop.time() > since + KILLED_WITHIN_SECONDS:
+                living = [each.name for each in pod.engines.values() if each.is_alive]
+                self.demand(not living, f"{pod.name} was told to kill, and there are {living}")
 
     def _hear_ack(self, call: Call, ack: Any) -> None:
         stream = (ack.stream.worker, ack.stream.attempt, ack.stream.engine, ack.stream.start)
@@ -314,10 +338,15 @@ class Laws:
         self.demand(last_word.exists(), f"{process.name} ended with {process.exit_code} and without a last word")
         json.loads(last_word.read_text())
 
-    def judge(self, outcome: Any, *, ends_with_what_was_taken: bool) -> None:
-        """Look whether a run that was to end with what it was robbed of has done so."""
+    def judge(self, outcome: Any, *, ends_with_what_was_taken: bool, may_be_killed: bool, is_orphaned: bool) -> None:
+        """Look whether a run that was killed, or was to end with what it was robbed of, has done so."""
+        ended = f"it went on to {outcome.verdict}/{outcome.reason}"
+        if outcome.reason == "Killed":
+            self.demand(may_be_killed and outcome.verdict == "Aborted", ended)
+            return
+        self.demand(is_orphaned or not self.killed, f"somebody was told to kill, and {ended}")
         if ends_with_what_was_taken:
-            self.demand(outcome.verdict == "Error", f"it went on to {outcome.verdict}/{outcome.reason}")
+            self.demand(outcome.verdict == "Error", ended)
 
     def conclude(self, outcome: Any, finished_at: float, *, is_orphaned: bool) -> None:
         """Compare what the outcome says with what was sent; an orphaned master has found nobody to tell it anything."""

@@ -105,6 +105,8 @@ class Launcher(Peer):
                     self._lease.write(self._switch.lease_ns)
             case "deadline":
                 self._switch.limit(now_ns, seconds=order["seconds"])
+            case "kill":
+                self._switch.limit(now_ns, seconds=0)
             case "exit":
                 self._exit_code = order["code"]
                 self._switch.limit(now_ns, seconds=0)

@@ -33,6 +33,9 @@ MASTER_WITHIN_SECONDS = 6.0  # of the loss of one, also of one that was lost in 
 BEGUN_WITHIN_SECONDS = 2.0
 FOLLOWS_WITHIN_SECONDS = 4.0  # when nothing is wrong; a user may finish its iteration
 RESIZED = float(os.environ.get("RESIZED", "0.3"))  # of those that may be: others are wanted than so many workers
+KILLED = float(os.environ.get("KILLED", "0.1"))  # of all runs: somebody has them killed
+STOPPED_LATE_SECONDS = 4.0
+KILLED_WITHIN_SECONDS = 20.0  # what does not answer is waited for 15 s
 WIDE = float(os.environ.get("WIDE", "0.6"))  # of all runs: not all is as it is by default
 MOST_SECONDS = 600.0  # of virtual time; every run ends long before
 
@@ -90,6 +93,16 @@ def resizes_of(shape: Shape, seed: int) -> list[tuple[float, int]]:
     return [(dice.uniform(0.0, HEALED_AT), dice.randrange(1, 6)) for _ in range(dice.choice((1, 1, 2, 3)))]
 
 
+def stops_of(seed: int) -> list[tuple[float, bool]]:
+    """Return when the run is stopped, and whether it is killed, drawn beside what else befalls the run of this seed."""
+    dice = random.Random(f"killed {seed}")  # noqa: S311 a game
+    if dice.random() >= KILLED:
+        return []
+    at = dice.uniform(0.0, HEALED_AT + STOPPED_LATE_SECONDS)
+    before = [(max(0.0, at - dice.uniform(0.1, 4.0)), False)] if dice.random() < 0.3 else []
+    return [*before, (at, True)]
+
+
 class Story:
     """One run from its beginning to its end."""
 
@@ -99,6 +112,7 @@ class Story:
         self.world = World(shape or widened(shape_of(self.dice), seed), folder, self.loop, self.dice)
         self.laws = self.world.laws
         self.resizes = resizes_of(self.world.shape, seed) if shape is None else []
+        self.stops = stops_of(seed) if shape is None else []
         self.mischief = Mischief(self.world)
         self.was_whole, self.followed_by = False, MOST_SECONDS
         self.began = MOST_SECONDS  # to make load
@@ -130,6 +144,8 @@ class Story:
             world.network.after(dice.uniform(0.0, HEALED_AT), self.mischief.do, fault)
         for at, workers in self.resizes:
             world.network.after(at, world.resize, workers)
+        for at, is_kill in self.stops:
+            world.network.after(at, world.kill if is_kill else world.stop)
         if world.shape.is_parted:
             world.network.after(dice.uniform(0.5, HEALED_AT), self.mischief.do, self.mischief.part_the_network)
 
@@ -139,7 +155,13 @@ class Story:
         self.laws.look()
         passed = self.loop.time() - BEGINNING
         self.laws.demand(passed < MOST_SECONDS, "the run has no end")
-        if not (world.is_sole and world.makes_load) or shape.iterations is not None:
+        self.laws.look_at_killed(world.all_pods)
+        if world.is_killed:
+            # It is wanted before everything is healed, or soon after.
+            since = max(shape.healed_at + STOPPED_LATE_SECONDS, world.newest_master_at - BEGINNING)
+            over_by = since + WHOLE_WITHIN_SECONDS + shape.lease_seconds + KILLED_WITHIN_SECONDS
+            self.laws.demand(world.is_decided or passed < over_by, "it was killed, and is not over")
+        if world.is_stopped or not (world.is_sole and world.makes_load) or shape.iterations is not None:
             return
         self.began = min(self.began, passed)
         since = max(shape.healed_at, world.newest_master_at - BEGINNING, shape.late_seconds)
@@ -211,7 +233,13 @@ class Story:
         # Iterations may have been done a moment before.
         is_ended = is_ended and world.shape.iterations is None
         with_master = world.shape.master_on_loss is MasterOnLoss.ABORT and self.mischief.has_taken_master
-        self.laws.judge(world.outcome, ends_with_what_was_taken=is_ended or with_master)
+        self.laws.judge(
+            world.outcome,
+            # Whoever stops a run has ended it before.
+            ends_with_what_was_taken=(is_ended or with_master) and not world.is_stopped,
+            may_be_killed=world.is_killed,
+            is_orphaned=is_orphaned,
+        )
 
     def _lives_on(self) -> bool:
         """Whether a process of the run is still there that should end by itself."""
@@ -331,6 +359,25 @@ class WithAnEngineLess(Prepared):
     def look(self) -> None:
         super().look()
         self.sent_at[int(self.loop.time() - BEGINNING)] = self.laws.sent[StreamId(0, 1, 1, 1)].requests
+
+
+class WithAKill(Prepared):
+    """The run is killed; `sent_at_kill` is what was sent until then, and `over_at` when its outcome is known."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        super().__init__(seed, folder)
+        self.over_at = MOST_SECONDS
+        self.sent_at_kill = 0
+
+    def befall(self) -> str:
+        self.world.kill()
+        self.sent_at_kill = sum(each.requests for each in self.laws.sent.values())
+        return "it is killed"
+
+    def look(self) -> None:
+        super().look()
+        if self.world.outcome is not None:
+            self.over_at = min(self.over_at, self.loop.time() - BEGINNING)
 
 
 class WithARate(WithAWorkerLess):

@@ -24,6 +24,7 @@ from tests.stateful.stories import (
     Prepared,
     Story,
     WhileTheOperatorIsAway,
+    WithAKill,
     WithAnEngineLess,
     WithARate,
     WithARateOfMoreWorkersAndThenFewer,
@@ -35,6 +36,7 @@ from tests.stateful.stories import (
     WithoutAnotherMaster,
 )
 
+from loadstone_protocol.v1 import control_pb2
 from loadstone_runner.agent import uplink
 from loadstone_runner.master import standing
 
@@ -200,3 +202,18 @@ def test_an_engine_goes_on_with_its_rows_when_another_of_its_worker_is_lost(monk
     assert isinstance(story, WithAnEngineLess)
     done = [story.sent_at[second] for second in range(9, 36, 3)]
     assert all(later > earlier for earlier, later in pairwise(done))
+
+
+def test_a_run_that_is_killed_makes_no_load_from_then_on_and_is_over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = play(0, monkeypatch, WithAKill)
+    assert isinstance(story, WithAKill)
+    outcome = story.world.outcome
+    assert (outcome.verdict, outcome.reason, outcome.exit_code) == ("Aborted", "Killed", 130)
+    sent = sum(each.requests for each in story.laws.sent.values())
+    assert sent == json.loads(outcome.results_json)["requests"] > 0
+    # Users do an iteration in a tenth of a second or so, and there are six of them.
+    assert sent - story.sent_at_kill < 12
+    assert story.over_at < story.at + 2
+    # Who was killed on purpose is not lost.
+    assert [each.state for each in story.world.report.workers] == [control_pb2.WorkerReport.ENDED_WORKER] * 2
+    assert not any("lost" in each for each in story.world.report.findings)

@@ -162,7 +162,7 @@ class World:
         self.report: Any = None
         self.users_asked = shape.users
         self.workers_wanted = self.workers_made = shape.workers
-        self.is_paused = self.is_stopped = False
+        self.is_paused = self.is_stopped = self.is_killed = False
         self.is_given_up = False  # the master was lost, and none is to follow
         self._attempts: dict[int, int] = {}
         self._numbers_wanted: list[int] = []
@@ -370,6 +370,14 @@ class World:
     def stop(self) -> None:
         self.is_stopped = True
         self._revision += 1
+        self.laws.note("wants the run to stop")
+
+    def kill(self) -> None:
+        """Want that nothing of the run goes on."""
+        if not self.is_decided:
+            self.is_stopped = self.is_killed = True
+            self._revision += 1
+            self.laws.note("wants the run killed")
 
     @property
     def is_decided(self) -> bool:
@@ -390,7 +398,7 @@ class World:
         if self.has_resized:
             steering.workers = self.workers_wanted
         if self.is_stopped:
-            steering.stop, steering.stop_reason = True, "Stopped"
+            steering.stop, steering.stop_reason = True, "Killed" if self.is_killed else "Stopped"
         return steering
 
     async def _operate(self) -> None:

@@ -30,7 +30,7 @@ _MILLION: Final = 1_000_000
 STOPS: Final[Mapping[Reason, str]] = {
     Reason.STOPPED: "the run was stopped on request; its results cover the time until then",
     Reason.SUSPENDED: "the run was ended by spec.suspend; set it to false to start a new run",
-    Reason.KILLED: "the run was killed without time to finish; its results may lack the last second",
+    Reason.KILLED: "the run was killed: nothing could finish, teardown was not run; its results may lack a second",
     Reason.REPLACED: "the run was ended in favour of a newer one",
 }
 

@@ -284,7 +284,7 @@ class Config(_message.Message):
     def __init__(self, version: _Optional[_Union[Version, _Mapping]] = ..., sha256: _Optional[bytes] = ..., body: _Optional[bytes] = ...) -> None: ...
 
 class CommonBody(_message.Message):
-    __slots__ = ("run_state", "script_digest", "start_at_ns", "stop_reason", "graceful_stop_ns", "setup_json", "scenarios", "warm_up_ns", "config", "dropped", "memory")
+    __slots__ = ("run_state", "script_digest", "start_at_ns", "stop_reason", "graceful_stop_ns", "setup_json", "scenarios", "warm_up_ns", "config", "dropped", "kill", "memory")
     class ConfigEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -302,6 +302,7 @@ class CommonBody(_message.Message):
     WARM_UP_NS_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
+    KILL_FIELD_NUMBER: _ClassVar[int]
     MEMORY_FIELD_NUMBER: _ClassVar[int]
     run_state: _engine_pb2.RunState
     script_digest: str
@@ -313,8 +314,9 @@ class CommonBody(_message.Message):
     warm_up_ns: int
     config: _containers.ScalarMap[str, str]
     dropped: _containers.RepeatedScalarFieldContainer[str]
+    kill: bool
     memory: bytes
-    def __init__(self, run_state: _Optional[_Union[_engine_pb2.RunState, str]] = ..., script_digest: _Optional[str] = ..., start_at_ns: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., scenarios: _Optional[_Iterable[_Union[_engine_pb2.LoadPlan, _Mapping]]] = ..., warm_up_ns: _Optional[int] = ..., config: _Optional[_Mapping[str, str]] = ..., dropped: _Optional[_Iterable[str]] = ..., memory: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, run_state: _Optional[_Union[_engine_pb2.RunState, str]] = ..., script_digest: _Optional[str] = ..., start_at_ns: _Optional[int] = ..., stop_reason: _Optional[str] = ..., graceful_stop_ns: _Optional[int] = ..., setup_json: _Optional[bytes] = ..., scenarios: _Optional[_Iterable[_Union[_engine_pb2.LoadPlan, _Mapping]]] = ..., warm_up_ns: _Optional[int] = ..., config: _Optional[_Mapping[str, str]] = ..., dropped: _Optional[_Iterable[str]] = ..., kill: _Optional[bool] = ..., memory: _Optional[bytes] = ...) -> None: ...
 
 class Assignment(_message.Message):
     __slots__ = ("epoch", "version", "slot", "slots", "grants", "holding", "shares")

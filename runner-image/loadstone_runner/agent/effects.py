@@ -22,6 +22,7 @@ class Common(NamedTuple):
         held: its version and digest, in hex.
         is_intact: the digest is really that of the body.
         start_at_ns: on the master's clock; only with RunOrder.RUNNING.
+        is_kill: with RunOrder.STOPPED: engines that live are killed at once.
     """
 
     held: Held
@@ -32,6 +33,7 @@ class Common(NamedTuple):
     stop_reason: str
     graceful_stop_ns: int
     body: bytes
+    is_kill: bool = False
 
 
 class Assignment(NamedTuple):

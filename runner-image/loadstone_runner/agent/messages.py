@@ -78,6 +78,7 @@ def common_from_message(message: coordination_pb2.Config) -> Common:
         stop_reason=body.stop_reason,
         graceful_stop_ns=body.graceful_stop_ns,
         body=message.body,
+        is_kill=body.kill,
     )
 
 

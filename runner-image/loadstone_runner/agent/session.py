@@ -170,9 +170,9 @@ class Session:
     def offer(self, common: Common, now_ns: int) -> None:
         """Weigh a common configuration; the next heartbeat says what came of it."""
         if self._desired.offer(common):
-            self._configure()
             if common.run_order is RunOrder.STOPPED:
-                self._limit(common.graceful_stop_ns + KILL_AFTER_GRACE_NS, now_ns)
+                self._limit(0 if common.is_kill else common.graceful_stop_ns + KILL_AFTER_GRACE_NS, now_ns)
+            self._configure()
             self._desired.look_for_applied()
         self._effects.append(Act.BEAT)
 

@@ -139,7 +139,7 @@ class Commander:
         plan = self._plan
         graceful_stop_ns = plan.graceful_stop_ns
         if effect.is_immediate:
-            graceful_stop_ns = min(graceful_stop_ns, IMMEDIATE_STOP_NS)
+            graceful_stop_ns = 0 if effect.is_kill else min(graceful_stop_ns, IMMEDIATE_STOP_NS)
         return common_body(
             effect.order,
             self._course.scenarios,
@@ -151,6 +151,7 @@ class Commander:
             warm_up_ns=plan.warm_up_ns,
             config=self.config,
             dropped=plan.dropped,
+            is_kill=effect.is_kill,
             memory=self.bequeath(),
         )
 

@@ -68,8 +68,7 @@ class Conductor:
         self.run_uid, self.epoch, self.plan = plan.run.uid, plan.run.epoch, plan
         self.roster = Roster(run_uid=plan.run.uid, epoch=self.epoch, expected=plan.workers, lease_ns=plan.lease_ns)
         self.measurement = Measurement(plan.scenarios, plan.warm_up_ns, merge=new_merge())
-        self.rows = Rows(self.measurement.timeline)
-        self.judge = Judge(plan.thresholds, plan.warm_up_ns)
+        self.rows, self.judge = Rows(self.measurement.timeline), Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
         self.finished = asyncio.Event()
         self.stored_by_follower, self.all_left = asyncio.Event(), asyncio.Event()
@@ -91,8 +90,7 @@ class Conductor:
             commander=self.commander,
             clock=clock,
         )
-        self._store = store
-        self.board = Board(self._view)
+        self._store, self.board = store, Board(self._view)
         self.news = News(self.measurement.accounts)
         self.deadline_ns: int | None = clock.monotonic_ns() + plan.startup_timeout_ns
         self.load_ns: int | None = None
@@ -152,7 +150,7 @@ class Conductor:
         self.mail.lose(member.worker)
         if not member.awaits_bye:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.commander.since_start_ns() > 0)
-        if self.relief.is_free_to_go(member):
+        if self.state.is_killed or self.relief.is_free_to_go(member):
             self.roster.dismiss(member)
             return
         log.warning("Lost a worker: worker=%d reason=%s: %s", member.worker, departure.reason, departure.message)
@@ -262,6 +260,9 @@ class Conductor:
                 self.crew.assign(self.workload.open_grants())
             case RunOrder.STOPPED:
                 self._stop_clock(effect)
+        if effect.is_kill:
+            self.director.kill()
+            self.judge.skip()
         self.commander.configure(effect, round_trip_ns=self.roster.round_trip_ns())
         self.director.configure(self.commander.config, setup_json=self.commander.setup_json)
         self.times.load_started_ns = self.commander.load_started_ns

@@ -191,9 +191,14 @@ class Desk:
         if steering.revision > self._steered:
             self._steered = steering.revision
             self._run.inheritance.when_known(lambda: self._obey(steering))
+            if steering.stop_reason == Reason.KILLED:
+                self._run.inheritance.hurry(self._clock.monotonic_ns())
         return self._steered
 
     def _obey(self, steering: Steering) -> None:
+        if steering.stop_reason == Reason.KILLED:
+            # Before anything else takes time, or gives the run another end.
+            self._run.handle(run.KillAsked())
         for end in steering.ended:
             self._run.lose(end.worker, end.attempt, Departure(end.reason or "Ended", end.message, end.exit_code))
         self._resize(steering.workers or self._run.plan.workers)

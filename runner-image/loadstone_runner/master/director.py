@@ -91,6 +91,7 @@ class Director:
         self.refused = 0
         self._is_shaped = False
         self._is_dismissed = False
+        self._is_killed = False
         self.is_gone = False
         self.errors: tuple[ErrorCount, ...] = ()
         self.lanes: tuple[LaneNews, ...] = ()
@@ -163,6 +164,11 @@ class Director:
             self.launcher_gone.set()
         self._order({"do": "exit", "code": 0, "seconds": LAST_WORDS_SECONDS})
 
+    def kill(self) -> None:
+        """Kill the director with all that it has started, now or when its launcher comes: it is owed nothing more."""
+        self._is_killed, self._owed = True, None
+        self._order({"do": "kill"})
+
     def on_hello(self, link: EngineLink) -> None:
         """Take the director in, and send it what it is owed."""
         if link.hello.role != engine_pb2.ENGINE_ROLE_DIRECTOR:
@@ -207,6 +213,8 @@ class Director:
         self._launcher = link
         self.launcher_gone.clear()
         self.renew_lease()
+        if self._is_killed:
+            self.kill()
 
     def on_event(self, event: Event) -> None:
         """Note the end of the director's process."""

@@ -82,7 +82,7 @@ class DirectorDesk:
         elif (what := self._kept_there()) and self._run.state.stage in {Stage.ARMED, Stage.RUNNING_LOAD}:
             text = f"{message}, and with it {what}; the results end there"
             self._run.handle(run.Broke(Reason.DIRECTOR_LOST, text))
-        elif self._run.state.stage is not Stage.FINISHED:
+        elif self._run.state.stage is not Stage.FINISHED and not self._run.state.is_killed:
             self._run.notes.append(Cause(Reason.HANDLER_ERRORS, f"{message}; teardown was not run"))
             if self._run.state.is_torn_down:
                 self._run.handle(run.TeardownDone())

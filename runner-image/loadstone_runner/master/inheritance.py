@@ -29,6 +29,7 @@ class Inheritance:
         attempts: of the workers when they spoke.
         heard_ns: when each of them came.
         is_awaited: enough is not known yet.
+        is_hurried: whoever knows anything is enough, as the run is to be killed.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,7 @@ class Inheritance:
         self.words: dict[int, Word] = {}
         self.attempts: dict[int, int] = {}
         self.heard_ns: dict[int, int] = {}
-        self.is_awaited = False
+        self.is_awaited = self.is_hurried = False
         self._workers: Collection[int] = ()
         self._is_changed = False
         self._alone_at_ns = 0
@@ -77,9 +78,16 @@ class Inheritance:
         else:
             what()
 
+    def hurry(self, now_ns: int) -> None:
+        """Wait for nobody else as soon as one has spoken that knows."""
+        self.is_hurried = True
+        if self.is_awaited:
+            self.look(now_ns)
+
     def look(self, now_ns: int) -> None:
         """See whether enough is known: all have spoken, or one that knows, and the others will not within reason."""
-        is_late = self._first_ns is not None and now_ns - self._first_ns >= PATIENCE_NS
+        patience_ns = 0 if self.is_hurried else PATIENCE_NS
+        is_late = self._first_ns is not None and now_ns - self._first_ns >= patience_ns
         if self.is_whole or is_late or now_ns >= self._alone_at_ns:
             self.is_awaited = False
             self._on_known()

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from loadstone_core.verdict.reasons import Reason
 from loadstone_protocol.messages import RunOrder
 
 if TYPE_CHECKING:
@@ -68,6 +69,11 @@ class StopAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class KillAsked:
+    """Somebody wants that nothing of the run goes on: what lives is killed, and nobody is asked to end."""
+
+
+@dataclass(frozen=True, slots=True)
 class ThresholdBroke:
     """A threshold that ends the run was broken for its delay."""
 
@@ -111,6 +117,7 @@ Event = (
     | LoadChanged
     | LoadDone
     | StopAsked
+    | KillAsked
     | ThresholdBroke
     | Broke
     | TooManyLost
@@ -140,6 +147,11 @@ class Configure:
     order: RunOrder
     stop_reason: str = ""
     is_immediate: bool = False
+
+    @property
+    def is_kill(self) -> bool:
+        """Whether engines and director are killed at once."""
+        return self.stop_reason == Reason.KILLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +188,11 @@ class RunState:
     broke: tuple[Broke, ...] = ()
     is_immediate: bool = False
     is_torn_down: bool = False
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether the run was killed: what happens then is no news, and nobody is asked for anything."""
+        return self.stop == Reason.KILLED
 
 
 Step = tuple[RunState, tuple[Effect, ...]]
@@ -243,8 +260,24 @@ def _give_up(state: RunState, event: Event) -> Step:
     return replace(noted, stage=Stage.FINISHED), (stop, Conclude())
 
 
+def _kill(state: RunState, _event: Event) -> Step:
+    """Have everything killed. It is waited only for what workers say of a load; a teardown dies with the director.
+
+    It replaces the reason of an earlier stop: what became of the run, and what its results lack, is due to this one.
+    """
+    if state.is_killed:
+        return state, ()
+    killed = replace(state, stop=Reason.KILLED.value, stop_message="", is_immediate=True, order=RunOrder.STOPPED)
+    kill = Configure(RunOrder.STOPPED, Reason.KILLED.value, is_immediate=True)
+    if state.stage is Stage.GATHERING or state.is_torn_down:
+        return replace(killed, stage=Stage.FINISHED), (kill, Conclude())
+    return replace(killed, stage=Stage.STOPPING_LOAD), (kill,)
+
+
 def _hasten(state: RunState, event: Event) -> Step:
     """Stop once more: only a stop that has become immediate is news to the workers."""
+    if state.is_killed:
+        return state, ()
     noted = _note(state, event)
     if noted.is_immediate and not state.is_immediate:
         return noted, (Configure(RunOrder.STOPPED, _words(event), is_immediate=True),)
@@ -261,7 +294,7 @@ def _leave_load(state: RunState, event: Event) -> Step:
 def _tear_down(state: RunState, _event: Event) -> Step:
     if state.is_torn_down:
         return state, ()
-    if state.is_set_up:
+    if state.is_set_up and not state.is_killed:
         return replace(state, is_torn_down=True), (AskTeardown(),)
     return replace(state, stage=Stage.FINISHED), (Conclude(),)
 
@@ -300,21 +333,25 @@ _TABLE: dict[tuple[Stage, type[Event]], Callable[[RunState, Event], Step]] = {
     (Stage.GATHERING, SetupDone): _set_up,
     (Stage.GATHERING, Applied): _arm,
     (Stage.GATHERING, StopAsked): _give_up,
+    (Stage.GATHERING, KillAsked): _kill,
     (Stage.GATHERING, Broke): _give_up,
     (Stage.GATHERING, TooManyLost): _give_up,
     (Stage.ARMED, StartReached): _start,
     (Stage.ARMED, StopAsked): _stop,
+    (Stage.ARMED, KillAsked): _kill,
     (Stage.ARMED, Broke): _stop,
     (Stage.ARMED, TooManyLost): _stop,
     (Stage.ARMED, WorkersOver): _leave_load,
     (Stage.RUNNING_LOAD, LoadChanged): _change,
     (Stage.RUNNING_LOAD, LoadDone): _stop,
     (Stage.RUNNING_LOAD, StopAsked): _stop,
+    (Stage.RUNNING_LOAD, KillAsked): _kill,
     (Stage.RUNNING_LOAD, ThresholdBroke): _stop,
     (Stage.RUNNING_LOAD, Broke): _stop,
     (Stage.RUNNING_LOAD, TooManyLost): _stop,
     (Stage.RUNNING_LOAD, WorkersOver): _leave_load,
     (Stage.STOPPING_LOAD, StopAsked): _hasten,
+    (Stage.STOPPING_LOAD, KillAsked): _kill,
     (Stage.STOPPING_LOAD, Broke): _hasten,
     (Stage.STOPPING_LOAD, WorkersOver): _tear_down,
     (Stage.STOPPING_LOAD, TeardownDone): _finish,

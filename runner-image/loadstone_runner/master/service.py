@@ -126,7 +126,8 @@ class _Life:
         ticking = asyncio.create_task(self._tick())
         try:
             await _first(self._conductor.finished, self._terminated)
-            if not self._conductor.finished.is_set() and self._settings.has_successor:
+            is_decided = self._conductor.finished.is_set() or self._conductor.state.is_killed
+            if not is_decided and self._settings.has_successor:
                 log.warning("Was told to end before the run did, and leaves it to another master")
                 return False
             await self._until_finished()

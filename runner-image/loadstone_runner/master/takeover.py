@@ -125,7 +125,7 @@ def resume(conductor: Conductor, kept: Kept) -> None:
     conductor.state = run.recall(held["state"])
     conductor.judge.skip()
     if conductor.state.stage is Stage.FINISHED:
-        # It has never begun, so there is nothing to wait for.
+        # It has never begun, or was killed when its load was over, so there is nothing to wait for.
         conductor.conclude()
         return
     if conductor.plan.master_on_loss is MasterOnLoss.RESTART:
@@ -179,8 +179,7 @@ def _inherit(conductor: Conductor) -> None:
         try:
             _enter(conductor, inheritance, word)
         except (LoadstoneError, LookupError, TypeError, ValueError) as error:
-            text = f"the master's pod was lost, and what workers hold of it cannot be read: {error!r}"
-            conductor.handle(run.Broke(Reason.MASTER_LOST, text))
+            _give_up(conductor, f"the master's pod was lost, and what workers hold of it cannot be read: {error!r}")
         return
     standing = conductor.relief.standing
     if standing.has_begun or not (standing.is_sole or inheritance.is_of_first_attempts):
@@ -188,9 +187,15 @@ def _inherit(conductor: Conductor) -> None:
         for member in conductor.roster.members:
             conductor.farewells.lose(member.worker, max(1, member.attempt), has_begun=True)
         text = "the master's pod was lost, and no worker has come to this one that knows how far the run was"
-        conductor.handle(run.Broke(Reason.MASTER_LOST, text))
+        _give_up(conductor, text)
     # Nobody was told anything, so nobody has to give anything up.
     conductor.relief.divide()
+
+
+def _give_up(conductor: Conductor, why: str) -> None:
+    """End a run of which nothing is known; that it is to be killed is known all the same."""
+    is_killed = conductor.inheritance.is_hurried
+    conductor.handle(run.KillAsked() if is_killed else run.Broke(Reason.MASTER_LOST, why))
 
 
 def _enter(conductor: Conductor, inheritance: Inheritance, word: Word) -> None:

@@ -37,6 +37,8 @@ def test_a_configuration_is_read_and_its_digest_is_recomputed():
     assert (common.is_intact, common.run_order, common.start_at_ns) == (True, RunOrder.RUNNING, 5)
     assert (common.script_digest, common.graceful_stop_ns, common.body) == ("x", 7, body.SerializeToString())
     assert not messages.common_from_message(_config(body, digest=b"other")).is_intact
+    assert not common.is_kill
+    assert messages.common_from_message(_config(cpb.CommonBody(run_state=epb.STOPPED_STATE, kill=True))).is_kill
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from loadstone_runner.agent.session import Session
 S = 1_000_000_000
 
 
-def _common(revision=1, *, epoch=1, order=RunOrder.READY, start_at_ns=0, graceful_stop_ns=30 * S):
+def _common(revision=1, *, epoch=1, order=RunOrder.READY, start_at_ns=0, graceful_stop_ns=30 * S, is_kill=False):
     return Common(
         held=Held(Version(epoch, revision), "d"),
         is_intact=True,
@@ -37,6 +37,7 @@ def _common(revision=1, *, epoch=1, order=RunOrder.READY, start_at_ns=0, gracefu
         stop_reason="",
         graceful_stop_ns=graceful_stop_ns,
         body=b"",
+        is_kill=is_kill,
     )
 
 
@@ -776,3 +777,35 @@ def test_an_engine_whose_users_wait_for_numbers_is_spoken_for_at_once():
     assert Act.BEAT not in session.take()
     session.report(0, 1, _status(EngineStage.RUNNING, is_starving=True))
     assert Act.BEAT in session.take()
+
+
+def test_a_kill_is_ordered_at_once_and_before_the_engines_hear_of_a_stop():
+    session = _running()
+    session.offer(_common(2, order=RunOrder.STOPPED, graceful_stop_ns=0, is_kill=True), 7 * S)
+
+    effects = [effect for effect in session.take() if isinstance(effect, Deadline | Configure)]
+    assert effects[0] == Deadline(0.0)
+    assert (effects[1].run_order, effects[1].graceful_stop_ns) == (RunOrder.STOPPED, 0)
+
+
+def test_a_kill_comes_before_an_earlier_stops_time_is_over_and_a_termination_lengthens_nothing():
+    session = _running()
+    session.offer(_common(2, order=RunOrder.STOPPED), 7 * S)
+    assert _of(session.take(), Deadline) == [Deadline(35.0)]
+    session.offer(_common(3, order=RunOrder.STOPPED, graceful_stop_ns=0, is_kill=True), 8 * S)
+    assert _of(session.take(), Deadline) == [Deadline(0.0)]
+
+    session.terminate(9 * S)
+    assert _of(session.take(), Deadline) == []
+    # A launcher that comes back is told, too.
+    session.meet_launcher(9 * S)
+    assert _of(session.take(), Deadline) == [Deadline(0.0)]
+
+
+def test_a_kill_needs_no_assignment_and_no_clock():
+    session = _session()
+    session.welcome(1, 30 * S)
+    session.take()
+    session.offer(_common(order=RunOrder.STOPPED, graceful_stop_ns=0, is_kill=True), 7 * S)
+
+    assert _of(session.take(), Deadline) == [Deadline(0.0)]

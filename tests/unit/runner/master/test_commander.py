@@ -27,7 +27,7 @@ PLAN = RunPlan(
         Scenario(
             name="default",
             load=LoadProfile(Model.USERS, Profile((Segment(0, SECOND, 2, 2),), SECOND), None),
-            graceful_stop_ns=0,
+            graceful_stop_ns=30 * SECOND,
         ),
     ),
     tolerance_ppm=0,
@@ -67,8 +67,8 @@ class World:
         assert self.kept[-1].revision == version.revision, "a version is on disk before it is sent"
         self.sent.append((version.revision, self.now_ns, coordination_pb2.CommonBody.FromString(body)))
 
-    def say(self, order: RunOrder) -> coordination_pb2.CommonBody:
-        self.commander.configure(Configure(order), round_trip_ns=0)
+    def say(self, order: RunOrder, stop_reason: str = "", **effect: bool) -> coordination_pb2.CommonBody:
+        self.commander.configure(Configure(order, stop_reason, **effect), round_trip_ns=0)
         return self.sent[-1][2]
 
 
@@ -107,3 +107,14 @@ def test_values_of_the_script_are_sent_and_numbered_when_they_change() -> None:
     assert world.commander.has_news
     assert dict(world.say(RunOrder.RUNNING).config) == {"size": "4"}
     assert (world.commander.has_news, world.commander.config_revision) == (False, 3)
+
+
+def test_a_kill_leaves_no_time_and_says_that_it_is_one() -> None:
+    world = World(0)
+    told = [
+        world.say(RunOrder.STOPPED, "Stopped"),
+        world.say(RunOrder.STOPPED, "Stopped", is_immediate=True),
+        world.say(RunOrder.STOPPED, "Killed", is_immediate=True),
+    ]
+
+    assert [(each.graceful_stop_ns // SECOND, each.kill) for each in told] == [(30, False), (10, False), (0, True)]

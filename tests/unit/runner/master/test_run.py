@@ -16,6 +16,7 @@ from loadstone_runner.master.run import (
     Broke,
     Conclude,
     Configure,
+    KillAsked,
     LoadDone,
     Overdue,
     RunState,
@@ -46,7 +47,8 @@ EVENTS: list[run.Event] = [
     StartReached(),
     LoadDone(),
     StopAsked("Stopped", is_immediate=False),
-    StopAsked("Killed", is_immediate=True),
+    StopAsked("Suspended", is_immediate=True),
+    KillAsked(),
     ThresholdBroke("fast"),
     BROKE,
     TooManyLost(),
@@ -147,8 +149,8 @@ def test_a_second_stop_is_news_only_if_it_is_immediate() -> None:
     once = step(RUNNING, StopAsked("Stopped", is_immediate=False))[0]
     assert step(once, StopAsked("Replaced", is_immediate=False, message="later")) == (once, ())
 
-    twice, effects = step(once, StopAsked("Killed", is_immediate=True))
-    assert effects == (Configure(RunOrder.STOPPED, "Killed", is_immediate=True),)
+    twice, effects = step(once, StopAsked("Suspended", is_immediate=True))
+    assert effects == (Configure(RunOrder.STOPPED, "Suspended", is_immediate=True),)
     assert twice.stop == "Stopped"
 
 
@@ -184,6 +186,42 @@ def test_who_stops_the_run_first_is_quoted() -> None:
     state, _ = play(first, StopAsked("Suspended", is_immediate=True, message="late"), state=RUNNING)
 
     assert (state.stop, state.stop_message, state.is_immediate) == ("Stopped", "enough", True)
+
+
+KILL = Configure(RunOrder.STOPPED, "Killed", is_immediate=True)
+
+
+@pytest.mark.parametrize("state", [ARMED, RUNNING, STOPPING, replace(STOPPING, stop="Stopped", stop_message="enough")])
+def test_a_load_that_is_killed_waits_for_what_its_workers_say_and_tears_nothing_down(state: RunState) -> None:
+    killed, effects = play(KillAsked(), state=state)
+    assert (killed.stage, effects, KILL.is_kill) == (Stage.STOPPING_LOAD, [KILL], True)
+    # It names what has become of the run, whoever stopped it before.
+    assert (killed.stop, killed.stop_message, killed.is_killed) == ("Killed", "", True)
+
+    for end in (WorkersOver(), Overdue()):
+        over, effects = play(end, state=killed)
+        assert (over.stage, effects) == (Stage.FINISHED, [Conclude()])
+
+
+@pytest.mark.parametrize("state", [GATHERING, SET_UP, replace(STOPPING, is_torn_down=True)])
+def test_a_run_that_is_killed_before_its_load_or_behind_it_is_over_at_once(state: RunState) -> None:
+    killed, effects = play(KillAsked(), state=state)
+
+    assert (killed.stage, killed.stop, effects) == (Stage.FINISHED, "Killed", [KILL, Conclude()])
+
+
+@given(st.lists(st.sampled_from(EVENTS), max_size=25), st.lists(st.sampled_from(EVENTS), max_size=25))
+def test_whatever_happens_behind_a_kill_nobody_is_asked_for_anything(
+    before: list[run.Event], after: list[run.Event]
+) -> None:
+    state, _ = play(*before)
+    killed, _ = play(KillAsked(), state=state)
+    later, effects = play(*after, state=killed)
+
+    assert killed.is_killed == (state.is_killed or state.stage is not Stage.FINISHED)
+    if killed.is_killed:
+        assert set(effects) <= {Conclude()}
+        assert replace(later, stage=killed.stage) == killed
 
 
 @pytest.mark.promise("master-restart")

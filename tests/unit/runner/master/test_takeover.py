@@ -196,6 +196,23 @@ def test_a_master_waits_for_all_workers_and_not_for_ever() -> None:
 
 
 @promise("master-restart")
+def test_a_run_that_is_to_be_killed_waits_for_nobody_else_once_one_knows() -> None:
+    told: list[str] = []
+    held = inheritance(3, lambda: told.append("known"))
+    held.hurry(2_000)
+    held.hear(0, 1, word(), now_ns=3_000)
+    assert (told, held.is_hurried) == ([], True)
+    held.hear(1, 1, word(1, 2), now_ns=4_000)
+    assert told == ["known"]
+    held.hurry(5_000)
+    other = inheritance(2, lambda: told.append("other"))
+    other.hear(0, 1, word(1, 2), now_ns=2_000)
+    assert told == ["known"]
+    other.hurry(2_001)
+    assert told == ["known", "other"]
+
+
+@promise("master-restart")
 def test_who_knows_nothing_of_the_run_does_not_end_the_waiting_for_those_who_may() -> None:
     told: list[str] = []
     held = inheritance(2, lambda: told.append("known"))
