@@ -1,7 +1,8 @@
 """Decide what becomes of a run whose class has its kill switch on: it ends at once, whoever answers. Pure.
 
 The master is told, and its agents have their engines killed and say what these have done. Pods are deleted of workers
-that it does not reach, and of all of them when nobody hears it: their load must not go on until a lease has run out.
+that it does not reach, and of all of them when nobody hears it or it does not obey: their load must not go on until a
+lease has run out.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadstone_core.verdict.outcome import Reason
 from loadstone_operator.ending import abort, delete
+from loadstone_operator.observation import Stage
 
 if TYPE_CHECKING:
     from loadstone_operator.actions import Decision, DeletePods
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 # A master that lives is heard again within this time when a connection was lost.
 UNHEARD_SECONDS: Final = 2.0
+# One that has heard of the kill and does not obey it hangs, on its disk perhaps.
+OBEYED_SECONDS: Final = 5.0
 # For what the workers have counted, and for the verdict.
 ANSWER_SECONDS: Final = 30.0
 _UNREACHED: Final = frozenset({"Expected", "Suspect"})
@@ -42,7 +46,9 @@ def killed_pods(seen: Observation) -> tuple[DeletePods, ...]:
     is_heard = master is not None and master.connected
     if not is_heard and min(seen.seconds_unheard, seen.seconds_stopping) < UNHEARD_SECONDS:
         return ()
-    told = {each.worker: each for each in master.workers} if master is not None and is_heard else {}
+    has_obeyed = master is not None and master.stage in {Stage.STOPPING, Stage.FINISHED}
+    is_trusted = is_heard and (has_obeyed or seen.seconds_stopping < OBEYED_SECONDS)
+    told = {each.worker: each for each in master.workers} if master is not None and is_trusted else {}
     pods = [
         pod
         for pod in seen.worker_pods()

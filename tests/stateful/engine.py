@@ -193,6 +193,8 @@ class Engine(Peer):
         for payload in self._decoder.feed(data):
             message = engine_pb2.ToEngine.FromString(payload)
             match message.WhichOneof("kind"):
+                case "config" if message.config.stop_reason == "Killed":
+                    pass  # as a script that holds the lock hears of nothing
                 case "config":
                     self._configure(message.config)
                 case "ack":
@@ -221,8 +223,7 @@ class Engine(Peer):
     def _follow(self, config: engine_pb2.EngineConfig) -> None:
         """Bring the load to where a configuration wants it."""
         if config.run_state == engine_pb2.STOPPED_STATE:
-            if config.stop_reason != "Killed":  # of that it hears nothing, like a script that holds the lock
-                self._stop(config.graceful_stop_ns / SECOND)
+            self._stop(config.graceful_stop_ns / SECOND)
             return
         if self._is_stopping:
             return

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.units import SECOND, format_duration, format_latency, format_rate, format_share
-from loadstone_core.verdict.outcome import EXIT_CODES, Verdict
+from loadstone_core.verdict.outcome import EXIT_CODES, Reason, Verdict
 from loadstone_operator.observation import MasterView, Outcome, Stage, Times, WorkerView
 from loadstone_protocol.v1 import control_pb2 as wire
 
@@ -70,6 +70,8 @@ def write_steering(wish: Steer, *, run_uid: str, epoch: int, revision: int) -> w
         revision=revision,
         stop=bool(wish.stop),
         stop_reason=wish.stop,
+        # To a master of a release that knows no kill, it is at least this.
+        immediate=wish.stop == Reason.KILLED,
         ended=[
             wire.WorkerEnd(
                 worker=end.worker,

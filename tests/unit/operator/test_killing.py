@@ -12,7 +12,7 @@ from loadstone_core.verdict.outcome import Reason, Verdict
 from loadstone_operator.actions import CreateMaster, DeletePods, End, Progress, Refuse
 from loadstone_operator.classes import NO_CLASS, Classes, ClassView
 from loadstone_operator.decision import decide
-from loadstone_operator.killing import ANSWER_SECONDS, UNHEARD_SECONDS
+from loadstone_operator.killing import ANSWER_SECONDS, OBEYED_SECONDS, UNHEARD_SECONDS
 from loadstone_operator.observation import MasterView, Observation, Outcome, Stage, WorkerView
 from loadstone_operator.wishes import Steer
 
@@ -157,6 +157,16 @@ def test_where_nobody_hears_the_master_all_workers_go_and_it_is_waited_for() -> 
     assert deleted(replace(seen, seconds_unheard=UNHEARD_SECONDS / 2)) == {}
     assert deleted(replace(seen, seconds_unheard=9.0, seconds_stopping=0.5)) == {}
     assert isinstance(decide(replace(seen, seconds_unheard=9.0)).update, Progress)
+
+
+def test_where_the_master_does_not_obey_all_workers_go() -> None:
+    seen = killed("Running", "Running")
+    late = replace(seen, seconds_stopping=OBEYED_SECONDS)
+
+    assert deleted(replace(seen, seconds_stopping=OBEYED_SECONDS - 1)) == {}
+    assert deleted(late) == {"checkout-w-1-0-1": 1, "checkout-w-1-1-1": 1}
+    assert late.master is not None
+    assert deleted(replace(late, master=replace(late.master, stage=Stage.STOPPING))) == {}
 
 
 @pytest.mark.parametrize(
