@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.operator.runs import HELD, MASTER, RUNNING, SPEC, TEST, pod
+from tests.unit.operator.runs import MASTER, RUNNING, SPEC, pod
 
 from loadstone_core.errors import Problem
 from loadstone_core.lifecycle.phases import Phase
@@ -32,6 +32,7 @@ from loadstone_operator.status.story import tales
 from loadstone_operator.wishes import Steer, WorkerEnd
 
 promise = pytest.mark.promise
+TEST, HELD = RUNNING.test, RUNNING.held
 
 
 def run(
