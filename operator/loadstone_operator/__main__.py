@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,8 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     configure(settings.log_level)
+    # Until kopf takes signals: a process that is the first of its container has no handler by default.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # What was imported stays for ever: the collector need not look at it again and again.
     gc.freeze()
     try:
@@ -164,10 +167,14 @@ async def _find_classes(cluster: KubernetesCluster) -> bool:
     """Say whether there are LoadTestClasses to be watched: kopf would end the operator where it may not do so."""
     while True:
         try:
-            return await cluster.list_classes() is not None
+            is_there = await cluster.may_watch_classes()
         except WorldError as error:
             _log.warning("Could not list classes", extra={"cause": str(error)})
             await asyncio.sleep(1.0)
+            continue
+        if not is_there:
+            _log.warning("LoadTestClasses are not watched: there is no such kind, or no right to it")
+        return is_there
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

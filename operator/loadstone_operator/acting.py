@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from loadstone_core.errors import LoadstoneError, WorldError
 from loadstone_core.spec.digest import files_digest
 from loadstone_core.spec.model import ConfigMapSource
+from loadstone_core.verdict.outcome import Reason
 from loadstone_operator.actions import (
     CreateChildren,
     CreateMaster,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 REPORT_SECONDS: Final = 5.0
+# How long a master may take to hear that its run is killed: there is another way, and it must not wait.
+KILL_SECONDS: Final = 1.0
 
 
 class Actor:
@@ -191,9 +194,11 @@ class Actor:
         _log.info("Deleted pods", extra={"test": look.seen.test.name, "pods": len(action.pods)})
 
     async def _steer(self, look: Look, action: Steer) -> None:
+        is_kill = action.stop == Reason.KILLED
         try:
-            await self._masters.steer(look.seen.test.uid, action)
-        except WorldError as error:
+            async with asyncio.timeout(KILL_SECONDS if is_kill else None):
+                await self._masters.steer(look.seen.test.uid, action)
+        except (WorldError, TimeoutError) as error:
             # The wish stands, and is handed over as soon as the master is heard again.
             _log.warning("Did not steer master", extra={"test": look.seen.test.name, "error": str(error)})
 

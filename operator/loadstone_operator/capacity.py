@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from loadstone_operator.observation import Capacity
+from loadstone_operator.permission import Capacity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.spec.defaults import DEFAULT_CLASS
-from loadstone_operator.versions import precedes, version_of
+from loadstone_operator.permission import NO_CLASS, ClassView
+from loadstone_operator.versions import precedes, uid_of, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,32 +19,13 @@ _MISSING: Final = 'There is no LoadTestClass "{name}", which spec.className name
 _NAMED_MOST: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class ClassView:
-    """What is known of a LoadTest's class.
-
-    Attributes:
-        name: empty when it belongs to none.
-        is_killed: the kill switch is on.
-        missing: what to do about a class that the LoadTest names and that is not there; empty if it is.
-        seconds_missing: for how long it was missed.
-    """
-
-    name: str = ""
-    is_killed: bool = False
-    missing: str = ""
-    seconds_missing: float = 0.0
-
-
-NO_CLASS: Final = ClassView()
-
-
 class Classes:
     """All LoadTestClasses by name; unreadable until a list of them was taken in."""
 
     def __init__(self) -> None:
         self._bodies: dict[str, Mapping[str, Any]] = {}
-        self._is_readable = False
+        self._lost: set[str] = set()
+        self.is_readable = False
 
     def see(self, body: Mapping[str, Any]) -> bool:
         """Take in a class, unless a newer state of it is known; return whether it means anything new."""
@@ -56,25 +37,32 @@ class Classes:
         return held is None or _meaning(body) != _meaning(held)
 
     def lose(self, body: Mapping[str, Any]) -> None:
-        """Forget a class that is gone."""
-        self._bodies.pop(_name(body), None)
+        """Forget a class that is gone; not its successor of the same name, of which may have been heard first."""
+        held = self._bodies.get(_name(body))
+        self._lost.add(uid_of(body))
+        if held is not None and uid_of(held) == uid_of(body):
+            del self._bodies[_name(body)]
 
     def names(self) -> frozenset[str]:
-        """Return the names that are known now, for `settle`."""
+        """Return the names that are known now, for the `settle` that follows."""
+        self._lost.clear()
         return frozenset(self._bodies)
 
     def settle(self, known: frozenset[str], bodies: Iterable[Mapping[str, Any]] | None) -> bool:
         """Take in a whole list, None if there is none to be read; return whether it says anything new.
 
-        Only what was `known` before the list was asked for can be missing from it.
+        Only what was `known` before the list was asked for can be missing from it, and what was lost since may still be
+        in it. Without a list what is known stays: no switch is taken back because a right is.
         """
-        was_readable, self._is_readable = self._is_readable, bodies is not None
-        listed = {_name(body): body for body in bodies or ()}
-        gone = known - listed.keys()
+        was_readable, self.is_readable = self.is_readable, bodies is not None
+        if bodies is None:
+            return was_readable
+        listed = {_name(body): body for body in bodies if uid_of(body) not in self._lost}
+        gone = (known - listed.keys()) & self._bodies.keys()
         for name in gone:
-            self._bodies.pop(name, None)
+            del self._bodies[name]
         news = [self.see(body) for body in listed.values()]
-        return bool(gone) or any(news) or was_readable != self._is_readable
+        return bool(gone) or any(news) or not was_readable
 
     def of(self, name: str | None) -> ClassView:
         """Return the class of this name; without a name the default one, which is the newest that is marked so."""
@@ -87,7 +75,7 @@ class Classes:
         return ClassView(name, missing=self._advice(name))
 
     def _advice(self, name: str) -> str:
-        if not self._is_readable:
+        if not self.is_readable:
             return _UNREADABLE.format(name=name)
         others = sorted(self._bodies)
         more = f" and {len(others) - _NAMED_MOST} more" if len(others) > _NAMED_MOST else ""

@@ -13,12 +13,12 @@ from loadstone_core.errors import WorldError
 from loadstone_operator import naming
 from loadstone_operator.actions import CreateChildren, End, Progress, Refuse
 from loadstone_operator.cluster.reading import has_ended, owner_of
-from loadstone_operator.cluster.store import key_of, uid_of
+from loadstone_operator.cluster.store import key_of
 from loadstone_operator.decision import decide
 from loadstone_operator.ports import StatusConflict
 from loadstone_operator.status.projection import Moment, is_urgent, project
 from loadstone_operator.status.story import tales
-from loadstone_operator.versions import version_of
+from loadstone_operator.versions import uid_of, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -138,9 +138,8 @@ class Controller:
 
     async def resync(self) -> None:
         """Compare what is remembered with what exists, and look again at everything that is not at rest."""
-        known, names = self._store.snapshot(), self._classes.names()
-        if self._classes.settle(names, await self._cluster.list_classes()):
-            self._wake_all()
+        await self._resync_classes()
+        known = self._store.snapshot()
         # Pods first: then every pod's LoadTest that still exists is in the list that follows.
         pods = await self._cluster.list_pods()
         tests = await self._cluster.list_tests()
@@ -151,6 +150,21 @@ class Controller:
         self._forget_the_gone()
         await self._delete_orphans(pods)
         self._survey(tests)
+
+    async def _resync_classes(self) -> None:
+        names, was_readable = self._classes.names(), self._classes.is_readable
+        try:
+            bodies = await self._cluster.list_classes()
+        except WorldError as error:
+            if not self.is_primed:
+                # A switch may be on: nothing begins before that is known.
+                raise
+            _log.warning("Could not list classes; goes by what is known", extra={"cause": str(error)})
+            return
+        if bodies is None and was_readable:
+            _log.error("May read LoadTestClasses no more; goes by what is known")
+        if self._classes.settle(names, bodies):
+            self._wake_all()
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at one LoadTest and do what it needs; return in how many seconds to look again, if so."""

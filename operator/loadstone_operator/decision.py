@@ -51,13 +51,7 @@ def decide(seen: Observation) -> Decision:
     cause = wanted_cause(seen)
     if cause is None:
         return _rest(seen)
-    if isinstance(seen.spec, Rejected):
-        return refuse(Reason.SPEC_INVALID, "; ".join(str(problem) for problem in seen.spec.problems))
-    if seen.governing.is_killed:
-        return refuse(Reason.CLASS_DENIED, _SWITCHED.format(name=seen.governing.name))
-    if seen.capacity.refused:
-        return refuse(Reason.QUOTA_EXCEEDED, seen.capacity.refused)
-    return _begin(seen, cause)
+    return _refusal(seen) or _begin(seen, cause)
 
 
 def wanted_cause(seen: Observation) -> Cause | None:
@@ -78,9 +72,25 @@ def wanted_cause(seen: Observation) -> Cause | None:
         return Cause.TRIGGER
     if held.reason == Reason.SUSPENDED:
         return Cause.UNSUSPEND
-    # A refused test has run nothing, so its repair is a first start and no second one.
-    if held.run == 0 and held.observed_generation != test.generation:
+    # A refused test has run nothing, so its repair is a first start and no second one. An edit repairs no switch.
+    is_repairable = held.run == 0 and held.reason != Reason.CLASS_DENIED
+    if is_repairable and held.observed_generation != test.generation:
         return Cause.TRIGGER if held.last_run else Cause.CREATED
+    return None
+
+
+def _refusal(seen: Observation) -> Decision | None:
+    """Return why a run that is due cannot be; None if it can."""
+    if isinstance(seen.spec, Rejected):
+        return refuse(Reason.SPEC_INVALID, "; ".join(str(problem) for problem in seen.spec.problems))
+    if seen.governing.is_killed:
+        outcome = seen.master.outcome if seen.master and seen.held.run else None
+        if seen.master and outcome and not seen.master.stored:
+            # What the run before has to say is stored first.
+            return _after_the_end(seen)
+        return refuse(Reason.CLASS_DENIED, _SWITCHED.format(name=seen.governing.name))
+    if seen.capacity.refused:
+        return refuse(Reason.QUOTA_EXCEEDED, seen.capacity.refused)
     return None
 
 

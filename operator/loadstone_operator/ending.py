@@ -32,13 +32,15 @@ def fail(seen: Observation, reason: str, message: str) -> Decision:
 
 def abort(seen: Observation, reason: str, how: str) -> Decision:
     """Return the decision that ends the newest run because somebody stopped it; `how` ends the sentence."""
-    by = {
-        Reason.STOPPED: "spec.stopRun",
-        Reason.SUSPENDED: "spec.suspend",
-        Reason.KILLED: f"the kill switch of LoadTestClass {seen.governing.name}",
-    }[Reason(reason)]
-    message = f"The run was stopped by {by} {how}."
+    by = {Reason.STOPPED: "spec.stopRun", Reason.SUSPENDED: "spec.suspend", Reason.KILLED: switch_of(seen)}
+    message = f"The run was stopped by {by[Reason(reason)]} {how}."
     return end(seen, Outcome(Verdict.ABORTED, reason, message, EXIT_CODES[Verdict.ABORTED]), report=ReportState.NONE)
+
+
+def switch_of(seen: Observation) -> str:
+    """Return what the switch is called that kills the newest run; it may be off again."""
+    named = f"LoadTestClass {seen.governing.name}" if seen.governing.is_killed else "its class"
+    return f"the kill switch of {named}"
 
 
 def refuse(reason: Reason, message: str) -> Decision:

@@ -27,7 +27,7 @@ from loadstone_operator.actions import (
     Progress,
     SaveReport,
 )
-from loadstone_operator.ending import abort, delete, end, fail, refuse
+from loadstone_operator.ending import abort, delete, end, fail, refuse, switch_of
 from loadstone_operator.killing import end_killed, killed_pods
 from loadstone_operator.observation import (
     Accepted,
@@ -112,7 +112,7 @@ def start(seen: Observation, run: int, cause: Cause) -> Decision:
         return _after_failed_creation(seen, problem, run=run, cause=cause)
     source, governing = seen.source, seen.governing
     if governing.missing:
-        lacking = (Reason.CLASS_DENIED, governing.missing, governing.seconds_missing)
+        lacking = (Reason.SPEC_INVALID, governing.missing, governing.seconds_missing)
         return _after_missing(seen, *lacking, run=run, cause=cause)
     if source.state is SourceState.UNKNOWN:
         return Decision(None, (FetchSource(),))
@@ -160,9 +160,8 @@ def _end_as_the_master_says(seen: Observation) -> Decision | None:
 
 def _explain(seen: Observation, outcome: Outcome) -> Outcome:
     """Return an outcome with the cause that only the cluster knows, where the master saw no more than its effect."""
-    if outcome.reason == Reason.KILLED and seen.governing.is_killed:
-        switch = f"The kill switch of LoadTestClass {seen.governing.name} is on."
-        return replace(outcome, message=f"{switch} {outcome.message}")
+    if outcome.reason == Reason.KILLED:
+        return replace(outcome, message=f"The run was ended by {switch_of(seen)}. {outcome.message}")
     if outcome.reason == Reason.STARTUP_TIMEOUT and seen.creation is not None:
         return replace(outcome, reason=seen.creation.reason, message=seen.creation.message)
     for pod in pods_of_run(seen):
@@ -260,13 +259,14 @@ def _end_unstoppable(seen: Observation) -> Decision | None:
     if _is_starting(seen) and _is_silent(seen) and seen.seconds_watched >= LISTEN_SECONDS:
         return abort(seen, stop, "before its load began")
     grace = seen.spec.graceful_stop_ns / SECOND if isinstance(seen.spec, Accepted) else _DEFAULT_GRACE_SECONDS
-    if seen.seconds_stopping < grace + _FLUSH_SECONDS:
+    if stop == Reason.KILLED or seen.seconds_stopping < grace + _FLUSH_SECONDS:
         return None
     return abort(seen, stop, "and its master did not answer in time, so its results are lost")
 
 
 def _end_failed_start(seen: Observation) -> Decision | None:
-    if not _is_starting(seen) or (_is_silent(seen) and seen.seconds_watched < LISTEN_SECONDS):
+    is_killed = seen.wanted_stop == Reason.KILLED
+    if is_killed or not _is_starting(seen) or (_is_silent(seen) and seen.seconds_watched < LISTEN_SECONDS):
         return None
     problems = [pod for pod in pods_of_run(seen) if pod.problem]
     for pod in problems:
@@ -293,7 +293,8 @@ def _end_failed_start(seen: Observation) -> Decision | None:
 
 
 def _go_on(seen: Observation) -> Decision:
-    actions: list[Action] = []
+    # Before anything is said to a master that may hang.
+    actions: list[Action] = list(killed_pods(seen))
     steered = seen.steered or _unheard(seen)
     wish = wanted(seen, steered)
     if seen.master is not None and seen.master.connected and seen.master.stage is not None and wish != steered:
@@ -303,7 +304,6 @@ def _go_on(seen: Observation) -> Decision:
     stale = (*(pod for pod in seen.pods if pod.run < seen.run and not pod.deleting), *surplus_pods(seen))
     if stale:
         actions.append(delete(seen, list(stale)))
-    actions += killed_pods(seen)
     actions += mark_run(seen)
     stage = seen.master.stage if seen.master else None
     phase = _PHASES[stage] if stage else Phase.PROVISIONING

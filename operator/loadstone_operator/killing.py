@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Final
 
 from loadstone_core.verdict.outcome import Reason
 from loadstone_operator.ending import abort, delete
-from loadstone_operator.observation import Stage
 
 if TYPE_CHECKING:
     from loadstone_operator.actions import Decision, DeletePods
     from loadstone_operator.observation import Observation, PodView, WorkerView
 
-# A master that lives is heard again within this time when a connection was lost.
+# Within this time a master that lives is heard again when a connection was lost, and so are its workers by one that
+# was started again.
 UNHEARD_SECONDS: Final = 2.0
-# One that has heard of the kill and does not obey it hangs, on its disk perhaps.
+# By then the engines of all whom it reaches have ended, unless it hangs, on its disk perhaps; and an operator that has
+# come back is connected to the masters of all runs.
 OBEYED_SECONDS: Final = 5.0
 # For what the workers have counted, and for the verdict.
 ANSWER_SECONDS: Final = 30.0
 _UNREACHED: Final = frozenset({"Expected", "Suspect"})
+_OVER: Final = frozenset({"Ended", "Lost", "Retired"})
 
 
 def end_killed(seen: Observation) -> Decision | None:
@@ -32,7 +34,7 @@ def end_killed(seen: Observation) -> Decision | None:
         return None
     master = seen.master_pod()
     if master is not None and (not master.is_terminal or master.last_outcome is not None):
-        if master.is_terminal or seen.seconds_stopping < ANSWER_SECONDS:
+        if master.is_terminal or seen.seconds_killed < ANSWER_SECONDS:
             return None
         return abort(seen, Reason.KILLED, "and its master did not answer in time, so its results are lost")
     return abort(seen, Reason.KILLED, "and its master had gone, so its results are lost")
@@ -40,25 +42,31 @@ def end_killed(seen: Observation) -> Decision | None:
 
 def killed_pods(seen: Observation) -> tuple[DeletePods, ...]:
     """Return the deletion of the workers' pods of a killed run that nobody can tell to end."""
-    if seen.wanted_stop != Reason.KILLED:
+    if seen.wanted_stop != Reason.KILLED or _may_be_heard_yet(seen):
         return ()
     master = seen.master
-    is_heard = master is not None and master.connected
-    if not is_heard and min(seen.seconds_unheard, seen.seconds_stopping) < UNHEARD_SECONDS:
-        return ()
-    has_obeyed = master is not None and master.stage in {Stage.STOPPING, Stage.FINISHED}
-    is_trusted = is_heard and (has_obeyed or seen.seconds_stopping < OBEYED_SECONDS)
-    told = {each.worker: each for each in master.workers} if master is not None and is_trusted else {}
+    told = {each.worker: each for each in master.workers} if master is not None and master.connected else {}
     pods = [
         pod
         for pod in seen.worker_pods()
-        if not (pod.is_terminal or pod.deleting) and not _is_reached(pod, told.get(pod.worker))
+        if not (pod.is_terminal or pod.deleting) and not _is_reached(seen, pod, told.get(pod.worker))
     ]
     return (delete(seen, pods),) if pods else ()
 
 
-def _is_reached(pod: PodView, told: WorkerView | None) -> bool:
+def _may_be_heard_yet(seen: Observation) -> bool:
+    """Say whether a master that is not heard has not had the time to be."""
+    is_heard = seen.master is not None and seen.master.connected
+    is_soon = min(seen.seconds_unheard, seen.seconds_killed) < UNHEARD_SECONDS
+    return not is_heard and (is_soon or seen.seconds_watched < OBEYED_SECONDS)
+
+
+def _is_reached(seen: Observation, pod: PodView, told: WorkerView | None) -> bool:
     """Say whether the master has an agent there that does what it is told."""
-    if told is None or told.attempt != pod.attempt:
-        return False
-    return told.state not in _UNREACHED and not (told.state == "Lost" and told.reason == "Silent")
+    is_known = told is not None and told.attempt == pod.attempt
+    if told is None or not is_known or told.state in _UNREACHED:
+        # Of one that was just started again this says nothing yet.
+        return bool(seen.seconds_heard) and seen.seconds_heard < UNHEARD_SECONDS
+    if told.state == "Lost":
+        return told.reason != "Silent"
+    return told.state in _OVER or seen.seconds_killed < OBEYED_SECONDS

@@ -14,14 +14,13 @@ from loadstone_core.load.profile import Model
 from loadstone_core.load.scenario import scenarios_of
 from loadstone_core.spec.digest import part_digests, spec_digest
 from loadstone_core.spec.model import ConfigMapSource
+from loadstone_core.verdict.outcome import Reason
 from loadstone_operator import naming
 from loadstone_operator.capacity import Claim
-from loadstone_operator.cluster.store import uid_of
 from loadstone_operator.decision import wanted_cause
 from loadstone_operator.memory import Memory
 from loadstone_operator.observation import (
     Accepted,
-    Capacity,
     LoadTestView,
     Observation,
     PodView,
@@ -32,10 +31,12 @@ from loadstone_operator.observation import (
     SpecView,
     Stage,
 )
+from loadstone_operator.permission import Capacity
 from loadstone_operator.ports import MasterRef
 from loadstone_operator.replacing import missing_pods
 from loadstone_operator.resizing import added_pods, asked_workers
 from loadstone_operator.status.held import read_held
+from loadstone_operator.versions import uid_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,6 +112,8 @@ class Looker:
             seconds_in_run=(now - memory.began_ns) / _SECOND,
             seconds_watched=(now - memory.watched_ns) / _SECOND,
             seconds_stopping=_since(memory.stopping_ns, now),
+            seconds_killed=_since(memory.killed_ns, now),
+            seconds_heard=_since(memory.heard_ns, now),
             seconds_unheard=_since(memory.unheard_ns, now),
             epoch_reserved=memory.epoch_reserved,
             seconds_finished=_since(memory.finished_ns, now),
@@ -179,11 +182,14 @@ class Looker:
         memory.class_missing_ns = (memory.class_missing_ns or now) if seen.governing.missing else None
         is_stopping = seen.is_active and bool(seen.wanted_stop)
         memory.stopping_ns = (memory.stopping_ns or now) if is_stopping else None
+        is_killed = is_stopping and seen.wanted_stop == Reason.KILLED
+        memory.killed_ns = (memory.killed_ns or now) if is_killed else None
         if seen.held.finished:
             memory.finished_ns = memory.finished_ns or now
         view = self._masters.view(seen.test.uid, seen.run)
         is_heard = view is not None and view.connected
         memory.unheard_ns = None if is_heard else memory.unheard_ns or now
+        memory.heard_ns = memory.heard_ns or now if is_heard else None
         if view is not None and view.stored:
             memory.stored_ns = memory.stored_ns or now
         is_retried = now - memory.report_ns >= REPORT_RETRY_SECONDS * _SECOND

@@ -22,7 +22,7 @@ class Memory:
         problems: since when each (pod, reason) has been seen.
         files: the script, once it was read from a ConfigMap.
         creation: why the last attempt to make the children failed, and when.
-        unheard_ns: since when the master is not heard; None while it is.
+        heard_ns, unheard_ns: since when the master is heard, or is not; one of them is None.
         epoch_reserved: that is in the status for a master that was not made yet; 0: none.
     """
 
@@ -42,6 +42,8 @@ class Memory:
     report_ns: int = 0
     class_missing_ns: int | None = None
     stopping_ns: int | None = None
+    killed_ns: int | None = None
+    heard_ns: int | None = None
     unheard_ns: int | None = None
     epoch_reserved: int = 0
     finished_ns: int | None = None

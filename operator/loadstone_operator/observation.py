@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from loadstone_core.lifecycle.phases import Phase
 from loadstone_core.spec.model import MasterOnLoss, OnLoss
 from loadstone_core.verdict.outcome import Reason
-from loadstone_operator.classes import NO_CLASS, ClassView
 from loadstone_operator.naming import ROLE_MASTER, ROLE_WORKER
+from loadstone_operator.permission import NO_CLASS, Capacity, ClassView
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -284,14 +284,6 @@ class MasterView:
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
-    """What the operator's limits say to a start: `refused` for ever, `waiting` for now, or neither."""
-
-    refused: str = ""
-    waiting: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class CreationProblem:
     """Why the run's objects could not be made. A fatal one will not go away by trying again.
 
@@ -327,6 +319,8 @@ class Observation:
         seconds_in_run: since the run was given its number.
         seconds_watched: since this process first looked at the run; an operator that comes back must listen first.
         seconds_stopping: since the master was first told to stop; 0 if it was not.
+        seconds_killed: since the run was first seen to be one that is killed; 0 if it is not.
+        seconds_heard: since the run's master is heard; 0 while it is not.
         seconds_unheard: since the run's master was heard last, or looked for first; 0 while it is heard.
         epoch_reserved: that this process has put into the status for a master that it has not made yet; 0: none.
         seconds_finished: since the end was first seen.
@@ -350,6 +344,8 @@ class Observation:
     seconds_in_run: float = 0.0
     seconds_watched: float = 0.0
     seconds_stopping: float = 0.0
+    seconds_killed: float = 0.0
+    seconds_heard: float = 0.0
     seconds_unheard: float = 0.0
     epoch_reserved: int = 0
     seconds_finished: float = 0.0
@@ -377,7 +373,9 @@ class Observation:
     @property
     def wanted_stop(self) -> str:
         """Return why the newest run should stop, in the verdict's words; empty if it should go on."""
-        if self.governing.is_killed:
+        # Whoever has seen the switch once is killed, also when it is off again before that is done.
+        has_seen = self.held.reason == Reason.KILLED and self.held.run == self.run and not self.held.finished
+        if self.governing.is_killed or has_seen:
             return Reason.KILLED
         if self.test.stop_run is not None and self.test.stop_run == self.run:
             return Reason.STOPPED

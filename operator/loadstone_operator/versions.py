@@ -1,4 +1,4 @@
-"""Say which of two states of an object is the older, by the resource versions that the API server has given them."""
+"""Tell objects and their states apart, by the UIDs and resource versions that the API server has given them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+def uid_of(body: Mapping[str, Any]) -> str:
+    """Return an object's UID."""
+    return str(body["metadata"].get("uid", ""))
 
 
 def version_of(body: Mapping[str, Any]) -> str:

@@ -83,7 +83,7 @@ def test_the_switch_ends_stubborn_runs_of_its_class_at_once_and_leaves_others_al
 
     assert silent < 10
     assert (status["verdict"], status["reason"], status["exitCode"]) == ("Aborted", "Killed", 130), status
-    assert f"The kill switch of LoadTestClass {panic} is on." in status["message"]
+    assert f"The run was ended by the kill switch of LoadTestClass {panic}." in status["message"]
     assert status["workers"]["lost"] == 0, status["workers"]
     lab.check_exact(status)
     until("the pods have gone", lambda: all(pod["status"]["phase"] != "Running" for pod in lab.pods("pass")))
@@ -135,6 +135,6 @@ def test_a_test_that_names_no_class_there_is_says_so_and_kubectl_explains_the_sw
     lab.apply(lab.manifest("pass", className="nowhere"))
     status = lab.wait_finished("pass", seconds=30)
 
-    assert (status["verdict"], status["reason"]) == ("Error", "ClassDenied"), status
+    assert (status["verdict"], status["reason"]) == ("Error", "SpecInvalid"), status
     assert 'There is no LoadTestClass "nowhere", which spec.className names; create it' in status["message"]
     assert "ends every run of the class at once" in kubectl("explain", "loadtestclass.spec.killSwitch").stdout

@@ -60,6 +60,7 @@ CONFIG_MAPS: Final = Kind("ConfigMap", "configmaps", "/api/v1")
 NETWORK_POLICIES: Final = Kind("NetworkPolicy", "networkpolicies", "/apis/networking.k8s.io/v1")
 EVENTS: Final = Kind("Event", "events", "/api/v1")
 LEASES: Final = Kind("Lease", "leases", "/apis/coordination.k8s.io/v1")
+ACCESS_REVIEWS: Final = Kind("SelfSubjectAccessReview", "selfsubjectaccessreviews", "/apis/authorization.k8s.io/v1")
 RULES_REVIEWS: Final = Kind("SelfSubjectRulesReview", "selfsubjectrulesreviews", "/apis/authorization.k8s.io/v1")
 
 

@@ -13,6 +13,7 @@ from loadstone_core.spec.model import Tls
 from loadstone_core.verdict.outcome import Reason
 from loadstone_operator import naming
 from loadstone_operator.cluster.api import (
+    ACCESS_REVIEWS,
     CLASSES,
     CONFIG_MAPS,
     EVENTS,
@@ -26,12 +27,11 @@ from loadstone_operator.cluster.api import (
 from loadstone_operator.cluster.authorities import AuthorityUnusable
 from loadstone_operator.cluster.errors import ApiError, Conflict, Forbidden, Invalid, NotFound
 from loadstone_operator.cluster.reading import owner_of, trim_pod, trim_test
-from loadstone_operator.cluster.store import uid_of
 from loadstone_operator.manifests import objects
 from loadstone_operator.manifests.pods import master_pod, worker_pod
 from loadstone_operator.observation import CreationProblem
 from loadstone_operator.ports import CreationFailed, StatusConflict
-from loadstone_operator.versions import version_of
+from loadstone_operator.versions import uid_of, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -76,6 +76,19 @@ class KubernetesCluster:
             return await self._api.list(CLASSES, None, trim=trim_test)
         except (NotFound, Forbidden):
             return None
+
+    async def may_watch_classes(self) -> bool:
+        """Say whether there are LoadTestClasses to be read, and a right to hear of their changes."""
+        if await self.list_classes() is None:
+            return False
+        wish = {"group": naming.GROUP, "resource": naming.CLASS_PLURAL, "verb": "watch"}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": ACCESS_REVIEWS.name,
+            "spec": {"resourceAttributes": wish},
+        }
+        review = await self._api.create(ACCESS_REVIEWS, None, body)
+        return bool((review.get("status") or {}).get("allowed"))
 
     async def list_pods(self) -> list[Body]:
         """Return every managed pod, as far as `reading` reads it."""

@@ -8,7 +8,7 @@ from loadstone_core.units import SECOND
 from loadstone_operator import naming
 from loadstone_operator.cluster.reading import owner_of, read_pod, trim_test
 from loadstone_operator.ports import Key
-from loadstone_operator.versions import precedes, version_of
+from loadstone_operator.versions import precedes, uid_of, version_of
 from loadstone_operator.wishes import WorkerEnd
 
 if TYPE_CHECKING:
@@ -184,11 +184,6 @@ class Store:
 def key_of(body: Mapping[str, Any]) -> Key:
     """Return where an object is."""
     return Key(str(body["metadata"].get("namespace", "")), str(body["metadata"]["name"]))
-
-
-def uid_of(body: Mapping[str, Any]) -> str:
-    """Return an object's UID."""
-    return str(body["metadata"].get("uid", ""))
 
 
 def _is_older(new: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
