@@ -55,7 +55,9 @@ class Refusal:
 class Peer:
     """Who an agent is: the attempt of a worker, and which start of the agent's process (`boot`).
 
-    `started_ns` is the wall clock at that start, 0 if it is not known: of two starts the later one counts.
+    Attributes:
+        started_ns: CLOCK_BOOTTIME at that start.
+        machine_boot: which boot of which machine that clock counts from; empty if it is not known.
     """
 
     run_uid: str
@@ -64,6 +66,12 @@ class Peer:
     boot: str
     pod: str
     started_ns: int = 0
+    machine_boot: str = ""
+
+    def precedes(self, other: Peer) -> bool:
+        """Say whether this start of an agent is known to have been before another one."""
+        is_same_clock = self.machine_boot != "" and self.machine_boot == other.machine_boot
+        return is_same_clock and self.started_ns < other.started_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

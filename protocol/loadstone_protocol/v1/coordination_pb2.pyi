@@ -18,20 +18,22 @@ class Version(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class Peer(_message.Message):
-    __slots__ = ("run_uid", "worker", "attempt", "boot", "pod", "started_ns")
+    __slots__ = ("run_uid", "worker", "attempt", "boot", "pod", "started_ns", "machine_boot")
     RUN_UID_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     BOOT_FIELD_NUMBER: _ClassVar[int]
     POD_FIELD_NUMBER: _ClassVar[int]
     STARTED_NS_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_BOOT_FIELD_NUMBER: _ClassVar[int]
     run_uid: str
     worker: int
     attempt: int
     boot: str
     pod: str
     started_ns: int
-    def __init__(self, run_uid: _Optional[str] = ..., worker: _Optional[int] = ..., attempt: _Optional[int] = ..., boot: _Optional[str] = ..., pod: _Optional[str] = ..., started_ns: _Optional[int] = ...) -> None: ...
+    machine_boot: str
+    def __init__(self, run_uid: _Optional[str] = ..., worker: _Optional[int] = ..., attempt: _Optional[int] = ..., boot: _Optional[str] = ..., pod: _Optional[str] = ..., started_ns: _Optional[int] = ..., machine_boot: _Optional[str] = ...) -> None: ...
 
 class AgentMessage(_message.Message):
     __slots__ = ("hello", "heartbeat", "engine_end", "bye", "ping", "inheritance")

@@ -156,6 +156,7 @@ def peer_message(peer: Peer) -> coordination_pb2.Peer:
         boot=peer.boot,
         pod=peer.pod,
         started_ns=peer.started_ns,
+        machine_boot=peer.machine_boot,
     )
 
 

@@ -16,6 +16,7 @@ from loadstone_protocol.credentials import read_pems
 from loadstone_protocol.messages import Peer
 from loadstone_protocol.v1 import coordination_pb2
 from loadstone_runner.agent import messages
+from loadstone_runner.system_clock import machine_boot
 from loadstone_runner.transport.grpc.bulk import BulkEnd
 from loadstone_runner.transport.grpc.bulk_client import BulkClient
 from loadstone_runner.transport.grpc.client import MasterClient
@@ -73,8 +74,8 @@ class Uplink:
         self._clock = clock
         self._health = health
         self._react = react
-        boot, started_ns = os.urandom(8).hex(), clock.wall_ns()
-        self._peer = Peer(settings.run_uid, settings.worker, settings.attempt, boot, settings.pod, started_ns)
+        who = (settings.run_uid, settings.worker, settings.attempt, os.urandom(8).hex(), settings.pod)
+        self._peer = Peer(*who, clock.boottime_ns(), machine_boot())
         self._script_digest = script_digest
         self._engines = settings.engines
         pems = read_pems(settings.tls_dir)

@@ -11,7 +11,7 @@ from loadstone_protocol.messages import EngineStage
 
 if TYPE_CHECKING:
     from loadstone_core.register import Held
-    from loadstone_protocol.messages import EngineNews, Heartbeat, ScriptNews
+    from loadstone_protocol.messages import EngineNews, Heartbeat, Peer, ScriptNews
 
 SILENT: Final = "Silent"
 OUT_OF_MEMORY: Final = "OOMKilled"
@@ -51,7 +51,7 @@ class Member:
     state: WorkerState = WorkerState.EXPECTED
     attempt: int = 0
     boot: str = ""
-    started_ns: int = 0  # of that boot, wall clock of its node; 0: not known
+    peer: Peer | None = None  # who was taken in last
     pod: str = ""
     heard_ns: int | None = None
     is_connected: bool = False

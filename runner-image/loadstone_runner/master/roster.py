@@ -98,7 +98,7 @@ class Roster:
             member.beat = None
         self.applied.discard(peer.worker)
         member.attempt, member.boot, member.pod = peer.attempt, peer.boot, peer.pod
-        member.started_ns = peer.started_ns
+        member.peer = peer
         member.script_digest = hello.script_digest
         member.is_connected = True
         member.is_excused = False
@@ -376,7 +376,8 @@ class Roster:
         if peer.attempt < newest:
             text = f"attempt {newest} of worker {peer.worker} has taken the place of attempt {peer.attempt}"
             return Refusal(RefusalCode.FENCED, text)
-        if peer.attempt == newest and 0 < peer.started_ns < self.members[peer.worker].started_ns:
+        last = self.members[peer.worker].peer
+        if last is not None and peer.attempt == newest == last.attempt and peer.precedes(last):
             # Words of a process that was killed can be under way for as long as its node was cut off.
             return Refusal(RefusalCode.FENCED, f"the agent of worker {peer.worker} has been started again since")
         return None

@@ -222,12 +222,14 @@ def test_counters_and_versions_travel_when_there_are_any():
 
 
 def test_hello_names_the_protocol_and_what_is_applied():
-    peer = Peer("uid/1", 2, 3, "boot", "pod", 7)
+    peer = Peer("uid/1", 2, 3, "boot", "pod", 7, "m")
     hello = messages.hello_message(
         peer, version="1.2", script_digest="sha256:x", engines=4, applied=Held(Version(1, 2), "d"), highest_epoch=5
     ).hello
 
-    assert hello.peer == cpb.Peer(run_uid="uid/1", worker=2, attempt=3, boot="boot", pod="pod", started_ns=7)
+    assert hello.peer == cpb.Peer(
+        run_uid="uid/1", worker=2, attempt=3, boot="boot", pod="pod", started_ns=7, machine_boot="m"
+    )
     assert (hello.protocol_major, hello.protocol_minor) == (PROTOCOL_MAJOR, PROTOCOL_MINOR)
     assert (hello.version, hello.script_digest, hello.engines, hello.highest_epoch) == ("1.2", "sha256:x", 4, 5)
     assert hello.applied == cpb.Version(epoch=1, revision=2)

@@ -111,8 +111,8 @@ def test_the_newest_attempt_wins_and_only_it_is_known(attempts: list[int]) -> No
     assert [who.knows(hello(attempt=each).peer) for each in range(1, 6)] == [each == newest for each in range(1, 6)]
 
 
-def started(at_ns: int, boot: str, attempt: int = 1) -> Hello:
-    return hello(attempt=attempt, peer=Peer("run", 0, attempt, boot, "pod-0", at_ns))
+def started(at_ns: int, boot: str, attempt: int = 1, machine: str = "m") -> Hello:
+    return hello(attempt=attempt, peer=Peer("run", 0, attempt, boot, "pod-0", at_ns, machine))
 
 
 def test_late_words_of_a_killed_agent_do_not_take_the_place_of_the_one_that_was_started_after_it() -> None:
@@ -125,8 +125,26 @@ def test_late_words_of_a_killed_agent_do_not_take_the_place_of_the_one_that_was_
     assert refusal.code is RefusalCode.FENCED
     assert who.knows(newer.peer)
     assert isinstance(who.join(newer, 2), Member), "the same start may come again"
-    assert isinstance(who.join(started(5, "other", attempt=2), 3), Member), "another pod has another clock"
-    assert isinstance(who.join(started(0, "unsaid", attempt=2), 4), Member), "an older agent does not say"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [started(10, "rebooted", machine="after"), started(10, "unsaid", machine=""), started(10, "next", attempt=2)],
+    ids=["another-boot-of-the-machine", "an-older-agent", "another-pod"],
+)
+def test_a_clock_that_says_nothing_of_the_order_keeps_nobody_out(other: Hello) -> None:
+    who = roster()
+    who.join(started(20, "first"), 0)
+
+    assert isinstance(who.join(other, 1), Member)
+
+
+def test_an_attempt_that_was_only_heard_of_leaves_no_clock_behind() -> None:
+    who = roster()
+    who.join(started(20, "first"), 0)
+    who.expect(0, 2)
+
+    assert isinstance(who.join(started(10, "second", attempt=2), 1), Member)
 
 
 def test_a_worker_gets_ready_and_runs_as_its_engines_do() -> None:
