@@ -36,7 +36,7 @@ def grants_to_messages(grants: Iterable[Grant]) -> list[engine_pb2.Grant]:
             name=grant.name,
             engine=grant.engine,
             first_range=grant.first_range,
-            ranges=[engine_pb2.IterationRange(start=each.start, count=len(each)) for each in grant.ranges],
+            ranges=ranges_to_messages(grant.ranges),
             before=grant.before,
             end=grant.end,
         )
@@ -47,12 +47,18 @@ def grants_to_messages(grants: Iterable[Grant]) -> list[engine_pb2.Grant]:
 def grants_from_messages(messages: Iterable[engine_pb2.Grant]) -> tuple[Grant, ...]:
     """Return what engines are granted; raise WireError for an empty range or one that is not after the last."""
     return tuple(
-        Grant(each.name, each.engine, _ranges_from_messages(each.ranges), each.first_range, each.before, each.end)
+        Grant(each.name, each.engine, ranges_from_messages(each.ranges), each.first_range, each.before, each.end)
         for each in messages
     )
 
 
-def _ranges_from_messages(messages: Iterable[engine_pb2.IterationRange]) -> tuple[range, ...]:
+def ranges_to_messages(ranges: Iterable[range]) -> list[engine_pb2.IterationRange]:
+    """Return the messages of granted ranges."""
+    return [engine_pb2.IterationRange(start=each.start, count=len(each)) for each in ranges]
+
+
+def ranges_from_messages(messages: Iterable[engine_pb2.IterationRange]) -> tuple[range, ...]:
+    """Return granted ranges; raise WireError for an empty one or one that is not after the last."""
     ranges: list[range] = []
     for message in messages:
         if not message.count or (ranges and message.start < ranges[-1].stop):

@@ -8,7 +8,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from loadstone_core.register import Version
-from loadstone_protocol.allotment import shares_from_messages
+from loadstone_protocol.allotment import ranges_from_messages, shares_from_messages
 from loadstone_protocol.codec import WireError
 from loadstone_protocol.messages import Granted, Inheritance
 from loadstone_protocol.v1 import coordination_pb2
@@ -24,7 +24,7 @@ def inheritance_from_message(message: coordination_pb2.Inheritance) -> Inheritan
         not 0 < len(each.name) <= NAME_MAX or each.engine >= ENGINES_MAX for each in message.granted
     ):
         raise WireError("what was granted to an engine cannot be meant")
-    granted = tuple(Granted(each.name, each.engine, each.ranges, each.numbers, each.end) for each in message.granted)
+    granted = tuple(map(_granted_from_message, message.granted))
     shares = shares_from_messages(message.shares)
     config = message.config
     if not config.version.revision:
@@ -37,3 +37,10 @@ def inheritance_from_message(message: coordination_pb2.Inheritance) -> Inheritan
         raise WireError("an inherited configuration cannot be read") from error
     version = Version(config.version.epoch, config.version.revision)
     return Inheritance(version, message.since_start_ns, granted, body.setup_json, body.memory, shares)
+
+
+def _granted_from_message(message: coordination_pb2.Granted) -> Granted:
+    latest = ranges_from_messages(message.latest)
+    if len(latest) > message.ranges or sum(map(len, latest)) > message.numbers:
+        raise WireError("more was granted to an engine of late than in all")
+    return Granted(message.name, message.engine, message.ranges, message.numbers, message.end, latest)

@@ -263,13 +263,18 @@ class Ping:
 
 
 class Granted(NamedTuple):
-    """How much of one name an engine has been granted: so many ranges and numbers, all below `end`."""
+    """How much of one name an engine has been granted: so many ranges and numbers, all below `end`.
+
+    Attributes:
+        latest: the last of these ranges, which the engine may not know yet.
+    """
 
     name: str
     engine: int
     ranges: int
     numbers: int
     end: int
+    latest: tuple[range, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,18 +234,20 @@ class Inheritance(_message.Message):
     def __init__(self, config: _Optional[_Union[Config, _Mapping]] = ..., since_start_ns: _Optional[int] = ..., granted: _Optional[_Iterable[_Union[Granted, _Mapping]]] = ..., shares: _Optional[_Iterable[_Union[_engine_pb2.Share, _Mapping]]] = ...) -> None: ...
 
 class Granted(_message.Message):
-    __slots__ = ("name", "engine", "ranges", "numbers", "end")
+    __slots__ = ("name", "engine", "ranges", "numbers", "end", "latest")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     RANGES_FIELD_NUMBER: _ClassVar[int]
     NUMBERS_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
+    LATEST_FIELD_NUMBER: _ClassVar[int]
     name: str
     engine: int
     ranges: int
     numbers: int
     end: int
-    def __init__(self, name: _Optional[str] = ..., engine: _Optional[int] = ..., ranges: _Optional[int] = ..., numbers: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
+    latest: _containers.RepeatedCompositeFieldContainer[_engine_pb2.IterationRange]
+    def __init__(self, name: _Optional[str] = ..., engine: _Optional[int] = ..., ranges: _Optional[int] = ..., numbers: _Optional[int] = ..., end: _Optional[int] = ..., latest: _Optional[_Iterable[_Union[_engine_pb2.IterationRange, _Mapping]]] = ...) -> None: ...
 
 class Refused(_message.Message):
     __slots__ = ("code", "detail")

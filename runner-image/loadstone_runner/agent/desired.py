@@ -217,9 +217,14 @@ class Desired:
 
 
 def grown(held: Granted, grant: Grant) -> Granted:
-    """Return what was granted so far and now: each grant says all of it, and an older one less."""
+    """Return what was granted so far and now: each grant says all of it, and an older one less.
+
+    Its ranges are kept for another master: no engine may have been told of them yet.
+    """
+    ranges = grant.first_range + len(grant.ranges)
     return held._replace(
-        ranges=max(held.ranges, grant.first_range + len(grant.ranges)),
+        ranges=max(held.ranges, ranges),
         numbers=max(held.numbers, grant.before + sum(map(len, grant.ranges))),
         end=max(held.end, grant.end),
+        latest=grant.ranges if ranges >= held.ranges else held.latest,
     )

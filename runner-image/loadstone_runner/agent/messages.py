@@ -14,6 +14,7 @@ from loadstone_core.register import Held, Version
 from loadstone_protocol.allotment import (
     grants_from_messages,
     grants_to_messages,
+    ranges_to_messages,
     shares_from_messages,
     shares_to_messages,
 )
@@ -190,7 +191,10 @@ def inheritance_message(
         inheritance=coordination_pb2.Inheritance(
             config=config,
             since_start_ns=since_start_ns,
-            granted=[coordination_pb2.Granted(**each._asdict()) for each in granted],
+            granted=[
+                coordination_pb2.Granted(**{**each._asdict(), "latest": ranges_to_messages(each.latest)})
+                for each in granted
+            ],
             shares=shares_to_messages(shares),
         )
     )

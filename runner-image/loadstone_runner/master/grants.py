@@ -39,6 +39,7 @@ class _Ledger:
     Attributes:
         ranges: those that it may not know yet.
         first_range: number of the first of them.
+        last_block: how many numbers this master has given it last; 0: all are from another.
         granted: how many numbers in all.
         end: one more than the highest of them.
         left: how many of them nobody had taken, by its newest word.
@@ -55,6 +56,11 @@ class _Ledger:
     def before(self) -> int:
         """How many numbers were in the ranges that the engine holds for sure."""
         return self.granted - sum(map(len, self.ranges))
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether this master has given all of it, and the engine is not known to have heard of any."""
+        return self.first_range == 0 and self.last_block > 0
 
     def learn(self, news: GrantNews) -> int:
         """Forget the ranges that the engine holds for sure; return how many numbers it has, those on the way too."""
@@ -187,7 +193,8 @@ class Grants:
             self._closed.discard(granted.name)
             end = granted.end if book.total is None else min(granted.end, book.total)
             book.next = max(book.next, end)
-            book.ledgers[place] = _Ledger([], granted.ranges, granted=granted.numbers, end=granted.end)
+            latest, before = [*granted.latest], granted.ranges - len(granted.latest)
+            book.ledgers[place] = _Ledger(latest, before, granted=granted.numbers, end=granted.end)
             self.given += 1
 
     def _close(self) -> None:
@@ -245,7 +252,7 @@ class Grants:
         """
         for book in self._books.values():
             places = [each for each in book.ledgers if each.worker == worker]
-            gone = [each for each in places if not (was_idle and book.ledgers[each].first_range == 0)]
+            gone = [each for each in places if not (was_idle and book.ledgers[each].is_untouched)]
             ledgers = [book.ledgers.pop(place) for place in gone]
             if ledgers:
                 granted, left = book.former.get((worker, attempt), (0, 0))

@@ -199,7 +199,7 @@ class Relief:
         member = self._roster.members[worker]
         if not member.state.is_over:
             self._workload.shares.claim(worker, member.attempt, word.shares)
-        is_last = self._workload.learn_granted(worker, word)
+        is_last = self._workload.learn_granted(worker, member.attempt, word)
         self._crew.assign({worker, *(self._workload.open_grants() if is_last else ())})
 
     def look(self) -> None:

@@ -226,7 +226,7 @@ def _recall_grants(conductor: Conductor, inheritance: Inheritance) -> None:
     """Grant on behind everything that workers were granted, once all have spoken that are not lost."""
     conductor.workload.grants.await_words()
     for worker, word in inheritance.words.items():
-        conductor.workload.learn_granted(worker, word)
+        conductor.workload.learn_granted(worker, inheritance.attempts[worker], word)
 
 
 def _recall_shares(conductor: Conductor, inheritance: Inheritance) -> None:

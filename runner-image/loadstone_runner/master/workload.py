@@ -118,11 +118,15 @@ class Workload:
         known = (of_iterations(each.name) for each in self.course.scenarios if each.start_ns is not None)
         return {worker for name in known for worker in self.grants.open(name)}
 
-    def learn_granted(self, worker: int, word: Inheritance) -> bool:
-        """Take in what a worker holds of a master before; return whether all have told now that are awaited."""
+    def learn_granted(self, worker: int, attempt: int, word: Inheritance) -> bool:
+        """Take in what an attempt of a worker holds of a master before; return whether all awaited ones have told."""
         # Nobody tells what was granted to attempts that were replaced, or before an agent was started again.
         is_all = word.version is not None and self._roster.members[worker].attempt <= 1
-        return self.grants.learn(worker, word.granted, is_all=is_all)
+        is_last = self.grants.learn(worker, word.granted, is_all=is_all)
+        if attempt < self._roster.members[worker].attempt:
+            # Whoever has taken its place since it spoke has none of that.
+            self.grants.replace(worker, attempt)
+        return is_last
 
     def forsake_gone(self) -> bool:
         """Wait for no word of workers that are gone; return whether all have told now that are awaited."""

@@ -172,11 +172,12 @@ def test_a_configuration_carries_the_digest_of_exactly_its_bytes() -> None:
 def test_an_inheritance_is_read_and_one_that_cannot_be_meant_is_refused() -> None:
     body = pb.CommonBody(setup_json=b"{}", memory=b"m").SerializeToString()
     config = pb.Config(version=pb.Version(epoch=1, revision=4), sha256=hashlib.sha256(body).digest(), body=body)
-    granted = [pb.Granted(name="feeder/a", engine=1, ranges=2, numbers=20, end=40)]
+    latest = [engine_pb2.IterationRange(start=25, count=15)]
+    granted = [pb.Granted(name="feeder/a", engine=1, ranges=2, numbers=20, end=40, latest=latest)]
     told = coordination.word_from_message(
         pb.AgentMessage(inheritance=pb.Inheritance(config=config, since_start_ns=5, granted=granted))
     )
-    assert told == Inheritance(Version(1, 4), 5, (Granted("feeder/a", 1, 2, 20, 40),), b"{}", b"m")
+    assert told == Inheritance(Version(1, 4), 5, (Granted("feeder/a", 1, 2, 20, 40, (range(25, 40),)),), b"{}", b"m")
     assert coordination.word_from_message(pb.AgentMessage(inheritance=pb.Inheritance())) == Inheritance(None, 0, ())
     unread = pb.Config(version=pb.Version(epoch=1, revision=4), sha256=hashlib.sha256(b"\xff").digest(), body=b"\xff")
     for bad in (
@@ -184,6 +185,8 @@ def test_an_inheritance_is_read_and_one_that_cannot_be_meant_is_refused() -> Non
         pb.Inheritance(config=unread),
         pb.Inheritance(granted=[pb.Granted(name="")]),
         pb.Inheritance(granted=[pb.Granted(name="a", engine=5_000)]),
+        pb.Inheritance(granted=[pb.Granted(name="a", ranges=0, numbers=15, latest=latest)]),
+        pb.Inheritance(granted=[pb.Granted(name="a", ranges=1, numbers=14, latest=latest)]),
     ):
         with pytest.raises(WireError):
             coordination.word_from_message(pb.AgentMessage(inheritance=bad))

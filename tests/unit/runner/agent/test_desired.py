@@ -11,6 +11,7 @@ from loadstone_protocol.messages import EngineStage, Granted, GrantNews, RunOrde
 from loadstone_runner.agent.desired import Desired
 from loadstone_runner.agent.effects import Assignment, Common, EngineStatus, ProcessEnd
 from loadstone_runner.agent.engines import Engines
+from loadstone_runner.engine.grants import Grants as EngineGrants
 from loadstone_runner.master.grants import Grants, Place
 
 OWN = "sha256:own"
@@ -248,7 +249,8 @@ def test_what_was_granted_in_all_is_known_however_often_it_is_said():
     held.assign(_assignment(1, grants=(first,)))
     held.assign(_assignment(2, grants=(again, Grant("feeder/b", 0, (range(3),), 0, end=3))))
     held.assign(_assignment(2, grants=(Grant("feeder/b", 0, (range(9),), 0, end=9),)))
-    assert held.granted == (Granted("iterations/a", 0, 3, 25, 55), Granted("feeder/b", 0, 1, 3, 3))
+    newest = (range(20, 30), range(50, 55))
+    assert held.granted == (Granted("iterations/a", 0, 3, 25, 55, newest), Granted("feeder/b", 0, 1, 3, 3, (range(3),)))
 
 
 @pytest.mark.promise("master-restart")
@@ -265,6 +267,32 @@ def test_an_agent_that_was_started_again_knows_what_its_engines_were_granted_bef
     [granted] = after.granted
     assert (granted.ranges, granted.numbers) == (2, grants.granted_to("iterations/a", 0))
     assert granted.end == 1_000 - (grants.left("iterations/a") or 0)
+
+
+@pytest.mark.promise("master-restart", "run-iterations")
+def test_what_no_engine_was_told_before_a_master_was_lost_the_next_one_tells_it():
+    lost, after = Grants({"iterations/a": 1_000}, 1, 1), Grants({"iterations/a": 1_000}, 1, 1)
+    lost.open("iterations/a")
+    agent, engines = _desired()
+    agent.assign(_assignment(1, grants=lost.of(0)[1]))
+    view = engines.get(0, 1)
+    assert agent.orders([view]) == [], "the configuration was not sent any more"
+
+    after.await_words()
+    after.learn(0, agent.granted, is_all=True)
+    agent.change_epoch(2)
+    agent.offer(_common(1, epoch=2))
+    engine = EngineGrants()
+    for version, heard in enumerate(("first", "again")):
+        agent.assign(_assignment(version, epoch=2, grants=after.of(0)[1]))
+        [[grant]] = [order.grants for order in agent.orders([view])]
+        assert engine.extend(grant.first_range, grant.ranges) is (heard == "first")
+    assert engine.left == lost.granted_to("iterations/a", 0) == after.granted_to("iterations/a", 0) > 0
+
+    news = GrantNews("iterations/a", known=engine.known, left=engine.left, per_second=0, waiting=0)
+    after.hear((0, 0), [news], living=[Place(0, 0)])
+    [grant] = after.of(0)[1]
+    assert (grant.ranges, grant.first_range, grant.before) == ((), 1, engine.left)
 
 
 def test_a_start_by_the_clock_of_a_master_that_is_gone_is_not_read_from_that_of_the_next():

@@ -9,7 +9,8 @@ from loadstone_core.load.lots import Lot, Share
 from loadstone_core.register import Held, Version
 from loadstone_core.stats.stream import Counters, StreamId
 from loadstone_protocol.codec import WireError
-from loadstone_protocol.messages import EngineEnd, EngineStage, Peer, RefusalCode, RunOrder
+from loadstone_protocol.coordination import word_from_message
+from loadstone_protocol.messages import EngineEnd, EngineStage, Granted, Inheritance, Peer, RefusalCode, RunOrder
 from loadstone_protocol.v1 import coordination_pb2 as cpb
 from loadstone_protocol.v1 import engine_pb2 as epb
 from loadstone_protocol.v1 import statistics_pb2 as spb
@@ -251,3 +252,10 @@ def test_a_pong_of_impossible_moments_is_refused(sent_ns: int, master_ns: int) -
     pong = cpb.Pong(sent_ns=sent_ns, master_ns=master_ns)
     with pytest.raises(WireError, match="two clocks"):
         messages.trip_from_message(pong, received_ns=10)
+
+
+@pytest.mark.promise("master-restart")
+def test_what_an_agent_says_that_its_engines_were_granted_is_what_the_next_master_reads():
+    granted = (Granted("iterations/a", 0, 3, 25, 55, (range(20, 30), range(50, 55))), Granted("feeder/b", 1, 1, 3, 3))
+    word = word_from_message(messages.inheritance_message(None, -1, granted, (Share(1, Lot(0, 2)),)))
+    assert word == Inheritance(None, -1, granted, shares=(Share(1, Lot(0, 2)),))

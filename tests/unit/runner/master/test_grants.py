@@ -234,12 +234,13 @@ def test_who_was_idle_leaves_its_successor_what_is_known_of_its_numbers_and_the_
     assert grants.of(0)[1] == before
     assert grants.former(WORK) == {}
 
-    # Another master has granted it, and has told nobody else which numbers.
-    late = Grants({WORK: 100}, 2, 1)
-    late.learn(0, [Granted(WORK, 0, ranges=1, numbers=40, end=40)], is_all=True)
-    late.replace(0, 1, was_idle=True)
-    assert late.of(0)[1] == ()
-    assert late.former(WORK) == {(0, 1): 40}
+    # Another master has granted it, and may have told it to begin.
+    for latest in ((), (range(40),)):
+        late = Grants({WORK: 100}, 2, 1)
+        late.learn(0, [Granted(WORK, 0, ranges=1, numbers=40, end=40, latest=latest)], is_all=True)
+        late.replace(0, 1, was_idle=True)
+        assert late.of(0)[1] == ()
+        assert late.former(WORK) == {(0, 1): 40}
 
 
 @given(st.integers(1, 3_000), st.integers(1, 40))

@@ -77,10 +77,24 @@ def test_numbers_wait_for_the_words_of_workers_until_these_are_lost(*, knows: bo
     load.grants.await_words()
     told = (Granted("feeder/rows", 0, ranges=1, numbers=5, end=5),)
     word = Inheritance(Version(1, 2) if knows else None, 0, told if knows else ())
-    assert not load.learn_granted(0, word)
+    assert not load.learn_granted(0, 1, word)
     assert not load.forsake_gone()
     roster.lose(1, 1, Departure("Lost", ""))
     assert not load.forsake_gone()
-    assert load.learn_granted(2, word)
+    assert load.learn_granted(2, 1, word)
     assert not load.forsake_gone()
     assert load.grants.untold == {1}, "if it comes back, it is asked"
+
+
+@pytest.mark.promise("master-restart", "run-iterations")
+def test_what_an_attempt_holds_that_was_replaced_since_it_spoke_is_not_told_to_the_newer_one() -> None:
+    iterations = LoadProfile(Model.ITERATIONS, LOAD.profile, 10)
+    load = workload(replace(PLAN, scenarios=(replace(PLAN.scenarios[0], load=iterations),)))
+    load._roster.await_all(0)
+    load._roster.expect(0, 2)
+    load.grants.await_words()
+    told = (Granted("iterations/default", 0, ranges=1, numbers=6, end=6, latest=(range(6),)),)
+    assert load.learn_granted(0, 1, Inheritance(Version(1, 2), 0, told))
+    assert load.grants.of(0)[1] == ()
+    assert load.grants.former("iterations/default") == {(0, 1): 6}
+    assert load.grants.forsaken("iterations/default") == 4
