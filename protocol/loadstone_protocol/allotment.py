@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from loadstone_core.load.grant import Grant
@@ -45,7 +46,7 @@ def grants_to_messages(grants: Iterable[Grant]) -> list[engine_pb2.Grant]:
 
 
 def grants_from_messages(messages: Iterable[engine_pb2.Grant]) -> tuple[Grant, ...]:
-    """Return what engines are granted; raise WireError for an empty range or one that is not after the last."""
+    """Return what engines are granted; raise WireError for ranges that are empty or have a number in common."""
     return tuple(
         Grant(each.name, each.engine, ranges_from_messages(each.ranges), each.first_range, each.before, each.end)
         for each in messages
@@ -58,10 +59,12 @@ def ranges_to_messages(ranges: Iterable[range]) -> list[engine_pb2.IterationRang
 
 
 def ranges_from_messages(messages: Iterable[engine_pb2.IterationRange]) -> tuple[range, ...]:
-    """Return granted ranges; raise WireError for an empty one or one that is not after the last."""
-    ranges: list[range] = []
-    for message in messages:
-        if not message.count or (ranges and message.start < ranges[-1].stop):
-            raise WireError("granted ranges are not empty and come in order")
-        ranges.append(range(message.start, message.start + message.count))
-    return tuple(ranges)
+    """Return granted ranges; raise WireError for ranges that are empty or have a number in common.
+
+    They need not be in order: what was meant for a worker that never came is given to others behind what these have.
+    """
+    ranges = tuple(range(message.start, message.start + message.count) for message in messages)
+    ordered = sorted(ranges, key=lambda each: each.start)
+    if not all(ranges) or any(one.stop > other.start for one, other in pairwise(ordered)):
+        raise WireError("granted ranges are not empty, and no number is in two of them")
+    return ranges

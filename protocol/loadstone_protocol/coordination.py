@@ -82,15 +82,8 @@ def peer_from_message(message: coordination_pb2.Peer) -> Peer:
     """Return who an agent is; raise WireError if it does not say it fully."""
     if not (message.run_uid and message.attempt and message.boot):
         raise WireError("a peer names its run, its attempt (from 1) and its boot")
-    return Peer(
-        message.run_uid,
-        message.worker,
-        message.attempt,
-        message.boot,
-        message.pod[:256],
-        message.started_ns,
-        message.machine_boot[:64],
-    )
+    who = (message.run_uid, message.worker, message.attempt, message.boot, message.pod[:256])
+    return Peer(*who, message.started_ns, message.machine_boot[:64])
 
 
 def hello_from_message(message: coordination_pb2.AgentMessage) -> Hello:

@@ -350,7 +350,7 @@ class Grants:
         ledger = book.ledgers.setdefault(place, _Ledger())
         ledger.ranges += given
         ledger.last_block = count
-        ledger.end = max(ledger.end, given[-1].stop)
+        ledger.end = max(ledger.end, *(each.stop for each in given))
         ledger.granted += sum(map(len, given))
         ledger.left += sum(map(len, given))
         self._versions[place.worker] += 1

@@ -69,8 +69,13 @@ def test_a_body_that_is_none_is_refused():
         cpb.Assignment(version=0, slot=0, slots=1),
         cpb.Assignment(version=1, slot=1, slots=1),
         cpb.Assignment(version=1, slots=1, grants=[epb.Grant(ranges=[epb.IterationRange(start=1, count=0)])]),
+        cpb.Assignment(
+            version=1,
+            slots=1,
+            grants=[epb.Grant(ranges=[epb.IterationRange(start=5, count=2), epb.IterationRange(start=0, count=6)])],
+        ),
     ],
-    ids=["version 0", "slot too high", "empty range"],
+    ids=["version 0", "slot too high", "empty range", "a number in two ranges"],
 )
 def test_an_assignment_that_cannot_be_meant_is_refused(assignment):
     with pytest.raises(WireError):

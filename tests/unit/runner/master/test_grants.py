@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadstone_protocol.allotment import grants_from_messages, grants_to_messages
 from loadstone_protocol.messages import Granted, GrantNews
 from loadstone_runner.engine.grants import Grants as EngineGrants
 from loadstone_runner.master.grants import Grants, Place
@@ -22,7 +23,7 @@ class Engine:
         self.numbers: dict[str, list[int]] = {}
 
     def learn(self, grants: Grants) -> None:
-        for grant in grants.of(self.place.worker)[1]:
+        for grant in grants_from_messages(grants_to_messages(grants.of(self.place.worker)[1])):
             if grant.engine == self.place.engine:
                 held = self.held.setdefault(grant.name, EngineGrants())
                 held.extend(grant.first_range, grant.ranges)
@@ -243,13 +244,23 @@ def test_who_was_idle_leaves_its_successor_what_is_known_of_its_numbers_and_the_
         assert late.former(WORK) == {(0, 1): 40}
 
 
-@given(st.integers(1, 3_000), st.integers(1, 40))
-def test_numbers_that_were_meant_for_somebody_who_never_came_are_done_by_others(total: int, pace: int) -> None:
+@given(st.integers(1, 3_000), st.integers(1, 40), st.integers(0, 2), st.integers(0, 30))
+def test_numbers_that_were_meant_for_somebody_who_never_came_are_done_by_others(
+    total: int, pace: int, absent: int, deaf: int
+) -> None:
     grants = Grants({WORK: total}, 3, 1)
     grants.open(WORK)
-    grants.take_back(2)
-    present = engines(2, 1)
+    grants.take_back(absent)
+    present = [Engine(Place(worker, 0)) for worker in range(3) if worker != absent]
 
+    for _ in range(deaf):  # one of them hears nothing of its own while the other takes what there is
+        present[0].learn(grants)
+        present[0].take(WORK, pace)
+        grants.hear(
+            present[0].place,
+            [present[0].news(WORK, per_second=pace, waiting=1)],
+            living=[each.place for each in present],
+        )
     for _ in range(total + 10):
         for each in present:
             each.learn(grants)
