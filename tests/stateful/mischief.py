@@ -283,7 +283,7 @@ class Mischief:
 
     def _a_pod(self) -> Pod:
         number, pods = self._dice.randrange(self._world.workers_made), self._world.pods
-        return pods[number] if number in pods else pods[0]
+        return pods[number] if number in pods else pods[min(pods)]
 
     def _connections(self) -> list[Connection]:
         """Return those that are made and not over."""

@@ -81,6 +81,7 @@ def widened(shape: Shape, seed: int) -> Shape:
         startup_seconds=8.0 if late and is_quorate else 60.0,
         late_seconds=late,
         master_on_loss=MasterOnLoss.ABORT if ends_with_master else MasterOnLoss.RESTART,
+        late_worker=dice.randrange(shape.workers),
     )
 
 
@@ -297,7 +298,7 @@ class Prepared(Story):
 class WithAWorkerThatIsLate(Prepared):
     """One of two workers waits for a node for longer than the start may take."""
 
-    shape = replace(Prepared.shape, late_seconds=25.0, startup_seconds=8.0, min_available=1)
+    shape = replace(Prepared.shape, late_worker=1, late_seconds=25.0, startup_seconds=8.0, min_available=1)
 
 
 class WithAWorkerLess(Prepared):

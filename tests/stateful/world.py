@@ -64,7 +64,8 @@ class Shape:
     max_lost_percent: int = 100
     min_available: int | None = None
     startup_seconds: float = 60.0
-    late_seconds: float = 0.0  # the last worker's first pod has to wait so long for a node
+    late_seconds: float = 0.0  # the first pod of one worker has to wait so long for a node
+    late_worker: int = 0
     master_on_loss: MasterOnLoss = MasterOnLoss.RESTART
 
     @property
@@ -180,10 +181,11 @@ class World:
         (self._folder / "run.json").write_text(self.plan.to_json())
         (self._folder / "scripts").mkdir()
         self.make_master()
-        for worker in range(self.shape.workers - bool(self.shape.late_seconds)):
-            self.make_worker(worker, 1)
-        if self.shape.late_seconds:
-            self.network.after(self.shape.late_seconds, self._make_again, self.shape.workers - 1, 1)
+        for worker in range(self.shape.workers):
+            if self.shape.late_seconds and worker == self.shape.late_worker:
+                self.network.after(self.shape.late_seconds, self._make_again, worker, 1)
+            else:
+                self.make_worker(worker, 1)
         self.operator.spawn(self._operate())
         self.laws.asked.append((self.loop.time(), self.users_asked))
 
