@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from loadstone_core.spec.schema import STATUS_SCHEMA, loadtest_crd, openapi
+from loadstone_core.spec.schema import STATUS_SCHEMA, class_crd, loadtest_crd, openapi
 from loadstone_core.spec.shape import Flag, Free, Listing, Node, Quantity, Record, Rule, Table, Text, Whole, matching
 
 SILENT = Rule(message="only Python sees it", holds=bool)
@@ -115,3 +115,21 @@ def test_a_get_shows_what_people_ask_for() -> None:
         "Age",
     ]
     assert [name for name, priority in shown if priority] == ["Engine", "Reason", "Message"]
+
+
+@pytest.mark.promise("kill-switch")
+def test_a_class_is_the_clusters_and_shows_its_switch_and_whether_it_is_the_default() -> None:
+    crd = class_crd()["spec"]
+    (version,) = crd["versions"]
+    columns = {column["name"]: column["jsonPath"] for column in version["additionalPrinterColumns"]}
+
+    assert (crd["scope"], crd["names"]["plural"], crd["names"]["shortNames"]) == (
+        "Cluster",
+        "loadtestclasses",
+        ["ldtc"],
+    )
+    assert columns["KillSwitch"] == ".spec.killSwitch"
+    # A dot within a key is escaped, or the API server would look for a field of this name.
+    assert columns["Default"] == ".metadata.annotations.loadstone\\.dev/is-default-class"
+    switch = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["killSwitch"]
+    assert (switch["type"], switch["default"]) == ("boolean", False)
