@@ -45,7 +45,6 @@ class Classes:
 
     def names(self) -> frozenset[str]:
         """Return the names that are known now, for the `settle` that follows."""
-        self._lost.clear()
         return frozenset(self._bodies)
 
     def settle(self, known: frozenset[str], bodies: Iterable[Mapping[str, Any]] | None) -> bool:
@@ -58,6 +57,7 @@ class Classes:
         if bodies is None:
             return was_readable
         listed = {_name(body): body for body in bodies if uid_of(body) not in self._lost}
+        self._lost.clear()
         gone = (known - listed.keys()) & self._bodies.keys()
         for name in gone:
             del self._bodies[name]

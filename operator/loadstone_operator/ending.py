@@ -37,6 +37,11 @@ def abort(seen: Observation, reason: str, how: str) -> Decision:
     return end(seen, Outcome(Verdict.ABORTED, reason, message, EXIT_CODES[Verdict.ABORTED]), report=ReportState.NONE)
 
 
+def is_killed(seen: Observation) -> bool:
+    """Say whether the newest run is to end by the kill switch of its class."""
+    return seen.wanted_stop == Reason.KILLED
+
+
 def switch_of(seen: Observation) -> str:
     """Return what the switch is called that kills the newest run; it may be off again."""
     named = f"LoadTestClass {seen.governing.name}" if seen.governing.is_killed else "its class"
@@ -50,5 +55,5 @@ def refuse(reason: Reason, message: str) -> Decision:
 
 def delete(seen: Observation, pods: list[PodView]) -> DeletePods:
     """Return the deletion of some pods: without time to end their work where the run is killed."""
-    is_killed = seen.wanted_stop == Reason.KILLED
-    return DeletePods(tuple((pod.name, pod.uid) for pod in pods), KILLED_GRACE_SECONDS if is_killed else None)
+    grace = KILLED_GRACE_SECONDS if is_killed(seen) else None
+    return DeletePods(tuple((pod.name, pod.uid) for pod in pods), grace)

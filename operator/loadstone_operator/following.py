@@ -27,7 +27,7 @@ from loadstone_operator.actions import (
     Progress,
     SaveReport,
 )
-from loadstone_operator.ending import abort, delete, end, fail, refuse, switch_of
+from loadstone_operator.ending import abort, delete, end, fail, is_killed, refuse, switch_of
 from loadstone_operator.killing import end_killed, killed_pods
 from loadstone_operator.observation import (
     Accepted,
@@ -259,14 +259,13 @@ def _end_unstoppable(seen: Observation) -> Decision | None:
     if _is_starting(seen) and _is_silent(seen) and seen.seconds_watched >= LISTEN_SECONDS:
         return abort(seen, stop, "before its load began")
     grace = seen.spec.graceful_stop_ns / SECOND if isinstance(seen.spec, Accepted) else _DEFAULT_GRACE_SECONDS
-    if stop == Reason.KILLED or seen.seconds_stopping < grace + _FLUSH_SECONDS:
+    if is_killed(seen) or seen.seconds_stopping < grace + _FLUSH_SECONDS:
         return None
     return abort(seen, stop, "and its master did not answer in time, so its results are lost")
 
 
 def _end_failed_start(seen: Observation) -> Decision | None:
-    is_killed = seen.wanted_stop == Reason.KILLED
-    if is_killed or not _is_starting(seen) or (_is_silent(seen) and seen.seconds_watched < LISTEN_SECONDS):
+    if is_killed(seen) or not _is_starting(seen) or (_is_silent(seen) and seen.seconds_watched < LISTEN_SECONDS):
         return None
     problems = [pod for pod in pods_of_run(seen) if pod.problem]
     for pod in problems:

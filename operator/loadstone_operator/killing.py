@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from loadstone_core.verdict.outcome import Reason
-from loadstone_operator.ending import abort, delete
+from loadstone_operator.ending import abort, delete, is_killed
 
 if TYPE_CHECKING:
     from loadstone_operator.actions import Decision, DeletePods
-    from loadstone_operator.observation import Observation, PodView, WorkerView
+    from loadstone_operator.observation import Observation, WorkerView
 
 # Within this time a master that lives is heard again when a connection was lost, and so are its workers by one that
 # was started again.
@@ -30,7 +30,7 @@ _OVER: Final = frozenset({"Ended", "Lost", "Retired"})
 
 def end_killed(seen: Observation) -> Decision | None:
     """Return the end of a killed run that its master will not end: it is gone, or has had the time to."""
-    if seen.wanted_stop != Reason.KILLED:
+    if not is_killed(seen):
         return None
     master = seen.master_pod()
     if master is not None and (not master.is_terminal or master.last_outcome is not None):
@@ -42,14 +42,15 @@ def end_killed(seen: Observation) -> Decision | None:
 
 def killed_pods(seen: Observation) -> tuple[DeletePods, ...]:
     """Return the deletion of the workers' pods of a killed run that nobody can tell to end."""
-    if seen.wanted_stop != Reason.KILLED or _may_be_heard_yet(seen):
+    if not is_killed(seen) or _may_be_heard_yet(seen):
         return ()
     master = seen.master
-    told = {each.worker: each for each in master.workers} if master is not None and master.connected else {}
+    heard = master.workers if master is not None and master.connected else ()
+    told = {(each.worker, each.attempt): each for each in heard}
     pods = [
         pod
         for pod in seen.worker_pods()
-        if not (pod.is_terminal or pod.deleting) and not _is_reached(seen, pod, told.get(pod.worker))
+        if not (pod.is_terminal or pod.deleting) and not _is_reached(seen, told.get((pod.worker, pod.attempt)))
     ]
     return (delete(seen, pods),) if pods else ()
 
@@ -61,10 +62,9 @@ def _may_be_heard_yet(seen: Observation) -> bool:
     return not is_heard and (is_soon or seen.seconds_watched < OBEYED_SECONDS)
 
 
-def _is_reached(seen: Observation, pod: PodView, told: WorkerView | None) -> bool:
-    """Say whether the master has an agent there that does what it is told."""
-    is_known = told is not None and told.attempt == pod.attempt
-    if told is None or not is_known or told.state in _UNREACHED:
+def _is_reached(seen: Observation, told: WorkerView | None) -> bool:
+    """Say whether the master has an agent there that does what it is told; `told` is what it says of that one."""
+    if told is None or told.state in _UNREACHED:
         # Of one that was just started again this says nothing yet.
         return bool(seen.seconds_heard) and seen.seconds_heard < UNHEARD_SECONDS
     if told.state == "Lost":

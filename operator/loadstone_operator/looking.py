@@ -14,10 +14,10 @@ from loadstone_core.load.profile import Model
 from loadstone_core.load.scenario import scenarios_of
 from loadstone_core.spec.digest import part_digests, spec_digest
 from loadstone_core.spec.model import ConfigMapSource
-from loadstone_core.verdict.outcome import Reason
 from loadstone_operator import naming
 from loadstone_operator.capacity import Claim
 from loadstone_operator.decision import wanted_cause
+from loadstone_operator.ending import is_killed
 from loadstone_operator.memory import Memory
 from loadstone_operator.observation import (
     Accepted,
@@ -182,8 +182,7 @@ class Looker:
         memory.class_missing_ns = (memory.class_missing_ns or now) if seen.governing.missing else None
         is_stopping = seen.is_active and bool(seen.wanted_stop)
         memory.stopping_ns = (memory.stopping_ns or now) if is_stopping else None
-        is_killed = is_stopping and seen.wanted_stop == Reason.KILLED
-        memory.killed_ns = (memory.killed_ns or now) if is_killed else None
+        memory.killed_ns = (memory.killed_ns or now) if is_stopping and is_killed(seen) else None
         if seen.held.finished:
             memory.finished_ns = memory.finished_ns or now
         view = self._masters.view(seen.test.uid, seen.run)

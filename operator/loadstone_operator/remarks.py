@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loadstone_core.verdict.outcome import Reason
-from loadstone_operator.ending import switch_of
+from loadstone_operator.ending import is_killed, switch_of
 from loadstone_operator.replacing import attempts
 from loadstone_operator.resizing import pods_of_run, wanted_workers
 from loadstone_operator.status.edits import for_the_next_run
@@ -28,8 +28,7 @@ def _remarks(seen: Observation, refusal: CreationProblem | None) -> Iterator[tup
     """Yield reasons and messages, the gravest first."""
     held, master = seen.held, seen.master
     if seen.wanted_stop:
-        is_killed = seen.wanted_stop == Reason.KILLED
-        yield seen.wanted_stop, f"The run is being {f'killed by {switch_of(seen)}' if is_killed else 'stopped'}."
+        yield seen.wanted_stop, f"The run is being {f'killed by {switch_of(seen)}' if is_killed(seen) else 'stopped'}."
     for pod in pods_of_run(seen):
         if pod.problem:
             yield pod.problem.reason, pod.problem.message

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadstone_operator.capacity import Claim, Ledger, Limits
-from loadstone_operator.observation import Capacity
+from loadstone_operator.permission import Capacity
 
 promise = pytest.mark.promise
 

@@ -47,7 +47,6 @@ from loadstone_operator.decision import RESTORED, decide, wanted_cause
 from loadstone_operator.following import MASTER_PATIENCE_SECONDS, MASTERS_MOST
 from loadstone_operator.naming import last_run_mark
 from loadstone_operator.observation import (
-    Capacity,
     Cause,
     CreationProblem,
     Held,
@@ -61,6 +60,7 @@ from loadstone_operator.observation import (
     Stage,
     WorkerView,
 )
+from loadstone_operator.permission import Capacity
 from loadstone_operator.wishes import Steer, WorkerEnd
 
 promise = pytest.mark.promise

@@ -15,7 +15,6 @@ from loadstone_core.verdict.outcome import Reason, Verdict
 from loadstone_operator.actions import CreateChildren, CreateMaster, CreateWorkers, DeletePods, End, Past, Progress
 from loadstone_operator.decision import decide
 from loadstone_operator.observation import (
-    Capacity,
     CreationProblem,
     MasterView,
     Observation,
@@ -25,6 +24,7 @@ from loadstone_operator.observation import (
     Stage,
     WorkerView,
 )
+from loadstone_operator.permission import Capacity
 from loadstone_operator.replacing import attempts
 from loadstone_operator.status.held import read_held
 from loadstone_operator.status.projection import Moment, project
