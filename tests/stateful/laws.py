@@ -14,7 +14,8 @@
 10. Once everything is healed, the load is whole again as soon as the leases allow; without the part of those that are
     lost for good where nobody is to take their place.
 11. There is load only while no more workers are lost than may be. Where the loss of a worker, or of the master, is to
-   end the run, it is an Error.
+   end the run, it is an Error. Whether a worker that was added had ever come, a master in a new pod does not know
+   before it comes: until then it counts as one that the load goes on without.
 12. Once everything is healed, no more workers make load than are wanted.
 13. Where an agent has been told that the run is killed, no engine lives any more; and a run of which somebody was told
     so is Aborted as Killed, and soon over.
@@ -63,16 +64,18 @@ class Laws:
         trace: what happened, for whoever has to understand a failure.
         most_guests: users that a rate may have.
         most_lost: workers that may be lost at a time while there is load.
+        planned: how many workers the run began with.
         least_wanted: the fewest workers that were wanted at any time; others may be lost that were to leave.
         may_lose: streams of which something may be lost that nobody can count.
         killed: attempts of workers whose agents were told to kill, which process of theirs was, and when.
     """
 
     def __init__(  # noqa: PLR0915 all that is seen begins here
-        self, loop: VirtualTimeLoop, network: Network, *, hearing_seconds: float, most_lost: int
+        self, loop: VirtualTimeLoop, network: Network, *, hearing_seconds: float, planned: int, most_lost: int
     ) -> None:
         self.loop = loop
         self.most_lost = most_lost
+        self.planned = planned
         self.least_wanted = math.inf
         self.most_guests = math.inf
         self.sent: dict[StreamId, Sent] = {}
@@ -292,14 +295,22 @@ class Laws:
         server = call.connection.server
         assert server is not None
         if report.stage == control_pb2.RUNNING_LOAD:
-            wanted = [each for each in report.workers if each.worker < self.least_wanted]
-            lost = [each.worker for each in wanted if each.state == control_pb2.WorkerReport.LOST]
+            lost = [
+                each.worker
+                for each in report.workers
+                if each.state == control_pb2.WorkerReport.LOST and self._counts(each.worker, id(server))
+            ]
             self.demand(len(lost) <= self.most_lost, f"there is load, and {lost} are lost")
         requests, boot = report.progress.requests, id(server)
         before = self._totals.get(boot, self._kept.get(server.process.name, 0))
         self.demand(requests >= before, f"totals went from {before} back to {requests}")
         self._totals[boot] = requests
         self._told_by = boot
+
+    def _counts(self, worker: int, master: int) -> bool:
+        """Whether a master has to count a worker that is lost."""
+        is_known = worker < self.planned or not self.may_lose_ended or (master, worker) in self._newest
+        return worker < self.least_wanted and is_known
 
     def see_restart(self, process: Process) -> None:
         """A master is started again, in the same pod."""

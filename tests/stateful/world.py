@@ -150,7 +150,7 @@ class World:
         # Without so many the load may begin.
         most_lost = max(most_lost, shape.workers - (shape.min_available or shape.workers))
         hearing = LONGEST_STANDSTILL + shape.lease_seconds + 8
-        self.laws = Laws(loop, self.network, hearing_seconds=hearing, most_lost=most_lost)
+        self.laws = Laws(loop, self.network, hearing_seconds=hearing, planned=shape.workers, most_lost=most_lost)
         self.laws.most_guests = shape.max_users or math.inf
         self.epoch = 0
         self.masters: list[Pod] = []

@@ -181,12 +181,19 @@ class Roster:
         """Note that an attempt of a worker had come before this master was started; an older one is no news."""
         member = self.members[worker]
         if attempt > max(1, member.attempt):
-            member.attempt, member.state, member.departure = attempt, WorkerState.EXPECTED, None
+            member.state, member.departure = WorkerState.EXPECTED, None
             member.has_said_bye = member.is_durable = member.awaits_bye = member.has_retired = False
+        member.attempt = max(member.attempt, attempt)
 
-    def await_all(self, since_ns: int) -> None:
-        """Expect every worker that is not over: who has not been heard since this master began counts as silent."""
+    def await_all(self, since_ns: int, *, is_barred: bool = False) -> None:
+        """Expect every worker that is not over: who has not been heard since this master began counts as silent.
+
+        One that has never come is awaited as before. A master in the pod of the one before knows who has, but for
+        somebody who was given nothing yet, and while the barrier holds nobody has been given any load.
+        """
         for member in self.members:
+            if not (self.has_predecessor or member.attempt) and (is_barred or member.is_excused):
+                continue
             member.heard_ns, member.attempt = max(member.heard_ns or 0, since_ns), max(1, member.attempt)
             if self.is_leaving(member):
                 # It may be there still, and do something.

@@ -118,11 +118,12 @@ def resume(conductor: Conductor, kept: Kept) -> None:
         # Those were decided upon, and a checkpoint may not know yet.
         conductor.roster.lose(worker, attempt, Departure(*departure))
     ended = _recall_streams(conductor, kept)
-    conductor.roster.await_all(conductor.relief.began_ns)
+    conductor.state = run.recall(held["state"])
+    is_barred = conductor.state.stage is Stage.GATHERING
+    conductor.roster.await_all(conductor.relief.began_ns, is_barred=is_barred)
     for member in conductor.roster.lost():
         if member.departure is not None:
             conductor.relief.note(member, member.departure)
-    conductor.state = run.recall(held["state"])
     conductor.judge.skip()
     if conductor.state.stage is Stage.FINISHED:
         # It has never begun, or was killed when its load was over, so there is nothing to wait for.

@@ -30,8 +30,8 @@ pytestmark = pytest.mark.promise("live-replicas")
 LOST_NS = LEASE_NS + LEASE_SLACK_NS
 
 
-def roster(expected: int = 2) -> Roster:
-    return Roster(run_uid="run", epoch=1, expected=expected)
+def roster(expected: int = 2, *, epoch: int = 1) -> Roster:
+    return Roster(run_uid="run", epoch=epoch, expected=expected)
 
 
 def joined(who: Roster, worker: int, *, attempt: int = 1, now_ns: int = 0) -> Member:
@@ -156,7 +156,7 @@ def test_a_worker_that_has_left_and_is_wanted_again_comes_as_another() -> None:
 
 
 def test_a_later_master_awaits_who_may_be_there_still_and_calls_nobody_lost_that_it_never_needed() -> None:
-    who = roster(1)
+    who = roster(1, epoch=2)
     who.resize(4, is_barred=False)
     who.resize(3, is_barred=False)
     who.await_all(SECOND)
