@@ -8,7 +8,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from tests.component.master_process import iterations, master_of, plan_of, scenario, steering, users
+from tests.component.master_process import IN_TIME, iterations, master_of, plan_of, scenario, steering, users
 from tests.component.scripted_agent import Agent, until
 
 from loadstone_core.spec.model import MasterOnLoss
@@ -216,5 +216,24 @@ def test_a_master_that_is_killed_and_started_again_collects_everything_and_never
             report, _ = await master.finish()
             assert (report.outcome.verdict, report.outcome.reason) == ("Error", "MasterLost")
             assert json.loads(report.outcome.results_json)["requests"] == 20
+
+    scenario(run())
+
+
+def test_a_worker_that_was_added_and_ended_while_nobody_told_the_master_is_lost(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with master_of(plan_of(users(4, 60), workers=2), tmp_path) as master:
+            await master.direct()
+            await master.crew(2)
+            follower = master.follow()
+            # Worker 3 was added and has ended, worker 7 came and went with a number of workers of which it never heard.
+            ended = [control_pb2.WorkerEnd(worker=worker, attempt=1, reason="Evicted") for worker in (3, 7)]
+            await follower.steer(steering(1, workers=4, ended=ended, stop_reason="Stopped"))
+            async with asyncio.timeout(IN_TIME):
+                async for report in follower.watch():
+                    if report.stage == control_pb2.STOPPING_LOAD:
+                        break
+            told = [each.reason for each in report.workers]
+            assert told == ["", "", "", "Evicted"]
 
     scenario(run())

@@ -199,9 +199,11 @@ class Desk:
         if steering.stop_reason == Reason.KILLED:
             # Before anything else takes time, or gives the run another end.
             self._run.handle(run.KillAsked())
+        # Somebody that has ended may be one of those that are new.
+        self._resize(steering.workers or self._run.plan.workers)
         for end in steering.ended:
             self._run.lose(end.worker, end.attempt, Departure(end.reason or "Ended", end.message, end.exit_code))
-        self._resize(steering.workers or self._run.plan.workers)
+        self._look_at_barrier()
         self._run.workload.want(steering.aims, is_paused=steering.is_paused)
         self._run.commander.config = self._run.plan.config if steering.config is None else steering.config
         self._run.steer_load()
@@ -321,7 +323,6 @@ class Desk:
         if self._run.relief.resize(wanted, is_barred=stage is Stage.GATHERING):
             self._run.mail.resize(wanted)
             self._run.checkpoints.hurry()
-            self._look_at_barrier()
             self._run.board.touch()
 
     def _look_at_late(self, member: Member) -> None:

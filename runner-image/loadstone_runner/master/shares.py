@@ -261,11 +261,11 @@ class Shares:
     def release(self, worker: int, attempt: int, engine: int | None = None) -> bool:
         """Take what an attempt of a worker held, or one engine of it: it is known to have ended.
 
-        Return whether it held anything.
+        Return whether it held anything; one that was wanted only while no master was there never did.
         """
         found = [
             lot
-            for lot in self._held[worker]
+            for lot in self._held.get(worker, ())
             if self._tenures[lot].attempt == attempt and engine in {None, _engine_of(self._tenures[lot])}
         ]
         for lot in found:
