@@ -22,7 +22,7 @@ quickstart: .venv/runner.stamp ## run examples/quickstart.yaml on this machine, 
 
 .PHONY: test
 test: .venv/compiled.stamp ## everything that CI runs
-	@$(BIN)/python tools/steps.py "lint types walls" beside prepare then "unit contract stateful" beside "long other-python-unit" \
+	@$(BIN)/python tools/steps.py "lint types walls" beside prepare then "unit contract" beside "long other-python-unit" then stateful \
 	  then e2e then "component other-python-component"
 
 .PHONY: lint
