@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final, assert_never
 
 from loadstone_core.units import SECOND
@@ -19,8 +18,9 @@ from loadstone_runner.master import run
 from loadstone_runner.master.board import Board
 from loadstone_runner.master.checkpoints import Checkpoints
 from loadstone_runner.master.commander import Commander
-from loadstone_runner.master.conclusion import End, conclude_run, last_word_of, not_concluded, to_json
+from loadstone_runner.master.conclusion import End, to_json
 from loadstone_runner.master.crew import Crew
+from loadstone_runner.master.ending import Ending
 from loadstone_runner.master.exchange import Exchange
 from loadstone_runner.master.farewell import Farewells
 from loadstone_runner.master.inheritance import Inheritance
@@ -33,7 +33,6 @@ from loadstone_runner.master.member import Departure, Member
 from loadstone_runner.master.news import Happened, Incident, News
 from loadstone_runner.master.relief import Relief
 from loadstone_runner.master.remarks import remarks_on, slow_workers
-from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Roster
 from loadstone_runner.master.rows import Rows
 from loadstone_runner.master.run import Stage
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from loadstone_core.plan.model import RunPlan
     from loadstone_core.stats.stream import StreamState
     from loadstone_core.stats.timeline import Row
-    from loadstone_protocol.views import OutcomeView, ProgressView
+    from loadstone_protocol.views import ProgressView
     from loadstone_runner.master.director import Director
     from loadstone_runner.master.store import Store
 
@@ -60,20 +59,18 @@ log = logging.getLogger(__name__)
 class Conductor:
     """One run. Everything happens on the event loop; `tick` is called a few times a second, nothing else by time."""
 
-    outcome: OutcomeView | None = None
-    findings: tuple[str, ...] = ()
-    report: tuple[bytes, bytes] = (b"", b"")
-
     def __init__(self, plan: RunPlan, *, clock: Clock, store: Store, director: Director) -> None:
         self.run_uid, self.epoch, self.plan = plan.run.uid, plan.run.epoch, plan
         self.roster = Roster(run_uid=plan.run.uid, epoch=self.epoch, expected=plan.workers, lease_ns=plan.lease_ns)
         self.measurement = Measurement(plan.scenarios, plan.warm_up_ns, merge=new_merge())
-        self.rows, self.judge = Rows(self.measurement.timeline), Judge(plan.thresholds, plan.warm_up_ns)
+        self.rows = Rows(self.measurement.timeline)
+        self.judge = Judge(plan.thresholds, plan.warm_up_ns)
         self.times = Times()
-        self.finished = asyncio.Event()
-        self.stored_by_follower, self.all_left = asyncio.Event(), asyncio.Event()
-        self.clock, self.director = clock, director
-        self.exchange, self.refused = Exchange(), Counter[str]()
+        self.ending = Ending(store)
+        self.clock = clock
+        self.director = director
+        self.exchange = Exchange()
+        self.refused = Counter[str]()
         self.mail = Mail(plan, clock=clock, roster=self.roster, exchange=self.exchange, director=director)
         self.state = run.RunState()
         self.workload = Workload(plan, self.roster, self.measurement)
@@ -90,7 +87,7 @@ class Conductor:
             commander=self.commander,
             clock=clock,
         )
-        self._store, self.board = store, Board(self._view)
+        self.board = Board(self._view)
         self.news = News(self.measurement.accounts)
         self.deadline_ns: int | None = clock.monotonic_ns() + plan.startup_timeout_ns
         self.load_ns: int | None = None
@@ -317,24 +314,19 @@ class Conductor:
         if self.state.stage is Stage.FINISHED and all(
             self.crew.has_left(each.worker, each.attempt) or not each.is_connected for each in self.roster.members
         ):
-            self.all_left.set()
+            self.ending.all_left.set()
 
     def conclude(self) -> None:
-        """Conclude the run; what is wrong with that must not leave it without an end."""
+        """Conclude the run."""
         self.deadline_ns = None
-        try:
-            outcome = self._conclude()
-        except Exception as error:
-            log.exception("The run could not be concluded")
-            self.outcome = outcome = self.outcome or not_concluded(error)
-        # Before it is finished on disk: a later start of this master says this and nothing more.
-        self._store.write_last_word(last_word_of(outcome))
+        self.ending.conclude(self._sum_up, self.times)
         self.commander.close()
         self.rows.close()
-        self.finished.set()
+        self.ending.finished.set()
         self.note_who_left()
 
-    def _conclude(self) -> OutcomeView:
+    def _sum_up(self) -> End:
+        """Close what nothing more is heard of, and return what the run is concluded from."""
         silent = [each for each in self.roster.members if not (each.has_said_bye or each.is_excused)]
         for member in silent:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.load_ns is not None)
@@ -345,7 +337,7 @@ class Conductor:
         if self.load_ns is not None and (complaint := logs.complaint()):
             self.notes.append(Cause(Reason.LOGS_INCOMPLETE, complaint))
         self.times.finish(self.clock.wall_ns(), has_loaded=self.load_ns is not None)
-        end = End(
+        return End(
             plan=self.plan,
             state=self.state,
             roster=self.roster,
@@ -362,24 +354,17 @@ class Conductor:
             idle_ns=self.workload.course.idle_ns(self.load_ns or 0),
             load_started_ns=self.times.load_started_ns,
         )
-        conclusion = conclude_run(end)
-        content = report_of(conclusion, end, self.times)
-        self.report = (content, sha256(content).digest())
-        self.findings = conclusion.outcome.findings
-        self.outcome = conclusion.to_view(self.report[1])
-        self._store.write_report(content)
-        return self.outcome
 
     # --- Tables into views.
 
     def _progress(self) -> ProgressView:
         load_ns = self.commander.since_start_ns() if self.load_ns is None else self.load_ns
-        if self.outcome is not None:
+        if self.ending.outcome is not None:
             return self.measurement.overall(load_ns)
         return self.measurement.progress(self._newest_row, since_start_ns=load_ns, users=self.roster.users())
 
     def _view(self, sequence: int) -> RunView:
-        is_over = self.outcome is not None
+        is_over = self.ending.outcome is not None
         return RunView(
             run_uid=self.plan.run.uid,
             epoch=self.epoch,
@@ -388,9 +373,9 @@ class Conductor:
             workers=worker_views(self.roster, self.relief.losses),
             progress=self._progress(),
             thresholds_json=to_json(self.judge.to_status(is_over=is_over, load_started_ns=self.times.load_started_ns)),
-            findings=self.findings if is_over else tuple(map(str, self.measurement.strain.findings())),
+            findings=self.ending.findings if is_over else tuple(map(str, self.measurement.strain.findings())),
             times=self.times.view(self.roster.start_skew_ns()),
-            outcome=self.outcome,
+            outcome=self.ending.outcome,
             waiting_for=self._waiting_for() if self.state.stage is Stage.GATHERING else "",
             is_paused=self.workload.course.is_paused and self.state.stage is Stage.RUNNING_LOAD,
             config_revision=self.commander.known_config(self.roster.applied_revision()),

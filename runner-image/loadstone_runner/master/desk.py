@@ -241,11 +241,11 @@ class Desk:
     @property
     def outcome(self) -> OutcomeView | None:
         """How the run ended; None before."""
-        return self._run.outcome
+        return self._run.ending.outcome
 
     def report_file(self) -> tuple[bytes, bytes]:
         """Return the report and its digest; empty before the run is finished."""
-        return self._run.report
+        return self._run.ending.report
 
     def log_tail(self, *, lines: int, size: int) -> tuple[bytes, int]:
         """Return the last lines of the log."""
@@ -253,9 +253,9 @@ class Desk:
 
     def stored(self, digest: bytes) -> bool:
         """Note that a follower holds the report."""
-        if self._run.outcome is None or digest != self._run.report[1]:
+        if self._run.ending.outcome is None or digest != self._run.ending.report[1]:
             return False
-        self._run.stored_by_follower.set()
+        self._run.ending.stored.set()
         return True
 
     # --- Words into events.

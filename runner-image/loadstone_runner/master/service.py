@@ -125,8 +125,8 @@ class _Life:
         self._conductor.board.show()
         ticking = asyncio.create_task(self._tick())
         try:
-            await _first(self._conductor.finished, self._terminated)
-            is_decided = self._conductor.finished.is_set() or self._conductor.state.is_killed
+            await _first(self._conductor.ending.finished, self._terminated)
+            is_decided = self._conductor.ending.finished.is_set() or self._conductor.state.is_killed
             if not is_decided and self._settings.has_successor:
                 log.warning("Was told to end before the run did, and leaves it to another master")
                 return False
@@ -143,7 +143,7 @@ class _Life:
             if number % LEASE_TICKS == 0:
                 self._director.renew_lease()
             self._logs.take_in(self._settings.log_dir)
-            if self._conductor.finished.is_set():
+            if self._conductor.ending.finished.is_set():
                 continue
             try:
                 self._conductor.tick()
@@ -152,11 +152,11 @@ class _Life:
 
     async def _until_finished(self) -> None:
         """Make a verdict of what there is if this master is taken away."""
-        if not self._conductor.finished.is_set():
+        if not self._conductor.ending.finished.is_set():
             log.warning("Was told to end before the run did")
             message = "the master's pod was deleted or evicted; the load was stopped and the results end there"
             self._conductor.handle(run.Broke(Reason.MASTER_LOST, message, is_immediate=True))
-            if not await _within(TERMINATED_FINISH_SECONDS, self._conductor.finished):
+            if not await _within(TERMINATED_FINISH_SECONDS, self._conductor.ending.finished):
                 self._give_up()
 
     def _give_up(self) -> None:
@@ -168,8 +168,8 @@ class _Life:
         """Wait for followers, agents and Prometheus, each for its time, then let the director's container end."""
         is_hurried = self._terminated.is_set()
         hold = TERMINATED_STORE_SECONDS if is_hurried else self._settings.hold_seconds
-        await _within(hold, self._conductor.stored_by_follower, self._terminated if not is_hurried else None)
-        await _within(AGENTS_LEAVE_SECONDS, self._conductor.all_left)
+        await _within(hold, self._conductor.ending.stored, self._terminated if not is_hurried else None)
+        await _within(AGENTS_LEAVE_SECONDS, self._conductor.ending.all_left)
         if self._settings.metrics is not None:
             await _within(self._settings.linger_seconds, self._scraped, self._terminated)
         self._director.dismiss()
@@ -179,7 +179,7 @@ class _Life:
         await _within(min(KUBELET_SECONDS, self._settings.linger_seconds), self._terminated)
 
     def _say_last_word(self) -> None:
-        outcome = self._conductor.outcome
+        outcome = self._conductor.ending.outcome
         if outcome is None:
             return
         log.info("The run is over: %s (%s): %s", outcome.verdict, outcome.reason, outcome.message)
@@ -194,9 +194,9 @@ class _Life:
 
     async def _render(self, accept: str) -> tuple[bytes, str]:
         # Whether this scrape holds the final values is known before it is made.
-        is_final = self._conductor.finished.is_set()
         seen = self._conductor
-        verdict = seen.outcome.verdict if seen.outcome else ""
+        is_final = seen.ending.finished.is_set()
+        verdict = seen.ending.outcome.verdict if seen.ending.outcome else ""
         merge = seen.measurement.merge
         run_now = (seen.plan.run, seen.state.stage.value, verdict)
         figures = figures_of(*run_now, roster=seen.roster, merge=merge, director_lanes=seen.director.lanes)

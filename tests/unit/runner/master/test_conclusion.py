@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,7 @@ from loadstone_core.stats.stream import Counters, StreamId, StreamState
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_runner.master.conclusion import End, conclude_run
+from loadstone_runner.master.ending import Ending
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.losses import Losses
 from loadstone_runner.master.measurement import Measurement
@@ -21,7 +23,11 @@ from loadstone_runner.master.member import Departure, Member
 from loadstone_runner.master.report import report_of
 from loadstone_runner.master.roster import Roster
 from loadstone_runner.master.run import Broke, RunState, Stage
+from loadstone_runner.master.store import Store
 from loadstone_runner.master.views import Times
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MILLISECOND = 1_000_000
 PLAN = RunPlan(
@@ -203,3 +209,30 @@ def test_rows_that_lost_workers_had_left_are_said() -> None:
     outcome = conclude_run(ended(unused={"feeder/accounts": 7})).outcome
 
     assert any("7 rows of feeder/accounts" in each for each in outcome.findings)
+
+
+def test_a_run_that_cannot_be_concluded_has_an_end_that_says_so(tmp_path: Path) -> None:
+    def sum_up() -> End:
+        raise LookupError("nobody")
+
+    store = Store(tmp_path)
+    ending = Ending(store)
+    ending.conclude(sum_up, Times())
+
+    assert ending.outcome is not None
+    assert (ending.outcome.verdict, ending.outcome.exit_code) == ("Error", 1)
+    assert "LookupError: nobody" in ending.outcome.message
+    word = store.read_last_word()
+    assert word is not None
+    assert word["verdict"] == "Error"
+
+
+def test_a_report_that_the_disk_does_not_take_changes_no_verdict(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (tmp_path / "report.json.gz").mkdir()
+    ending = Ending(store)
+    ending.conclude(ended, Times(finished_ns=1))
+
+    assert ending.outcome is not None
+    assert ending.outcome.verdict == "Passed"
+    assert json.loads(gzip.decompress(ending.report[0]))["verdict"]["verdict"] == "Passed"
