@@ -60,7 +60,9 @@ class Conductor:
     """One run. Everything happens on the event loop; `tick` is called a few times a second, nothing else by time."""
 
     def __init__(self, plan: RunPlan, *, clock: Clock, store: Store, director: Director) -> None:
-        self.run_uid, self.epoch, self.plan = plan.run.uid, plan.run.epoch, plan
+        self.run_uid = plan.run.uid
+        self.epoch = plan.run.epoch
+        self.plan = plan
         self.roster = Roster(run_uid=plan.run.uid, epoch=self.epoch, expected=plan.workers, lease_ns=plan.lease_ns)
         self.measurement = Measurement(plan.scenarios, plan.warm_up_ns, merge=new_merge())
         self.rows = Rows(self.measurement.timeline)
