@@ -14,6 +14,7 @@ from loadstone_core.plan.model import scenario_from
 from loadstone_core.stats.stream import StreamId, UsersAt
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.causes import SATURATED_LAG_NS
+from loadstone_runner.master.spans import Spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -282,30 +283,31 @@ class Saturation:
     """
 
     def __init__(self) -> None:
-        self._saturated: set[int] = set()
-        self._exhausted: set[int] = set()
+        self._saturated = Spans()
+        self._exhausted = Spans()
 
     def seconds(self, end: int) -> int:
         """Return how many seconds before that number were saturated; what came after the load says nothing of it."""
-        return sum(each < end for each in self._saturated)
+        return self._saturated.count(end)
 
     def exhausted_seconds(self, end: int) -> int:
         """Return in how many of them connections were not opened for want of ports, files or memory."""
-        return sum(each < end for each in self._exhausted)
+        return self._exhausted.count(end)
 
     def remember(self) -> dict[str, Any]:
         """Return what `recall` needs, as JSON has it."""
-        return {"saturated": sorted(self._saturated), "exhausted": sorted(self._exhausted)}
+        return {"saturated": self._saturated.remember(), "exhausted": self._exhausted.remember()}
 
     def recall(self, held: Mapping[str, Any]) -> None:
         """Go on where another has counted."""
-        self._saturated, self._exhausted = set(held["saturated"]), set(held["exhausted"])
+        self._saturated.recall(held["saturated"])
+        self._exhausted.recall(held["exhausted"])
 
     def observe(self, second: int, lag_ns: int, slip_ns: int, exhausted: int = 0) -> None:
         """Take in the figures of one engine for a second of the load; one that is late by seconds was late in each."""
         if exhausted:
-            self._exhausted.add(second)
-            self._saturated.add(second)
+            self._exhausted.add(second, second + 1)
+            self._saturated.add(second, second + 1)
         late_ns = max(lag_ns, slip_ns)
         if late_ns > SATURATED_LAG_NS:
-            self._saturated.update(range(max(0, second - late_ns // SECOND), second + 1))
+            self._saturated.add(max(0, second - late_ns // SECOND), second + 1)
