@@ -81,6 +81,7 @@ class Merge:
         "_folded_streams",
         "_gap_until",
         "_is_late",
+        "_known",
         "_lost",
         "_make_held",
         "_seconds",
@@ -110,12 +111,21 @@ class Merge:
         self._awaited: set[StreamId] = set()  # that another knew, and that have not been heard since
         self._gap_until = -1
         self._is_late = False
+        self._known: set[StreamId] = set()  # that another knew, and that were not alive
         self._lost: set[StreamId] = set()  # that ended otherwise than clean, and have changed since `take_lost`
 
     def remember(self) -> dict[str, Any]:
-        """Return what `recall` needs of the seconds that were taken and the streams that live, as JSON has it."""
-        live = [list(astuple(name)) for name, each in self._streams.items() if not each.ended and not each.final]
-        return {"live": live, "seconds": self._seconds.remember()}
+        """Return what `recall` needs of the seconds that were taken and of the streams, as JSON has it.
+
+        Who began late tells the others, too: of a stream that is not among them nothing was counted.
+        """
+        live = {name for name, each in self._streams.items() if not each.ended and not each.final}
+        others = ((self._streams.keys() | self._folded_streams) - live) | self._known if self._is_late else None
+        return {
+            "live": [list(astuple(name)) for name in live],
+            "others": None if others is None else [list(astuple(name)) for name in others],
+            "seconds": self._seconds.remember(),
+        }
 
     def recall(self, held: Mapping[str, Any]) -> None:
         """Go on where another was, before any state comes: every stream that lives will say everything anew.
@@ -128,6 +138,8 @@ class Merge:
             stream = StreamId(*name)
             self.open(stream)
             self._awaited.add(stream)
+        self._is_late = held["others"] is not None
+        self._known = {StreamId(*name) for name in held["others"] or ()}
 
     def begin_late(self, second: int) -> None:
         """Begin at a second of a load of which nothing is known: what streams counted before is in no second."""
@@ -165,7 +177,7 @@ class Merge:
         # After a gap nobody knows when what a stream has counted before its first word was done.
         reunion = None if stream.sequence else self._seconds.reunion
         second = state.second if reunion is None else reunion
-        is_late = self._is_late and not stream.sequence and state.sequence > 1
+        is_late = self._is_late and not stream.sequence and state.sequence > 1 and not self._was_counted(state.stream)
         is_new = self._apply_series(stream, state, None if is_late else second)
         if stream.ended:
             self._lost.add(state.stream)
@@ -276,6 +288,10 @@ class Merge:
         """Keep what each series gains in each ten seconds from now on."""
         self.windows.begin(self._seconds.untouched)
 
+    def _was_counted(self, stream: StreamId) -> bool:
+        """Say whether the one before, from which this one goes on, had heard of a stream."""
+        return stream in self._awaited or stream in self._known
+
     def _live(self) -> Iterator[_Stream]:
         return (stream for stream in self._streams.values() if not stream.ended and not stream.final)
 
@@ -314,8 +330,11 @@ class Merge:
                 is_new = True
                 growth = held.replace(series, sequence=sequence)
                 _add(target, series, growth)
-                if metric in SECONDS_SHOW and second is not None:
-                    self._seconds.add(second, metric, growth)
+                if metric in SECONDS_SHOW:
+                    if second is None:
+                        self._seconds.leave_out(metric, growth)
+                    else:
+                        self._seconds.add(second, metric, growth)
                 if metric in ACCOUNTS_SHOW:
                     _note(stream.recorded, metric, growth)
                 if place is not None:

@@ -34,6 +34,18 @@ class _Pending:
     dropped: int = 0
     users_gained: int = 0
 
+    def count(self, metric: str, growth: Growth) -> None:
+        """Count what a series of a metric gained."""
+        if metric == LATENCY:
+            samples, total, zeros, buckets, outcomes = growth
+            if outcomes:
+                self.failures += outcomes.get(Outcome.FAILED, 0)
+            self.latency.grow(buckets, count=samples, total=total, zeros=zeros)
+        elif metric == ITERATIONS:
+            self.iterations += growth.total
+        else:
+            self.dropped += growth.total
+
     def add(self, other: Self, sign: int = 1) -> None:
         """Add what another second holds, but for its users; or take it away, with a sign of -1."""
         self.failures += sign * other.failures
@@ -71,7 +83,7 @@ class Seconds:
         self._users = 0
         self._pending: dict[int, _Pending] = {}
         self._gaps: list[tuple[int, int]] = []
-        self._sum = _Pending(Histogram())  # of all seconds that were taken
+        self._sum = _Pending(Histogram())  # of all seconds that were taken, and what is in none
 
     def remember(self) -> dict[str, Any]:
         """Return what `recall` needs, as JSON has it."""
@@ -111,16 +123,11 @@ class Seconds:
 
     def add(self, second: int, metric: str, growth: Growth) -> None:
         """Count what a series gained with the state that closed a second; of metrics that `SECONDS_SHOW`."""
-        if metric == LATENCY:
-            samples, total, zeros, buckets, outcomes = growth
-            pending = self._open(second)
-            if outcomes:
-                pending.failures += outcomes.get(Outcome.FAILED, 0)
-            pending.latency.grow(buckets, count=samples, total=total, zeros=zeros)
-        elif metric == ITERATIONS:
-            self._open(second).iterations += growth.total
-        else:
-            self._open(second).dropped += growth.total
+        self._open(second).count(metric, growth)
+
+    def leave_out(self, metric: str, growth: Growth) -> None:
+        """Count in no second what a series gained before the first one; whoever takes over leaves it out, too."""
+        self._sum.count(metric, growth)
 
     def change_users(self, second: int, gained: int) -> None:
         """Count users that a stream gained, or lost if negative, until the end of a second."""

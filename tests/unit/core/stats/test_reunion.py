@@ -222,3 +222,32 @@ def test_whoever_begins_late_has_all_of_the_totals_and_only_its_own_seconds() ->
     assert late.merge.totals().requests == 2 * 54 * 10 + 3
     assert [row for row in late.rows() if row[0] >= 50] == [(50, 0, 1), (51, 20, 0), (52, 20, 0), (53, 23, 0)]
     assert late.merge.gap_until == 50
+
+
+@promise("master-restart", "exact-totals")
+def test_whoever_goes_on_from_one_that_began_late_shows_in_no_second_what_was_counted_before_it() -> None:
+    crew, early, late = engines(4), Master(), Master()
+    run_seconds(early, crew, 0, 50)
+    *first, ends, stranger = crew
+    # The second master hears three of them, and one of these ends; the fourth is cut off until there is a third.
+    late.merge.begin_late(50)
+    for engine in (*first, ends):
+        late.merge.apply(engine.state(50, full=True))
+    run_seconds(late, [*first, ends], 51, 53)
+    last = ends.state(53, full=True, final=True)
+    late.merge.apply(last)
+    late.merge.close(last.stream, last.counters, clean=True)
+    run_seconds(late, first, 53, 55)
+    stranger.work(70, 20)
+    later = late
+    for second in (55, 57):
+        later = Master.of(later.remember())
+        later.merge.apply(last)
+        later.merge.close(last.stream, last.counters, clean=True)
+        for engine in (*first, stranger):
+            later.merge.apply(engine.state(second, full=True))
+        run_seconds(later, [*first, stranger], second + 1, second + 2)
+
+    assert later.merge.totals().requests == sum(engine.done for engine in crew)
+    rows = [(second, requests) for second, requests, _ in later.rows() if second >= 51]
+    assert rows == [(51, 30), (52, 30), (53, 20), (54, 20), (55, 0), (56, 30), (57, 0), (58, 30)]
