@@ -18,7 +18,7 @@ from gevent.lock import Semaphore
 from loadstone.messages import Status
 from loadstone_core.stats.metrics import HANDLER_ERROR, HANDLER_SLOW
 from loadstone_runner.engine.payloads import NOTHING, Payload, encode
-from loadstone_runner.engine.tracebacks import Tracebacks
+from loadstone_runner.engine.tracebacks import Tracebacks, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -213,33 +213,42 @@ class Lane:
         if self._handling.key is not None:
             self._held[parcel.key] = deque()
         self._ready.append(parcel)
-        if len(self._workers) < self._handling.pool:
+        self._begin_worker()
+
+    def _begin_worker(self) -> None:
+        if self._ready and len(self._workers) < self._handling.pool:
             self._workers.add(gevent.spawn(self._run))
 
     def _run(self) -> None:
         """Handle messages until none is ready."""
         turn_ns = monotonic_ns()
-        while self._ready:
-            with self._slots:
-                # Another of this lane may have taken it, while this one waited.
-                if self._ready:
-                    self._take(self._ready.popleft())
-            if monotonic_ns() - turn_ns > _TURN_NS:
-                # A long queue must not keep users and reports from their turn.
-                gevent.sleep(0)
-                turn_ns = monotonic_ns()
-        # At once, as the next message has to find out that it needs another one.
-        self._workers.discard(gevent.getcurrent())
+        try:
+            while self._ready:
+                with self._slots:
+                    # Another of this lane may have taken it, while this one waited.
+                    if self._ready:
+                        self._take(self._ready.popleft())
+                if monotonic_ns() - turn_ns > _TURN_NS:
+                    # A long queue must not keep users and reports from their turn.
+                    gevent.sleep(0)
+                    turn_ns = monotonic_ns()
+        finally:
+            # At once, as the next message has to find out that it needs another one.
+            self._workers.discard(gevent.getcurrent())
+            # One that was ended amid the queue leaves it to another.
+            self._begin_worker()
 
     def _take(self, parcel: Parcel) -> None:
-        if not parcel.is_dropped:
-            self._depth -= 1
-            # It is not waiting any more; `_order` forgets it when its turn comes.
-            parcel.is_dropped = True
-            self._skip_dropped()
-            self._handle(parcel)
-        self._release(parcel)
-        self._tell_room()
+        try:
+            if not parcel.is_dropped:
+                self._depth -= 1
+                # It is not waiting any more; `_order` forgets it when its turn comes.
+                parcel.is_dropped = True
+                self._skip_dropped()
+                self._handle(parcel)
+        finally:
+            self._release(parcel)
+            self._tell_room()
 
     def _handle(self, parcel: Parcel) -> None:
         at, begin_ns = id(parcel), monotonic_ns()
@@ -298,7 +307,7 @@ class Lane:
 
     def _fail(self, parcel: Parcel, error: BaseException, what: str = "") -> None:
         self._failed += 1
-        text = _text_of(error)
+        text = str(error) if isinstance(error, HandlerError) else text_of(error)
         self._count(HANDLER_ERROR, what + text, self.name)
         if self._tracebacks.is_first(error):
             log.error("A handler failed, and more of the kind are only counted: message=%s", self.name, exc_info=error)
@@ -365,12 +374,3 @@ def in_engine(handling: Handling) -> Work:
         return result
 
     return timed_work
-
-
-def _text_of(error: BaseException) -> str:
-    if isinstance(error, HandlerError):
-        return str(error)
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 also of an exception whose own text cannot be had
-        return type(error).__name__

@@ -189,6 +189,22 @@ def test_a_key_that_cannot_be_found_out_fails_its_message_only() -> None:
     assert said["{'key': 1}"] == "processed: "
 
 
+def test_whatever_its_sender_raises_as_it_hears_of_a_message_the_lane_goes_on() -> None:
+    def fail(outcome: Outcome) -> None:
+        raise ValueError(outcome.status)
+
+    house = handle(concurrent=True, pool=1, key=lambda data: data[0])
+    lane = house.lanes.find("a")
+    assert lane is not None
+    for _ in range(3):
+        lane.put(Parcel(Message("a", "x", "director"), fail))
+    house.put("x")
+    house.put("y")
+
+    assert house.settle(2) == {"x": "processed: ", "y": "processed: "}
+    assert lane.is_idle
+
+
 def test_a_process_runs_no_more_handlers_at_once_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "RUNNING_MAX", 5)
     running, most = 0, 0

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ENGINE, OTHER = Post(0, 0), Post(1, 0)
+HALF = "\ud83d"  # of a surrogate pair: what json.loads('"\\ud83d"') returns
 
 
 @pytest.fixture(autouse=True)
@@ -246,6 +247,42 @@ def test_what_cannot_be_sent_is_refused_at_once_and_too_much_is_rejected() -> No
     lonely.close(0)
     assert sent[0].wait(1).reason == "the run has ended before it was handled"
     assert lonely.send_message("a", 1, None).wait(1).status == "rejected"
+
+
+@pytest.mark.promise("messages")
+def test_a_handler_that_raises_half_a_character_fails_its_own_message_and_no_other() -> None:
+    world, seen = World(), []
+
+    @on_message("step")
+    def step(message):
+        if message.data == HALF:
+            raise ValueError(f"unknown name {message.data}")
+        seen.append(message.data)
+
+    world.enter(DIRECTOR)
+    engine = world.enter(ENGINE)
+    receipts = [each.wait(5) for each in [engine.send_message("step", name, "director") for name in ("a", HALF, "b")]]
+
+    assert [each.reason for each in receipts] == ["", "ValueError: unknown name ?", ""]
+    assert seen == ["a", "b"]
+
+
+@pytest.mark.promise("messages")
+def test_a_key_that_raises_half_a_character_fails_its_own_message_and_no_other() -> None:
+    world, seen = World(), []
+
+    def key(data: str) -> str:
+        if data == HALF:
+            raise ValueError(f"unknown name {data}")
+        return data
+
+    keep(seen, concurrent=True, key=key)
+    world.enter(DIRECTOR)
+    engine = world.enter(ENGINE)
+    receipts = [each.wait(5) for each in [engine.send_message("step", name, "director") for name in ("a", HALF, "b")]]
+
+    assert [each.reason for each in receipts] == ["", "its key= raised ValueError: unknown name ?", ""]
+    assert seen == ["a", "b"]
 
 
 def test_a_sender_that_sends_too_fast_is_told_by_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
