@@ -170,6 +170,7 @@ class Mailroom:
         self._leg = Leg(hub)
         self._leg.rewind()
         for sent in self._pending.values():
+            sent.begin_anew()
             self._put(engine_pb2.MessageEntry(message=sent.message))
         self._blocked.clear()
         self._free(tuple(self._room))

@@ -165,6 +165,49 @@ def test_a_new_hub_is_told_what_is_open_and_nobody_handles_anything_twice() -> N
     assert sorted(seen) == [1, 2, 3]
 
 
+@pytest.mark.promise("messages")
+def test_a_new_hub_knows_how_many_there_are_now_and_only_they_are_waited_for() -> None:
+    world = World()
+    on_message("step")(lambda _message: 1)
+    world.enter(ENGINE)
+    messages.forget()
+    on_message("step")(lambda _message: gevent.sleep(60))
+    world.enter(OTHER)
+    director = world.enter(DIRECTOR)
+    sent = director.send_message("step", None, "workers")
+    gevent.sleep(0.05)
+
+    world.gone[1] = "worker 1 is not wanted any more"
+    world.begin_hub("another")
+    world.hub.resize(1)
+    world.heal()
+
+    assert [(each.by, each.status) for each in sent.wait(5).answers] == [(Place(0), "processed")]
+
+
+@pytest.mark.promise("messages")
+def test_what_was_answered_to_a_former_hub_stands_for_nobody_that_a_new_one_asks() -> None:
+    world, gate = World(), gevent.event.Event()
+    on_message("step")(lambda _message: 1)
+    world.enter(OTHER)
+    messages.forget()
+    on_message("step")(lambda _message: gate.wait() and None)
+    world.enter(ENGINE)
+    director = world.enter(DIRECTOR)
+    sent = director.send_message("step", None, "workers")
+    gevent.sleep(0.05)
+
+    world.gone[1] = "worker 1 is not wanted any more"
+    world.begin_hub("another")
+    world.hub.resize(1)
+    world.heal()
+    gevent.sleep(0.05)
+
+    assert not sent.is_done
+    gate.set()
+    assert sent.wait(5).is_processed
+
+
 def test_what_a_process_that_is_gone_has_not_answered_is_rejected_with_the_reason() -> None:
     world = World()
     on_message("hang")(lambda _message: gevent.sleep(60))
