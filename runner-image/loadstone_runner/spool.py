@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 SEGMENT_BYTES: Final = 1024 * 1024
 RECORD_MAX_BYTES: Final = 256 * 1024
 DIGEST_BYTES: Final = 32
+# Whoever waits counts marks from 1; a number that a script prints itself must not be one that no message can carry.
+MARK_DIGITS_MAX: Final = 15
 
 _HEADER: Final = struct.Struct(">IQBIIBI")
 _COUNTS: Final = struct.Struct(">QQQQ")
@@ -136,7 +138,7 @@ def _is_sound(record: Record) -> bool:
         case Kind.END:
             return len(payload) == _COUNTS.size + DIGEST_BYTES
         case Kind.MARK:
-            return payload[:1] in {b"+", b"-"} and payload[1:].isdigit()
+            return payload[:1] in {b"+", b"-"} and payload[1:].isdigit() and len(payload) <= 1 + MARK_DIGITS_MAX
 
 
 def segment_name(boot: str, number: int) -> str:

@@ -13,6 +13,7 @@ import gevent
 
 from loadstone import Environment, seat
 from loadstone.messages import handlings
+from loadstone_core.stats.metrics import storable
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.events import DRAIN_SECONDS, Audience
 from loadstone_runner.engine.introduction import load_and_report
@@ -167,7 +168,7 @@ class Backstage:
     def _note_stop(self, why: str) -> None:
         if not self.stop_asked:
             log.info("The script asked for the end of the run: %s", why)
-            self.stop_asked = why
+            self.stop_asked = storable(why)
             self._on_stop()
 
 

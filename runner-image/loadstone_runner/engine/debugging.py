@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from loadstone import InterruptTaskSet, Message, Place, Receipt, StopUser, seat
 from loadstone.hooks import setup_function, teardown_function
 from loadstone.messages import Answer, Status, handlings
-from loadstone_core.stats.metrics import FEEDER_ERROR, METRIC_ERROR
+from loadstone_core.stats.metrics import FEEDER_ERROR, METRIC_ERROR, storable
 from loadstone_runner.engine.counters import CounterFile
 from loadstone_runner.engine.director import DirectedRun
 from loadstone_runner.engine.http.outfit import Outfit
@@ -267,7 +267,7 @@ class _Foreground:
 
 def say(line: str) -> None:
     """Print a line now, as a debugger may stop at the next."""
-    sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"{storable(line)}\n")
     sys.stdout.flush()
 
 

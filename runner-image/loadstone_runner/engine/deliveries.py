@@ -52,6 +52,11 @@ class Sent:
             self._expected = count
         self._look()
 
+    def begin_anew(self) -> None:
+        """Forget what was heard: it is told to another hub, which asks all that there are now, and knows how many."""
+        self._expected = -1
+        self._answers.clear()
+
     def take(self, origin: Origin, answer: Answer) -> None:
         """Hear what became of it in one of them."""
         self._answers[origin] = answer

@@ -30,6 +30,7 @@ from loadstone_runner.engine.introduction import hello
 from loadstone_runner.engine.link import AgentLink
 from loadstone_runner.engine.script import last_lines
 from loadstone_runner.engine.shaping import Shaping
+from loadstone_runner.engine.tracebacks import text_of
 from loadstone_runner.redaction import Redactor, secrets_of
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ class Director:
             what = "teardown" if is_teardown else "setup"
             log.exception("%s raised", what)
             report.ok = False
-            report.problem = f"{what} {function.__name__}() raised {type(error).__name__}: {error}"
+            report.problem = f"{what} {function.__name__}() raised {text_of(error)}"
             report.traceback = last_lines(error, self._settings.script_dir)
         finally:
             self._run.end()

@@ -17,7 +17,7 @@ from gevent.event import Event as Signal
 
 from loadstone.listening import Summary, events
 from loadstone_core.stats.metrics import LISTENER_ERROR
-from loadstone_runner.engine.tracebacks import Tracebacks
+from loadstone_runner.engine.tracebacks import Tracebacks, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -119,7 +119,7 @@ class Lane:
         except gevent.GreenletExit:
             raise
         except BaseException as error:
-            self._count(LISTENER_ERROR, _kind_of(error), self._name)
+            self._count(LISTENER_ERROR, text_of(error), self._name)
             if self._tracebacks.is_first(error):
                 log.exception("A listener raised, and more of the kind are only counted: listener=%s", self._name)
         self.look(monotonic_ns())
@@ -253,10 +253,3 @@ def _wanted(function: Callable[..., object]) -> tuple[str, ...] | None:
 def _name_of(function: object) -> str:
     name: str = getattr(function, "__qualname__", type(function).__name__)
     return name
-
-
-def _kind_of(error: BaseException) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 also of an exception whose own text cannot be had
-        return type(error).__name__

@@ -19,6 +19,7 @@ from loadstone import seat
 from loadstone_core.load.grant import of_iterations
 from loadstone_core.stats.dropping import Dropping
 from loadstone_core.stats.histogram import Histogram
+from loadstone_core.stats.metrics import storable
 from loadstone_core.stats.stream import StreamId
 from loadstone_protocol.allotment import grants_from_messages, shares_from_messages
 from loadstone_protocol.codec import WireError, scenarios_from_messages, stream_state_to_message
@@ -174,7 +175,9 @@ class Engine:
         except (WireError, ValueError) as error:
             is_preflight = isinstance(error, PreflightError)
             log.error("Refused a configuration: %s", error, exc_info=None if is_preflight else error)  # noqa: TRY400
-            self._script_report = engine_pb2.ScriptReport(ok=False, problem=str(error), preflight_failed=is_preflight)
+            self._script_report = engine_pb2.ScriptReport(
+                ok=False, problem=storable(str(error)), preflight_failed=is_preflight
+            )
             self._link.send(engine_pb2.EngineMessage(script=self._script_report))
         self._applied = config.revision
         self._say_status()

@@ -19,6 +19,7 @@ from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.apart import Apart
 from loadstone_runner.engine.payloads import Payload, decode, encode
 from loadstone_runner.engine.script import ScriptError, load_script
+from loadstone_runner.engine.tracebacks import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +85,7 @@ def _handle(handling: Handling, message: engine_pb2.CustomMessage) -> engine_pb2
         result = encode(handling.function(told))
     except BaseException as error:
         log.exception("A handler failed: message=%s", handling.name)
-        return _Answer(status=_Answer.FAILED, reason=f"{type(error).__name__}: {error}")
+        return _Answer(status=_Answer.FAILED, reason=text_of(error))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     return _Answer(status=_Answer.PROCESSED, result=result.data, is_bytes=result.is_bytes)

@@ -7,7 +7,7 @@ process of its own to `offloading`.
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import OrderedDict
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -18,7 +18,7 @@ from gevent.lock import Semaphore
 from loadstone.messages import Status
 from loadstone_core.stats.metrics import HANDLER_ERROR, HANDLER_SLOW
 from loadstone_runner.engine.payloads import NOTHING, Payload, encode
-from loadstone_runner.engine.tracebacks import Tracebacks
+from loadstone_runner.engine.tracebacks import Tracebacks, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -65,13 +65,12 @@ class Parcel:
         settle: hears what became of it.
     """
 
-    __slots__ = ("came_ns", "is_dropped", "key", "message", "settle")
+    __slots__ = ("came_ns", "key", "message", "settle")
 
     def __init__(self, message: Message, settle: Callable[[Outcome], None]) -> None:
         self.message = message
         self.settle = settle
         self.came_ns = monotonic_ns()
-        self.is_dropped = False
         self.key: object = None
 
 
@@ -120,10 +119,10 @@ class Lane:
         self._slots = slots
         self._count = count
         self._on_room = on_room
-        self._ready: deque[Parcel] = deque()
-        self._held: dict[object, deque[Parcel]] = {}  # behind a message of the same key that is ready or runs
-        self._order: deque[Parcel] = deque()  # of all that wait, the oldest first; dropped ones are skipped
-        self._depth = 0
+        # In each the oldest first, and found at once wherever it is.
+        self._order: OrderedDict[Parcel, None] = OrderedDict()  # all that wait
+        self._ready: OrderedDict[Parcel, None] = OrderedDict()
+        self._held: dict[object, OrderedDict[Parcel, None]] = {}  # behind one of the same key that is ready or runs
         self._running: dict[int, tuple[Parcel, int]] = {}  # by identity of the parcel, with its beginning
         self._workers: set[gevent.Greenlet[..., None]] = set()
         self._is_over = self._was_full = False
@@ -136,6 +135,10 @@ class Lane:
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing runs."""
         return not self._depth and not self._running
+
+    @property
+    def _depth(self) -> int:
+        return len(self._order)
 
     def put(self, parcel: Parcel) -> Busy | None:
         """Take a message, or settle that it is rejected; Busy: nothing was done, its sender is to wait."""
@@ -166,9 +169,8 @@ class Lane:
 
     def figures(self, now_ns: int) -> LaneFigures:
         """Return how the lane is, and count handlers that have become slow."""
-        self._skip_dropped()
         oldest = [parcel.came_ns for parcel, _ in self._running.values()]
-        oldest += [self._order[0].came_ns] if self._order else []
+        oldest += [next(iter(self._order)).came_ns] if self._order else []
         for at, (parcel, since_ns) in self._running.items():
             if now_ns - since_ns > SLOW_NS and at not in self._told_slow:
                 self._told_slow.add(at)
@@ -189,12 +191,10 @@ class Lane:
         """Take nothing more: what waits is rejected, what runs is ended."""
         self._is_over = True
         for parcel in self._order:
-            if not parcel.is_dropped:
-                self._reject(parcel, RUN_OVER)
+            self._reject(parcel, RUN_OVER)
         self._order.clear()
         self._ready.clear()
         self._held.clear()
-        self._depth = 0
         gevent.killall(list(self._workers), block=False)
 
     def _key_of(self, parcel: Parcel) -> object:
@@ -205,41 +205,45 @@ class Lane:
         return key
 
     def _enqueue(self, parcel: Parcel) -> None:
-        self._depth += 1
-        self._order.append(parcel)
+        self._order[parcel] = None
         if self._handling.key is not None and parcel.key in self._held:
-            self._held[parcel.key].append(parcel)
+            self._held[parcel.key][parcel] = None
             return
         if self._handling.key is not None:
-            self._held[parcel.key] = deque()
-        self._ready.append(parcel)
-        if len(self._workers) < self._handling.pool:
+            self._held[parcel.key] = OrderedDict()
+        self._ready[parcel] = None
+        self._begin_worker()
+
+    def _begin_worker(self) -> None:
+        if self._ready and len(self._workers) < self._handling.pool:
             self._workers.add(gevent.spawn(self._run))
 
     def _run(self) -> None:
         """Handle messages until none is ready."""
         turn_ns = monotonic_ns()
-        while self._ready:
-            with self._slots:
-                # Another of this lane may have taken it, while this one waited.
-                if self._ready:
-                    self._take(self._ready.popleft())
-            if monotonic_ns() - turn_ns > _TURN_NS:
-                # A long queue must not keep users and reports from their turn.
-                gevent.sleep(0)
-                turn_ns = monotonic_ns()
-        # At once, as the next message has to find out that it needs another one.
-        self._workers.discard(gevent.getcurrent())
+        try:
+            while self._ready:
+                with self._slots:
+                    # Another of this lane may have taken it, while this one waited.
+                    if self._ready:
+                        self._take(self._ready.popitem(last=False)[0])
+                if monotonic_ns() - turn_ns > _TURN_NS:
+                    # A long queue must not keep users and reports from their turn.
+                    gevent.sleep(0)
+                    turn_ns = monotonic_ns()
+        finally:
+            # At once, as the next message has to find out that it needs another one.
+            self._workers.discard(gevent.getcurrent())
+            # One that was ended amid the queue leaves it to another.
+            self._begin_worker()
 
     def _take(self, parcel: Parcel) -> None:
-        if not parcel.is_dropped:
-            self._depth -= 1
-            # It is not waiting any more; `_order` forgets it when its turn comes.
-            parcel.is_dropped = True
-            self._skip_dropped()
+        del self._order[parcel]
+        try:
             self._handle(parcel)
-        self._release(parcel)
-        self._tell_room()
+        finally:
+            self._release(parcel)
+            self._tell_room()
 
     def _handle(self, parcel: Parcel) -> None:
         at, begin_ns = id(parcel), monotonic_ns()
@@ -271,20 +275,18 @@ class Lane:
             return
         held = self._held[parcel.key]
         if held:
-            self._ready.append(held.popleft())
+            self._ready[held.popitem(last=False)[0]] = None
         else:
             del self._held[parcel.key]
 
     def _drop_oldest(self) -> None:
-        self._skip_dropped()
-        oldest = self._order.popleft()
-        oldest.is_dropped = True
-        self._depth -= 1
+        oldest, _ = self._order.popitem(last=False)
+        if oldest in self._ready:
+            del self._ready[oldest]
+            self._release(oldest)
+        else:
+            del self._held[oldest.key][oldest]
         self._reject(oldest, "it was dropped, as the lane was full and newer ones came")
-
-    def _skip_dropped(self) -> None:
-        while self._order and self._order[0].is_dropped:
-            self._order.popleft()
 
     def _tell_room(self) -> None:
         # At half, so that senders do not come for one message each time.
@@ -298,7 +300,7 @@ class Lane:
 
     def _fail(self, parcel: Parcel, error: BaseException, what: str = "") -> None:
         self._failed += 1
-        text = _text_of(error)
+        text = str(error) if isinstance(error, HandlerError) else text_of(error)
         self._count(HANDLER_ERROR, what + text, self.name)
         if self._tracebacks.is_first(error):
             log.error("A handler failed, and more of the kind are only counted: message=%s", self.name, exc_info=error)
@@ -365,12 +367,3 @@ def in_engine(handling: Handling) -> Work:
         return result
 
     return timed_work
-
-
-def _text_of(error: BaseException) -> str:
-    if isinstance(error, HandlerError):
-        return str(error)
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 also of an exception whose own text cannot be had
-        return type(error).__name__

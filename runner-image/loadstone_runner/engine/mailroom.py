@@ -17,6 +17,7 @@ from gevent import get_hub
 from gevent.event import Event
 
 from loadstone.messages import NAME_MAX, Answer, Place, Status, is_name
+from loadstone_core.stats.metrics import storable
 from loadstone_protocol.codec import WireError
 from loadstone_protocol.legs import Leg
 from loadstone_protocol.v1 import engine_pb2
@@ -169,6 +170,7 @@ class Mailroom:
         self._leg = Leg(hub)
         self._leg.rewind()
         for sent in self._pending.values():
+            sent.begin_anew()
             self._put(engine_pb2.MessageEntry(message=sent.message))
         self._blocked.clear()
         self._free(tuple(self._room))
@@ -266,7 +268,7 @@ class Mailroom:
             id=message.id,
             sender=message.sender,
             status=_STATUSES[outcome.status],
-            reason=outcome.reason[:REASON_MAX],
+            reason=storable(outcome.reason[:REASON_MAX]),
             result=outcome.result.data,
             is_bytes=outcome.result.is_bytes,
         )

@@ -12,6 +12,7 @@ from gevent.event import Event
 from greenlet import getcurrent, greenlet
 
 from loadstone_core.load.grant import of_feeder
+from loadstone_core.stats.metrics import storable
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.grants import Grants
 
@@ -134,7 +135,7 @@ class Allotment:
         Raises:
             ValueError: the name is too long, or one too many.
         """
-        name = of_feeder(feeder)
+        name = of_feeder(storable(feeder))
         if name not in self._feeders:
             if len(self._names) >= _NAMES_MAX or len(name) > _NAME_MAX:
                 raise ValueError(f"{name[:60]}: rows of {_NAMES_MAX} names of {_NAME_MAX} characters can be granted")

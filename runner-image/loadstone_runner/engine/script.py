@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from loadstone import Shape, User
 from loadstone.hooks import setup_function, teardown_function
+from loadstone_core.stats.metrics import storable
 from loadstone_runner.engine.tasks import repertoire_of
+from loadstone_runner.engine.tracebacks import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +28,7 @@ class ScriptError(Exception):
     """The script cannot be run: `str()` is one sentence, `trace` the traceback's last lines, which may be empty."""
 
     def __init__(self, sentence: str, trace: str = "") -> None:
-        super().__init__(sentence)
+        super().__init__(storable(sentence))
         self.trace = trace
 
 
@@ -77,7 +79,7 @@ def last_lines(error: BaseException, directory: str) -> str:
     while frame is not None and not frame.tb_frame.f_code.co_filename.startswith(directory):
         frame = frame.tb_next
     text = "".join(traceback.format_exception(type(error), error, frame))
-    return "\n".join(text.rstrip().splitlines()[-_LINES:])
+    return storable("\n".join(text.rstrip().splitlines()[-_LINES:]))
 
 
 def _import(path: Path, directory: str) -> ModuleType:
@@ -100,7 +102,7 @@ def _sentence(error: BaseException, path: Path) -> str:
         return f"{where}: {type(error).__name__}: {error.msg}"
     if isinstance(error, SystemExit):
         return f"{path.name} calls sys.exit({error.code!r}) while it is imported"
-    return f"{path.name} cannot be imported: {type(error).__name__}: {error}{_advice(error)}"
+    return f"{path.name} cannot be imported: {text_of(error)}{_advice(error)}"
 
 
 def _advice(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.events import Lane
+from loadstone_runner.engine.tracebacks import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,7 @@ class Shaping:
             wanted = wanted_of(self._shape.tick())
         except Exception as error:
             log.exception("The shape raised")
-            wanted = engine_pb2.ShapeState(failed=f"{self._made.__name__}.tick: {type(error).__name__}: {error}")
+            wanted = engine_pb2.ShapeState(failed=f"{self._made.__name__}.tick: {text_of(error)}")
         if wanted != self.wanted:
             self.wanted = wanted
             self._on_change()

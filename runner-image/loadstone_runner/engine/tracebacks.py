@@ -1,4 +1,4 @@
-"""Tell the first exception of user code of each kind and place, which is worth a traceback in the log, from the others.
+"""Put exceptions of user code into words, and tell the first of each kind and place, which is worth a traceback.
 
 Counting them all belongs to whoever caught them.
 """
@@ -6,6 +6,8 @@ Counting them all belongs to whoever caught them.
 from __future__ import annotations
 
 from typing import Final
+
+from loadstone_core.stats.metrics import storable
 
 _KINDS_MAX: Final = 100
 
@@ -25,6 +27,14 @@ class Tracebacks:
             return False
         self._seen.add(kind)
         return True
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an exception says, as it can be sent; its kind alone if its own text cannot be had."""
+    try:
+        return storable(f"{type(error).__name__}: {error}")
+    except Exception:  # noqa: BLE001 whatever a script's own exceptions do instead
+        return type(error).__name__
 
 
 def _place_of(error: BaseException) -> str:

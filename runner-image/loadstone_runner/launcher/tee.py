@@ -7,6 +7,8 @@ import os
 import select
 from typing import TYPE_CHECKING, Final
 
+from loadstone_runner.spool import MARK_DIGITS_MAX
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,7 +26,6 @@ READ_BYTES: Final = 64 * 1024
 REST_READS: Final = 64
 # A line of its own, written behind a line for whose sake somebody waits; it goes no further than here.
 MARK: Final = b"\x1eloadstone-mark "
-MARK_DIGITS_MAX: Final = 20
 MARK_MAX_BYTES: Final = len(MARK) + MARK_DIGITS_MAX + 1
 
 

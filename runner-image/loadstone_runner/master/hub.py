@@ -108,7 +108,7 @@ class Hub:
         """Take in a frame of a process.
 
         Raises:
-            WireError: it cannot be meant.
+            WireError: it cannot be meant, or an entry of it cannot; the others were taken in.
         """
         if not self._is_place(post):
             raise WireError(f"there is no {post} in this run")
@@ -116,13 +116,20 @@ class Hub:
         if member is None:
             return
         self._unflushed[post] = member
+        problem: WireError | None = None
         if frame.hub != member.leg.hub:
             # It does not know this leg yet, so what it says was not meant for it.
             member.leg.rewind()
         else:
+            # The leg has all of them, so nobody sends again what stands behind one that cannot be meant.
             for content in member.leg.hear(frame, now_ns):
-                self._take(post, member, content, now_ns)
+                try:
+                    self._take(post, member, content, now_ns)
+                except WireError as error:
+                    problem = problem or error
         self.flush(now_ns)
+        if problem is not None:
+            raise problem
 
     def lose(self, worker: int, why: str) -> None:
         """Reject whatever a worker (-1: the director) has not answered."""

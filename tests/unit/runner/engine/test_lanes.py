@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import gevent
 import pytest
@@ -125,6 +127,63 @@ def test_a_full_lane_rejects_drops_or_sends_away_as_it_is_told() -> None:
         assert house.rooms == ([("a", 1)] if overflow == "block_sender" else [])
 
 
+@pytest.mark.parametrize("overflow", ["reject", "drop_oldest"])
+@pytest.mark.parametrize("options", [{}, {"concurrent": True, "pool": 2, "key": lambda data: data[0]}])
+def test_a_lane_keeps_no_message_that_was_handled_or_dropped(overflow: str, options: dict[str, Any]) -> None:
+    gate = gevent.event.Event()
+    house = handle(lambda message: message.data == "slow" and gate.wait(), queue=10, overflow=overflow, **options)
+    lane, outcomes = house.lanes.find("a"), []
+    senders: WeakSet[Callable[[Outcome], None]] = WeakSet()  # each lives as long as its message
+    assert lane is not None
+
+    def put(data: str) -> None:
+        def settle(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+
+        senders.add(settle)
+        lane.put(Parcel(Message("a", data, "director"), settle))
+
+    def living() -> int:
+        gc.collect()
+        return len(senders)
+
+    put("slow")
+    gevent.sleep(0)
+    for number in range(1_000):
+        put("slow" if number % 10 == 0 else f"{number}")
+        if number % 7 == 0:
+            gevent.sleep(0)
+
+    assert living() == lane.figures(0).depth + 1 <= 11
+    gate.set()
+    house.lanes.wait(5)
+    assert len(outcomes) == 1_001
+    assert living() == 0
+
+
+def test_the_oldest_of_all_keys_is_dropped_and_those_behind_it_stay_in_order() -> None:
+    gate, seen = gevent.event.Event(), []
+
+    def work(message: Message) -> None:
+        gate.wait()
+        seen.append(message.data)
+
+    house = handle(work, concurrent=True, pool=2, key=lambda data: data[0], queue=3, overflow="drop_oldest")
+    for data in ("a1", "b1"):
+        house.put(data)
+    gevent.sleep(0)  # both run
+    for data in ("a2", "c1", "c2", "c3", "a3"):
+        house.put(data)
+    gate.set()
+
+    dropped = "rejected: it was dropped, as the lane was full and newer ones came"
+    assert house.settle(7) == {"a2": dropped, "c1": dropped} | dict.fromkeys(
+        ("a1", "b1", "c2", "c3", "a3"), "processed: "
+    )
+    assert [each for each in seen if each[0] == "a"] == ["a1", "a3"]
+    assert [each for each in seen if each[0] == "c"] == ["c2", "c3"]
+
+
 def test_errors_timeouts_and_results_that_cannot_travel_are_failures_and_end_nothing() -> None:
     def work(message: Message) -> object:
         match message.data:
@@ -187,6 +246,22 @@ def test_a_key_that_cannot_be_found_out_fails_its_message_only() -> None:
     assert said["{}"] == "failed: its key= raised KeyError: 'key'"
     assert said["{'key': []}"].startswith("failed: its key= raised TypeError")
     assert said["{'key': 1}"] == "processed: "
+
+
+def test_whatever_its_sender_raises_as_it_hears_of_a_message_the_lane_goes_on() -> None:
+    def fail(outcome: Outcome) -> None:
+        raise ValueError(outcome.status)
+
+    house = handle(concurrent=True, pool=1, key=lambda data: data[0])
+    lane = house.lanes.find("a")
+    assert lane is not None
+    for _ in range(3):
+        lane.put(Parcel(Message("a", "x", "director"), fail))
+    house.put("x")
+    house.put("y")
+
+    assert house.settle(2) == {"x": "processed: ", "y": "processed: "}
+    assert lane.is_idle
 
 
 def test_a_process_runs_no_more_handlers_at_once_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:

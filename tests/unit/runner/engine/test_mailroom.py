@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ENGINE, OTHER = Post(0, 0), Post(1, 0)
+HALF = "\ud83d"  # of a surrogate pair: what json.loads('"\\ud83d"') returns
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +165,49 @@ def test_a_new_hub_is_told_what_is_open_and_nobody_handles_anything_twice() -> N
     assert sorted(seen) == [1, 2, 3]
 
 
+@pytest.mark.promise("messages")
+def test_a_new_hub_knows_how_many_there_are_now_and_only_they_are_waited_for() -> None:
+    world = World()
+    on_message("step")(lambda _message: 1)
+    world.enter(ENGINE)
+    messages.forget()
+    on_message("step")(lambda _message: gevent.sleep(60))
+    world.enter(OTHER)
+    director = world.enter(DIRECTOR)
+    sent = director.send_message("step", None, "workers")
+    gevent.sleep(0.05)
+
+    world.gone[1] = "worker 1 is not wanted any more"
+    world.begin_hub("another")
+    world.hub.resize(1)
+    world.heal()
+
+    assert [(each.by, each.status) for each in sent.wait(5).answers] == [(Place(0), "processed")]
+
+
+@pytest.mark.promise("messages")
+def test_what_was_answered_to_a_former_hub_stands_for_nobody_that_a_new_one_asks() -> None:
+    world, gate = World(), gevent.event.Event()
+    on_message("step")(lambda _message: 1)
+    world.enter(OTHER)
+    messages.forget()
+    on_message("step")(lambda _message: gate.wait() and None)
+    world.enter(ENGINE)
+    director = world.enter(DIRECTOR)
+    sent = director.send_message("step", None, "workers")
+    gevent.sleep(0.05)
+
+    world.gone[1] = "worker 1 is not wanted any more"
+    world.begin_hub("another")
+    world.hub.resize(1)
+    world.heal()
+    gevent.sleep(0.05)
+
+    assert not sent.is_done
+    gate.set()
+    assert sent.wait(5).is_processed
+
+
 def test_what_a_process_that_is_gone_has_not_answered_is_rejected_with_the_reason() -> None:
     world = World()
     on_message("hang")(lambda _message: gevent.sleep(60))
@@ -246,6 +290,42 @@ def test_what_cannot_be_sent_is_refused_at_once_and_too_much_is_rejected() -> No
     lonely.close(0)
     assert sent[0].wait(1).reason == "the run has ended before it was handled"
     assert lonely.send_message("a", 1, None).wait(1).status == "rejected"
+
+
+@pytest.mark.promise("messages")
+def test_a_handler_that_raises_half_a_character_fails_its_own_message_and_no_other() -> None:
+    world, seen = World(), []
+
+    @on_message("step")
+    def step(message):
+        if message.data == HALF:
+            raise ValueError(f"unknown name {message.data}")
+        seen.append(message.data)
+
+    world.enter(DIRECTOR)
+    engine = world.enter(ENGINE)
+    receipts = [each.wait(5) for each in [engine.send_message("step", name, "director") for name in ("a", HALF, "b")]]
+
+    assert [each.reason for each in receipts] == ["", "ValueError: unknown name ?", ""]
+    assert seen == ["a", "b"]
+
+
+@pytest.mark.promise("messages")
+def test_a_key_that_raises_half_a_character_fails_its_own_message_and_no_other() -> None:
+    world, seen = World(), []
+
+    def key(data: str) -> str:
+        if data == HALF:
+            raise ValueError(f"unknown name {data}")
+        return data
+
+    keep(seen, concurrent=True, key=key)
+    world.enter(DIRECTOR)
+    engine = world.enter(ENGINE)
+    receipts = [each.wait(5) for each in [engine.send_message("step", name, "director") for name in ("a", HALF, "b")]]
+
+    assert [each.reason for each in receipts] == ["", "its key= raised ValueError: unknown name ?", ""]
+    assert seen == ["a", "b"]
 
 
 def test_a_sender_that_sends_too_fast_is_told_by_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,3 +226,9 @@ def test_marks_are_taken_out_and_told_with_the_lines_before_them(pipe):
     assert marks == [b"7", b"8"]
     assert take_marks(b"nothing\n") == (b"nothing\n", [])
     assert take_marks(tee.MARK + b"x\n" + tee.MARK + b"9\n") == (tee.MARK + b"x\n", [b"9"])
+
+
+def test_a_number_that_no_message_can_carry_is_a_line_as_any_other():
+    line = tee.MARK + b"99999999999999999999\n"
+
+    assert take_marks(b"a\n" + line + tee.MARK + b"9\n") == (b"a\n" + line, [b"9"])
