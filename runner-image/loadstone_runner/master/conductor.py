@@ -208,10 +208,13 @@ class Conductor:
             message = f"the load could not begin in time: waited for {self._waiting_for()}; or raise startupTimeout"
             self.handle(run.Broke(Reason.STARTUP_TIMEOUT, message))
         elif self.state.stage is Stage.STOPPING_LOAD:
+            was_torn_down = self.state.is_torn_down
             for member in self.roster.members:
                 text = f"worker {member.worker} did not report its end in time"
                 self.lose(member.worker, member.attempt, Departure("Overdue", text))
-            self.handle(run.Overdue())
+            # Teardown that begins because nobody is waited for any more has a time of its own.
+            if self.state.is_torn_down == was_torn_down:
+                self.handle(run.Overdue())
 
     def _has_quorum(self) -> bool:
         """Say whether enough workers are ready for a load that begins without the others."""
