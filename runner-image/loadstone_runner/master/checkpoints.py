@@ -14,10 +14,11 @@ from loadstone_protocol.codec import stream_state_to_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from loadstone_core.stats.stream import StreamState
+    from loadstone_core.stats.stream import StreamId, StreamState
     from loadstone_runner.master.store import Store
 
 EVERY_SECONDS: Final = 2.0
+RETRY_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Checkpoints:
         self.remember: Callable[[], Mapping[str, Any]] = dict
         self._store = store
         self._take_lost = take_lost
+        self._lost: dict[StreamId, bytes] = {}  # that are not on disk yet
         self._due_at = 0.0
         self._writing: asyncio.Task[None] | None = None
         self._appending = asyncio.Lock()
@@ -49,17 +51,26 @@ class Checkpoints:
             self._due_at = now + EVERY_SECONDS
             self._writing = asyncio.create_task(self._write(self.remember()))
 
+    def insist(self, keep: Callable[[], bool]) -> None:
+        """Keep something else at once, or as soon as the disk takes it; `keep` returns whether it did."""
+        if not keep():
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self.insist, keep)
+
     async def finish(self) -> None:
         """Wait for the one that is being written."""
         if self._writing is not None:
             await self._writing
 
     async def keep_lost(self) -> None:
-        """Write what has become of lost streams: neither a checkpoint nor a worker that leaves may come before it."""
+        """Write what has become of lost streams: neither a checkpoint nor a worker that leaves may come before it.
+
+        What the disk does not take is written the next time.
+        """
         async with self._appending:
-            lost = [lost_to_bytes(*each) for each in self._take_lost()]
-            if lost:
-                await asyncio.to_thread(self._store.append_lost, lost)
+            self._lost |= {state.stream: lost_to_bytes(state, is_known) for state, is_known in self._take_lost()}
+            if self._lost:
+                await asyncio.to_thread(self._store.append_lost, self._lost.values())
+                self._lost = {}
 
     async def _write(self, checkpoint: Mapping[str, Any]) -> None:
         try:

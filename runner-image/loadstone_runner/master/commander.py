@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,8 @@ LEAD_NS: Final = 100 * MILLISECOND  # from the order to start to the start, at t
 LEAD_ROUND_TRIPS: Final = 4
 IMMEDIATE_STOP_NS: Final = 10 * SECOND
 
+log = logging.getLogger(__name__)
+
 
 def lead_of(round_trip_ns: int) -> int:
     """Return how long before something happens everybody has to be told, so that all know it in time."""
@@ -43,6 +46,7 @@ class Commander:
         config_revision: that first had the newest of them.
         boot: how often the process of this master was started, from 1.
         order: the newest that was given; None before the first.
+        unsent: the same as long as the disk has not taken it; None once it was sent.
         remember: returns what is kept with each version, for a later start of this master.
         bequeath: returns the same as it travels with each version, for a master in another pod.
         is_running: the newest configuration asks for load.
@@ -51,6 +55,7 @@ class Commander:
     def __init__(self, plan: RunPlan, course: Course, *, clock: Clock, store: Store, crew: Crew) -> None:
         self.boot = 1
         self.order: Configure | None = None
+        self.unsent: Configure | None = None
         self.remember: Callable[[], Mapping[str, Any]] = dict
         self.bequeath: Callable[[], bytes] = bytes
         self.held: Held | None = None
@@ -67,6 +72,7 @@ class Commander:
         self._crew = crew
         self._sent: Mapping[str, str] = plan.config
         self._is_closed = False
+        self._is_refused = False  # the disk has not taken the newest write
         self._known = 0  # newest revision of the script's values that everybody has
         self._revision = 0
         self._write_ns = 0  # that the newest write took
@@ -82,16 +88,22 @@ class Commander:
         self.config = self._sent = config
         self.config_revision = revision
 
-    def configure(self, effect: Configure, *, round_trip_ns: int) -> None:
-        """Make the next version, and send it once it is on disk: so no number ever means two things."""
+    def configure(self, effect: Configure, *, round_trip_ns: int) -> bool:
+        """Make the next version, and send it once it is on disk: so no number ever means two things.
+
+        Return whether the disk took it. If not, the order is `unsent`, and is to be given again.
+        """
         self._revision += 1
-        self.order = effect
+        self.order = self.unsent = effect
         version = Version(self._plan.run.epoch, self._revision)
-        is_start = effect.order is RunOrder.RUNNING and not self.start_at_ns
+        is_start = self.is_start(effect)
         if is_start:
             self._set_start(round_trip_ns)
         # First, as a slow disk must not eat the time in which everybody hears of the start.
-        self._keep(is_finished=False)
+        if not self._keep():
+            if is_start:
+                self.start_at_ns = self.load_started_ns = 0
+            return False
         if is_start:
             self._set_start(round_trip_ns)
         self.is_running = effect.order is RunOrder.RUNNING
@@ -100,7 +112,13 @@ class Commander:
         if self.has_news or not self.config_revision:
             self.config_revision = self._revision
         self._sent = self.config
+        self.unsent = None
         self._crew.configure(version, body)
+        return True
+
+    def is_start(self, effect: Configure) -> bool:
+        """Say whether an order begins the load."""
+        return effect.order is RunOrder.RUNNING and not self.start_at_ns
 
     def known_config(self, applied_revision: int) -> int:
         """Return the revision that first had the script's newest values that everybody has; 0: no script has any."""
@@ -113,18 +131,21 @@ class Commander:
         """Whether the script's values are others than those that were sent."""
         return self.config != self._sent
 
-    def keep_start(self) -> None:
-        """Note on disk when the load has really started; before it was sent nothing exact was known."""
-        self._keep(is_finished=self._is_closed)
+    def keep_start(self) -> bool:
+        """Note on disk when the load has really started; before it was sent nothing exact was known.
+
+        Return whether the disk took it.
+        """
+        return self._keep()
 
     def lead_ns(self, round_trip_ns: int) -> int:
         """Return how long before something happens it has to be ordered, so that it is kept and everybody hears it."""
         return lead_of(round_trip_ns) + self._write_ns
 
-    def close(self) -> None:
-        """Note on disk that the outcome was shown."""
+    def close(self) -> bool:
+        """Note on disk that the outcome was shown, and send what is still unsent; return whether the disk took it."""
         self._is_closed = True
-        self._keep(is_finished=True)
+        return self._keep() if self.unsent is None else self.configure(self.unsent, round_trip_ns=0)
 
     @property
     def has_ordered_load(self) -> bool:
@@ -160,17 +181,29 @@ class Commander:
         self.start_at_ns = self._clock.monotonic_ns() + lead_ns
         self.load_started_ns = self._clock.wall_ns() + lead_ns
 
-    def _keep(self, *, is_finished: bool) -> None:
+    def _keep(self) -> bool:
+        """Write the register; return whether that, and what has to be there before it, is on disk."""
         before_ns = self._clock.monotonic_ns()
-        self._store.write_register(
-            Register(
-                epoch=self._plan.run.epoch,
-                revision=self._revision,
-                start_at_ns=self.start_at_ns,
-                load_started_ns=self.load_started_ns,
-                is_finished=is_finished,
-                boot=self.boot,
-                run=self.remember(),
-            )
+        register = Register(
+            epoch=self._plan.run.epoch,
+            revision=self._revision,
+            start_at_ns=self.start_at_ns,
+            load_started_ns=self.load_started_ns,
+            is_finished=self._is_closed,
+            boot=self.boot,
+            run=self.remember(),
         )
+        if self._crew.is_behind:
+            return False
+        try:
+            self._store.write_register(register)
+        except OSError:
+            if not self._is_refused:
+                log.exception("The disk takes no register: what is ordered is said when it does")
+            self._is_refused = True
+            return False
+        if self._is_refused:
+            log.info("The disk took the register again: revision=%d", self._revision)
+        self._is_refused = False
         self._write_ns = self._clock.monotonic_ns() - before_ns
+        return True

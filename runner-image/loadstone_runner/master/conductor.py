@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from loadstone_core.clock import Clock
     from loadstone_core.plan.model import RunPlan
     from loadstone_core.stats.stream import StreamState
-    from loadstone_core.stats.timeline import Row
     from loadstone_protocol.views import ProgressView
     from loadstone_runner.master.director import Director
     from loadstone_runner.master.store import Store
@@ -96,7 +95,6 @@ class Conductor:
         self.inheritance = Inheritance()
         self.outside: dict[str, int] = {}
         self.notes: list[Cause] = []
-        self._newest_row: Row | None = None
 
     # --- What time says.
 
@@ -105,6 +103,8 @@ class Conductor:
         if self.inheritance.is_awaited:
             self.inheritance.look(self.clock.monotonic_ns())
             return
+        if self.commander.unsent is not None:
+            self._order(self.commander.unsent)
         self.mail.look()
         now_ns = self.clock.boottime_ns()
         for member in self.roster.tick(now_ns):
@@ -167,7 +167,6 @@ class Conductor:
     def _close_seconds(self) -> None:
         end_ns = self.workload.course.bound_ns if self.load_ns is None else self.load_ns
         for row in self.rows.tell(self.measurement.close_seconds()):
-            self._newest_row = row
             self.judge.idle_ns = self.workload.course.idle_ns((row.second + 1) * SECOND)
             if self.workload.course.is_paused or row.second <= self.measurement.merge.gap_until:
                 self.judge.skip()
@@ -204,14 +203,17 @@ class Conductor:
         if self.state.stage is Stage.GATHERING and self._has_quorum():
             self.notes.append(self.relief.start_without(self.roster.missing()))
             self.handle(run.Applied())
-        elif self.state.stage is Stage.GATHERING:
+        elif self.state.stage in {Stage.GATHERING, Stage.ARMED}:
             message = f"the load could not begin in time: waited for {self._waiting_for()}; or raise startupTimeout"
             self.handle(run.Broke(Reason.STARTUP_TIMEOUT, message))
         elif self.state.stage is Stage.STOPPING_LOAD:
+            was_torn_down = self.state.is_torn_down
             for member in self.roster.members:
                 text = f"worker {member.worker} did not report its end in time"
                 self.lose(member.worker, member.attempt, Departure("Overdue", text))
-            self.handle(run.Overdue())
+            # Teardown that begins because nobody is waited for any more has a time of its own.
+            if self.state.is_torn_down == was_torn_down:
+                self.handle(run.Overdue())
 
     def _has_quorum(self) -> bool:
         """Say whether enough workers are ready for a load that begins without the others."""
@@ -246,14 +248,11 @@ class Conductor:
                 assert_never(effect)
 
     def _configure(self, effect: run.Configure) -> None:
-        self.roster.forget_applied()
-        is_start = effect.order is RunOrder.RUNNING and not self.commander.start_at_ns
         match effect.order:
             case RunOrder.READY:
                 self.workload.open_grants()
-            case RunOrder.RUNNING if is_start:
+            case RunOrder.RUNNING if self.commander.is_start(effect):
                 self.times.workers_ready_ns = self.clock.wall_ns()
-                self.deadline_ns = None
                 self.workload.steer(0)
             case RunOrder.RUNNING:
                 self.crew.assign(self.workload.open_grants())
@@ -262,14 +261,26 @@ class Conductor:
         if effect.is_kill:
             self.director.kill()
             self.judge.skip()
-        self.commander.configure(effect, round_trip_ns=self.roster.round_trip_ns())
+        self._order(effect)
+
+    def _order(self, effect: run.Configure) -> None:
+        """Let everybody hear of an order; one that the disk does not take is given again with each tick."""
+        is_start = self.commander.is_start(effect)
+        self.roster.forget_applied()
+        if not self.commander.configure(effect, round_trip_ns=self.roster.round_trip_ns()):
+            return
         self.director.configure(self.commander.config, setup_json=self.commander.setup_json)
         self.times.load_started_ns = self.commander.load_started_ns
         if is_start:
-            asyncio.get_running_loop().call_later(self._await_start(), self.commander.keep_start)
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._await_start(), self.checkpoints.insist, self.commander.keep_start)
+        elif effect.order is RunOrder.STOPPED and not self.state.is_torn_down:
+            # Who hears of it late has no less time.
+            self._stop_clock(effect)
 
     def _await_start(self) -> float:
         """Look at the load when it starts and when scenarios end; return in how many seconds it starts."""
+        self.deadline_ns = None
         loop = asyncio.get_running_loop()
         until_start = (self.commander.start_at_ns - self.clock.monotonic_ns()) / SECOND
         loop.call_later(until_start, self.handle, run.StartReached())
@@ -282,7 +293,6 @@ class Conductor:
         """Say again what was ordered last, under a version of this master's own."""
         log.info("Went on with the run of a former master: stage=%s", self.state.stage)
         if effect.order is RunOrder.RUNNING:
-            self.deadline_ns = None
             self._await_start()
             self.director.expect(self.plan.lease_ns / SECOND + REUNION_SECONDS, then=self.measurement.settle)
         self._configure(effect)
@@ -322,7 +332,7 @@ class Conductor:
         """Conclude the run."""
         self.deadline_ns = None
         self.ending.conclude(self._sum_up, self.times)
-        self.commander.close()
+        self.checkpoints.insist(self.commander.close)
         self.rows.close()
         self.ending.finished.set()
         self.note_who_left()
@@ -363,7 +373,7 @@ class Conductor:
         load_ns = self.commander.since_start_ns() if self.load_ns is None else self.load_ns
         if self.ending.outcome is not None:
             return self.measurement.overall(load_ns)
-        return self.measurement.progress(self._newest_row, since_start_ns=load_ns, users=self.roster.users())
+        return self.measurement.progress(self.rows.newest, since_start_ns=load_ns, users=self.roster.users())
 
     def _view(self, sequence: int) -> RunView:
         is_over = self.ending.outcome is not None
@@ -384,4 +394,6 @@ class Conductor:
         )
 
     def _waiting_for(self) -> str:
+        if self.commander.unsent is not None:
+            return "the disk of the master, which takes nothing now"
         return waiting_for(self.roster, has_director=self.director.is_connected, is_set_up=self.state.is_set_up)

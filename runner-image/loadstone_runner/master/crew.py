@@ -40,7 +40,7 @@ class Crew:
         self._grants = grants
         self._shares = shares
         self._keep = keep
-        self._kept = self._given
+        self._kept: tuple[int, int] | None = self._given
         self._due: set[int] = set()
         self._granting: asyncio.Task[None] | None = None
         self._links: dict[int, AgentLink] = {}
@@ -95,9 +95,23 @@ class Crew:
         self._due.clear()
 
     def keep(self) -> None:
-        """Keep what is known of grants and shares at once: before it is kept that they were taken over."""
-        self._keep(self._held())
+        """Keep what is known of grants and shares at once: before it is kept that they were taken over.
+
+        What the disk does not take is written when it does; until then `is_behind` says so.
+        """
+        try:
+            self._keep(self._held())
+        except OSError:
+            log.exception("Could not keep what was taken over")
+            self._kept = None
+            self._granting = self._granting or asyncio.create_task(self._grant())
+            return
         self._kept = self._given
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether what was taken over is not on disk yet."""
+        return self._kept is None
 
     def _held(self) -> dict[str, Any]:
         attempts = [each.attempt for each in self._roster.members]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Final
 
 from loadstone_protocol.codec import stream_state_to_bytes
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from loadstone_runner.master.store import Store
 
     Attempt = tuple[int, int]  # a worker, and how often its pod was made
+
+RETRY_SECONDS: Final = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class Keeper:
@@ -55,8 +60,14 @@ class Keeper:
             while self._waiting:
                 batch, self._waiting = self._waiting, {}
                 records = [stream_state_to_bytes(state) for states in batch.values() for state in states]
-                await asyncio.to_thread(self._store.append_ended, records)
-                await self._keep_lost()
+                try:
+                    await self._keep_lost()
+                    await asyncio.to_thread(self._store.append_ended, records)
+                except OSError:
+                    log.exception("Could not keep what streams ended with")
+                    self._waiting = batch | self._waiting
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
                 for worker, states in batch.items():
                     self._on_durable(worker, states)
         finally:

@@ -155,8 +155,8 @@ def recall(book: LogBook, folder: Path) -> None:
     for path in segments(folder):
         for source, record in read_segment(path):
             book.apply(source, record)
-    cut = read_cut(folder)
-    book.forget(cut.lines, cut.size)
+    for (source, stream), counts in read_cut(folder).streams.items():
+        book.recall_cut(source, stream, counts)
 
 
 def _source(worker: int, attempt: int, channel: str) -> Source:

@@ -1,7 +1,7 @@
 """Keep a run's log on disk, compressed and bounded: its beginning and its end. Nothing is decided here.
 
 Every batch is a gzip member of its own and on disk when the call returns; what a crash cut off at the end is not read.
-What was cut out of the middle is known by its lines and bytes.
+What was cut out of the middle is known by its lines and bytes, and by what each stream has said of itself there.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import json
 import os
 import struct
 import zlib
-from typing import TYPE_CHECKING, Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
-from loadstone_runner.master.logbook import Source
-from loadstone_runner.spool import Kind, SpoolError, decode
+from loadstone_runner.master.logbook import OVERFLOW, STREAMS_MAX, Counts, Source
+from loadstone_runner.spool import Kind, LogStream, SpoolError, Tally, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,18 +30,53 @@ GZIP: Final = 16 + zlib.MAX_WBITS
 _SOURCE: Final = struct.Struct(">iIB")
 
 
-class Cut(NamedTuple):
+@dataclass(slots=True)
+class Cut:
     """How much is not kept any more; it was behind the first segment.
 
     Attributes:
         lines: of all that was removed.
         size: of their bytes.
         newest: the name of the segment that went last; it may still be there after a crash, and counts as removed.
+        streams: what the removed records of each stream came to.
     """
 
-    lines: int
-    size: int
+    lines: int = 0
+    size: int = 0
     newest: str = ""
+    streams: dict[tuple[Source, LogStream], Counts] = field(default_factory=dict)
+
+    def take(self, source: Source, record: Record) -> None:
+        """Count a record that is removed."""
+        if record.kind is Kind.LINES:
+            self.lines += record.lines
+            self.size += len(record.payload)
+        key = (source, record.stream)
+        if key not in self.streams and len(self.streams) >= STREAMS_MAX:
+            key = OVERFLOW
+        self.streams.setdefault(key, Counts()).take(record)
+
+    def to_lines(self) -> str:
+        """Return what `from_lines` reads: first a line for the whole, then one for each stream."""
+        rows: list[tuple[Any, ...]] = [(self.lines, self.size, self.newest)]
+        for (source, stream), each in self.streams.items():
+            told = each.told and (*each.told[:-1], each.told.digest.hex())
+            counts = (each.newest, each.lines, each.size, each.lost_lines, each.lost_size)
+            rows.append((*source, *stream, counts, told))
+        return "\n".join(map(json.dumps, rows))
+
+    @classmethod
+    def from_lines(cls, text: str) -> Cut:
+        """Return what `to_lines` was asked for; raise ValueError or TypeError if it is something else."""
+        head, *rows = map(json.loads, text.splitlines())
+        cut = cls(*head)
+        for worker, attempt, boot, engine, start, fd, counts, told in rows:
+            key = (Source(worker, attempt, boot), LogStream(engine, start, fd))
+            cut.streams[key] = Counts(*counts)
+            if told is not None:
+                lines, size, lost_lines, lost_size, digest = told
+                cut.streams[key].told = Tally(lines, size, lost_lines, lost_size, bytes.fromhex(digest))
+        return cut
 
 
 class LogStore:
@@ -49,9 +85,8 @@ class LogStore:
     def __init__(self, folder: Path, *, limit: int = LIMIT_BYTES, segment: int = SEGMENT_BYTES) -> None:
         """Begin a segment of its own behind those of an earlier start; raise OSError without the folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._cut = read_cut(folder)
-        if self._cut.newest:
-            (folder / self._cut.newest).unlink(missing_ok=True)
+        if removed := _removed(folder):
+            (folder / removed).unlink(missing_ok=True)
         self._folder = folder
         self._limit = limit
         self._segment = segment
@@ -64,6 +99,7 @@ class LogStore:
         packed = b"".join(_pack(source) + encoded for source, encoded in records)
         compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP)
         member = compressor.compress(packed) + compressor.flush()
+        self._make_room(len(member))
         if self._sizes[self._path] + len(member) > self._segment:
             self._begin()
         with self._path.open("ab") as file:
@@ -72,7 +108,6 @@ class LogStore:
             file.flush()
             os.fsync(file.fileno())
         self._sizes[self._path] += len(member)
-        self._make_room()
 
     def _begin(self) -> None:
         self._number += 1
@@ -80,34 +115,43 @@ class LogStore:
         self._path.touch()
         self._sizes[self._path] = 0
 
-    def _make_room(self) -> None:
+    def _make_room(self, size: int) -> None:
         """Remove the oldest segments but the first: how a run began explains more than its middle."""
-        while sum(self._sizes.values()) > self._limit and len(self._sizes) > 2:  # noqa: PLR2004 the first and the last
+        while sum(self._sizes.values()) + size > self._limit and len(self._sizes) > 2:  # noqa: PLR2004 first and last
             path = sorted(self._sizes)[1]
-            lines = size = 0
-            for _, record in read_segment(path):
-                if record.kind is Kind.LINES:
-                    lines, size = lines + record.lines, size + len(record.payload)
-            self._cut = Cut(self._cut.lines + lines, self._cut.size + size, path.name)
-            unfinished = self._folder / "cut.new"
-            unfinished.write_text(json.dumps(self._cut._asdict()))
-            unfinished.replace(self._folder / "cut")
-            path.unlink()
+            cut = read_cut(self._folder)
+            if cut.newest != path.name:  # else it was counted, and could not be removed
+                for source, record in read_segment(path):
+                    cut.take(source, record)
+                cut.newest = path.name
+                unfinished = self._folder / "cut.new"
+                unfinished.write_text(cut.to_lines())
+                unfinished.replace(self._folder / "cut")
+            path.unlink(missing_ok=True)
             del self._sizes[path]
 
 
 def read_cut(folder: Path) -> Cut:
     """Return how much of a log is not kept."""
     try:
-        return Cut(**json.loads((folder / "cut").read_text()))
+        return Cut.from_lines((folder / "cut").read_text())
     except (OSError, ValueError, TypeError):
-        return Cut(0, 0)
+        return Cut()
 
 
 def segments(folder: Path) -> list[Path]:
     """Return the segments of a log that count, oldest first."""
-    removed = read_cut(folder).newest
+    removed = _removed(folder)
     return sorted(path for path in folder.glob("*.gz") if path.name != removed)
+
+
+def _removed(folder: Path) -> str:
+    """Return the newest segment that counts as removed, without reading of each stream."""
+    try:
+        with (folder / "cut").open() as file:
+            return Cut.from_lines(file.readline()).newest
+    except (OSError, ValueError, TypeError):
+        return ""
 
 
 def read_segment(path: Path) -> Iterator[tuple[Source, Record]]:

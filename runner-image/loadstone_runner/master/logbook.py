@@ -40,15 +40,51 @@ class Piece(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Stream:
-    """What of one stream has arrived, and what was written to it as far as that was told."""
+class Counts:
+    """What of one stream has arrived, and what was written to it as far as that was told.
 
+    Attributes:
+        newest: the number of the record that was taken in last.
+    """
+
+    newest: int = 0
     lines: int = 0
     size: int = 0
     lost_lines: int = 0
     lost_size: int = 0
     told: Tally | None = None
+
+    def take(self, record: Record) -> None:
+        """Take in the next record of the stream."""
+        self.newest = record.number
+        match record.kind:
+            case Kind.LINES:
+                self.lines += record.lines
+                self.size += len(record.payload)
+            case Kind.GAP:
+                self.lost_lines += record.lines
+                self.lost_size += record.lost_size
+            case Kind.END:
+                self.told = record.tally
+            case Kind.MARK:
+                pass
+
+    def add(self, other: Counts) -> None:
+        """Take in what other records of the stream came to."""
+        self.newest = max(self.newest, other.newest)
+        self.lines += other.lines
+        self.size += other.size
+        self.lost_lines += other.lost_lines
+        self.lost_size += other.lost_size
+        self.told = self.told or other.told
+
+
+@dataclass(slots=True)
+class _Stream(Counts):
+    """The same, and the digest of it, unless something of it is not at hand."""
+
     digest: Any = field(default_factory=sha256)
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +134,7 @@ class LogSummary:
 
 
 # Of streams beyond the bound, which no honest run has; it never ends, so the log is not complete then.
-_OVERFLOW: Final = (Source(0, 0, ""), LogStream(0, 0, 0))
+OVERFLOW: Final = (Source(0, 0, ""), LogStream(0, 0, 0))
 
 
 class LogBook:
@@ -107,8 +143,6 @@ class LogBook:
     def __init__(self) -> None:
         self._streams: dict[tuple[Source, LogStream], _Stream] = {}
         self._newest: dict[Source, int] = {}
-        self._cut_lines = 0
-        self._cut_size = 0
         self._tail: deque[Piece] = deque()
         self._tail_lines = 0
         self._tail_bytes = 0
@@ -123,23 +157,16 @@ class LogBook:
             return
         self._newest[source] = record.number
         stream = self._stream(source, record.stream)
-        match record.kind:
-            case Kind.LINES:
-                stream.lines += record.lines
-                stream.size += len(record.payload)
-            case Kind.GAP:
-                stream.lost_lines += record.lines
-                stream.lost_size += record.lost_size
-            case Kind.END:
-                stream.told = record.tally
-            case Kind.MARK:
-                return
+        stream.take(record)
         stream.digest.update(digested(record))
         self._remember(render(source, record))
 
-    def forget(self, lines: int, size: int) -> None:
-        """Note how much has arrived that is not kept, so that this book, which was made anew, does not know it."""
-        self._cut_lines, self._cut_size = lines, size
+    def recall_cut(self, source: Source, stream: LogStream, cut: Counts) -> None:
+        """Take in what records of a stream came to that have arrived and are not kept; what they said is not known."""
+        self._newest[source] = max(self.newest(source), cut.newest)
+        known = self._stream(source, stream)
+        known.add(cut)
+        known.is_cut = known.is_cut or bool(cut.lines or cut.lost_lines)
 
     def hear_end(self, worker: int, attempt: int, end: LogEnd) -> None:
         """Take in how much was written to a stream, as its agent says when it leaves; what the lines say counts."""
@@ -154,10 +181,10 @@ class LogBook:
         open_streams = [key for key, each in self._streams.items() if each.told is None and key[0].worker != DIRECTOR]
         missing = [self._missing(each) for each in self._streams.values()]
         return LogSummary(
-            lines=sum(each.lines for each in self._streams.values()) + self._cut_lines,
-            size=sum(each.size for each in self._streams.values()) + self._cut_size,
-            missing_lines=max(0, sum(lines for lines, _ in missing) - self._cut_lines),
-            missing_size=max(0, sum(size for _, size in missing) - self._cut_size),
+            lines=sum(each.lines for each in self._streams.values()),
+            size=sum(each.size for each in self._streams.values()),
+            missing_lines=sum(lines for lines, _ in missing),
+            missing_size=sum(size for _, size in missing),
             is_at_least=is_silent or bool(open_streams),
             damaged=sum(1 for each in told if self._is_damaged(each)),
         )
@@ -178,7 +205,7 @@ class LogBook:
     def _stream(self, source: Source, stream: LogStream) -> _Stream:
         key = (source, stream)
         if key not in self._streams and len(self._streams) >= STREAMS_MAX:
-            key = _OVERFLOW
+            key = OVERFLOW
         return self._streams.setdefault(key, _Stream())
 
     def _missing(self, stream: _Stream) -> tuple[int, int]:
@@ -189,7 +216,9 @@ class LogBook:
     def _is_damaged(self, stream: _Stream) -> bool:
         """Say whether a stream that has as many lines as it should has others."""
         told = stream.told
-        if told is None or (stream.lines + stream.lost_lines, stream.lost_lines) != (told.lines, told.lost_lines):
+        if told is None or stream.is_cut:
+            return False
+        if (stream.lines + stream.lost_lines, stream.lost_lines) != (told.lines, told.lost_lines):
             return False
         return bool(stream.digest.digest() != told.digest)
 

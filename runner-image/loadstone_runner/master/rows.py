@@ -13,9 +13,14 @@ if TYPE_CHECKING:
 
 
 class Rows:
-    """The rows of one run."""
+    """The rows of one run.
+
+    Attributes:
+        newest: the second that was closed last; None before the first.
+    """
 
     def __init__(self, timeline: Timeline) -> None:
+        self.newest: Row | None = None
         self._timeline = timeline
         self._has_more = asyncio.Event()
         self._is_over = False
@@ -23,6 +28,7 @@ class Rows:
     def tell(self, closed: tuple[Row, ...]) -> tuple[Row, ...]:
         """Wake everybody who waits if seconds were closed, and return them."""
         if closed:
+            self.newest = closed[-1]
             self._wake()
         return closed
 

@@ -1,7 +1,7 @@
 """Keep on disk what a master must not lose: its register, the ended streams, the report. Nothing is decided here.
 
-Every write is on disk when the call returns. A file is replaced whole or appended to; what a crash cut off at the end
-of an appended file is not read.
+Every write is on disk when the call returns. A file is replaced whole or appended to; what a crash or a full disk cut
+off at the end of an appended file is not read, and removed by the next append.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from __future__ import annotations
 import json
 import logging
 import os
+import struct
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from loadstone_core.errors import InternalError
-from loadstone_protocol.framing import Decoder, FrameError, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 _CHECKSUM_BYTES: Final = 4
+_HEAD: Final = struct.Struct(">II")  # of a record: how many bytes follow the first number, and its checksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._sizes: dict[str, int] = {}  # of what is whole in a file that is appended to
         directory.mkdir(parents=True, exist_ok=True)
 
     def write_address(self, address: str) -> None:
@@ -130,12 +132,15 @@ class Store:
         return self._read("last-word")
 
     def _append(self, name: str, records: Iterable[bytes]) -> None:
-        path = self._directory / name
-        with path.open("ab") as file:
-            for record in records:
-                file.write(encode(crc32(record).to_bytes(_CHECKSUM_BYTES, "big") + record))
+        if name not in self._sizes:
+            self._sizes[name] = sum(map(_size_of, self._records(name)))
+        content = b"".join(map(_pack, records))
+        with (self._directory / name).open("ab") as file:
+            file.truncate(self._sizes[name])  # nothing is read behind what an earlier attempt has left
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        self._sizes[name] += len(content)
 
     def _read(self, name: str) -> dict[str, Any] | None:
         path = self._directory / name
@@ -148,19 +153,7 @@ class Store:
 
     def _records(self, name: str) -> list[bytes]:
         path = self._directory / name
-        if not path.exists():
-            return []
-        records: list[bytes] = []
-        try:
-            frames = Decoder().feed(path.read_bytes())
-        except FrameError:
-            frames = []
-        for frame in frames:
-            checksum, record = frame[:_CHECKSUM_BYTES], frame[_CHECKSUM_BYTES:]
-            if crc32(record).to_bytes(_CHECKSUM_BYTES, "big") != checksum:
-                break
-            records.append(record)
-        return records
+        return list(_unpack(path.read_bytes())) if path.exists() else []
 
     def _replace(self, name: str, content: bytes) -> None:
         path = self._directory / name
@@ -175,3 +168,23 @@ class Store:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def _pack(record: bytes) -> bytes:
+    return _HEAD.pack(_CHECKSUM_BYTES + len(record), crc32(record)) + record
+
+
+def _size_of(record: bytes) -> int:
+    return _HEAD.size + len(record)
+
+
+def _unpack(content: bytes) -> Iterator[bytes]:
+    """Yield records up to the first that is damaged, or not whole."""
+    at = 0
+    while at + _HEAD.size <= len(content):
+        length, checksum = _HEAD.unpack_from(content, at)
+        record = content[at + _HEAD.size : at + _HEAD.size - _CHECKSUM_BYTES + length]
+        if _CHECKSUM_BYTES + len(record) != length or crc32(record) != checksum:
+            return
+        yield record
+        at += _size_of(record)

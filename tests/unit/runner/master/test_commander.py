@@ -45,6 +45,8 @@ PLAN = RunPlan(
 class World:
     """A clock, a disk on which each write takes time, and agents that hear at once."""
 
+    is_behind = False
+
     def __init__(self, write_ns: int) -> None:
         self.now_ns = 1_000 * SECOND
         self.write_ns = write_ns

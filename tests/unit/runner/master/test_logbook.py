@@ -231,9 +231,6 @@ def test_a_log_that_is_too_long_keeps_its_beginning_and_its_end_and_says_what_is
     assert (numbers[0], numbers[-1]) == (1, 199)
     (cut,) = [line for line in text if line.startswith("[")]
     assert int(cut[1:].split()[0]) == 199 - len(numbers)
-    again = LogBook()
-    again.forget(199 - len(numbers), 0)
-    assert again.summary(is_silent=False).lines == 199 - len(numbers)
 
 
 def test_a_segment_that_a_crash_left_behind_is_counted_once(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ def test_a_watcher_waits_for_the_next_row_and_gets_nothing_after_the_last() -> N
         await asyncio.sleep(0)
         assert not any(task.done() for task in waiting)
         closed = (timeline.observe(Second(1, requests=2)),)
+        assert rows.newest is None
         assert rows.tell(closed) == closed
+        assert rows.newest is closed[0]
         assert [row.requests for row in await waiting[0]] == [2]
         assert not waiting[1].done()
         rows.close()

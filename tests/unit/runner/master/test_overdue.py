@@ -1,0 +1,79 @@
+"""What does not come in time at the end of a run is not waited for, and everything has a time of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.unit.runner.master.rig import Agent, Clock, Master, plan_of, start_load, turns
+
+from loadstone_protocol.messages import Steering
+from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.master.run import Stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+promise = pytest.mark.promise
+DRAINED_SECONDS = 3 + 15  # gracefulStop of the plan, and the time for last states
+TORN_DOWN_SECONDS = 30
+
+
+async def stopping(folder: Path) -> tuple[Clock, Master, list[Agent]]:
+    """Return a run that was stopped, of which worker 0 has ended and worker 1 says nothing but that it is there."""
+    clock = Clock()
+    master = Master(folder, plan_of(2), clock)
+    agents = [Agent(master, 0), Agent(master, 1)]
+    await start_load(master, agents)
+    clock.advance(10)
+    for agent in agents:
+        agent.beat()
+        agent.report(10, 9)
+    master.desk.steer(Steering(revision=1, stop_reason="Stopped", is_immediate=False, ended=()))
+    agents[0].report(11, 10, final=True, users=0)
+    agents[0].bye(sequence=11)
+    return clock, master, agents
+
+
+def let_pass(clock: Clock, master: Master, agents: list[Agent], seconds: int) -> None:
+    for _ in range(seconds):
+        clock.advance(1)
+        for agent in agents:
+            agent.beat()
+        master.conductor.tick()
+
+
+def was_teardown_asked(master: Master) -> bool:
+    return any(sent.setup.teardown for sent in master.to_director.sent if sent.WhichOneof("kind") == "setup")
+
+
+@promise("script-setup")
+def test_teardown_is_awaited_though_a_worker_did_not_report_its_end_in_time(tmp_path: Path) -> None:
+    async def check() -> None:
+        clock, master, agents = await stopping(tmp_path)
+        let_pass(clock, master, agents[1:], DRAINED_SECONDS - 1)
+        assert not was_teardown_asked(master)
+        let_pass(clock, master, agents[1:], 2)
+        await turns()
+        assert (was_teardown_asked(master), master.conductor.ending.outcome) == (True, None)
+
+        report = engine_pb2.SetupReport(teardown=True, ok=False, problem="clean() raised KeyError", requests=7)
+        master.director_says(setup=report)
+        assert master.conductor.state.stage is Stage.FINISHED
+        assert master.conductor.outside["teardown"] == 7
+        assert any("teardown failed: clean() raised KeyError" in each for each in master.conductor.ending.findings)
+
+    asyncio.run(check())
+
+
+@promise("script-setup")
+def test_a_teardown_that_does_not_end_is_not_waited_for_longer_than_its_time(tmp_path: Path) -> None:
+    async def check() -> None:
+        clock, master, agents = await stopping(tmp_path)
+        let_pass(clock, master, agents[1:], DRAINED_SECONDS + TORN_DOWN_SECONDS - 1)
+        assert master.conductor.ending.outcome is None
+        let_pass(clock, master, agents[1:], 2)
+        assert master.conductor.ending.finished.is_set()
+
+    asyncio.run(check())
