@@ -91,7 +91,8 @@ class Commander:
     def configure(self, effect: Configure, *, round_trip_ns: int) -> bool:
         """Make the next version, and send it once it is on disk: so no number ever means two things.
 
-        Return whether the disk took it. If not, the order is `unsent`, and is to be given again.
+        Return whether it was sent. If the disk does not take it, the order is `unsent`, and is to be given again; a
+        kill alone waits for no disk, as nobody whom it reaches does anything under a later number.
         """
         self._revision += 1
         self.order = self.unsent = effect
@@ -100,7 +101,7 @@ class Commander:
         if is_start:
             self._set_start(round_trip_ns)
         # First, as a slow disk must not eat the time in which everybody hears of the start.
-        if not self._keep():
+        if not self._keep() and not effect.is_kill:
             if is_start:
                 self.start_at_ns = self.load_started_ns = 0
             return False

@@ -290,3 +290,17 @@ def test_a_run_is_taken_over_though_the_disk_was_full_and_who_has_what_is_kept_f
         assert [orders(agent)[-1].run_state for agent in agents] == [engine_pb2.STOPPED_STATE] * 2
 
     asyncio.run(check())
+
+
+@promise("kill-switch")
+def test_a_kill_waits_for_no_disk(tmp_path: Path) -> None:
+    async def story() -> None:
+        clock, master, agents = await running(tmp_path)
+        with full_disk():
+            steer(master, 2, "Killed")
+            assert [orders(agent)[-1].kill for agent in agents] == [True, True]
+            let_pass(clock, master, agents, 2)
+            assert [sum(each.kill for each in orders(agent)) for agent in agents] == [1, 1]
+        assert master.conductor.commander.unsent is None
+
+    asyncio.run(story())
