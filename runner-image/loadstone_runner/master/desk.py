@@ -83,12 +83,9 @@ class Desk:
         member = self._roster.join(hello, self._clock.boottime_ns())
         if isinstance(member, Refusal):
             log.warning("Refused an agent: worker=%d reason=%s", hello.peer.worker, member.detail)
-            is_newest = former is not None and former.attempt < hello.peer.attempt
-            is_awaited = is_newest and self._run.state.stage is Stage.GATHERING
-            if member.code is RefusalCode.PROTOCOL and is_awaited:
-                # Nobody else will come for this worker: its pods are made from this image.
+            if member.code is RefusalCode.PROTOCOL and former is not None:
                 told = f"worker {hello.peer.worker} ({hello.peer.pod}) was refused: {member.detail}"
-                self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, told))
+                self._run.inheritance.when_known(lambda: self._give_up_on(hello.peer, told))
             return member
         if former is not None and former.attempt < member.attempt:
             self._run.relief.welcome(member, former)
@@ -101,7 +98,7 @@ class Desk:
         is_untold = self._run.inheritance.is_awaited or member.worker in self._run.workload.grants.untold
         link.welcome(self.epoch, self._run.plan.lease_ns, wants_inheritance=is_untold)
         self._digest = self._digest or member.script_digest
-        self._look_at(member)
+        self._run.inheritance.when_known(lambda: self._look_at_peer(hello.peer))
         self._crew.brief(link)
         if self._crew.has_left(member.worker, member.attempt):
             link.leave(is_run_over=True)
@@ -263,7 +260,11 @@ class Desk:
     def _hear_beat(self, member: Member, beat: Heartbeat) -> None:
         # What an engine was late while it imported the script, in mid-run perhaps, is no load that was late.
         running = {each.engine for each in member.engines if each.stage is EngineStage.RUNNING}
-        has_changed = self._roster.hear(member, beat, self._clock.boottime_ns())
+        if self._roster.hear(member, beat, self._clock.boottime_ns()):
+            self._run.board.touch()
+        if self._run.inheritance.is_awaited:
+            # What it says is looked at once it is known what it belongs to.
+            return
         at_work = [each for each in beat.engines if each.engine in running]
         since_start_ns = self._run.commander.since_start_ns()
         self._run.measurement.hear(at_work, since_start_ns=since_start_ns)
@@ -272,12 +273,8 @@ class Desk:
         strain.observe(member.worker, beat, at_work=at_work, attempt=member.attempt, pod=member.pod, second=second)
         if self._run.state.order is RunOrder.RUNNING and (not member.state.is_over or member.awaits_bye):
             self._grant(member, beat)
-        for why in filter(None, (each.stop_asked for each in beat.engines)):
-            self._run.on_stop_asked(why)
         self._look_at(member)
         self._run.relief.hear(member, beat)
-        if has_changed:
-            self._run.board.touch()
 
     def _grant(self, member: Member, beat: Heartbeat) -> None:
         """Give engines what they ask for; of a worker that has lost another engine, only what has no last number.
@@ -292,8 +289,14 @@ class Desk:
             news = [each for each in engine.grants if each.name.startswith(names)]
             self._crew.assign(self._run.workload.grants.hear((member.worker, engine.engine), news, living=living))
 
+    def _look_at_peer(self, peer: Peer) -> None:
+        if self._roster.knows(peer):
+            self._look_at(self._roster.members[peer.worker])
+
     def _look_at(self, member: Member) -> None:
-        """Look whether a worker keeps the run from starting, or was the last that it waited for."""
+        """Look whether a worker stops the run, keeps it from starting, or was the last that it waited for."""
+        for why in filter(None, (each.stop_asked for each in member.engines)):
+            self._run.on_stop_asked(why)
         if self._run.state.stage is not Stage.GATHERING:
             self._look_at_late(member)
             return
@@ -309,6 +312,12 @@ class Desk:
         elif member.has_applied(held) and not member.state.is_over:
             self._roster.note_applied(member)
             self._look_at_barrier()
+
+    def _give_up_on(self, peer: Peer, why: str) -> None:
+        """End a run that waits for a worker whose agent was refused: its pods are made from the same image."""
+        is_newest = self._roster.members[peer.worker].attempt < peer.attempt
+        if is_newest and self._run.state.stage is Stage.GATHERING:
+            self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, why))
 
     def _look_at_barrier(self) -> None:
         """Let the load begin if every worker that is wanted is ready for it."""
