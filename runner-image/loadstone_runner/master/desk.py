@@ -116,7 +116,7 @@ class Desk:
                 link.acknowledge(word.number, self.epoch)
                 self._hear_beat(self._roster.members[link.peer.worker], word)
             case EngineEnd() | Bye():
-                self._run.inheritance.when_known(lambda: self._hear_end(self._roster.members[link.peer.worker], word))
+                self._run.inheritance.when_known(lambda: self._hear_end(link.peer, word))
             case Inheritance():
                 peer, now_ns = link.peer, self._clock.monotonic_ns()
                 self._run.inheritance.hear(peer.worker, peer.attempt, word, now_ns=now_ns)
@@ -149,7 +149,7 @@ class Desk:
             self._run.keeper.hold(state)
         # A final state is kept as it is, so it has to hold everything.
         link.acknowledge(stream, received=state.sequence, durable=0, wants_full=state.final and not state.full)
-        self._settle(self._roster.members[stream.worker])
+        self._settle(stream.worker, stream.attempt)
         if self._run.state.stage is Stage.RUNNING_LOAD and self._run.workload.counts_iterations:
             self._run.check_load()
 
@@ -349,36 +349,40 @@ class Desk:
             reason = Reason.SCRIPT_INVALID if news is not None else Reason.CONFIG_CONFLICT
             self._run.lose(member.worker, member.attempt, Departure(reason, problem))
 
-    def _end_engine(self, member: Member, end: EngineEnd) -> None:
+    def _hear_end(self, peer: Peer, word: EngineEnd | Bye) -> None:
+        """Take in what ended; a newer attempt of its worker may have come while that waited, and lives on."""
+        for end in (word,) if isinstance(word, EngineEnd) else word.engines:
+            self._end_engine(peer, end)
+        if isinstance(word, Bye):
+            self._run.farewells.hear_bye(peer.worker, peer.attempt, word)
+            self._settle(peer.worker, peer.attempt)
+
+    def _end_engine(self, peer: Peer, end: EngineEnd) -> None:
         departure = self._run.farewells.end_engine(end, has_begun=self._run.commander.has_ordered_load)
+        if self._roster.members[peer.worker].attempt != peer.attempt:
+            # It was replaced, so what becomes of its load is decided by its lease.
+            return
         if departure is not None:
-            self._run.lose(member.worker, member.attempt, departure, awaits_bye=True)
-        self._run.relief.release(member.worker, member.attempt, end.stream.engine)
+            self._run.lose(peer.worker, peer.attempt, departure, awaits_bye=True)
+        self._run.relief.release(peer.worker, peer.attempt, end.stream.engine)
 
-    def _hear_end(self, member: Member, word: EngineEnd | Bye) -> None:
-        if isinstance(word, EngineEnd):
-            self._end_engine(member, word)
-        else:
-            self._hear_bye(member, word)
-
-    def _hear_bye(self, member: Member, bye: Bye) -> None:
-        for end in bye.engines:
-            self._end_engine(member, end)
-        self._run.farewells.hear_bye(member.worker, member.attempt, bye)
-        self._settle(member)
-
-    def _settle(self, member: Member) -> None:
-        """Let a worker end whose Bye has come with everything that it promised."""
+    def _settle(self, worker: int, attempt: int) -> None:
+        """Let an attempt of a worker end whose Bye has come with everything that it promised."""
         has_begun = self._run.commander.has_ordered_load
-        streams = self._run.farewells.take_complete(member.worker, member.attempt, has_begun=has_begun)
+        streams = self._run.farewells.take_complete(worker, attempt, has_begun=has_begun)
         if streams is None:
             return
+        member = self._roster.members[worker]
+        if member.attempt == attempt:
+            self._end(member)
+        self._run.keeper.settle((worker, attempt), streams)
+        self._run.check_over()
+        self._run.board.touch()
+
+    def _end(self, member: Member) -> None:
         # An engine may end a little early by its own clock; the last word of a lost one says nothing of the time.
         self._run.check_load(ahead_ns=0 if member.state.is_over else SECOND)
         if self._run.state.order is not RunOrder.STOPPED:
             self._run.lose(member.worker, member.attempt, TERMINATED)
         self._roster.end(member)
         self._run.mail.lose(member.worker)
-        self._run.keeper.settle((member.worker, member.attempt), streams)
-        self._run.check_over()
-        self._run.board.touch()
