@@ -309,9 +309,9 @@ class Roster:
         return [(each, self.members[each].attempt) for each in silent]
 
     def missing(self) -> tuple[int, ...]:
-        """Return the workers that are wanted and have not come yet, or were lost and have not come again."""
-        absent = {WorkerState.EXPECTED, WorkerState.LOST}
-        return tuple(each.worker for each in self.members[: self.wanted] if each.state in absent)
+        """Return the workers that are wanted and have not come yet, or are over and have not come again."""
+        wanted = self.members[: self.wanted]
+        return tuple(each.worker for each in wanted if each.state is WorkerState.EXPECTED or each.state.is_over)
 
     def living(self) -> tuple[int, ...]:
         """Return the workers that have come and are not over."""
