@@ -88,10 +88,8 @@ class Desk:
                 self._run.inheritance.when_known(lambda: self._give_up_on(hello.peer, told))
             return member
         if former is not None and former.attempt < member.attempt:
-            self._run.relief.welcome(member, former)
-            if self._run.state.stage is Stage.RUNNING_LOAD:
-                # Another start of this master has to know who is there.
-                self._run.checkpoints.hurry()
+            newer = replace(member)
+            self._run.inheritance.when_known(lambda: self._welcome(newer, former))
         self._run.farewells.meet(member.worker, member.attempt)
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)
@@ -104,6 +102,12 @@ class Desk:
             link.leave(is_run_over=True)
         self._run.board.touch()
         return None
+
+    def _welcome(self, member: Member, former: Member) -> None:
+        self._run.relief.welcome(member, former)
+        if self._run.state.stage is Stage.RUNNING_LOAD:
+            # Another start of this master has to know who is there.
+            self._run.checkpoints.hurry()
 
     def hear(self, link: AgentLink, word: AgentWord) -> None:
         """Take in what an agent says; the words of one that was replaced count no more."""
