@@ -296,6 +296,9 @@ class Conductor:
             self._await_start()
             self.director.expect(self.plan.lease_ns / SECOND + REUNION_SECONDS, then=self.measurement.settle)
         self._configure(effect)
+        if self.state.is_torn_down:
+            # It runs once, and this master does not know how it went.
+            self._ask_teardown()
 
     def _stop_clock(self, effect: run.Configure) -> None:
         """Note how long the load ran, and until when its workers may take to end."""

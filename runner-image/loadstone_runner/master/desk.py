@@ -83,30 +83,31 @@ class Desk:
         member = self._roster.join(hello, self._clock.boottime_ns())
         if isinstance(member, Refusal):
             log.warning("Refused an agent: worker=%d reason=%s", hello.peer.worker, member.detail)
-            is_newest = former is not None and former.attempt < hello.peer.attempt
-            is_awaited = is_newest and self._run.state.stage is Stage.GATHERING
-            if member.code is RefusalCode.PROTOCOL and is_awaited:
-                # Nobody else will come for this worker: its pods are made from this image.
+            if member.code is RefusalCode.PROTOCOL and former is not None:
                 told = f"worker {hello.peer.worker} ({hello.peer.pod}) was refused: {member.detail}"
-                self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, told))
+                self._run.inheritance.when_known(lambda: self._give_up_on(hello.peer, told))
             return member
         if former is not None and former.attempt < member.attempt:
-            self._run.relief.welcome(member, former)
-            if self._run.state.stage is Stage.RUNNING_LOAD:
-                # Another start of this master has to know who is there.
-                self._run.checkpoints.hurry()
+            newer = replace(member)
+            self._run.inheritance.when_known(lambda: self._welcome(newer, former))
         self._run.farewells.meet(member.worker, member.attempt)
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)
         is_untold = self._run.inheritance.is_awaited or member.worker in self._run.workload.grants.untold
         link.welcome(self.epoch, self._run.plan.lease_ns, wants_inheritance=is_untold)
         self._digest = self._digest or member.script_digest
-        self._look_at(member)
+        self._run.inheritance.when_known(lambda: self._look_at_peer(hello.peer))
         self._crew.brief(link)
         if self._crew.has_left(member.worker, member.attempt):
             link.leave(is_run_over=True)
         self._run.board.touch()
         return None
+
+    def _welcome(self, member: Member, former: Member) -> None:
+        self._run.relief.welcome(member, former)
+        if self._run.state.stage is Stage.RUNNING_LOAD:
+            # Another start of this master has to know who is there.
+            self._run.checkpoints.hurry()
 
     def hear(self, link: AgentLink, word: AgentWord) -> None:
         """Take in what an agent says; the words of one that was replaced count no more."""
@@ -119,7 +120,7 @@ class Desk:
                 link.acknowledge(word.number, self.epoch)
                 self._hear_beat(self._roster.members[link.peer.worker], word)
             case EngineEnd() | Bye():
-                self._run.inheritance.when_known(lambda: self._hear_end(self._roster.members[link.peer.worker], word))
+                self._run.inheritance.when_known(lambda: self._hear_end(link.peer, word))
             case Inheritance():
                 peer, now_ns = link.peer, self._clock.monotonic_ns()
                 self._run.inheritance.hear(peer.worker, peer.attempt, word, now_ns=now_ns)
@@ -152,7 +153,7 @@ class Desk:
             self._run.keeper.hold(state)
         # A final state is kept as it is, so it has to hold everything.
         link.acknowledge(stream, received=state.sequence, durable=0, wants_full=state.final and not state.full)
-        self._settle(self._roster.members[stream.worker])
+        self._settle(stream.worker, stream.attempt)
         if self._run.state.stage is Stage.RUNNING_LOAD and self._run.workload.counts_iterations:
             self._run.check_load()
 
@@ -263,7 +264,11 @@ class Desk:
     def _hear_beat(self, member: Member, beat: Heartbeat) -> None:
         # What an engine was late while it imported the script, in mid-run perhaps, is no load that was late.
         running = {each.engine for each in member.engines if each.stage is EngineStage.RUNNING}
-        has_changed = self._roster.hear(member, beat, self._clock.boottime_ns())
+        if self._roster.hear(member, beat, self._clock.boottime_ns()):
+            self._run.board.touch()
+        if self._run.inheritance.is_awaited:
+            # What it says is looked at once it is known what it belongs to.
+            return
         at_work = [each for each in beat.engines if each.engine in running]
         since_start_ns = self._run.commander.since_start_ns()
         self._run.measurement.hear(at_work, since_start_ns=since_start_ns)
@@ -272,12 +277,8 @@ class Desk:
         strain.observe(member.worker, beat, at_work=at_work, attempt=member.attempt, pod=member.pod, second=second)
         if self._run.state.order is RunOrder.RUNNING and (not member.state.is_over or member.awaits_bye):
             self._grant(member, beat)
-        for why in filter(None, (each.stop_asked for each in beat.engines)):
-            self._run.on_stop_asked(why)
         self._look_at(member)
         self._run.relief.hear(member, beat)
-        if has_changed:
-            self._run.board.touch()
 
     def _grant(self, member: Member, beat: Heartbeat) -> None:
         """Give engines what they ask for; of a worker that has lost another engine, only what has no last number.
@@ -292,8 +293,14 @@ class Desk:
             news = [each for each in engine.grants if each.name.startswith(names)]
             self._crew.assign(self._run.workload.grants.hear((member.worker, engine.engine), news, living=living))
 
+    def _look_at_peer(self, peer: Peer) -> None:
+        if self._roster.knows(peer):
+            self._look_at(self._roster.members[peer.worker])
+
     def _look_at(self, member: Member) -> None:
-        """Look whether a worker keeps the run from starting, or was the last that it waited for."""
+        """Look whether a worker stops the run, keeps it from starting, or was the last that it waited for."""
+        for why in filter(None, (each.stop_asked for each in member.engines)):
+            self._run.on_stop_asked(why)
         if self._run.state.stage is not Stage.GATHERING:
             self._look_at_late(member)
             return
@@ -309,6 +316,12 @@ class Desk:
         elif member.has_applied(held) and not member.state.is_over:
             self._roster.note_applied(member)
             self._look_at_barrier()
+
+    def _give_up_on(self, peer: Peer, why: str) -> None:
+        """End a run that waits for a worker whose agent was refused: its pods are made from the same image."""
+        is_newest = self._roster.members[peer.worker].attempt < peer.attempt
+        if is_newest and self._run.state.stage is Stage.GATHERING:
+            self._run.handle(run.Broke(Reason.CONFIG_CONFLICT, why))
 
     def _look_at_barrier(self) -> None:
         """Let the load begin if every worker that is wanted is ready for it."""
@@ -340,36 +353,40 @@ class Desk:
             reason = Reason.SCRIPT_INVALID if news is not None else Reason.CONFIG_CONFLICT
             self._run.lose(member.worker, member.attempt, Departure(reason, problem))
 
-    def _end_engine(self, member: Member, end: EngineEnd) -> None:
+    def _hear_end(self, peer: Peer, word: EngineEnd | Bye) -> None:
+        """Take in what ended; a newer attempt of its worker may have come while that waited, and lives on."""
+        for end in (word,) if isinstance(word, EngineEnd) else word.engines:
+            self._end_engine(peer, end)
+        if isinstance(word, Bye):
+            self._run.farewells.hear_bye(peer.worker, peer.attempt, word)
+            self._settle(peer.worker, peer.attempt)
+
+    def _end_engine(self, peer: Peer, end: EngineEnd) -> None:
         departure = self._run.farewells.end_engine(end, has_begun=self._run.commander.has_ordered_load)
+        if self._roster.members[peer.worker].attempt != peer.attempt:
+            # It was replaced, so what becomes of its load is decided by its lease.
+            return
         if departure is not None:
-            self._run.lose(member.worker, member.attempt, departure, awaits_bye=True)
-        self._run.relief.release(member.worker, member.attempt, end.stream.engine)
+            self._run.lose(peer.worker, peer.attempt, departure, awaits_bye=True)
+        self._run.relief.release(peer.worker, peer.attempt, end.stream.engine)
 
-    def _hear_end(self, member: Member, word: EngineEnd | Bye) -> None:
-        if isinstance(word, EngineEnd):
-            self._end_engine(member, word)
-        else:
-            self._hear_bye(member, word)
-
-    def _hear_bye(self, member: Member, bye: Bye) -> None:
-        for end in bye.engines:
-            self._end_engine(member, end)
-        self._run.farewells.hear_bye(member.worker, member.attempt, bye)
-        self._settle(member)
-
-    def _settle(self, member: Member) -> None:
-        """Let a worker end whose Bye has come with everything that it promised."""
+    def _settle(self, worker: int, attempt: int) -> None:
+        """Let an attempt of a worker end whose Bye has come with everything that it promised."""
         has_begun = self._run.commander.has_ordered_load
-        streams = self._run.farewells.take_complete(member.worker, member.attempt, has_begun=has_begun)
+        streams = self._run.farewells.take_complete(worker, attempt, has_begun=has_begun)
         if streams is None:
             return
+        member = self._roster.members[worker]
+        if member.attempt == attempt:
+            self._end(member)
+        self._run.keeper.settle((worker, attempt), streams)
+        self._run.check_over()
+        self._run.board.touch()
+
+    def _end(self, member: Member) -> None:
         # An engine may end a little early by its own clock; the last word of a lost one says nothing of the time.
         self._run.check_load(ahead_ns=0 if member.state.is_over else SECOND)
         if self._run.state.order is not RunOrder.STOPPED:
             self._run.lose(member.worker, member.attempt, TERMINATED)
         self._roster.end(member)
         self._run.mail.lose(member.worker)
-        self._run.keeper.settle((member.worker, member.attempt), streams)
-        self._run.check_over()
-        self._run.board.touch()

@@ -68,7 +68,7 @@ class DirectorDesk:
 
     def on_stop_asked(self, why: str) -> None:
         """End the run, as the script wants."""
-        self._run.on_stop_asked(why)
+        self._run.inheritance.when_known(lambda: self._run.on_stop_asked(why))
 
     def on_messages(self, start: int, frame: engine_pb2.MessageFrame) -> None:
         """Pass on custom messages."""
@@ -76,7 +76,10 @@ class DirectorDesk:
 
     def on_director_gone(self, message: str) -> None:
         """End a run that still needs its director; a plain test goes on without it until teardown."""
-        self._run.inheritance.when_known(lambda: self._run.mail.lose_director(message))
+        self._run.inheritance.when_known(lambda: self._lose(message))
+
+    def _lose(self, message: str) -> None:
+        self._run.mail.lose_director(message)
         if self._run.state.stage is Stage.GATHERING:
             self._run.handle(run.Broke(Reason.DIRECTOR_LOST, f"{message}; see the log of the director's container"))
         elif (what := self._kept_there()) and self._run.state.stage in {Stage.ARMED, Stage.RUNNING_LOAD}:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.plan.model import ATTEMPTS_MOST
 from loadstone_protocol.messages import EngineStage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from loadstone_core.register import Held
     from loadstone_protocol.messages import EngineNews, Heartbeat, Peer, ScriptNews
 
 SILENT: Final = "Silent"
 OUT_OF_MEMORY: Final = "OOMKilled"
+_REMEMBERED: Final = ("attempt", "pod", "script_digest", "awaits_bye", "is_excused", "has_retired")
 
 
 class WorkerState(StrEnum):
@@ -66,6 +69,26 @@ class Member:
     round_trip_ns: int = 0
     start_off_by_ns: int = 0
     starts: dict[tuple[int, int], int] = field(default_factory=dict)  # (engine, start) -> first load, master's clock
+
+    def remember(self) -> dict[str, Any]:
+        """Return what `recall` needs, as JSON has it."""
+        return {name: getattr(self, name) for name in _REMEMBERED} | {
+            # A later start may have heard nothing of it yet.
+            "has_said_bye": self.has_said_bye and self.is_durable,
+            "over": self.state.value if self.state.is_over else "",
+            "departure": astuple(self.departure) if self.departure else None,
+            "starts": [[*key, at_ns] for key, at_ns in self.starts.items()],
+        }
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on where another master of the run was with this worker."""
+        for name in _REMEMBERED:
+            setattr(self, name, held[name])
+        self.has_said_bye = self.is_durable = held["has_said_bye"]
+        self.departure = Departure(*held["departure"]) if held["departure"] else None
+        self.starts = {(engine, start): at_ns for engine, start, at_ns in held["starts"]}
+        if held["over"]:
+            self.state = WorkerState(held["over"])
 
     def has_applied(self, held: Held) -> bool:
         """Say whether the worker has acknowledged a configuration, to the byte."""

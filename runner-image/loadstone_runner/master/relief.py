@@ -165,15 +165,19 @@ class Relief:
     def start_without(self, absent: tuple[int, ...]) -> Cause:
         """Let the load begin although some workers have not come, or not again: the others share what is theirs."""
         for worker in absent:
-            self._roster.excuse(worker)
-            member = self._roster.members[worker]
-            if not member.awaits_bye:
-                self._workload.grants.replace(worker, max(1, member.attempt), was_idle=True)
-                self._workload.grants.take_back(worker)
-                self._workload.shares.release(worker, max(1, member.attempt))
+            self.do_without(worker)
         all_of_them = self._roster.wanted
         text = f"the load began without {len(absent)} of {all_of_them} workers, which were not there in time"
         return Cause(Reason.WORKER_DEGRADED, text)
+
+    def do_without(self, worker: int) -> None:
+        """Let others have what was meant for a worker that is not there when the load begins."""
+        self._roster.excuse(worker)
+        member = self._roster.members[worker]
+        if not member.awaits_bye:
+            self._workload.grants.replace(worker, max(1, member.attempt), was_idle=True)
+            self._workload.grants.take_back(worker)
+            self._workload.shares.release(worker, max(1, member.attempt))
 
     def lead_ns(self) -> int:
         """Return how long before the load changes that has to be ordered."""

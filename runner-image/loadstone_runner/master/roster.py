@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from loadstone_protocol.messages import Heartbeat, Hello, Peer
 
-_REMEMBERED: Final = ("attempt", "pod", "script_digest", "awaits_bye", "is_excused", "has_retired")
 LEASE_NS: Final = 30 * SECOND  # after this the worker stops its load by itself
 LEASE_SLACK_NS: Final = 5 * SECOND  # so much later the master may rely on that
 SUSPECT_NS: Final = 5 * SECOND
@@ -142,28 +141,26 @@ class Roster:
 
     def remember(self) -> list[dict[str, Any]]:
         """Return what `recall` needs of each worker, as JSON has it."""
-        return [
-            {name: getattr(member, name) for name in _REMEMBERED}
-            | {
-                # A later start may have heard nothing of it yet.
-                "has_said_bye": member.has_said_bye and member.is_durable,
-                "over": member.state.value if member.state.is_over else "",
-                "departure": astuple(member.departure) if member.departure else None,
-                "starts": [[*key, at_ns] for key, at_ns in member.starts.items()],
-            }
-            for member in self.members
-        ]
+        return [member.remember() for member in self.members]
 
     def recall(self, held: Iterable[Mapping[str, Any]]) -> None:
         """Go on where another roster of the run was, which knew no more members than this one."""
         for member, each in zip(self.members, held, strict=False):
-            for name in _REMEMBERED:
-                setattr(member, name, each[name])
-            member.has_said_bye = member.is_durable = each["has_said_bye"]
-            member.departure = Departure(*each["departure"]) if each["departure"] else None
-            member.starts = {(engine, start): at_ns for engine, start, at_ns in each["starts"]}
-            if each["over"]:
-                member.state = WorkerState(each["over"])
+            member.recall(each)
+
+    def remember_excused(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return what `recall_excused` needs of those that nobody waits for, as JSON has it."""
+        return [(each.worker, each.remember()) for each in self.members if each.is_excused]
+
+    def recall_excused(self, held: Iterable[tuple[int, Mapping[str, Any]]]) -> list[int]:
+        """Wait for nobody for whom another roster of the run did not, unless they have come since; return who it is."""
+        absent = [(self.members[worker], each) for worker, each in held]
+        absent = [each for each in absent if each[0].heard_ns is None and each[0].attempt <= each[1]["attempt"]]
+        for member, each in absent:
+            if not member.state.is_over:
+                member.recall(each)
+            member.is_excused = True
+        return [member.worker for member, _ in absent]
 
     def departed(self) -> list[list[Any]]:
         """Return who was lost, with which attempt and why, as JSON has it."""
@@ -312,9 +309,9 @@ class Roster:
         return [(each, self.members[each].attempt) for each in silent]
 
     def missing(self) -> tuple[int, ...]:
-        """Return the workers that are wanted and have not come yet, or were lost and have not come again."""
-        absent = {WorkerState.EXPECTED, WorkerState.LOST}
-        return tuple(each.worker for each in self.members[: self.wanted] if each.state in absent)
+        """Return the workers that are wanted and have not come yet, or are over and have not come again."""
+        wanted = self.members[: self.wanted]
+        return tuple(each.worker for each in wanted if each.state is WorkerState.EXPECTED or each.state.is_over)
 
     def living(self) -> tuple[int, ...]:
         """Return the workers that have come and are not over."""

@@ -7,8 +7,6 @@ totals are whole again as soon as every worker has said what it counted since it
 
 from __future__ import annotations
 
-import json
-import zlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,11 +14,11 @@ from loadstone_core.errors import LoadstoneError
 from loadstone_core.spec.model import MasterOnLoss
 from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Cause, Reason
-from loadstone_protocol.codec import WireError
 from loadstone_protocol.messages import RunOrder
 from loadstone_runner.master import run
 from loadstone_runner.master.farewell import TERMINATED
 from loadstone_runner.master.member import Departure, WorkerState
+from loadstone_runner.master.memory import from_memory, to_memory
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.store import Register
 from loadstone_runner.master.views import Times
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from loadstone_runner.master.member import Member
 
 BOOT_BITS: Final = 32
-MEMORY_MAX: Final = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +77,7 @@ def decided(conductor: Conductor) -> dict[str, Any]:
         "load_ns": conductor.load_ns,
         "outside": dict(conductor.outside),
         "departed": conductor.roster.departed(),
+        "excused": conductor.roster.remember_excused(),
         "workers": [conductor.roster.wanted, len(conductor.roster.members)],
         "notes": _notes(conductor),
     }
@@ -91,6 +89,7 @@ def counted(conductor: Conductor) -> dict[str, Any]:
         "at_ns": conductor.clock.boottime_ns(),
         "measurement": conductor.measurement.remember(),
         "roster": conductor.roster.remember(),
+        "losses": conductor.relief.losses.remember(),
         "judge": conductor.judge.remember(),
         "news": conductor.news.remember(),
         "notes": _notes(conductor),
@@ -111,6 +110,7 @@ def resume(conductor: Conductor, kept: Kept) -> None:
         _recall_counts(conductor, kept.checkpoint)
     if kept.grants is not None:
         _replace(conductor, kept.grants["attempts"])
+    _do_without(conductor, kept)
     for worker, attempt in conductor.workload.shares.attempts().items():
         # Before it was told to make load that was kept; the checkpoint may be older.
         conductor.roster.expect(worker, attempt)
@@ -121,9 +121,7 @@ def resume(conductor: Conductor, kept: Kept) -> None:
     conductor.state = run.recall(held["state"])
     is_barred = conductor.state.stage is Stage.GATHERING
     conductor.roster.await_all(conductor.relief.began_ns, is_barred=is_barred)
-    for member in conductor.roster.lost():
-        if member.departure is not None:
-            conductor.relief.note(member, member.departure)
+    _note_losses(conductor)
     conductor.judge.skip()
     if conductor.state.stage is Stage.FINISHED:
         # It has never begun, or was killed when its load was over, so there is nothing to wait for.
@@ -147,6 +145,30 @@ def _replace(conductor: Conductor, attempts: Iterable[int]) -> None:
             was_idle = not conductor.commander.has_ordered_load
             conductor.workload.grants.replace(member.worker, attempt, was_idle=was_idle)
         conductor.roster.expect(member.worker, attempt)
+
+
+def _note_losses(conductor: Conductor) -> None:
+    """Bring what was counted of losses up to date: later ones were decided upon, and somebody may have come since."""
+    losses = conductor.relief.losses
+    newest = {each.worker: each.attempt for each in losses}
+    for member in conductor.roster.members:
+        if member.attempt > newest.get(member.worker, member.attempt):
+            losses.replace(member.worker)
+    for member in conductor.roster.lost():
+        if member.departure is not None and member.attempt != newest.get(member.worker):
+            conductor.relief.note(member, member.departure)
+
+
+def _do_without(conductor: Conductor, kept: Kept) -> None:
+    """Wait for nobody whom a load that was ordered does without, but for those of whom it is known that they came."""
+    if run.recall(kept.register.run["state"]).stage is Stage.GATHERING:
+        return
+    # Masters of earlier releases did not keep that.
+    for worker in conductor.roster.recall_excused(kept.register.run.get("excused", ())):
+        # In another pod nobody knows who has come since. In this one it was kept before they were given any load, and
+        # what is kept of shares may be older than the decision to do without this worker.
+        if not kept.is_inherited:
+            conductor.relief.do_without(worker)
 
 
 def begin_again(conductor: Conductor, grants: Mapping[str, Any]) -> None:
@@ -244,28 +266,6 @@ def _has_resized(conductor: Conductor) -> bool:
     return {conductor.roster.wanted, len(conductor.roster.members)} != {conductor.plan.workers}
 
 
-def to_memory(held: Mapping[str, Any], *, is_shaped: bool) -> bytes:
-    """Return what was decided as it travels with the configuration, without what is in there anyway."""
-    light = {name: value for name, value in held.items() if name != "setup"}
-    if is_shaped:
-        # Without its director such a run ends, and each second has a load of its own.
-        light["plans"] = [{**plan, "past": []} for plan in light.get("plans", ())]
-    return zlib.compress(json.dumps(light, separators=(",", ":")).encode(), 1)
-
-
-def from_memory(memory: bytes) -> dict[str, Any]:
-    """Return what `to_memory` was given, but for setup.
-
-    Raises:
-        WireError: it is not of this version.
-    """
-    unpacking = zlib.decompressobj()
-    try:
-        return dict(json.loads(unpacking.decompress(memory, MEMORY_MAX)))
-    except (zlib.error, TypeError, ValueError) as error:
-        raise WireError("what the master before has left cannot be read") from error
-
-
 def _recall_decisions(conductor: Conductor, kept: Kept) -> None:
     held, commander = kept.register.run, conductor.commander
     # A load that goes on does not wait for those that were added to it, and may have come to nobody yet.
@@ -326,6 +326,9 @@ def _recall_notes(conductor: Conductor, notes: Sequence[Sequence[str]]) -> None:
 def _recall_counts(conductor: Conductor, checkpoint: Mapping[str, Any]) -> None:
     conductor.measurement.recall(checkpoint["measurement"])
     conductor.roster.recall(checkpoint["roster"])
+    if "losses" in checkpoint:
+        # Masters of earlier releases did not keep them.
+        conductor.relief.losses.recall(checkpoint["losses"])
     conductor.judge.recall(checkpoint["judge"])
     conductor.news.recall(*checkpoint["news"])
     _recall_notes(conductor, checkpoint["notes"])

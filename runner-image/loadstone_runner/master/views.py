@@ -111,7 +111,8 @@ def waiting_for(who: Roster, *, has_director: bool, is_set_up: bool) -> str:
         first = gone[0].departure
         why = f" ({first.message or first.reason})" if first else ""
         return f"{_workers([each.worker for each in gone])} of {len(members)} to come again after a loss{why}"
-    missing = [each.worker for each in members if each.state is WorkerState.EXPECTED]
+    # Who has ended by now was to leave, and is wanted again.
+    missing = [each.worker for each in members if each.state in {WorkerState.EXPECTED, WorkerState.ENDED}]
     if missing:
         return f"{_workers(missing)} of {len(members)} to connect"
     if not is_set_up:

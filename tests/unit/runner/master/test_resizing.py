@@ -63,7 +63,7 @@ def test_a_load_that_goes_on_does_not_wait_for_workers_that_are_added() -> None:
     who.end(joined(who, 0))
     who.resize(3, is_barred=False)
 
-    assert who.missing() == (1, 2)
+    assert [each.is_excused for each in who.members] == [False, True, True]
     assert who.are_all_settled()
     member = joined(who, 2)
     assert (member.state, who.are_all_settled()) == (WorkerState.CONNECTED, False)

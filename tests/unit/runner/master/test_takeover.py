@@ -23,10 +23,10 @@ from loadstone_runner.master.grants import Grants, Place
 from loadstone_runner.master.inheritance import ALONE_NS, PATIENCE_NS, Inheritance
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.member import Departure, WorkerState
+from loadstone_runner.master.memory import from_memory, to_memory
 from loadstone_runner.master.roster import LEASE_NS, LEASE_SLACK_NS, Roster
 from loadstone_runner.master.shares import Shares
 from loadstone_runner.master.standing import Standing
-from loadstone_runner.master.takeover import from_memory, to_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
