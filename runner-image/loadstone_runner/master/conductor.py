@@ -200,7 +200,7 @@ class Conductor:
 
     def _miss_deadline(self) -> None:
         self.deadline_ns = None
-        if self.state.stage is Stage.GATHERING and self._has_quorum():
+        if self.state.stage is Stage.GATHERING and self.state.order is RunOrder.READY and self.relief.has_quorum():
             self.notes.append(self.relief.start_without(self.roster.missing()))
             self.handle(run.Applied())
         elif self.state.stage in {Stage.GATHERING, Stage.ARMED}:
@@ -214,10 +214,6 @@ class Conductor:
             # Teardown that begins because nobody is waited for any more has a time of its own.
             if self.state.is_torn_down == was_torn_down:
                 self.handle(run.Overdue())
-
-    def _has_quorum(self) -> bool:
-        """Say whether enough workers are ready for a load that begins without the others."""
-        return self.state.order is RunOrder.READY and 0 < (self.plan.min_available or 0) <= self.roster.ready
 
     # --- Events into effects.
 

@@ -363,10 +363,8 @@ class Desk:
 
     def _end_engine(self, peer: Peer, end: EngineEnd) -> None:
         departure = self._run.farewells.end_engine(end, has_begun=self._run.commander.has_ordered_load)
-        if self._roster.members[peer.worker].attempt != peer.attempt:
-            # It was replaced, so what becomes of its load is decided by its lease.
-            return
-        if departure is not None:
+        # One that was replaced is lost already.
+        if departure is not None and self._roster.members[peer.worker].attempt == peer.attempt:
             self._run.lose(peer.worker, peer.attempt, departure, awaits_bye=True)
         self._run.relief.release(peer.worker, peer.attempt, end.stream.engine)
 

@@ -162,6 +162,10 @@ class Relief:
         self._workload.grants.replace(former.worker, former.attempt, was_idle=not self._commander.has_ordered_load)
         self.losses.replace(member.worker)
 
+    def has_quorum(self) -> bool:
+        """Say whether enough workers are ready for a load that begins without the others."""
+        return 0 < (self._workload.plan.min_available or 0) <= self._roster.ready
+
     def start_without(self, absent: tuple[int, ...]) -> Cause:
         """Let the load begin although some workers have not come, or not again: the others share what is theirs."""
         for worker in absent:
