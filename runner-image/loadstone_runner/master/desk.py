@@ -88,10 +88,8 @@ class Desk:
                 self._run.inheritance.when_known(lambda: self._give_up_on(hello.peer, told))
             return member
         if former is not None and former.attempt < member.attempt:
-            self._run.relief.welcome(member, former)
-            if self._run.state.stage is Stage.RUNNING_LOAD:
-                # Another start of this master has to know who is there.
-                self._run.checkpoints.hurry()
+            newer = replace(member)
+            self._run.inheritance.when_known(lambda: self._welcome(newer, former))
         self._run.farewells.meet(member.worker, member.attempt)
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)
@@ -256,6 +254,12 @@ class Desk:
         return True
 
     # --- Words into events.
+
+    def _welcome(self, member: Member, former: Member) -> None:
+        self._run.relief.welcome(member, former)
+        if self._run.state.stage is Stage.RUNNING_LOAD:
+            # Another start of this master has to know who is there.
+            self._run.checkpoints.hurry()
 
     def _hear_beat(self, member: Member, beat: Heartbeat) -> None:
         # What an engine was late while it imported the script, in mid-run perhaps, is no load that was late.

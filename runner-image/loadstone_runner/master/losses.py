@@ -5,8 +5,8 @@ What a loss means for the run is said here, too; who is lost is known to `roster
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.plan.model import ATTEMPTS_MOST
 from loadstone_core.spec.model import OnLoss
@@ -14,13 +14,13 @@ from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Reason
 from loadstone_protocol.messages import RunOrder
 from loadstone_runner.master import run
-from loadstone_runner.master.member import OUT_OF_MEMORY
+from loadstone_runner.master.member import OUT_OF_MEMORY, Departure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from loadstone_core.plan.model import RunPlan
-    from loadstone_runner.master.member import Departure, Member
+    from loadstone_runner.master.member import Member
 
 # So an agent, a kubelet or a local run calls the end of a process. Whatever else is said befell a pod or its node.
 _OWN_ENDS: Final = frozenset(
@@ -76,6 +76,15 @@ class Losses:
 
     def __iter__(self) -> Iterator[Loss]:
         return iter(self._all)
+
+    def remember(self) -> dict[str, Any]:
+        """Return what `recall` needs, as JSON has it."""
+        return {"most": self.most, "allowed": self.allowed, "all": list(map(asdict, self._all))}
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on where another master of the run was."""
+        self.most, self.allowed = held["most"], held["allowed"]
+        self._all = [Loss(**{**each, "departure": Departure(**each["departure"])}) for each in held["all"]]
 
     @property
     def of_load(self) -> tuple[Loss, ...]:

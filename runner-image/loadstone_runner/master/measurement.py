@@ -53,6 +53,7 @@ class Measurement:
             "merge": self.merge.remember(),
             "timeline": self.timeline.remember(),
             "saturation": self.saturation.remember(),
+            "strain": self.strain.remember(),
             "accounts": [account.user_seconds.remember() for account in self.accounts],
         }
 
@@ -61,6 +62,9 @@ class Measurement:
         self.merge.recall(held["merge"])
         self.timeline.recall(held["timeline"])
         self.saturation.recall(held["saturation"])
+        if "strain" in held:
+            # Masters of earlier releases did not keep that.
+            self.strain.recall(held["strain"])
         for account, each in zip(self.accounts, held["accounts"], strict=True):
             account.user_seconds.recall(each)
 

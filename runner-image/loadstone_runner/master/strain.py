@@ -5,8 +5,8 @@ What a late generator means for the verdict is core's; that it was late is count
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.units import SECOND, format_latency
 from loadstone_core.verdict.causes import SATURATED_LAG_NS
@@ -14,7 +14,7 @@ from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_protocol.messages import EngineStage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from loadstone_protocol.messages import EngineNews, Heartbeat
 
@@ -105,12 +105,32 @@ class _Worker:
         return min(engine.memory_bytes, self.ready_bytes.get((engine.engine, engine.start), 0))
 
 
+_FIGURES: Final = tuple(each.name for each in fields(_Worker) if each.name != "ready_bytes")
+
+
 class Strain:
     """How hard each worker of one run has had it."""
 
     def __init__(self) -> None:
         self._workers: dict[int, _Worker] = {}
         self._seconds = 0
+
+    def remember(self) -> dict[str, Any]:
+        """Return what `recall` needs, as JSON has it."""
+        workers = [
+            {name: getattr(each, name) for name in _FIGURES}
+            | {"number": number, "ready_bytes": [[*key, size] for key, size in each.ready_bytes.items()]}
+            for number, each in self._workers.items()
+        ]
+        return {"seconds": self._seconds, "workers": workers}
+
+    def recall(self, held: Mapping[str, Any]) -> None:
+        """Go on where another master of the run was."""
+        self._seconds = held["seconds"]
+        for each in held["workers"]:
+            ready = {(engine, start): size for engine, start, size in each["ready_bytes"]}
+            figures = {name: each[name] for name in _FIGURES}
+            self._workers[each["number"]] = _Worker(**figures, ready_bytes=ready)
 
     def observe(
         self, worker: int, beat: Heartbeat, *, at_work: Sequence[EngineNews], attempt: int, pod: str, second: int

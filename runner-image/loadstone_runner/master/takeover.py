@@ -89,6 +89,7 @@ def counted(conductor: Conductor) -> dict[str, Any]:
         "at_ns": conductor.clock.boottime_ns(),
         "measurement": conductor.measurement.remember(),
         "roster": conductor.roster.remember(),
+        "losses": conductor.relief.losses.remember(),
         "judge": conductor.judge.remember(),
         "news": conductor.news.remember(),
         "notes": _notes(conductor),
@@ -120,9 +121,7 @@ def resume(conductor: Conductor, kept: Kept) -> None:
     conductor.state = run.recall(held["state"])
     is_barred = conductor.state.stage is Stage.GATHERING
     conductor.roster.await_all(conductor.relief.began_ns, is_barred=is_barred)
-    for member in conductor.roster.lost():
-        if member.departure is not None:
-            conductor.relief.note(member, member.departure)
+    _note_losses(conductor)
     conductor.judge.skip()
     if conductor.state.stage is Stage.FINISHED:
         # It has never begun, or was killed when its load was over, so there is nothing to wait for.
@@ -146,6 +145,18 @@ def _replace(conductor: Conductor, attempts: Iterable[int]) -> None:
             was_idle = not conductor.commander.has_ordered_load
             conductor.workload.grants.replace(member.worker, attempt, was_idle=was_idle)
         conductor.roster.expect(member.worker, attempt)
+
+
+def _note_losses(conductor: Conductor) -> None:
+    """Bring what was counted of losses up to date: later ones were decided upon, and somebody may have come since."""
+    losses = conductor.relief.losses
+    newest = {each.worker: each.attempt for each in losses}
+    for member in conductor.roster.members:
+        if member.attempt > newest.get(member.worker, member.attempt):
+            losses.replace(member.worker)
+    for member in conductor.roster.lost():
+        if member.departure is not None and member.attempt != newest.get(member.worker):
+            conductor.relief.note(member, member.departure)
 
 
 def _do_without(conductor: Conductor, kept: Kept) -> None:
@@ -315,6 +326,9 @@ def _recall_notes(conductor: Conductor, notes: Sequence[Sequence[str]]) -> None:
 def _recall_counts(conductor: Conductor, checkpoint: Mapping[str, Any]) -> None:
     conductor.measurement.recall(checkpoint["measurement"])
     conductor.roster.recall(checkpoint["roster"])
+    if "losses" in checkpoint:
+        # Masters of earlier releases did not keep them.
+        conductor.relief.losses.recall(checkpoint["losses"])
     conductor.judge.recall(checkpoint["judge"])
     conductor.news.recall(*checkpoint["news"])
     _recall_notes(conductor, checkpoint["notes"])

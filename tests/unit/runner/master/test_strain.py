@@ -1,5 +1,6 @@
 """Who had it too hard is named with figures, and memory before it is used up with its owners."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -168,3 +169,20 @@ def test_without_a_limit_or_a_cgroup_the_engines_own_memory_counts_or_nothing_do
     (cause,) = seen(beat(memory_bytes=90 * MIB, memory_limit_bytes=100 * MIB)).findings()
 
     assert cause.message.startswith("worker 0 (pod-0) used 90 MiB of 100 MiB (90 %); raise")
+
+
+@promise("memory-high", "master-restart")
+def test_a_later_start_of_a_master_tells_what_one_alone_would_have_told() -> None:
+    alone = Strain()
+    ready = beat({"stage": EngineStage.READY, "users": 0, "memory_bytes": 60 * MIB})
+    told(alone, 3, ready, attempt=1, pod="w-3", second=-1)
+    seen(*[LATE] * 4, strain=alone, worker=3)
+    later = Strain()
+    later.recall(json.loads(json.dumps(alone.remember())))
+    assert later.findings() == alone.findings() != ()
+
+    for each in (alone, later):
+        told(each, 3, heavy(440), attempt=1, pod="w-3", second=6)
+
+    assert later.findings() == alone.findings()
+    assert "the script and its imports about 60 MiB" in later.findings()[-1].message
