@@ -261,6 +261,12 @@ class Desk:
 
     # --- Words into events.
 
+    def _welcome(self, member: Member, former: Member) -> None:
+        self._run.relief.welcome(member, former)
+        if self._run.state.stage is Stage.RUNNING_LOAD:
+            # Another start of this master has to know who is there.
+            self._run.checkpoints.hurry()
+
     def _hear_beat(self, member: Member, beat: Heartbeat) -> None:
         # What an engine was late while it imported the script, in mid-run perhaps, is no load that was late.
         running = {each.engine for each in member.engines if each.stage is EngineStage.RUNNING}
