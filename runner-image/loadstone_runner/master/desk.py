@@ -103,12 +103,6 @@ class Desk:
         self._run.board.touch()
         return None
 
-    def _welcome(self, member: Member, former: Member) -> None:
-        self._run.relief.welcome(member, former)
-        if self._run.state.stage is Stage.RUNNING_LOAD:
-            # Another start of this master has to know who is there.
-            self._run.checkpoints.hurry()
-
     def hear(self, link: AgentLink, word: AgentWord) -> None:
         """Take in what an agent says; the words of one that was replaced count no more."""
         match word:

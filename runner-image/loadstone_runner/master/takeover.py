@@ -105,21 +105,22 @@ _NOT_ALONE: Final = (
 def resume(conductor: Conductor, kept: Kept) -> None:
     """Take a run over: its load goes on, or is ended if the plan says that a master is not to be started again."""
     held = kept.register.run
-    _recall_decisions(conductor, kept)
+    conductor.state = run.recall(held["state"])
+    is_barred = conductor.state.stage is Stage.GATHERING
+    _recall_decisions(conductor, kept, is_barred=is_barred)
     if kept.checkpoint is not None:
         _recall_counts(conductor, kept.checkpoint)
     if kept.grants is not None:
         _replace(conductor, kept.grants["attempts"])
-    _do_without(conductor, kept)
-    for worker, attempt in conductor.workload.shares.attempts().items():
-        # Before it was told to make load that was kept; the checkpoint may be older.
-        conductor.roster.expect(worker, attempt)
+    if not is_barred:
+        _do_without(conductor, kept)
+        for worker, attempt in conductor.workload.shares.attempts().items():
+            # Before it was told to make load that was kept; the checkpoint may be older.
+            conductor.roster.expect(worker, attempt)
     for worker, attempt, *departure in held["departed"]:
         # Those were decided upon, and a checkpoint may not know yet.
         conductor.roster.lose(worker, attempt, Departure(*departure))
     ended = _recall_streams(conductor, kept)
-    conductor.state = run.recall(held["state"])
-    is_barred = conductor.state.stage is Stage.GATHERING
     conductor.roster.await_all(conductor.relief.began_ns, is_barred=is_barred)
     _note_losses(conductor)
     conductor.judge.skip()
@@ -161,8 +162,6 @@ def _note_losses(conductor: Conductor) -> None:
 
 def _do_without(conductor: Conductor, kept: Kept) -> None:
     """Wait for nobody whom a load that was ordered does without, but for those of whom it is known that they came."""
-    if run.recall(kept.register.run["state"]).stage is Stage.GATHERING:
-        return
     # Masters of earlier releases did not keep that.
     for worker in conductor.roster.recall_excused(kept.register.run.get("excused", ())):
         # In another pod nobody knows who has come since. In this one it was kept before they were given any load, and
@@ -266,10 +265,9 @@ def _has_resized(conductor: Conductor) -> bool:
     return {conductor.roster.wanted, len(conductor.roster.members)} != {conductor.plan.workers}
 
 
-def _recall_decisions(conductor: Conductor, kept: Kept) -> None:
+def _recall_decisions(conductor: Conductor, kept: Kept, *, is_barred: bool) -> None:
     held, commander = kept.register.run, conductor.commander
     # A load that goes on does not wait for those that were added to it, and may have come to nobody yet.
-    is_barred = run.recall(kept.register.run["state"]).stage is Stage.GATHERING
     _recall_workers(conductor, *_workers_of(conductor, kept), is_barred=is_barred)
     commander.resume(kept.register)
     commander.setup_json = held["setup"].encode()

@@ -143,3 +143,30 @@ def test_what_a_master_of_an_earlier_release_has_kept_is_read(tmp_path: Path, mo
         assert again.conductor.state.stage is Stage.RUNNING_LOAD
 
     asyncio.run(story())
+
+
+@promise("master-restart", "early-loss")
+def test_a_worker_that_is_slow_to_come_is_not_taken_for_silent_by_the_next_start_of_its_master(tmp_path: Path) -> None:
+    async def story() -> None:
+        clock = Clock()
+        first = Master(tmp_path, plan_of(2), clock)
+        (agent,) = agents = [Agent(first, 0)]
+        first.bring_director()
+        first.director_says(script=engine_pb2.ScriptReport(ok=True))
+        agent.join()
+        first.director_says(setup=engine_pb2.SetupReport(ok=True))
+        second = Master(tmp_path, plan_of(2), clock)
+        agent.move_to(second)
+        for _ in range(LEASE_SECONDS):
+            clock.advance(1)
+            agent.beat(EngineStage.READY)
+            second.conductor.tick()
+        assert second.conductor.roster.members[1].state is WorkerState.EXPECTED
+
+        agents.append(Agent(second, 1))
+        agents[1].join()
+        agents[1].beat(EngineStage.READY)
+        assert second.conductor.state.stage is Stage.ARMED
+        await turns()
+
+    asyncio.run(story())
