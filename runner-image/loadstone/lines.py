@@ -6,6 +6,7 @@ import sys
 from typing import Final
 
 from loadstone import seat
+from loadstone_core.stats.metrics import storable
 
 DURABLE_SECONDS: Final = 30.0
 
@@ -18,7 +19,7 @@ def log(message: object, *, durable: bool = False, timeout: float = DURABLE_SECO
     lost (the order that was placed twice), not for every line: a second has room for some ten of them in a user.
 
     Args:
-        message: what to write; it may have several lines.
+        message: what to write; it may have several lines. Half a character (a lone surrogate) is shown as `?`.
         durable: wait until the master holds it.
         timeout: seconds to wait at most.
 
@@ -26,9 +27,9 @@ def log(message: object, *, durable: bool = False, timeout: float = DURABLE_SECO
         True; False if `durable` and it is not known to be safe: there was no room for it, or no master in time. It is
         in the pod's own log all the same. Outside of a run nothing is waited for.
     """
-    taken = seat.taken
+    text, taken = storable(str(message)), seat.taken
     if durable and taken is not None:
-        return taken.log_durably(str(message), timeout)
-    sys.stdout.write(f"{message}\n")
+        return taken.log_durably(text, timeout)
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
     return True

@@ -201,7 +201,7 @@ def send_message(name: str, data: Any = None, *, to: To | None = None) -> Delive
 
     Args:
         name: says who handles it: `@on_message(name)`.
-        data: JSON values, or bytes; at most 256 KiB.
+        data: JSON values, or bytes; at most 256 KiB, and nested 500 deep.
         to: "director", "workers" (every engine of every worker), the number of a worker (every engine of it), or a
             `Place` (one engine). Default: from an engine to the director, from the director to the workers.
 

@@ -94,7 +94,7 @@ class _Boot:
         self._reader = reader
         self._on_kept = on_kept
         self._held: deque[Record] = deque()  # read, and without room
-        self._marks: deque[Record] = deque()
+        self._marks: deque[Record] = deque()  # of what is in the outbox
         self._is_damaged = False
         self._has_skipped = False
 
@@ -113,7 +113,10 @@ class _Boot:
             encoded = self._held[0].encode()
             if not self.outbox.has_room(len(encoded)):
                 break
-            self._note(self._held.popleft())
+            record = self._held.popleft()
+            self._note(record)
+            if record.kind is Kind.MARK:
+                self._marks.append(record)
             self.outbox.put(encoded)
         return self.outbox.last > last
 
@@ -150,9 +153,7 @@ class _Boot:
         match record.kind:
             case Kind.END:
                 self.streams[record.stream] = record.tally
-            case Kind.MARK:
-                self._marks.append(record)
-            case _:
+            case Kind.LINES | Kind.GAP:
                 self.streams.setdefault(record.stream)
 
 

@@ -93,7 +93,7 @@ def _by_weight(answer: Answer) -> bool:
 
 
 def decoded(payload: Payload) -> Any:
-    """Return data as the script gets it; None if it is no JSON, which no sender of ours sends."""
+    """Return what a handler has returned; None if it cannot be read, which no sender of ours sends."""
     try:
         return decode(payload)
     except ValueError:
@@ -101,8 +101,8 @@ def decoded(payload: Payload) -> Any:
 
 
 def message_of(message: engine_pb2.CustomMessage) -> Message:
-    """Return a message as its handler gets it."""
-    return Message(message.name, decoded(Payload(message.data, message.is_bytes)), sender_of(message.sender))
+    """Return a message as its handler gets it; raise ValueError if its data cannot be read."""
+    return Message(message.name, decode(Payload(message.data, message.is_bytes)), sender_of(message.sender))
 
 
 def sender_of(peer: engine_pb2.MessagePeer) -> Sender:

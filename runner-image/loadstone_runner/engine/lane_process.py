@@ -24,7 +24,7 @@ from loadstone_runner.engine.tracebacks import text_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from loadstone.messages import Handling
+    from loadstone.messages import Handling, Sender
     from loadstone_runner.settings import LaneSettings
 
 log = logging.getLogger("loadstone.engine")
@@ -72,17 +72,14 @@ def _messages(engine: socket.socket) -> Iterator[engine_pb2.CustomMessage]:
 
 
 def _handle(handling: Handling, message: engine_pb2.CustomMessage) -> engine_pb2.MessageAnswer:
-    sender = message.sender
-    told = Message(
-        message.name,
-        decode(Payload(message.data, message.is_bytes)),
-        "director" if sender.director else Place(sender.worker, sender.engine),
-    )
+    by = message.sender
+    sender: Sender = "director" if by.director else Place(by.worker, by.engine)
     # Whatever a script has made of it: its default action is the end of the process.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, handling.timeout or 0)
     try:
-        result = encode(handling.function(told))
+        data = decode(Payload(message.data, message.is_bytes))
+        result = encode(handling.function(Message(message.name, data, sender)))
     except BaseException as error:
         log.exception("A handler failed: message=%s", handling.name)
         return _Answer(status=_Answer.FAILED, reason=text_of(error))

@@ -152,7 +152,7 @@ class Lane:
         try:
             parcel.key = self._key_of(parcel)
         except BaseException as error:  # noqa: BLE001 user code
-            self._fail(parcel, error, "its key= raised ")
+            self.fail(parcel.settle, error, "its key= raised ")
             return None
         if is_full:
             if self._handling.overflow == "reject":
@@ -161,6 +161,15 @@ class Lane:
             self._drop_oldest()
         self._enqueue(parcel)
         return None
+
+    def fail(self, settle: Callable[[Outcome], None], error: BaseException, what: str = "") -> None:
+        """Settle that a message has failed, and count it."""
+        self._failed += 1
+        text = str(error) if isinstance(error, HandlerError) else text_of(error)
+        self._count(HANDLER_ERROR, what + text, self.name)
+        if self._tracebacks.is_first(error):
+            log.error("A handler failed, and more of the kind are only counted: message=%s", self.name, exc_info=error)
+        settle(Outcome(Status.FAILED, what + text))
 
     def ask_for_room(self) -> None:
         """Have it said when there is room, maybe at once: somebody waits for it."""
@@ -254,9 +263,9 @@ class Lane:
             if self._is_over:
                 self._reject(parcel, "the run has ended before its handler did")
                 raise
-            self._fail(parcel, HandlerError("its handler was ended by the script"))
+            self.fail(parcel.settle, HandlerError("its handler was ended by the script"))
         except BaseException as error:  # noqa: BLE001 user code
-            self._fail(parcel, error)
+            self.fail(parcel.settle, error)
         else:
             self._processed += 1
             parcel.settle(Outcome(Status.PROCESSED, result=result))
@@ -297,14 +306,6 @@ class Lane:
     def _reject(self, parcel: Parcel, why: str) -> None:
         self._rejected += 1
         parcel.settle(Outcome(Status.REJECTED, why))
-
-    def _fail(self, parcel: Parcel, error: BaseException, what: str = "") -> None:
-        self._failed += 1
-        text = str(error) if isinstance(error, HandlerError) else text_of(error)
-        self._count(HANDLER_ERROR, what + text, self.name)
-        if self._tracebacks.is_first(error):
-            log.error("A handler failed, and more of the kind are only counted: message=%s", self.name, exc_info=error)
-        parcel.settle(Outcome(Status.FAILED, what + text))
 
 
 class Lanes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import logging
 from collections import OrderedDict, deque
+from functools import partial
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,7 @@ from loadstone_protocol.codec import WireError
 from loadstone_protocol.legs import Leg
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.deliveries import Sent, decoded, direct, message_of, origin_of, peer_of, sender_of
-from loadstone_runner.engine.lanes import RUN_OVER, Busy, Lanes, Outcome, Parcel
+from loadstone_runner.engine.lanes import RUN_OVER, Busy, HandlerError, Lanes, Outcome, Parcel
 from loadstone_runner.engine.payloads import Payload, encode
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from loadstone.messages import Handling, To
     from loadstone_runner.engine.deliveries import Origin
-    from loadstone_runner.engine.lanes import CountError, Work
+    from loadstone_runner.engine.lanes import CountError, Lane, Work
 
 log = logging.getLogger("loadstone.engine")
 
@@ -227,9 +228,8 @@ class Mailroom:
                 self._hear_answer(entry.answer)
 
     def _receive(self, message: engine_pb2.CustomMessage) -> None:
-        """Put a message into its lane, once."""
-        origin = origin_of(message.sender)
-        key = (origin, message.id)
+        """Take in a message, once."""
+        key = (origin_of(message.sender), message.id)
         if key in self._handled:
             return
         if (answer := self._answered.get(key)) is not None:
@@ -240,6 +240,17 @@ class Mailroom:
             reason = f"nothing handles messages of the name {message.name!r} there: see @on_message"
             self._answer(message, Outcome(Status.REJECTED, reason))
             return
+        settle = partial(self._answer, message)
+        try:
+            parcel = Parcel(message_of(message), settle)
+        except ValueError as error:
+            lane.fail(settle, HandlerError(f"its data cannot be read there: {error}"))
+            return
+        self._put_into(lane, message, parcel)
+
+    def _put_into(self, lane: Lane, message: engine_pb2.CustomMessage, parcel: Parcel) -> None:
+        """Put a message into its lane, or send it away if the lane or the order of its sender has no place for it."""
+        origin = origin_of(message.sender)
         queue = self._queues.setdefault((message.name, origin), _Queue())
         may_come = queue.credit > 0
         queue.credit -= may_come
@@ -249,10 +260,10 @@ class Mailroom:
             if may_come and not queue.credit:
                 lane.ask_for_room()
             return
-        self._handled.add(key)
-        parcel = Parcel(message_of(message), lambda outcome: self._answer(message, outcome))
+        # At once, as the lane may settle it in the same breath.
+        self._handled.add((origin, message.id))
         if isinstance(lane.put(parcel), Busy):
-            self._handled.discard(key)
+            self._handled.discard((origin, message.id))
             self._send_away(message, queue)
             queue.credit = 0
             return

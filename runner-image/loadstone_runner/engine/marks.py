@@ -28,11 +28,11 @@ class LogMarks:
         self._newest += 1
         number = self._newest
         told = self._waiting[number] = AsyncResult()
-        # The script may have put something else in the place of sys.stdout, which would not reach the launcher.
-        out = sys.__stdout__ or sys.stdout
-        out.write(f"{text}\n{MARK}{number}\n")
-        out.flush()
         try:
+            # The script may have put something else in the place of sys.stdout, which would not reach the launcher.
+            out = sys.__stdout__ or sys.stdout
+            out.write(f"{text}\n{MARK}{number}\n")
+            out.flush()
             return bool(told.get(timeout=timeout))
         except Timeout:
             return False

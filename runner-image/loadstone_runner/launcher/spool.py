@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SPOOL_BYTES: Final = 64 * 1024 * 1024
+# Beyond that, for marks only: whoever waits is to hear that a line had no room.
+MARKS_BYTES: Final = 256 * 1024
 FOLDER_MODE: Final = 0o770  # agent and engines are different users of one group
 
 
@@ -50,7 +52,7 @@ class Spool:
     __slots__ = ("_accounts", "_boot", "_descriptor", "_folder", "_limit", "_next", "_segment", "_segments", "_size")
 
     def __init__(self, folder: str, boot: str, *, limit: int = SPOOL_BYTES) -> None:
-        """Begin with record 1; hold at most `limit` bytes that nobody has removed yet, and a little more."""
+        """Begin with record 1; hold at most `limit` bytes that nobody has removed yet, and a little more for marks."""
         self._folder = folder
         self._boot = boot
         self._limit = limit
@@ -65,12 +67,15 @@ class Spool:
             os.chmod(folder, FOLDER_MODE)  # noqa: PTH101 the same
 
     def put(self, stream: LogStream, block: bytes, lines: int, *, marks: Sequence[bytes] = ()) -> None:
-        """Take whole lines; `marks` are who waits until the last of them is durable, or known to be lost."""
+        """Take whole lines; `marks` are who waits until the last of them is durable, or known to be lost.
+
+        Marks that have no room are dropped: who waits for one hears nothing, and takes the line as lost in time.
+        """
         account = self._accounts.get(stream) or self._accounts.setdefault(stream, _Account())
         account.lines += lines
         account.size += len(block)
         is_held = not block and not account.gap_size
-        if block and self._has_room(len(block)) and self._end_gap(stream, account):
+        if block and self._has_room(len(block), self._limit) and self._end_gap(stream, account):
             is_held = self._write_lines(stream, account, block, lines)
         if not is_held:
             account.gap_lines += lines
@@ -78,6 +83,8 @@ class Spool:
             account.lost_lines += lines
             account.lost_size += len(block)
         for mark in marks:
+            if not self._has_room(len(mark), self._limit + MARKS_BYTES):
+                break
             self._write(Kind.MARK, stream, 0, (b"+" if is_held else b"-") + mark)
 
     def end(self, stream: LogStream) -> None:
@@ -106,15 +113,15 @@ class Spool:
             account.gap_lines = account.gap_size = 0
         return True
 
-    def _has_room(self, size: int) -> bool:
-        while self._size + size > self._limit and self._segments:
+    def _has_room(self, size: int, limit: int) -> bool:
+        while self._size + size > limit and self._segments:
             path, held = self._segments[0]
             if os.access(path, os.F_OK):
                 return False
             # Whoever reads has removed it: everything in it is durable elsewhere.
             self._segments.popleft()
             self._size -= held
-        return self._size + size <= self._limit
+        return self._size + size <= limit
 
     def _write(self, kind: Kind, stream: LogStream, lines: int, payload: bytes) -> Record | None:
         """Write a record whole; return it, None if the disk does not take it."""

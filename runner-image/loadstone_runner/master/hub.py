@@ -108,7 +108,7 @@ class Hub:
         """Take in a frame of a process.
 
         Raises:
-            WireError: it cannot be meant, or an entry of it cannot; the others were taken in.
+            WireError: it cannot be meant, or some of its entries cannot, which it says; the others were taken in.
         """
         if not self._is_place(post):
             raise WireError(f"there is no {post} in this run")
@@ -116,7 +116,7 @@ class Hub:
         if member is None:
             return
         self._unflushed[post] = member
-        problem: WireError | None = None
+        problems: list[WireError] = []
         if frame.hub != member.leg.hub:
             # It does not know this leg yet, so what it says was not meant for it.
             member.leg.rewind()
@@ -126,10 +126,10 @@ class Hub:
                 try:
                     self._take(post, member, content, now_ns)
                 except WireError as error:
-                    problem = problem or error
+                    problems.append(error)
         self.flush(now_ns)
-        if problem is not None:
-            raise problem
+        if problems:
+            raise WireError(f"{len(problems)} of its {len(frame.entries)} entries: {problems[0]}") from problems[0]
 
     def lose(self, worker: int, why: str) -> None:
         """Reject whatever a worker (-1: the director) has not answered."""
@@ -221,20 +221,26 @@ class Hub:
 
     def _route(self, post: Post, member: _Member, entry: engine_pb2.MessageEntry, now_ns: int) -> None:
         message = entry.message
-        is_well = 0 < len(message.name) <= NAME_MAX and len(message.data) <= DATA_MAX_BYTES
-        if not is_well or not 0 < message.id <= NUMBER_MAX:
-            raise WireError("a message has a number, a name and at most 256 KiB of data")
+        if not 0 < message.id <= NUMBER_MAX:
+            raise WireError("a message has a number")
+        try:
+            places = self._places(message)
+        except WireError as error:
+            self._refuse(post, member, message.id, str(error))
+            raise
         message.sender.CopyFrom(_peer(post, member.start))
-        places = self._places(message)
-        refusal = self._refusal(member, message, places, now_ns=now_ns)
-        routed = _Answer(id=message.id, status=_Answer.ROUTED, expected=1 if refusal else len(places))
-        self._say(post, member, routed)
-        if refusal:
-            self._say(post, member, _Answer(id=message.id, status=_Answer.REJECTED, reason=refusal))
+        if refusal := self._refusal(member, message, places, now_ns=now_ns):
+            self._refuse(post, member, message.id, refusal)
             return
+        self._say(post, member, _Answer(id=message.id, status=_Answer.ROUTED, expected=len(places)))
         content = entry.SerializeToString()
         for place in places:
             self._deliver(post, member, message.id, place=place, content=content)
+
+    def _refuse(self, post: Post, member: _Member, number: int, why: str) -> None:
+        """Tell a sender that a message goes nowhere."""
+        self._say(post, member, _Answer(id=number, status=_Answer.ROUTED, expected=1))
+        self._say(post, member, _Answer(id=number, status=_Answer.REJECTED, reason=why))
 
     def _deliver(self, post: Post, sender: _Member, number: int, *, place: Post, content: bytes) -> None:
         member, key = self._at(place), (post, sender.start, number)
@@ -267,6 +273,9 @@ class Hub:
         return ""
 
     def _places(self, message: engine_pb2.CustomMessage) -> tuple[Post, ...]:
+        """Return where a message goes; raise WireError if it cannot be meant."""
+        if not 0 < len(message.name) <= NAME_MAX or len(message.data) > DATA_MAX_BYTES:
+            raise WireError(f"a message has a name of 1 to {NAME_MAX} characters and at most 256 KiB of data")
         workers: Iterable[int] = range(self._workers)
         engines: Iterable[int] = range(self._engines)
         match message.to:

@@ -34,7 +34,7 @@ class Mail:
     """The custom messages of one run.
 
     Attributes:
-        bad_frames: how many could not be meant, by "worker" and "director".
+        bad_frames: how many could not be meant, or not all of their entries, by "worker" and "director".
     """
 
     def __init__(self, plan: RunPlan, *, clock: Clock, roster: Roster, exchange: Exchange, director: Director) -> None:
@@ -101,7 +101,7 @@ class Mail:
             # It harms neither the logs on the same connection nor other engines of the same worker.
             self.bad_frames["director" if post == DIRECTOR else "worker"] += 1
             if self.bad_frames.total() <= BAD_FRAMES_LOGGED:
-                log.warning("Left out a frame of messages: from=%s reason=%s", post, error)
+                log.warning("Left out what cannot be meant of a frame of messages: from=%s reason=%s", post, error)
 
     def _send(self, post: Post, frame: engine_pb2.MessageFrame) -> None:
         if post == DIRECTOR:

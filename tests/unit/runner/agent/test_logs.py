@@ -10,7 +10,7 @@ import pytest
 
 from loadstone_core.outbox import Receipt
 from loadstone_protocol.bulk import receipt_frame
-from loadstone_runner.agent.logs import LogShipper
+from loadstone_runner.agent.logs import OUTBOX_ENTRIES, LogShipper
 from loadstone_runner.agent.messages import kept_message
 from loadstone_runner.launcher.spool import Spool
 from loadstone_runner.launcher.tee import Source
@@ -64,3 +64,18 @@ def test_marks_that_a_script_makes_up_keep_nobody_from_those_that_are_true(tmp_p
 def test_a_mark_that_no_message_can_carry_is_no_record() -> None:
     with pytest.raises(SpoolError, match="record 1 of the log's spool is not whole"):
         decode(Record(1, Kind.MARK, STREAM, 0, b"+" + b"9" * 20).encode())
+
+
+@pytest.mark.promise("hostile-scripts")
+def test_an_agent_holds_no_marks_but_those_on_their_way_to_the_master(tmp_path: Path) -> None:
+    async def held() -> int:
+        spool = Spool(str(tmp_path), "0001")
+        spool.put(STREAM, b"", 0, marks=[b"1"] * 20_000)
+        spool.end(STREAM)
+        shipper = LogShipper(str(tmp_path), BulkEnd(), on_kept=lambda *_: None, on_settled=lambda: None)
+        shipper.pump()
+        [end] = shipper.ends()
+        assert end.tally is not None
+        return sum(len(boot._marks) for boot in shipper._boots.values())
+
+    assert asyncio.run(held()) <= OUTBOX_ENTRIES

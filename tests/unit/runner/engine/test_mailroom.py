@@ -15,6 +15,7 @@ from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine import mailroom as room
 from loadstone_runner.engine.lanes import in_engine
 from loadstone_runner.engine.mailroom import Mailroom
+from loadstone_runner.engine.payloads import Payload
 from loadstone_runner.master import hub as hub_room
 from loadstone_runner.master.hub import DIRECTOR, Hub, Post, Start
 
@@ -326,6 +327,47 @@ def test_a_key_that_raises_half_a_character_fails_its_own_message_and_no_other()
 
     assert [each.reason for each in receipts] == ["", "its key= raised ValueError: unknown name ?", ""]
     assert seen == ["a", "b"]
+
+
+def nested(depth: int) -> list[Any]:
+    data: list[Any] = []
+    for _ in range(depth - 1):
+        data = [data]
+    return data
+
+
+@pytest.mark.promise("messages")
+@pytest.mark.parametrize("kind", [lambda data: data, lambda data: {"a": ("[", data[0])}], ids=["lists", "others"])
+def test_data_that_is_nested_too_deep_is_refused_where_it_is_sent(kind: Callable[[list[Any]], Any]) -> None:
+    world, seen = World(), []
+    keep(seen)
+    world.enter(DIRECTOR)
+    engine = world.enter(ENGINE)
+
+    with pytest.raises(ValueError, match="lists and dicts nested more than 500 deep are too deep for a message"):
+        engine.send_message("step", kind(nested(501)), "director")
+
+    assert engine.send_message("step", [nested(499)] * 2, "director").wait(5).is_processed
+    assert seen == [[nested(499)] * 2]
+
+
+@pytest.mark.promise("messages")
+def test_data_that_cannot_be_read_where_it_arrives_fails_its_own_message_and_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, seen = World(), []
+    keep(seen)
+    world.enter(DIRECTOR)
+    engine = world.enter(ENGINE)
+    deep = Payload(b"[" * 5_000 + b"]" * 5_000, is_bytes=False)
+    with monkeypatch.context() as of_another_release:
+        of_another_release.setattr(room, "encode", lambda _data: deep)
+        sent = engine.send_message("step", None, "director")
+
+    assert sent.wait(1)[:2] == ("failed", "its data cannot be read there: it is nested too deep")
+    assert engine.send_message("step", 1, "director").wait(1).is_processed
+    assert seen == [1]
+    assert world.errors == [("handler", "its data cannot be read there: it is nested too deep", "step")]
 
 
 def test_a_sender_that_sends_too_fast_is_told_by_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,6 +127,36 @@ def test_who_waits_is_told_whether_the_line_is_in_the_spool(tmp_path):
     assert marks == [b"+1", b"-2", b"-3", b"+4"]
 
 
+@pytest.mark.promise("hostile-scripts", "log-durable")
+def test_marks_that_a_script_makes_up_stay_within_the_bound_and_true_ones_get_through_once_they_were_read(tmp_path):
+    limit = 1024 * 1024
+    spool = Spool(str(tmp_path), "a", limit=limit)
+    for _ in range(50):
+        spool.put(OUT, b"", 0, marks=[b"1"] * 1_000)
+    spool.put(OUT, b"no room\n", 1, marks=[b"2"])
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= limit + writing.MARKS_BYTES + 100
+
+    reader = reader_of(tmp_path)
+    reader.read(1 << 30)
+    reader.release(reader.next_number - 1)
+    spool.put(OUT, b"room\n", 1, marks=[b"3"])
+
+    fresh = [(each.kind, each.payload) for each in reader.read(1 << 30)]
+    assert fresh[1:] == [(Kind.LINES, b"room\n"), (Kind.MARK, b"+3")]
+
+
+@pytest.mark.promise("log-durable")
+def test_who_waits_for_a_line_that_had_no_room_hears_it_though_lines_have_filled_the_spool(tmp_path):
+    spool = Spool(str(tmp_path), "a", limit=1_000)
+    for _ in range(20):
+        spool.put(OUT, b"x" * 99 + b"\n", 1)
+    for number in range(1_000):
+        spool.put(OUT, b"an order\n", 1, marks=[b"%d" % number])
+
+    marks = [each.payload for each in read(tmp_path) if each.kind is Kind.MARK]
+    assert marks == [b"-%d" % number for number in range(1_000)]
+
+
 def test_records_are_read_as_they_come_and_another_start_of_the_launcher_has_its_own(tmp_path):
     spool = Spool(str(tmp_path), "a")
     spool.put(OUT, b"one\n", 1)

@@ -1,0 +1,33 @@
+"""The process of one message handler answers whatever comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from loadstone import messages, on_message
+from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.engine import lane_process
+
+
+@pytest.mark.promise("messages", "messages-process")
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b"[" * 5_000 + b"]" * 5_000, "ValueError: it is nested too deep"), (b"{", "JSONDecodeError: ")],
+    ids=["too deep", "no JSON"],
+)
+def test_data_that_cannot_be_read_in_a_process_of_its_own_fails_the_message(data: bytes, reason: str) -> None:
+    messages.forget()
+
+    @on_message("step", where="process")
+    def step(_message: Any) -> None:
+        pass
+
+    [handling] = messages.handlings()
+    messages.forget()
+
+    answer = lane_process._handle(handling, engine_pb2.CustomMessage(name="step", data=data))
+
+    assert answer.status == engine_pb2.MessageAnswer.FAILED
+    assert answer.reason.startswith(reason)
