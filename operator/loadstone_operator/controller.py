@@ -137,7 +137,10 @@ class Controller:
                 tasks.create_task(self._work_for_ever(), name=f"reconcile {number}")
 
     async def resync(self) -> None:
-        """Compare what is remembered with what exists, and look again at everything that is not at rest."""
+        """Compare what is remembered with what exists, and look again at everything that is not at rest.
+
+        Whatever comes after that, the operator may work then.
+        """
         await self._resync_classes()
         known = self._store.snapshot()
         # Pods first: then every pod's LoadTest that still exists is in the list that follows.
@@ -148,8 +151,11 @@ class Controller:
         for key in touched:
             self._queue.add(key)
         self._forget_the_gone()
-        await self._delete_orphans(pods)
         self._survey(tests)
+        if not self.is_primed:
+            self._hold_what_runs()
+            self.is_primed = True
+        await self._delete_orphans(pods)
 
     async def _resync_classes(self) -> None:
         names, was_readable = self._classes.names(), self._classes.is_readable
@@ -273,9 +279,6 @@ class Controller:
                 _log.warning("Could not list", extra={"cause": str(error)})
                 await asyncio.sleep(1.0)
                 continue
-            if not self.is_primed:
-                self._hold_what_runs()
-                self.is_primed = True
             await self._wait_for_resync()
             if not self._lease.is_held:
                 self.is_primed = False
@@ -303,12 +306,23 @@ class Controller:
 
     async def _delete_orphans(self, pods: list[Body]) -> None:
         """Delete pods whose LoadTest is gone without them, as after `kubectl delete --cascade=orphan`."""
-        for body in pods:
-            metadata = body["metadata"]
-            uid = owner_of(body) or str((metadata.get("labels") or {}).get(naming.LABEL_UID, ""))
-            if self._store.key_of_uid(uid) is None and "deletionTimestamp" not in metadata:
-                _log.warning("Deleted orphan", extra={"pod": metadata["name"], "namespace": metadata["namespace"]})
-                await self._cluster.delete_pod(metadata["namespace"], metadata["name"], uid_of(body))
+        await asyncio.gather(*(self._delete_orphan(body) for body in pods if self._is_orphan(body)))
+
+    async def _delete_orphan(self, body: Body) -> None:
+        """Delete one orphan; if somebody refuses that, nothing else waits for it, and the next resync tries again."""
+        metadata = body["metadata"]
+        told = {"pod": metadata["name"], "namespace": metadata["namespace"]}
+        try:
+            await self._cluster.delete_pod(metadata["namespace"], metadata["name"], uid_of(body))
+        except WorldError as error:
+            _log.warning("Could not delete orphan", extra={**told, "cause": str(error)})
+        else:
+            _log.warning("Deleted orphan", extra=told)
+
+    def _is_orphan(self, body: Body) -> bool:
+        metadata = body["metadata"]
+        uid = owner_of(body) or str((metadata.get("labels") or {}).get(naming.LABEL_UID, ""))
+        return self._store.key_of_uid(uid) is None and "deletionTimestamp" not in metadata
 
     def _forget_the_gone(self) -> None:
         freed = [self._looker.forget(uid) for uid in self._looker.known() if self._store.key_of_uid(uid) is None]
