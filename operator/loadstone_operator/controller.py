@@ -275,8 +275,8 @@ class Controller:
             await self._lease.wait_until_held()
             try:
                 await self.resync()
-            except WorldError as error:
-                _log.warning("Could not list", extra={"cause": str(error)})
+            except Exception as error:  # noqa: BLE001 (a service loop)
+                _log.warning("Could not list", exc_info=not isinstance(error, WorldError), extra={"cause": str(error)})
                 await asyncio.sleep(1.0)
                 continue
             await self._wait_for_resync()
@@ -301,8 +301,12 @@ class Controller:
         """Give every run that has begun its workers before anybody else may ask for some."""
         for key in self._store.all():
             body = self._store.test(key)
-            if body is not None and not (body.get("status") or {}).get("finished"):
+            if body is None or (body.get("status") or {}).get("finished"):
+                continue
+            try:
                 self._looker.look(key, body)
+            except Exception as error:  # noqa: BLE001 (of one LoadTest, and met again when it is reconciled)
+                _log.warning("Could not look", exc_info=True, extra={"test": str(key), "cause": str(error)})
 
     async def _delete_orphans(self, pods: list[Body]) -> None:
         """Delete pods whose LoadTest is gone without them, as after `kubectl delete --cascade=orphan`."""
