@@ -20,6 +20,7 @@ from loadstone_operator.actions import (
     MarkRun,
     SaveReport,
     TellStored,
+    is_tidying,
 )
 from loadstone_operator.manifests.objects import LOG_MOST_BYTES
 from loadstone_operator.manifests.order import SourceMissing, make_order, script_files
@@ -64,6 +65,17 @@ class Actor:
         for action in actions:
             goes_on = await self._do(look, action) and goes_on
         return goes_on
+
+    async def tidy(self, look: Look, actions: Sequence[Action]) -> None:
+        """Do each that can be done; raise the first error, so that all of it is tried again."""
+        errors: list[WorldError] = []
+        for action in actions:
+            try:
+                await self._do(look, action)
+            except WorldError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     async def _do(self, look: Look, action: Action) -> bool:
         match action:
@@ -190,8 +202,16 @@ class Actor:
     async def _delete(self, look: Look, action: DeletePods) -> None:
         namespace, grace = look.seen.test.namespace, action.grace_seconds
         deletions = (self._cluster.delete_pod(namespace, *pod, grace_seconds=grace) for pod in action.pods)
-        await asyncio.gather(*deletions)
-        _log.info("Deleted pods", extra={"test": look.seen.test.name, "pods": len(action.pods)})
+        told = {"test": look.seen.test.name, "pods": len(action.pods)}
+        try:
+            await asyncio.gather(*deletions)
+        except WorldError as error:
+            if is_tidying(action):
+                raise
+            # The master must hear of the kill all the same.
+            _log.warning("Could not delete pods", extra={**told, "error": str(error)})
+        else:
+            _log.info("Deleted pods", extra=told)
 
     async def _steer(self, look: Look, action: Steer) -> None:
         is_kill = action.stop == Reason.KILLED

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.errors import WorldError
 from loadstone_operator import naming
-from loadstone_operator.actions import CreateChildren, End, Progress, Refuse
+from loadstone_operator.actions import CreateChildren, End, Progress, Refuse, is_tidying
 from loadstone_operator.cluster.reading import has_ended, owner_of
 from loadstone_operator.cluster.store import key_of
 from loadstone_operator.decision import decide
@@ -188,11 +188,12 @@ class Controller:
         # A verdict is told before anything is tidied up after it.
         is_end = isinstance(decision.update, End | Refuse)
         again = await self._write(look, decision.update) if is_end and decision.update else None
-        goes_on = await self._actor.act(look, decision.actions)
+        goes_on = await self._actor.act(look, [each for each in decision.actions if not is_tidying(each)])
         if not goes_on:
             return 0.0
         if decision.update is not None and not is_end:
             again = await self._write(look, decision.update)
+        await self._actor.tidy(look, [each for each in decision.actions if is_tidying(each)])
         return min((each for each in (again, decision.recheck_seconds) if each is not None), default=None)
 
     async def _write(self, look: Look, update: Update) -> float | None:
