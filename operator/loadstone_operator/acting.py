@@ -20,6 +20,7 @@ from loadstone_operator.actions import (
     MarkRun,
     SaveReport,
     TellStored,
+    is_tidying,
 )
 from loadstone_operator.manifests.objects import LOG_MOST_BYTES
 from loadstone_operator.manifests.order import SourceMissing, make_order, script_files
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 REPORT_SECONDS: Final = 5.0
+# Of its own: a log is looked for in all that was printed, and no report is given up for it.
+LOG_SECONDS: Final = 3.0
 # How long a master may take to hear that its run is killed: there is another way, and it must not wait.
 KILL_SECONDS: Final = 1.0
 
@@ -64,6 +67,17 @@ class Actor:
         for action in actions:
             goes_on = await self._do(look, action) and goes_on
         return goes_on
+
+    async def tidy(self, look: Look, actions: Sequence[Action]) -> None:
+        """Do each that can be done; raise the first error, so that all of it is tried again."""
+        errors: list[WorldError] = []
+        for action in actions:
+            try:
+                await self._do(look, action)
+            except WorldError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     async def _do(self, look: Look, action: Action) -> bool:
         match action:
@@ -190,8 +204,16 @@ class Actor:
     async def _delete(self, look: Look, action: DeletePods) -> None:
         namespace, grace = look.seen.test.namespace, action.grace_seconds
         deletions = (self._cluster.delete_pod(namespace, *pod, grace_seconds=grace) for pod in action.pods)
-        await asyncio.gather(*deletions)
-        _log.info("Deleted pods", extra={"test": look.seen.test.name, "pods": len(action.pods)})
+        told = {"test": look.seen.test.name, "pods": len(action.pods)}
+        try:
+            await asyncio.gather(*deletions)
+        except WorldError as error:
+            if is_tidying(action):
+                raise
+            # The master must hear of the kill all the same.
+            _log.warning("Could not delete pods", extra={**told, "error": str(error)})
+        else:
+            _log.info("Deleted pods", extra=told)
 
     async def _steer(self, look: Look, action: Steer) -> None:
         is_kill = action.stop == Reason.KILLED
@@ -208,20 +230,23 @@ class Actor:
         try:
             async with asyncio.timeout(REPORT_SECONDS):
                 report = await self._masters.fetch_report(test.uid)
-                await self._cluster.save_report(test, action.run, report, gzip_log=await self._log_of(test))
+            log = await self._log_of(test)
+            async with asyncio.timeout(REPORT_SECONDS):
+                await self._cluster.save_report(test, action.run, report, gzip_log=log or b"")
         except (LoadstoneError, TimeoutError) as error:
             memory.report = ReportState.FAILED
             _log.warning("Did not save report", extra={"test": test.name, "run": action.run, "error": str(error)})
         else:
-            memory.report = ReportState.SAVED
+            memory.report = ReportState.WITHOUT_LOG if log is None else ReportState.SAVED
 
-    async def _log_of(self, test: LoadTestView) -> bytes:
-        """Return the end of the log; a report without it is worth keeping all the same."""
+    async def _log_of(self, test: LoadTestView) -> bytes | None:
+        """Return the end of the log, None if it does not come; a report without it is worth keeping all the same."""
         try:
-            return await self._masters.fetch_log(test.uid, LOG_MOST_BYTES)
-        except WorldError as error:
+            async with asyncio.timeout(LOG_SECONDS):
+                return await self._masters.fetch_log(test.uid, LOG_MOST_BYTES)
+        except (WorldError, TimeoutError) as error:
             _log.warning("Did not fetch log", extra={"test": test.name, "error": str(error)})
-            return b""
+            return None
 
     async def _tell_stored(self, look: Look) -> None:
         try:

@@ -102,6 +102,11 @@ Action: TypeAlias = (
 )
 
 
+def is_tidying(action: Action) -> bool:
+    """Say whether neither load nor status wait for an action: for the mark, and for deletions that kill nothing."""
+    return isinstance(action, MarkRun) or (isinstance(action, DeletePods) and action.grace_seconds is None)
+
+
 @dataclass(frozen=True, slots=True)
 class Begin:
     """The status is about a new run from now on."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.errors import WorldError
 from loadstone_operator import naming
-from loadstone_operator.actions import CreateChildren, End, Progress, Refuse
+from loadstone_operator.actions import CreateChildren, End, Progress, Refuse, is_tidying
 from loadstone_operator.cluster.reading import has_ended, owner_of
 from loadstone_operator.cluster.store import key_of
 from loadstone_operator.decision import decide
@@ -137,7 +137,10 @@ class Controller:
                 tasks.create_task(self._work_for_ever(), name=f"reconcile {number}")
 
     async def resync(self) -> None:
-        """Compare what is remembered with what exists, and look again at everything that is not at rest."""
+        """Compare what is remembered with what exists, and look again at everything that is not at rest.
+
+        Whatever comes after that, the operator may work then.
+        """
         await self._resync_classes()
         known = self._store.snapshot()
         # Pods first: then every pod's LoadTest that still exists is in the list that follows.
@@ -148,8 +151,11 @@ class Controller:
         for key in touched:
             self._queue.add(key)
         self._forget_the_gone()
-        await self._delete_orphans(pods)
         self._survey(tests)
+        if not self.is_primed:
+            self._hold_what_runs()
+            self.is_primed = True
+        await self._delete_orphans(pods)
 
     async def _resync_classes(self) -> None:
         names, was_readable = self._classes.names(), self._classes.is_readable
@@ -182,11 +188,12 @@ class Controller:
         # A verdict is told before anything is tidied up after it.
         is_end = isinstance(decision.update, End | Refuse)
         again = await self._write(look, decision.update) if is_end and decision.update else None
-        goes_on = await self._actor.act(look, decision.actions)
+        goes_on = await self._actor.act(look, [each for each in decision.actions if not is_tidying(each)])
         if not goes_on:
             return 0.0
         if decision.update is not None and not is_end:
             again = await self._write(look, decision.update)
+        await self._actor.tidy(look, [each for each in decision.actions if is_tidying(each)])
         return min((each for each in (again, decision.recheck_seconds) if each is not None), default=None)
 
     async def _write(self, look: Look, update: Update) -> float | None:
@@ -269,13 +276,10 @@ class Controller:
             await self._lease.wait_until_held()
             try:
                 await self.resync()
-            except WorldError as error:
-                _log.warning("Could not list", extra={"cause": str(error)})
+            except Exception as error:  # noqa: BLE001 (a service loop)
+                _log.warning("Could not list", exc_info=not isinstance(error, WorldError), extra={"cause": str(error)})
                 await asyncio.sleep(1.0)
                 continue
-            if not self.is_primed:
-                self._hold_what_runs()
-                self.is_primed = True
             await self._wait_for_resync()
             if not self._lease.is_held:
                 self.is_primed = False
@@ -298,17 +302,32 @@ class Controller:
         """Give every run that has begun its workers before anybody else may ask for some."""
         for key in self._store.all():
             body = self._store.test(key)
-            if body is not None and not (body.get("status") or {}).get("finished"):
+            if body is None or (body.get("status") or {}).get("finished"):
+                continue
+            try:
                 self._looker.look(key, body)
+            except Exception as error:  # noqa: BLE001 (of one LoadTest, and met again when it is reconciled)
+                _log.warning("Could not look", exc_info=True, extra={"test": str(key), "cause": str(error)})
 
     async def _delete_orphans(self, pods: list[Body]) -> None:
         """Delete pods whose LoadTest is gone without them, as after `kubectl delete --cascade=orphan`."""
-        for body in pods:
-            metadata = body["metadata"]
-            uid = owner_of(body) or str((metadata.get("labels") or {}).get(naming.LABEL_UID, ""))
-            if self._store.key_of_uid(uid) is None and "deletionTimestamp" not in metadata:
-                _log.warning("Deleted orphan", extra={"pod": metadata["name"], "namespace": metadata["namespace"]})
-                await self._cluster.delete_pod(metadata["namespace"], metadata["name"], uid_of(body))
+        await asyncio.gather(*(self._delete_orphan(body) for body in pods if self._is_orphan(body)))
+
+    async def _delete_orphan(self, body: Body) -> None:
+        """Delete one orphan; if somebody refuses that, nothing else waits for it, and the next resync tries again."""
+        metadata = body["metadata"]
+        told = {"pod": metadata["name"], "namespace": metadata["namespace"]}
+        try:
+            await self._cluster.delete_pod(metadata["namespace"], metadata["name"], uid_of(body))
+        except WorldError as error:
+            _log.warning("Could not delete orphan", extra={**told, "cause": str(error)})
+        else:
+            _log.warning("Deleted orphan", extra=told)
+
+    def _is_orphan(self, body: Body) -> bool:
+        metadata = body["metadata"]
+        uid = owner_of(body) or str((metadata.get("labels") or {}).get(naming.LABEL_UID, ""))
+        return self._store.key_of_uid(uid) is None and "deletionTimestamp" not in metadata
 
     def _forget_the_gone(self) -> None:
         freed = [self._looker.forget(uid) for uid in self._looker.known() if self._store.key_of_uid(uid) is None]

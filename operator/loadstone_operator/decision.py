@@ -30,6 +30,7 @@ from loadstone_operator.observation import (
     Rejected,
     ReportState,
 )
+from loadstone_operator.status.held import KEPT
 
 RESTORED: Final = "Restored"
 
@@ -125,7 +126,7 @@ def _after_the_end(seen: Observation) -> Decision:
     actions: list[Action] = []
     outcome = seen.master.outcome if seen.master and held.run else None
     if seen.master and outcome and not seen.master.stored:
-        if held.report is ReportState.SAVED or not outcome.has_report:
+        if held.report in KEPT or not outcome.has_report:
             # Only after the status holds it: the master's own copy is the last one until then.
             actions.append(TellStored(held.run))
         elif seen.report is ReportState.NONE:

@@ -106,7 +106,8 @@ def follow(seen: Observation) -> Decision:
 def start(seen: Observation, run: int, cause: Cause) -> Decision:
     """Return the decision that makes a run's children, or what it waits for. The spec must be accepted."""
     if isinstance(seen.spec, Rejected):
-        return refuse(Reason.SPEC_INVALID, "; ".join(str(problem) for problem in seen.spec.problems))
+        problems = "; ".join(str(problem) for problem in seen.spec.problems)
+        return _give_up(seen, Reason.SPEC_INVALID, problems, run=run, cause=cause)
     problem = seen.creation
     if problem is not None and (problem.is_fatal or _is_too_late(seen) or seen.creation_seconds < RETRY_SECONDS):
         return _after_failed_creation(seen, problem, run=run, cause=cause)
@@ -182,7 +183,7 @@ def _make_children(seen: Observation) -> Decision | None:
     if _has_begun(seen):
         return None
     if seen.capacity.refused:
-        return refuse(Reason.QUOTA_EXCEEDED, seen.capacity.refused)
+        return _give_up(seen, Reason.QUOTA_EXCEEDED, seen.capacity.refused, run=seen.run, cause=seen.held.cause)
     if seen.capacity.waiting:
         return Decision(_at(seen, Phase.QUEUED, message=seen.capacity.waiting))
     return start(seen, seen.run, seen.held.cause)
@@ -193,15 +194,26 @@ def _after_missing(
 ) -> Decision:
     """Wait for what was perhaps applied together with the test, and is about to come."""
     if seconds >= MISSING_PATIENCE_SECONDS:
-        return refuse(reason, message)
+        return _give_up(seen, reason, message, run=run, cause=cause)
     waiting = _at(seen, Phase.PENDING, reason=reason, message=message, run=run, cause=cause)
     return Decision(waiting, recheck_seconds=1.0)
 
 
+def _give_up(seen: Observation, reason: Reason, message: str, *, run: int, cause: Cause) -> Decision:
+    """Refuse a test of which nothing has run; but some of a run's pods may be there, and then they end with it."""
+    if any(pod.run == run for pod in seen.pods):
+        return _end_as_error(seen, reason, message, run=run, cause=cause)
+    return refuse(reason, message)
+
+
+def _end_as_error(seen: Observation, reason: Reason, message: str, *, run: int, cause: Cause) -> Decision:
+    outcome = Outcome(Verdict.ERROR, reason, message, EXIT_CODES[Verdict.ERROR])
+    return end(seen, outcome, report=ReportState.NONE, run=run, cause=cause)
+
+
 def _after_failed_creation(seen: Observation, problem: CreationProblem, *, run: int, cause: Cause) -> Decision:
     if problem.is_fatal or _is_too_late(seen):
-        outcome = Outcome(Verdict.ERROR, problem.reason, problem.message, EXIT_CODES[Verdict.ERROR])
-        return end(seen, outcome, report=ReportState.NONE, run=run, cause=cause)
+        return _end_as_error(seen, problem.reason, problem.message, run=run, cause=cause)
     shown = problem.shown or problem.reason
     waiting = _at(seen, Phase.PENDING, reason=shown, message=problem.message, run=run, cause=cause)
     return Decision(waiting, recheck_seconds=1.0)

@@ -48,6 +48,7 @@ class ReportState(StrEnum):
 
     NONE = "NoReport"
     SAVED = "Saved"
+    WITHOUT_LOG = "SavedWithoutLog"
     FAILED = "SaveFailed"
 
 

@@ -18,6 +18,7 @@ from kubernetes.aio.dynamic.exceptions import DynamicApiError
 
 from loadstone_operator import naming
 from loadstone_operator.cluster.errors import ApiError, Unreachable, api_error
+from loadstone_operator.cluster.nesting import loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -180,7 +181,7 @@ class Api:
                 verb, path, serialize=False, _request_timeout=CALL_SECONDS, **arguments
             )
             status = int(response.status)
-            answer: dict[str, Any] = await response.json()
+            answer: dict[str, Any] = await response.json(loads=loads)
         except DynamicApiError as error:
             status = int(error.status or 0)
             raise api_error(status, str(error.body or ""), str(error.reason or "")) from error

@@ -1,5 +1,7 @@
 """Leave out what only costs before kopf has it: of watches the echoes, of listed pods the bulk. Nothing is judged here.
 
+What is nested so deeply that it would end kopf is left out as well.
+
 The operator alone writes the status of a LoadTest, and keeps what the API server answered. Beside runs that go on, all
 that its watch brings are echoes of those writes: each decoded and taken through kopf's tasks and causes, they cost more
 than writing them did. Here they are told by their bytes. What somebody else does to a status is met by the next write,
@@ -15,6 +17,7 @@ import aiohttp
 from aiohttp.hdrs import METH_GET
 
 from loadstone_operator import naming
+from loadstone_operator.cluster.nesting import loads, shallow
 from loadstone_operator.cluster.reading import trim_pod
 
 if TYPE_CHECKING:
@@ -74,11 +77,11 @@ class _Sieve:
         rest = b""
         async for chunk in self._content.iter_chunked(n):
             *lines, rest = (rest + chunk).split(b"\n")
-            kept = [line for line in lines if not self._echoes.is_echo(line)]
+            kept = [shallow(line) for line in lines if not self._echoes.is_echo(line)]
             if kept:
                 yield b"\n".join((*kept, b""))
         if rest:
-            yield rest
+            yield shallow(rest)
 
 
 def lean_answers(echoes: Echoes) -> type[aiohttp.ClientResponse]:
@@ -92,7 +95,7 @@ def lean_answers(echoes: Echoes) -> type[aiohttp.ClientResponse]:
             return self
 
         async def json(self, **arguments: Any) -> Any:
-            answer = await super().json(**arguments)
+            answer = await super().json(**{"loads": loads, **arguments})
             if self.url.name == "pods" and self.method == METH_GET and isinstance(answer.get("items"), list):
                 answer["items"] = [trim_pod(body) for body in answer["items"]]
             return answer

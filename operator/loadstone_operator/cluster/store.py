@@ -42,6 +42,7 @@ class Store:
             self._uids.pop(uid_of(held), None)
         self._tests[key] = trim_test(body)
         self._uids[uid_of(body)] = key
+        self._forget_runs_before(body)
         return key
 
     def holds(self, body: Mapping[str, Any]) -> bool:
@@ -55,8 +56,7 @@ class Store:
         if held is not None and uid in (None, uid_of(held)):
             del self._tests[key]
             self._uids.pop(uid_of(held), None)
-            self._ended.pop(uid_of(held), None)
-            self._masters_ended.pop(uid_of(held), None)
+            self._forget_strangers()
 
     def see_pod(self, body: Mapping[str, Any]) -> Key | None:
         """Take in a pod, unless a newer state of it is known; return the key of its LoadTest, if that is known."""
@@ -160,6 +160,7 @@ class Store:
             self.lose_test(key)
         for owner, held in list(self._pods.items()):
             self._drop(owner, [name for name, pod in held.items() if pod.uid in known[1] - alive])
+        self._forget_strangers()
         return touched | gone
 
     def _drop(self, owner: str, names: list[str]) -> None:
@@ -168,6 +169,19 @@ class Store:
             self._versions.pop(held.pop(name).uid, None)
         if not held:
             del self._pods[owner]
+
+    def _forget_runs_before(self, body: Mapping[str, Any]) -> None:
+        """Forget how workers have ended in runs before the one that a status is about: nobody asks for them again."""
+        run = ((body.get("status") or {}).get("run") or {}).get("number") or 0
+        ends = self._ended.get(uid_of(body), {})
+        for place in [place for place in ends if place[0] < run]:
+            del ends[place]
+
+    def _forget_strangers(self) -> None:
+        """Forget how pods have ended that are gone with their LoadTest: the last of them are heard of after it."""
+        for ended in (self._ended, self._masters_ended):
+            for owner in ended.keys() - self._uids.keys() - self._pods.keys():
+                del ended[owner]
 
     def _note_end(self, owner: str, pod: PodView) -> None:
         if pod.role == naming.ROLE_MASTER and pod.is_terminal and pod.is_sole:

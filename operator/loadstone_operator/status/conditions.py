@@ -27,6 +27,10 @@ _LOAD_PHASES: Final = frozenset({Phase.RUNNING, Phase.PAUSED, Phase.STOPPING})
 _RESULTS: Final = {
     ReportState.NONE: ("False", "No report of this run exists."),
     ReportState.SAVED: ("True", "The report is in the ConfigMap that status.report names."),
+    ReportState.WITHOUT_LOG: (
+        "True",
+        "The report is in the ConfigMap that status.report names, and its log did not come: see kubectl logs.",
+    ),
     ReportState.FAILED: ("False", "The report could not be saved; the operator tries again while the master lives."),
 }
 

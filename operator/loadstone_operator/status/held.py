@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.lifecycle.phases import Phase
 from loadstone_operator.observation import Cause, Held, ReportState
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RESULTS_SAVED = "ResultsSaved"
+# Such a report is in the cluster, and the master's own copy is needed no more.
+KEPT: Final = frozenset({ReportState.SAVED, ReportState.WITHOUT_LOG})
 
 
 def read_held(status: Mapping[str, Any]) -> Held:

@@ -16,6 +16,7 @@ from loadstone_operator.observation import Accepted, Observation, Outcome, Repor
 from loadstone_operator.resizing import wanted_workers
 from loadstone_operator.status.budget import fit
 from loadstone_operator.status.conditions import conditions
+from loadstone_operator.status.held import KEPT
 from loadstone_operator.status.workers import project_workers
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _say(status: dict[str, Any], phase: Phase, reason: str, message: str) -> Non
 
 
 def _name_report(status: dict[str, Any], seen: Observation, report: ReportState) -> None:
-    if report is ReportState.SAVED:
+    if report in KEPT:
         status["report"] = naming.report(seen.test.name)
 
 
