@@ -52,6 +52,7 @@ SOURCE_RETRY_SECONDS: Final = 1.0
 REPORT_RETRY_SECONDS: Final = 10.0
 
 _SECOND: Final = 1_000_000_000
+_UNSAVED: Final = frozenset({ReportState.FAILED, ReportState.TAKEN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ class Looker:
         if view is not None and view.stored:
             memory.stored_ns = memory.stored_ns or now
         is_retried = now - memory.report_ns >= REPORT_RETRY_SECONDS * _SECOND
-        if memory.report is ReportState.FAILED and seen.held.finished and is_retried:
+        if memory.report in _UNSAVED and seen.held.finished and is_retried:
             memory.report = ReportState.NONE
         is_missing = memory.source is SourceState.MISSING
         if is_missing and now - memory.source_asked_ns >= SOURCE_RETRY_SECONDS * _SECOND:

@@ -49,6 +49,7 @@ class ReportState(StrEnum):
     NONE = "NoReport"
     SAVED = "Saved"
     FAILED = "SaveFailed"
+    TAKEN = "NameConflict"
 
 
 class Stage(StrEnum):

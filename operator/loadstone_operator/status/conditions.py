@@ -28,6 +28,13 @@ _RESULTS: Final = {
     ReportState.NONE: ("False", "No report of this run exists."),
     ReportState.SAVED: ("True", "The report is in the ConfigMap that status.report names."),
     ReportState.FAILED: ("False", "The report could not be saved; the operator tries again while the master lives."),
+    ReportState.TAKEN: (
+        "False",
+        (
+            "The report was not saved: the ConfigMap of its name (the LoadTest's, with -report) belongs to somebody "
+            "else. Delete it, or give the LoadTest another name; the operator tries again while the master lives."
+        ),
+    ),
 }
 
 
