@@ -92,7 +92,7 @@ class Looker:
         pods = self._store.pods(test.uid)
         rough = Observation(test=test, spec=spec, governing=self._classes.of(test.class_name), held=held, pods=pods)
         created_ns = self._created_ns(body, rough)
-        memory = self._memory(rough, created_ns)
+        memory = self._memory(rough)
         self._connect(key, rough, memory)
         now = self._clock.monotonic_ns()
         self._note(rough, memory, now)
@@ -156,13 +156,12 @@ class Looker:
             return _wall_ns(str(told))
         return self._clock.wall_ns()
 
-    def _memory(self, seen: Observation, created_ns: int) -> Memory:
+    def _memory(self, seen: Observation) -> Memory:
         held = self._memories.get(seen.test.uid)
         if held is not None and held.run == seen.run:
             return held
-        age_ns = max(0, self._clock.wall_ns() - created_ns)
         now = self._clock.monotonic_ns()
-        memory = Memory(run=seen.run, began_ns=now - age_ns, watched_ns=now)
+        memory = Memory(run=seen.run, began_ns=now, watched_ns=now)
         self._memories[seen.test.uid] = memory
         return memory
 
@@ -178,6 +177,8 @@ class Looker:
 
     def _note(self, seen: Observation, memory: Memory, now: int) -> None:
         """Note since when things have been so that are so now."""
+        if seen.held.phase is Phase.QUEUED:
+            memory.began_ns = now
         present = {(pod.name, str(pod.problem.reason)) for pod in seen.pods if pod.problem}
         memory.problems = {each: memory.problems.get(each, now) for each in present}
         memory.class_missing_ns = (memory.class_missing_ns or now) if seen.governing.missing else None

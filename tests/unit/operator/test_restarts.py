@@ -1,8 +1,9 @@
 """An operator that was started again knows of a run what objects tell, and decides as the one before would have."""
 
 import pytest
-from tests.unit.operator.shell import Operator, run
+from tests.unit.operator.shell import SECOND, Operator, run
 
+from loadstone_core.clock import ManualClock
 from loadstone_operator.observation import MasterView, Stage
 
 promise = pytest.mark.promise
@@ -10,9 +11,11 @@ SOURCE = {"configMap": {"name": "scripts"}, "entrypoint": "shop.py"}
 TALKING = MasterView(connected=True, stage=Stage.RUNNING)
 
 
-async def restarted(before: Operator) -> Operator:
-    """Return another operator of the same cluster, which has read what there is."""
+async def restarted(before: Operator, *, ahead_seconds: int = 0) -> Operator:
+    """Return another operator of the same cluster, which has read what there is; its clock may be ahead."""
     after = Operator()
+    ahead = ManualClock(wall=before.clock.wall_ns() + ahead_seconds * SECOND)
+    after.clock = after.controller._clock = after.looker._clock = after.actor._clock = ahead
     after.cluster = before.cluster
     after.controller._cluster = after.controller._actor._cluster = before.cluster
     await after.controller.resync()
@@ -64,5 +67,33 @@ def test_a_master_whose_script_is_gone_by_then_is_lost() -> None:
         await lose_the_master(operator)
 
         assert (operator.status()["verdict"], operator.status()["reason"]) == ("Error", "MasterLost")
+
+    run(story())
+
+
+@promise("operator-restart")
+@pytest.mark.parametrize("master", [None, MasterView(connected=True, stage=Stage.GATHERING)])
+@pytest.mark.parametrize("ahead_seconds", [75, 400 * 86_400, -75])
+def test_an_operator_that_comes_back_with_another_clock_gives_a_start_its_time(
+    ahead_seconds: int, master: MasterView | None
+) -> None:
+    async def story() -> None:
+        before = Operator()
+        await before.hear(before.cluster.put("checkout", startupTimeout="60s"))
+        for name in list(before.cluster.pods):
+            before.pod(name, phase="Running", podIP="10.0.0.1")
+        await before.look()
+
+        operator = await restarted(before, ahead_seconds=ahead_seconds)
+        await operator.look()
+        if master is not None:
+            operator.masters.views["uid-checkout"] = master
+        for _ in range(5):
+            operator.clock.advance(10 * SECOND)
+            await operator.look()
+            assert operator.status()["phase"] == "Provisioning"
+        operator.clock.advance(20 * SECOND)
+        await operator.look()
+        assert operator.status()["reason"] == "StartupTimeout"
 
     run(story())
