@@ -25,7 +25,7 @@ from loadstone_operator.actions import (
 from loadstone_operator.manifests.objects import LOG_MOST_BYTES
 from loadstone_operator.manifests.order import SourceMissing, make_order, script_files
 from loadstone_operator.observation import ReportState, SourceState
-from loadstone_operator.ports import CreationFailed
+from loadstone_operator.ports import CreationFailed, NameHeld
 from loadstone_operator.wishes import Steer
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ class Actor:
             async with asyncio.timeout(REPORT_SECONDS):
                 await self._cluster.save_report(test, action.run, report, gzip_log=log or b"")
         except (LoadstoneError, TimeoutError) as error:
-            memory.report = ReportState.FAILED
+            memory.report = ReportState.TAKEN if isinstance(error, NameHeld) else ReportState.FAILED
             _log.warning("Did not save report", extra={"test": test.name, "run": action.run, "error": str(error)})
         else:
             memory.report = ReportState.WITHOUT_LOG if log is None else ReportState.SAVED

@@ -254,8 +254,11 @@ def _replace_master(seen: Observation) -> Decision | None:
     paths = set(edited(held.parts, spec.parts)) - {_OF_NO_POD}
     if any(path.partition(".")[0] in _OF_PODS for path in paths):
         return None
-    if seen.source.state is not SourceState.FOUND or seen.seconds_unheard >= MASTER_PATIENCE_SECONDS:
+    if seen.source.state is SourceState.MISSING or seen.seconds_unheard >= MASTER_PATIENCE_SECONDS:
         return None
+    if seen.source.state is SourceState.UNKNOWN:
+        # Whoever made the pods read it; this process was started since.
+        return Decision(None, (FetchSource(),))
     phase = held.phase or Phase.PROVISIONING
     message = "The master was lost; another one takes over while the workers keep their load."
     if seen.epoch_reserved != held.epoch:

@@ -52,6 +52,7 @@ SOURCE_RETRY_SECONDS: Final = 1.0
 REPORT_RETRY_SECONDS: Final = 10.0
 
 _SECOND: Final = 1_000_000_000
+_UNSAVED: Final = frozenset({ReportState.FAILED, ReportState.TAKEN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Looker:
         pods = self._store.pods(test.uid)
         rough = Observation(test=test, spec=spec, governing=self._classes.of(test.class_name), held=held, pods=pods)
         created_ns = self._created_ns(body, rough)
-        memory = self._memory(rough, created_ns)
+        memory = self._memory(rough)
         self._connect(key, rough, memory)
         now = self._clock.monotonic_ns()
         self._note(rough, memory, now)
@@ -155,13 +156,12 @@ class Looker:
             return _wall_ns(str(told))
         return self._clock.wall_ns()
 
-    def _memory(self, seen: Observation, created_ns: int) -> Memory:
+    def _memory(self, seen: Observation) -> Memory:
         held = self._memories.get(seen.test.uid)
         if held is not None and held.run == seen.run:
             return held
-        age_ns = max(0, self._clock.wall_ns() - created_ns)
         now = self._clock.monotonic_ns()
-        memory = Memory(run=seen.run, began_ns=now - age_ns, watched_ns=now)
+        memory = Memory(run=seen.run, began_ns=now, watched_ns=now)
         self._memories[seen.test.uid] = memory
         return memory
 
@@ -177,6 +177,8 @@ class Looker:
 
     def _note(self, seen: Observation, memory: Memory, now: int) -> None:
         """Note since when things have been so that are so now."""
+        if seen.held.phase is Phase.QUEUED:
+            memory.began_ns = now
         present = {(pod.name, str(pod.problem.reason)) for pod in seen.pods if pod.problem}
         memory.problems = {each: memory.problems.get(each, now) for each in present}
         memory.class_missing_ns = (memory.class_missing_ns or now) if seen.governing.missing else None
@@ -192,7 +194,7 @@ class Looker:
         if view is not None and view.stored:
             memory.stored_ns = memory.stored_ns or now
         is_retried = now - memory.report_ns >= REPORT_RETRY_SECONDS * _SECOND
-        if memory.report is ReportState.FAILED and seen.held.finished and is_retried:
+        if memory.report in _UNSAVED and seen.held.finished and is_retried:
             memory.report = ReportState.NONE
         is_missing = memory.source is SourceState.MISSING
         if is_missing and now - memory.source_asked_ns >= SOURCE_RETRY_SECONDS * _SECOND:

@@ -17,7 +17,7 @@ class Memory:
 
     Attributes:
         run: which run this is about; another run begins with an empty memory.
-        began_ns: when the run was given its number.
+        began_ns: when it left the queue, or this process first looked at it: what was before says another clock.
         watched_ns: when this process first looked at it.
         problems: since when each (pod, reason) has been seen.
         files: the script, once it was read from a ConfigMap.

@@ -50,6 +50,7 @@ class ReportState(StrEnum):
     SAVED = "Saved"
     WITHOUT_LOG = "SavedWithoutLog"
     FAILED = "SaveFailed"
+    TAKEN = "NameConflict"
 
 
 class Stage(StrEnum):
@@ -317,7 +318,7 @@ class Observation:
         masters_ended: epoch up to which every master of the run is known to have ended; 0: none is.
         steered: what the master has acknowledged since it was connected to; None: nothing, or nobody knows.
         creation: why the last attempt to make the run's objects failed, `creation_seconds` ago.
-        seconds_in_run: since the run was given its number.
+        seconds_in_run: since the run was given its number or left the queue, as far as this process has seen it.
         seconds_watched: since this process first looked at the run; an operator that comes back must listen first.
         seconds_stopping: since the master was first told to stop; 0 if it was not.
         seconds_killed: since the run was first seen to be one that is killed; 0 if it is not.

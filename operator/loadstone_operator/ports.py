@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from loadstone_core.errors import WorldError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -43,6 +45,10 @@ class CreationFailed(Exception):  # noqa: N818 (an answer of the cluster, not a 
         super().__init__(problem.message)
         self.problem = problem
         self.pods = pods
+
+
+class NameHeld(WorldError):  # noqa: N818
+    """An object of the wanted name exists and belongs to somebody else."""
 
 
 class StatusConflict(Exception):  # noqa: N818
@@ -89,7 +95,7 @@ class Cluster(Protocol):
         ...
 
     async def save_report(self, test: LoadTestView, run: int, gzip_json: bytes, *, gzip_log: bytes) -> None:
-        """Keep a run's report, and the end of its log."""
+        """Keep a run's report, and the end of its log; raise NameHeld if its name is somebody else's."""
         ...
 
     async def write_status(self, body: Body, status: Mapping[str, Any]) -> Body:

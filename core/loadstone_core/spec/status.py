@@ -96,6 +96,10 @@ _WORKERS: Final = _record(
             attempt=_count("How often its pod was made."),
         ),
     ),
+    attemptsInOrder=_text(
+        "How often the pods of all workers were made, in their order, where attempts would be too long: 1*17 2 means "
+        "once for the first 17 workers, twice for the next, once for all others."
+    ),
     ratio=_text("Connected of desired, such as 2/2."),
     selector=_text("Label selector of the worker pods, for kubectl get pods -l."),
     problems=_some(
@@ -110,6 +114,7 @@ _WORKERS: Final = _record(
             exitCode=_count("Exit code of the container, if it ended."),
         ),
     ),
+    problemsOmitted=_count("Further problems, of which there is no room to tell."),
 )
 
 _PROGRESS: Final = _record(
@@ -212,6 +217,7 @@ _RESULTS: Final = _record(
             name=_text("Name of the request, if it was one."),
         ),
     ),
+    topErrorsOmitted=_count("Errors that the list has no room for; they are in the report."),
     seriesComplete=Flag(about="False if there were too many series, so that some share one figure."),
 )
 
@@ -293,7 +299,11 @@ STATUS: Final = Record(
         "results": _RESULTS,
         "logs": _LOGS,
         "thresholds": Listing(about="The thresholds and whether they held.", items=_THRESHOLD, key="name"),
+        "thresholdsOmitted": _count(
+            "Further thresholds, of which there is no room to tell; broken ones are told first."
+        ),
         "history": Listing(about="The runs that have finished.", items=_PAST_RUN, key="run"),
+        "historyOmitted": _count("Runs that have finished before those."),
         "report": _text("Name of the ConfigMap with the report of the latest run (gzip JSON), and the end of its log."),
     },
     default={"observedGeneration": -1},

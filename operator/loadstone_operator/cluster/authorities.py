@@ -59,12 +59,13 @@ class Authorities:
 
     async def _signer(self, authority: str) -> Authority:
         async with self._reading:
-            keyring = await self._current()
-            found = keyring.find(authority) if authority else keyring.newest
+            now_ns = self._clock.wall_ns()
+            keyring = await self._current(now_ns)
+            found = keyring.find(authority) if authority else keyring.newest(now_ns)
             if found is None:
                 # Another operator may have made one since.
                 self._keyring = None
-                found = (await self._current()).find(authority)
+                found = (await self._current(now_ns)).find(authority)
         if found is None:
             raise AuthorityUnusable(
                 f"the authority {authority} of a run is not in Secret {self._namespace}/{self._name} any more; "
@@ -72,9 +73,8 @@ class Authorities:
             )
         return found
 
-    async def _current(self) -> Keyring:
+    async def _current(self, now_ns: int) -> Keyring:
         """Return the keyring, read and renewed where that is due."""
-        now_ns = self._clock.wall_ns()
         while self._keyring is None or self._keyring.renewed(now_ns) is not self._keyring:
             held = await self._fetch()
             keyring = self._read(held)
@@ -82,7 +82,7 @@ class Authorities:
             try:
                 if renewed is not keyring:
                     await self._keep(held, renewed)
-                    _log.info("Made authority", extra={"secret": self._name, "authority": renewed.newest.id})
+                    _log.info("Made authority", extra={"secret": self._name, "authority": renewed.newest(now_ns).id})
             except Conflict:
                 # Another operator was first: what it has made is as good.
                 continue

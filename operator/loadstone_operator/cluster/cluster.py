@@ -30,7 +30,7 @@ from loadstone_operator.cluster.reading import owner_of, trim_pod, trim_test
 from loadstone_operator.manifests import objects
 from loadstone_operator.manifests.pods import master_pod, worker_pod
 from loadstone_operator.observation import CreationProblem
-from loadstone_operator.ports import CreationFailed, StatusConflict
+from loadstone_operator.ports import CreationFailed, NameHeld, StatusConflict
 from loadstone_operator.versions import uid_of, version_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from loadstone_operator.status.story import Tale
 
 
-class NameTaken(ApiError):  # noqa: N818 (a state of the world)
+class NameTaken(ApiError, NameHeld):  # noqa: N818 (a state of the world)
     """An object of the wanted name exists and belongs to somebody else."""
 
 
@@ -180,8 +180,16 @@ class KubernetesCluster:
             return
 
     async def save_report(self, test: LoadTestView, run: int, gzip_json: bytes, *, gzip_log: bytes) -> None:
-        """Keep a run's report in the LoadTest's ConfigMap."""
-        await self._api.apply(CONFIG_MAPS, test.namespace, objects.report(test, run, gzip_json, gzip_log=gzip_log))
+        """Keep a run's report in the LoadTest's ConfigMap.
+
+        Raises:
+            NameTaken: a ConfigMap of this name belongs to somebody else, and would be deleted with the LoadTest.
+        """
+        body = objects.report(test, run, gzip_json, gzip_log=gzip_log)
+        held = await self.fetch_config_map(test.namespace, body["metadata"]["name"])
+        if held is not None and owner_of(held) != test.uid:
+            raise _taken(CONFIG_MAPS.name, body)
+        await self._api.apply(CONFIG_MAPS, test.namespace, body)
 
     async def write_status(self, body: Body, status: Mapping[str, Any]) -> Body:
         """Write a whole status over the one in the body; return the body as it is then.

@@ -9,12 +9,16 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from loadstone_operator.status.attempts import shorten_attempts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 LIMIT_BYTES: Final = 32 * 1024
 
 _LONGEST_MESSAGE: Final = 4096
+# However much else has to be said, so much of a message stays.
+_SHORTEST_MESSAGE: Final = 128
 
 
 def fit(status: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,13 +55,43 @@ def _drop_endpoint(status: dict[str, Any], keep: int) -> bool:
 
 
 def _drop_last(status: dict[str, Any], path: tuple[str, ...], keep: int) -> bool:
-    held: Any = status
-    for key in path:
-        held = (held or {}).get(key)
+    owner: Any = status
+    for key in path[:-1]:
+        owner = owner.get(key) or {}
+    held = owner.get(path[-1])
     if not isinstance(held, list) or len(held) <= keep:
         return False
     held.pop()
+    _count(owner, path[-1])
     return True
+
+
+def _drop_threshold(status: dict[str, Any], keep: int) -> bool:
+    """Leave out the last of the thresholds that say least: one that held before one that broke."""
+    thresholds = status.get("thresholds") or []
+    if len(thresholds) <= keep:
+        return False
+    least = min(_weight(each) for each in thresholds)
+    del thresholds[max(index for index, each in enumerate(thresholds) if _weight(each) == least)]
+    _count(status, "thresholds")
+    return True
+
+
+def _weight(threshold: Mapping[str, Any]) -> int:
+    match threshold.get("verdict"), threshold.get("severity"):
+        case "Failed", "Warn":
+            return 2
+        case "Failed", _:
+            return 3
+        case "NoData", _:
+            return 1
+        case _:
+            return 0
+
+
+def _count(owner: dict[str, Any], name: str) -> None:
+    """Say of a list that one more of it is left out."""
+    owner[f"{name}Omitted"] = int(owner.get(f"{name}Omitted", 0)) + 1
 
 
 def _shorten_findings(status: dict[str, Any]) -> bool:
@@ -70,8 +104,19 @@ def _shorten_findings(status: dict[str, Any]) -> bool:
     return len(said) > 1
 
 
+def _shorten_message(status: dict[str, Any]) -> bool:
+    """Halve the longest message of the status and its conditions."""
+    longest = max((status, *(status.get("conditions") or ())), key=lambda each: len(each.get("message", "")))
+    text = longest.get("message", "")
+    if len(text) <= _SHORTEST_MESSAGE:
+        return False
+    longest["message"] = text[: len(text) // 2] + "..."
+    return True
+
+
 # In this order, each as far as it goes before the next.
 _CUTS: Final[tuple[Callable[[dict[str, Any]], bool], ...]] = (
+    shorten_attempts,
     lambda status: _drop_endpoint(status, 20),
     lambda status: _drop_last(status, ("results", "topErrors"), 3),
     lambda status: _drop_last(status, ("workers", "problems"), 3),
@@ -79,5 +124,8 @@ _CUTS: Final[tuple[Callable[[dict[str, Any]], bool], ...]] = (
     lambda status: _drop_endpoint(status, 0),
     _shorten_findings,
     lambda status: _drop_last(status, ("results", "topErrors"), 0),
-    lambda status: _drop_last(status, ("thresholds",), 8),
+    lambda status: _drop_threshold(status, 8),
+    _shorten_message,
+    lambda status: _drop_last(status, ("workers", "problems"), 0),
+    lambda status: _drop_threshold(status, 1),
 )

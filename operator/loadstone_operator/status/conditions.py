@@ -32,6 +32,13 @@ _RESULTS: Final = {
         "The report is in the ConfigMap that status.report names, and its log did not come: see kubectl logs.",
     ),
     ReportState.FAILED: ("False", "The report could not be saved; the operator tries again while the master lives."),
+    ReportState.TAKEN: (
+        "False",
+        (
+            "The report was not saved: the ConfigMap of its name (the LoadTest's, with -report) belongs to somebody "
+            "else. Delete it, or give the LoadTest another name; the operator tries again while the master lives."
+        ),
+    ),
 }
 
 

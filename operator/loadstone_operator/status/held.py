@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.lifecycle.phases import Phase
 from loadstone_operator.observation import Cause, Held, ReportState
+from loadstone_operator.status.attempts import read_attempts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ def read_held(status: Mapping[str, Any]) -> Held:
         epoch=int(run.get("epoch") or 1),
         cause=_word(Cause, run.get("cause")) or Cause.CREATED,
         workers=desired,
-        attempts={int(each["worker"]): int(each["attempt"]) for each in workers.get("attempts") or ()},
+        attempts=read_attempts(workers),
         planned=planned,
         made=max(planned, desired, int(workers.get("made") or 0)),
         can_resize=run.get("resizable") is True,

@@ -20,7 +20,7 @@ from loadstone_operator.status.held import KEPT
 from loadstone_operator.status.workers import project_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from loadstone_operator.observation import Cause, Times
 
@@ -29,9 +29,9 @@ HISTORY_MOST: Final = 10
 # What belongs to one run, and so leaves with it.
 _OF_A_RUN: Final = (
     "verdict", "exitCode", "reason", "message", "findings", "run", "workers", "progress", "summary", "load", "results",
-    "logs", "thresholds", "report",
+    "logs", "thresholds", "thresholdsOmitted", "report",
 )  # fmt: skip
-_HURRY_NOT: Final = ("progress", "summary", "thresholds", "findings", "load")
+_HURRY_NOT: Final = ("progress", "summary", "thresholds", "thresholdsOmitted", "findings", "load")
 _MILLIS: Final = 1_000_000
 _MICROS: Final = 1_000
 
@@ -136,8 +136,7 @@ def _follow(status: dict[str, Any], seen: Observation, moment: Moment, *, worker
     for key, value in (("progress", master.progress), ("summary", master.summary)):
         if value:
             status[key] = dict(value)
-    if master.thresholds is not None:
-        status["thresholds"] = [dict(threshold) for threshold in master.thresholds]
+    _list_thresholds(status, master.thresholds)
     status["findings"] = [finding.partition("\n")[0] for finding in master.findings]
     status["run"] = {**status.get("run", {}), **_times(master.times, moment)}
     if master.config_revision:
@@ -170,11 +169,19 @@ def _end(status: dict[str, Any], seen: Observation, outcome: Outcome, *, report:
     for key, value in parts.items():
         if value is not None:
             status[key] = dict(value)
-    if outcome.thresholds is not None:
-        status["thresholds"] = [dict(threshold) for threshold in outcome.thresholds]
-    status["history"] = [_past(status), *(past for past in status.get("history") or () if past["run"] != run["number"])]
-    del status["history"][HISTORY_MOST:]
+    _list_thresholds(status, outcome.thresholds)
+    history = [_past(status), *(past for past in status.get("history") or () if past["run"] != run["number"])]
+    status["history"] = history[:HISTORY_MOST]
+    if omitted := int(status.get("historyOmitted", 0)) + len(history[HISTORY_MOST:]):
+        status["historyOmitted"] = omitted
     _name_report(status, seen, report)
+
+
+def _list_thresholds(status: dict[str, Any], thresholds: Iterable[Mapping[str, Any]] | None) -> None:
+    """Write all thresholds anew, if they are told; what was left out of the last ones counts no more."""
+    if thresholds is not None:
+        status["thresholds"] = [dict(threshold) for threshold in thresholds]
+        status.pop("thresholdsOmitted", None)
 
 
 def _conclude(status: dict[str, Any], outcome: Outcome) -> None:

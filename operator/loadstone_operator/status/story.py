@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.lifecycle.phases import Phase
 from loadstone_core.verdict.outcome import Verdict
+from loadstone_operator.status.attempts import read_attempts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,10 +77,9 @@ def _scaling(old: Mapping[str, Any], new: Mapping[str, Any], run: int) -> Iterat
 
 def _replacements(old: Mapping[str, Any], new: Mapping[str, Any], run: int) -> Iterator[Tale]:
     """Yield that the pod of a lost worker is made again."""
-    known = {each["worker"]: each["attempt"] for each in (old.get("workers") or {}).get("attempts") or ()}
+    known = read_attempts(old.get("workers") or {})
     before = (old.get("workers") or {}).get("desired")
-    for each in (new.get("workers") or {}).get("attempts") or ():
-        worker, attempt = each["worker"], each["attempt"]
+    for worker, attempt in read_attempts(new.get("workers") or {}).items():
         # One beyond the old number was not lost: it is wanted again.
         if known.get(worker, 1) < attempt and (before is None or worker < before):
             text = f"Worker {worker} was lost and gets a new pod (attempt {attempt})."

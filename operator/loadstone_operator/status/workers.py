@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from loadstone_operator import naming
 from loadstone_operator.observation import Accepted, Observation, PodView, Stage, WorkerView
 from loadstone_operator.replacing import attempts
+from loadstone_operator.status.attempts import list_attempts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,10 +52,12 @@ def project_workers(status: Mapping[str, Any], seen: Observation, *, workers: in
     if made > max(desired, int(run.get("workers") or 0)):
         block["made"] = made
     if newest:
-        block["attempts"] = [{"worker": worker, "attempt": attempt} for worker, attempt in sorted(newest.items())]
+        block["attempts"] = list_attempts(newest)
     problems = _merge(list(_problems(seen, desired)), list(old.get("problems") or ()))
     if problems:
-        block["problems"] = problems
+        block["problems"] = problems[:PROBLEMS_MOST]
+    if len(problems) > PROBLEMS_MOST:
+        block["problemsOmitted"] = len(problems) - PROBLEMS_MOST
     return block
 
 
@@ -105,4 +108,4 @@ def _merge(new: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[st
     merged: dict[str, dict[str, Any]] = {}
     for problem in (*new, *(problem for problem in old if "exitCode" in problem)):
         merged.setdefault(str(problem.get("pod")), problem)
-    return list(merged.values())[:PROBLEMS_MOST]
+    return list(merged.values())

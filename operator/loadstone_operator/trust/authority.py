@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -24,9 +24,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from loadstone_operator.trust.issued import RunCredentials, Signed
 from loadstone_protocol.identity import Identity, Pems, Role, server_name
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 AUTHORITY_DAYS: Final = 365
 # No run lasts longer; a key that was stolen is of use as long as the run has a master, and not a moment more.
@@ -67,6 +64,10 @@ class Authority:
     def begins(self) -> datetime:
         """Return from when on it is valid."""
         return self._certificate.not_valid_before_utc
+
+    def days_old(self, now_ns: int) -> float:
+        """Return for how many days it has been valid; negative when its time has not come."""
+        return (_instant(now_ns) - self.begins) / timedelta(days=1)
 
     def days_left(self, now_ns: int) -> float:
         """Return for how many days it will be valid; negative when it has ended."""
@@ -139,11 +140,6 @@ def read_authority(certificate_pem: bytes, key_pem: bytes) -> Authority:
     if not isinstance(key, ec.EllipticCurvePrivateKey) or certificate.public_key() != key.public_key():
         raise AuthorityInvalid("certificate and key of an authority do not belong together")
     return Authority(certificate, key)
-
-
-def newest(authorities: Sequence[Authority]) -> Authority:
-    """Return the one that signs what is new."""
-    return max(authorities, key=lambda authority: authority.begins)
 
 
 def _builder(

@@ -237,6 +237,31 @@ def test_two_tests_at_once_never_exceed_the_limit_and_the_second_starts_when_the
     run(story())
 
 
+def test_the_time_in_the_queue_is_no_part_of_the_time_that_a_start_may_take() -> None:
+    async def story() -> None:
+        operator = Operator(Limits(total_workers=3))
+        await running(operator)
+        await operator.hear(operator.cluster.put("second", created="2", startupTimeout="60s"))
+        operator.clock.advance(3600 * SECOND)
+        await operator.look("second")
+        assert operator.status("second")["phase"] == "Queued"
+        operator.masters.views["uid-checkout"] = OVER
+        await operator.look()
+        for name in list(operator.cluster.pods):
+            operator.pod(name, phase="Succeeded")
+        await operator.look()
+        await operator.look("second")
+        for _ in range(5):
+            operator.clock.advance(10 * SECOND)
+            await operator.look("second")
+            assert operator.status("second")["phase"] == "Provisioning"
+        operator.clock.advance(20 * SECOND)
+        await operator.look("second")
+        assert operator.status("second")["reason"] == "StartupTimeout"
+
+    run(story())
+
+
 def test_a_deleted_test_keeps_its_places_until_its_pods_have_ended() -> None:
     async def story() -> None:
         operator = Operator(Limits(total_workers=3))

@@ -421,7 +421,8 @@ def test_a_master_whose_pod_is_lost_gets_a_successor_whose_epoch_is_in_the_statu
     "changes",
     [
         {"seconds_unheard": MASTER_PATIENCE_SECONDS},
-        {"source": SourceView(SourceState.UNKNOWN)},
+        {"source": SourceView(SourceState.MISSING)},
+        {"source": SourceView(SourceState.UNKNOWN), "seconds_unheard": MASTER_PATIENCE_SECONDS},
         {"spec": replace(SPEC, parts={"image": "other"})},
         {"spec": replace(SPEC, parts={"source.inline": "other"})},
         {"spec": Rejected(())},
@@ -431,6 +432,13 @@ def test_a_master_whose_pod_is_lost_gets_a_successor_whose_epoch_is_in_the_statu
 def test_a_master_that_cannot_be_replaced_is_lost(changes: dict[str, Any]) -> None:
     gone = replace(RUNNING, pods=WORKERS, master=MasterView(connected=False, stage=Stage.RUNNING))
     assert end_of(decide(replace(gone, **changes))).outcome.reason == Reason.MASTER_LOST
+
+
+@promise("master-restart")
+def test_before_a_master_is_replaced_the_script_is_read_if_this_process_has_not_done_so() -> None:
+    lost = replace(RUNNING, pods=WORKERS, master=MasterView(connected=False, stage=Stage.RUNNING))
+
+    assert decide(replace(lost, source=SourceView(SourceState.UNKNOWN))) == Decision(None, (FetchSource(),))
 
 
 @promise("master-restart")

@@ -353,8 +353,9 @@ def test_what_is_left_out_goes_in_a_fixed_order_and_findings_say_how_many() -> N
     fitted = fit(status)
 
     assert size(fitted) <= LIMIT_BYTES
-    assert fitted["results"] == {"endpoints": [], "topErrors": [row] * 3, "endpointsOmitted": 30}
+    assert fitted["results"] == {"endpoints": [], "endpointsOmitted": 30, "topErrors": [row] * 3, "topErrorsOmitted": 7}
     assert (len(fitted["workers"]["problems"]), len(fitted["history"]), len(fitted["thresholds"])) == (3, 3, 9)
+    assert (fitted["workers"]["problemsOmitted"], fitted["historyOmitted"]) == (7, 7)
     *kept, said = fitted["findings"]
     assert said == f"Omitted: {60 - len(kept)} more findings are in the report."
 

@@ -111,20 +111,53 @@ def test_an_authority_signs_nothing_that_outlives_it() -> None:
     for day in range(0, 3 * AUTHORITY_DAYS, 7):
         now_ns = NOW_NS + day * DAY_NS
         keyring = keyring.renewed(now_ns)
-        assert keyring.newest.days_left(now_ns) >= LEAF_DAYS
+        assert keyring.newest(now_ns).days_left(now_ns) >= LEAF_DAYS
 
 
 def test_who_has_signed_for_a_run_is_held_until_what_it_signed_has_ended() -> None:
     keyring = Keyring().renewed(NOW_NS)
-    first = keyring.newest
+    first = keyring.newest(NOW_NS)
     last_day = AUTHORITY_DAYS - RENEW_DAYS
     keyring = keyring.renewed(NOW_NS + last_day * DAY_NS)
-    assert keyring.newest is first
+    assert keyring.newest(NOW_NS + last_day * DAY_NS) is first
     for day in range(last_day + 1, last_day + LEAF_DAYS):
         keyring = keyring.renewed(NOW_NS + day * DAY_NS)
         assert keyring.find(first.id) is first
-        assert keyring.newest is not first
+        assert keyring.newest(NOW_NS + day * DAY_NS) is not first
     assert keyring.renewed(NOW_NS + (AUTHORITY_DAYS + 1) * DAY_NS).find(first.id) is None
+
+
+@promise("mutual-tls")
+@pytest.mark.parametrize("began", [0, 300])
+@pytest.mark.parametrize("days", [2, 400, 4000, -2, -4000])
+def test_a_clock_that_was_wrong_for_a_moment_spoils_no_run_afterwards(days: int, began: int) -> None:
+    keyring = Keyring().renewed(NOW_NS)
+    now_ns = NOW_NS + began * DAY_NS
+    keyring = keyring.renewed(now_ns)
+    before = keyring.authorities
+    wrong_ns = now_ns + days * DAY_NS
+    keyring = keyring.renewed(wrong_ns)
+    assert keyring.renewed(wrong_ns) is keyring
+    assert keyring.newest(wrong_ns).days_old(wrong_ns) >= 0
+
+    for later in (*range(0, 60, 7), *range(60, 2 * AUTHORITY_DAYS, 30)):
+        later_ns = now_ns + later * DAY_NS
+        keyring = keyring.renewed(later_ns)
+        signer = keyring.newest(later_ns)
+        assert signer.days_old(later_ns) >= 0, "nobody takes what it signs for valid"
+        assert signer.days_left(later_ns) >= LEAF_DAYS
+        # Whoever has signed for a run that goes on is still there.
+        assert all(keyring.find(each.id) for each in before if each.days_left(later_ns) > 0)
+
+
+def test_an_authority_that_ended_while_nobody_asked_is_given_up_once_its_successor_has_settled() -> None:
+    keyring = Keyring().renewed(NOW_NS)
+    first = keyring.newest(NOW_NS)
+    late_ns = NOW_NS + 2 * AUTHORITY_DAYS * DAY_NS
+    keyring = keyring.renewed(late_ns)
+    assert keyring.newest(late_ns) is not first
+    assert keyring.renewed(late_ns + (LEAF_DAYS - 1) * DAY_NS).find(first.id) is first
+    assert keyring.renewed(late_ns + LEAF_DAYS * DAY_NS).find(first.id) is None
 
 
 def test_a_keyring_that_is_as_it_should_be_stays_the_same() -> None:
