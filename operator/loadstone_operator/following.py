@@ -257,7 +257,7 @@ def _replace_master(seen: Observation) -> Decision | None:
     if seen.source.state is SourceState.MISSING or seen.seconds_unheard >= MASTER_PATIENCE_SECONDS:
         return None
     if seen.source.state is SourceState.UNKNOWN:
-        # Whoever made the pods read it; this process was started since.
+        # It was read when the pods were made: before the run had its number, or by another process.
         return Decision(None, (FetchSource(),))
     phase = held.phase or Phase.PROVISIONING
     message = "The master was lost; another one takes over while the workers keep their load."

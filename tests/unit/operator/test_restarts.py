@@ -41,12 +41,17 @@ async def lose_the_master(operator: Operator) -> None:
 
 
 @promise("master-restart", "operator-restart")
-def test_a_lost_master_is_replaced_though_the_operator_was_started_again_since_the_pods_were_made() -> None:
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["the same operator", "restarted"])
+def test_a_lost_master_whose_script_is_in_a_config_map_is_replaced_also_by_another_operator(
+    *, is_restarted: bool
+) -> None:
     async def story() -> None:
-        operator = await restarted(await running_from_a_config_map())
-        await operator.look()
-        operator.masters.views["uid-checkout"] = TALKING
-        await operator.look()
+        operator = await running_from_a_config_map()
+        if is_restarted:
+            operator = await restarted(operator)
+            await operator.look()
+            operator.masters.views["uid-checkout"] = TALKING
+            await operator.look()
         await lose_the_master(operator)
         await operator.look()
 
