@@ -15,7 +15,16 @@ from loadstone_core.errors import InternalError
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.stats.metrics import Kind, SeriesKey
-from loadstone_core.stats.stream import BLOCKS, Counters, ErrorCount, SeriesState, StreamId, StreamState, unsound
+from loadstone_core.stats.stream import (
+    BLOCKS,
+    LARGEST_SUM,
+    Counters,
+    ErrorCount,
+    SeriesState,
+    StreamId,
+    StreamState,
+    unsound,
+)
 from loadstone_protocol.history import history_from_messages, history_to_messages
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 
@@ -306,7 +315,9 @@ def _series_to_message(state: SeriesState) -> statistics_pb2.SeriesState:
         zeros=state.zeros,
         index_deltas=_deltas(state.indexes),
         counts=state.counts,
-        outcomes=[statistics_pb2.Outcome(name=name, count=count) for name, count in sorted(state.outcomes)],
+        outcomes=[
+            statistics_pb2.Outcome(name=name, count=min(count, LARGEST_SUM)) for name, count in sorted(state.outcomes)
+        ],
     )
     write_key(state.key, message.key)
     return message

@@ -29,7 +29,7 @@ from loadstone_core.stats.metrics import (
 )
 from loadstone_core.stats.pairs import Endpoint, Task
 from loadstone_core.stats.series import SERIES_CAP, SeriesTable, cell_of
-from loadstone_core.stats.stream import ErrorTable
+from loadstone_core.stats.stream import LARGEST_SUM, ErrorTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     Labels = tuple[tuple[str, str], ...]
 
 SCENARIO = "default"
-LARGEST_SUM = 1 << 62
 
 _FAILED = Outcome.FAILED.value
 _INTERRUPTED = Outcome.INTERRUPTED.value
