@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from loadstone.seat import Engine
 
-# So that a call whose size cannot be meant hides no others.
+# So that a call whose size or duration cannot be meant, as of a moment in the place of a duration, hides no others.
 _SIZE_MAX = 1 << 40
+_DURATION_MAX_NS = 24 * 3_600 * 1_000_000_000
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -148,7 +149,7 @@ def report(
     engine.end_measured(
         protocol=str(protocol),
         name=str(name),
-        service_ns=_whole(milliseconds * 1_000_000, (1 << 62) - 1),
+        service_ns=_whole(milliseconds * 1_000_000, _DURATION_MAX_NS),
         delay_ns=0,
         error=error,
         message=message,

@@ -142,6 +142,13 @@ def test_a_fired_request_is_recorded_in_the_words_of_locust(listener, exception,
     assert (told["protocol"], told["name"], told["context"]) == ("grpc", "Charge", {"a": 1})
 
 
+@pytest.mark.parametrize("milliseconds", [86_400_001, 1_780_000_000_000.0, 1e300])
+def test_a_moment_that_is_told_as_a_duration_counts_as_a_day(listener, milliseconds) -> None:
+    events.request.fire(request_type="mqtt", name="publish", response_time=milliseconds)
+
+    assert listener.heard[0]["service_ns"] == 86_400 * 10**9
+
+
 @pytest.mark.parametrize("size", [(1 << 40) + 1, 1 << 62, 1 << 80, 1e300])
 def test_a_size_beyond_a_tebibyte_counts_as_one_so_that_it_hides_no_others(listener, size) -> None:
     with measure("SELECT", size=size):

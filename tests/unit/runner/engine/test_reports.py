@@ -123,3 +123,18 @@ def test_a_master_takes_the_bytes_of_any_soak_and_of_calls_that_cannot_be_meant(
     assert dict(series["/disk.img"].outcomes) == {"bytes_received": 324 * 10**12, "bytes_sent": 2_700}
     assert dict(series["/nonsense"].outcomes) == {"bytes_received": 2**62, "bytes_sent": 5}
     assert (series["/nonsense"].count, series["/"].count) == (5, 1)
+
+
+def test_times_that_add_up_to_more_than_64_bits_end_no_engine(path) -> None:
+    instruments = path.Instruments(CounterFile(""))
+    # As many of a minute as 2,000 users wait for in 60 days take long to record; fewer that take longer add up alike.
+    minutes = 10_000 * 60 * 10**9
+    for _ in range(2_000 * 60 * 24 * 60 // 10_000):
+        request(instruments, "/poll", latency_ns=minutes, service_ns=minutes)
+    request(instruments, "/")
+
+    series = heard(Reports(instruments, STREAM))
+
+    assert (series["/poll"].count, series["/poll"].minimum, series["/poll"].maximum) == (17_280, minutes, minutes)
+    assert series["/poll"].total == 2**63 - 1
+    assert series["/"].total == 1_000
