@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from loadstone_core.errors import WorldError
 from loadstone_core.stats.histogram import LARGEST_INDEX
-from loadstone_core.stats.metrics import OVERFLOW_NAME, Kind, Outcome, SeriesKey, storable
+from loadstone_core.stats.metrics import OVERFLOW_NAME, Kind, Outcome, SeriesKey, named, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -297,7 +297,7 @@ class ErrorTable:
 
     def add(self, kind: str, message: str, *, name: str, count: int = 1) -> None:
         """Count an error; of its message only the first `MESSAGE_CAP` characters are kept."""
-        key = (storable(kind), storable(message[:MESSAGE_CAP]), storable(name))
+        key = (named(kind), storable(message[:MESSAGE_CAP]), named(name))
         if key not in self._counts and len(self._counts) >= self._cap:
             key = (OVERFLOW_NAME, "", "")
         self._counts[key] = self._counts.get(key, 0) + count

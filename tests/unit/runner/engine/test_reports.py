@@ -138,3 +138,18 @@ def test_times_that_add_up_to_more_than_64_bits_end_no_engine(path) -> None:
     assert (series["/poll"].count, series["/poll"].minimum, series["/poll"].maximum) == (17_280, minutes, minutes)
     assert series["/poll"].total == 2**63 - 1
     assert series["/"].total == 1_000
+
+
+@pytest.mark.parametrize("long", ["request", "method", "task"])
+def test_whatever_a_script_names_at_length_a_master_hears_of_everything_else(path, long) -> None:
+    instruments = path.Instruments(CounterFile(""))
+    text = "A" * 1_100
+    request(instruments, text if long == "request" else "/long", method=text if long == "method" else "GET")
+    instruments.begin_iteration()
+    instruments.end_iteration(text if long == "task" else "task", 5, failed=False, interrupted=False)
+    request(instruments, "/")
+
+    series = heard(Reports(instruments, STREAM))
+
+    assert series["/"].count == 1
+    assert len(series) == 2
