@@ -204,7 +204,7 @@ def test_what_is_stored_is_read_back_also_by_a_later_start(tmp_path: Path) -> No
         "worker-3 | c",
         "worker-3 | d",
     ]
-    assert last_lines(tmp_path, 1) == b"worker-3 | d\n"
+    assert last_lines(whole(tmp_path), 1) == b"worker-3 | d\n"
 
 
 @pytest.mark.parametrize("cut", [1, 10, 25])
