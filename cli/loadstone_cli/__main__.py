@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from loadstone_cli.outputs import take_any_text
 from loadstone_runner.flavour import expected_flavour
 
 _FILE = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path)
@@ -21,6 +22,7 @@ _SETTINGS = click.option(
 @click.version_option(package_name="loadstone", message=f"loadstone %(version)s ({expected_flavour()} request path)")
 def main() -> None:
     """Load tests as a Kubernetes resource, and the same file on a laptop."""
+    take_any_text()
 
 
 @main.command()

@@ -1,9 +1,18 @@
-"""Print to outputs that may be gone: a closed terminal, a pipe without a reader, a full disk."""
+"""Print to outputs that may be gone, as a closed terminal, a pipe without a reader or a full disk, or lack letters."""
 
+import io
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
+
+
+def take_any_text() -> None:
+    """Print letters that the terminal's character set lacks as their numbers in it: they are no errors."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

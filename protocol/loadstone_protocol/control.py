@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadstone_core import __version__
 from loadstone_core.units import SECOND
-from loadstone_protocol.codec import write_key
+from loadstone_protocol.codec import carried, write_key
 from loadstone_protocol.v1 import control_pb2
 from loadstone_protocol.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
 
@@ -84,7 +84,7 @@ def row_message(row: Row, *, load_started_ns: int, series: Iterable[SeriesRow] =
 def _series_row(each: SeriesRow) -> control_pb2.SeriesRow:
     message = control_pb2.SeriesRow(
         count=each.count,
-        total=each.total,
+        total=carried(each.total),
         failures=each.failures,
         p50=each.p50,
         p95=each.p95,

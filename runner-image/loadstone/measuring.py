@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from loadstone.seat import Engine
 
-# So that even millions of such calls add up to a number that can be sent.
+# So that a call whose size or duration cannot be meant, as of a moment in the place of a duration, hides no others.
 _SIZE_MAX = 1 << 40
+_DURATION_MAX_NS = 24 * 3_600 * 1_000_000_000
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -96,7 +97,7 @@ class Measured:
             error=self.error,
             message=message,
             interrupted=is_interrupted,
-            size=min(_whole(self.size), _SIZE_MAX),
+            size=_whole(self.size, _SIZE_MAX),
             context=self._context,
         )
 
@@ -148,12 +149,12 @@ def report(
     engine.end_measured(
         protocol=str(protocol),
         name=str(name),
-        service_ns=max(_whole(milliseconds * 1_000_000), 0),
+        service_ns=_whole(milliseconds * 1_000_000, _DURATION_MAX_NS),
         delay_ns=0,
         error=error,
         message=message,
         interrupted=False,
-        size=min(_whole(size), _SIZE_MAX),
+        size=_whole(size, _SIZE_MAX),
         context=context,
     )
 
@@ -165,10 +166,10 @@ def _text(error: BaseException | None) -> str:
         return ""
 
 
-def _whole(number: object) -> int:
-    """Return a size or a duration as the engine counts them; what is no such number counts as nothing."""
+def _whole(number: object, most: int) -> int:
+    """Return a size or a duration as the engine counts them: up to `most`; what is no such number counts as nothing."""
     try:
         whole = int(number)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError):
         return 0
-    return whole if 0 <= whole < 1 << 62 else 0
+    return min(max(whole, 0), most)

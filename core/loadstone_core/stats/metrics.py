@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OVERFLOW_NAME = "__overflow__"
+NAME_CAP: Final = 256
 
 
 class Kind(StrEnum):
@@ -125,6 +126,11 @@ class SeriesKey(NamedTuple):
 def storable(text: str) -> str:
     """Return a text that can be stored and sent: halves of surrogate pairs, which UTF-8 cannot carry, become `?`."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def named(text: str) -> str:
+    """Return what a script calls something as a series has it: storable, and cut so that a message can carry it."""
+    return storable(text[:NAME_CAP])
 
 
 def sorted_labels(labels: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

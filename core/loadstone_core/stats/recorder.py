@@ -24,12 +24,12 @@ from loadstone_core.stats.metrics import (
     Outcome,
     Phase,
     SeriesKey,
+    named,
     sorted_labels,
-    storable,
 )
 from loadstone_core.stats.pairs import Endpoint, Task
 from loadstone_core.stats.series import SERIES_CAP, SeriesTable, cell_of
-from loadstone_core.stats.stream import ErrorTable
+from loadstone_core.stats.stream import LARGEST_SUM, ErrorTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     Labels = tuple[tuple[str, str], ...]
 
 SCENARIO = "default"
-LARGEST_SUM = 1 << 62
 
 _FAILED = Outcome.FAILED.value
 _INTERRUPTED = Outcome.INTERRUPTED.value
@@ -297,7 +296,7 @@ class Recorder:
 
     def endpoint(self, method: str, name: str, *, scenario: str = SCENARIO, labels: Labels = ()) -> Endpoint:
         """Return what a kind of request is recorded in; those without a place share one. It stays the same."""
-        method, name = storable(method), storable(name)
+        method, name = named(method), named(name)
         ordered = sorted_labels(labels)
         known = self._endpoints.get((method, name, scenario, ordered))
         if known is not None:
@@ -327,7 +326,7 @@ class Recorder:
 
     def task(self, name: str, scenario: str = SCENARIO) -> Task:
         """Return what a kind of iteration is recorded in; it is remembered if its series have places."""
-        name = storable(name)
+        name = named(name)
         duration = self._table.get(SeriesKey(ITERATION_DURATION, scenario, "", name), Kind.TREND)
         made = Task(duration, self._table.get(SeriesKey(ITERATIONS, scenario, "", name), Kind.COUNTER))
         if not duration.key.is_overflow:
@@ -339,7 +338,7 @@ class Recorder:
         found = self._find(key)
         if found is not None:
             return found
-        clean = key._replace(method=storable(key.method), name=storable(key.name), labels=sorted_labels(key.labels))
+        clean = key._replace(method=named(key.method), name=named(key.name), labels=sorted_labels(key.labels))
         return self._table.get(clean, kind)
 
     def _own(self, name: str, kind: Kind, *, labels: Labels, scenario: str) -> Series:

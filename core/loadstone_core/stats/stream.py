@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from loadstone_core.errors import WorldError
 from loadstone_core.stats.histogram import LARGEST_INDEX
-from loadstone_core.stats.metrics import OVERFLOW_NAME, Kind, SeriesKey, storable
+from loadstone_core.stats.metrics import OVERFLOW_NAME, Kind, Outcome, SeriesKey, named, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,6 +42,10 @@ WARMING_UP: Final = 1
 
 LARGEST_COUNT: Final = 1 << 48
 """Of samples of one series of one stream: sums over all streams of a run stay within 64 bits."""
+LARGEST_SUM: Final = 1 << 62
+"""Of what the samples of one series of one stream add up to, and of their bytes; more is not counted."""
+BYTES: Final = frozenset({Outcome.BYTES_SENT.value, Outcome.BYTES_RECEIVED.value})
+"""The outcomes that are sums."""
 ERRORS_CAP: Final = 200
 MESSAGE_CAP: Final = 300
 
@@ -262,9 +266,11 @@ def unsound(state: StreamState) -> str:
 
 def fault_of(series: SeriesState) -> str:
     """Return what is wrong with one series, or nothing."""
-    counts = (series.count, series.zeros, *series.counts, *(count for _, count in series.outcomes))
-    if min(counts) < 0 or max(counts) > LARGEST_COUNT:
-        return f"a count is below 0 or above {LARGEST_COUNT}"
+    sums = [count for name, count in series.outcomes if name in BYTES]
+    others = (count for name, count in series.outcomes if name not in BYTES)
+    counts = (series.count, series.zeros, *series.counts, *others)
+    if min(*counts, *sums) < 0 or max(counts) > LARGEST_COUNT or max(sums, default=0) > LARGEST_SUM:
+        return f"a count is below 0 or above {LARGEST_COUNT}, or bytes are above {LARGEST_SUM}"
     if series.kind is not Kind.TREND:
         return "only a trend has buckets" if series.indexes or series.counts or series.zeros else ""
     if len(series.indexes) != len(series.counts):
@@ -291,7 +297,7 @@ class ErrorTable:
 
     def add(self, kind: str, message: str, *, name: str, count: int = 1) -> None:
         """Count an error; of its message only the first `MESSAGE_CAP` characters are kept."""
-        key = (storable(kind), storable(message[:MESSAGE_CAP]), storable(name))
+        key = (named(kind), storable(message[:MESSAGE_CAP]), named(name))
         if key not in self._counts and len(self._counts) >= self._cap:
             key = (OVERFLOW_NAME, "", "")
         self._counts[key] = self._counts.get(key, 0) + count

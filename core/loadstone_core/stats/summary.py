@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.stats.metrics import CHECKS, DROPPED_ITERATIONS, ITERATION_DURATION, LATENCY, Outcome
 from loadstone_core.stats.series import merged_histogram
+from loadstone_core.stats.stream import LARGEST_SUM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,8 +115,9 @@ class Results:
             "iterations": totals.iterations,
             "droppedIterations": self.dropped_iterations,
             "iterationErrors": self.iteration_errors,
-            "bytesSent": totals.outcome(Outcome.BYTES_SENT),
-            "bytesReceived": totals.outcome(Outcome.BYTES_RECEIVED),
+            # What one stream may say is within 64 bits; what all say together need not be.
+            "bytesSent": min(totals.outcome(Outcome.BYTES_SENT), LARGEST_SUM),
+            "bytesReceived": min(totals.outcome(Outcome.BYTES_RECEIVED), LARGEST_SUM),
         }
         if self.latency_micros:
             status["latencyMicros"] = dict(self.latency_micros)

@@ -221,7 +221,9 @@ class Director:
             what = "teardown" if is_teardown else "setup"
             log.exception("%s raised", what)
             report.ok = False
-            report.problem = f"{what} {function.__name__}() raised {text_of(error)}"
+            # What can be called need not have a name: `functools.partial` has none.
+            name = getattr(function, "__name__", type(function).__name__)
+            report.problem = f"{what} {name}() raised {text_of(error)}"
             report.traceback = last_lines(error, self._settings.script_dir)
         finally:
             self._run.end()

@@ -14,7 +14,7 @@ from gevent import getcurrent
 from loadstone.metrics import MetricKind
 from loadstone_core.errors import UserError
 from loadstone_core.stats.metrics import METRIC_ERROR
-from loadstone_core.stats.recorder import LARGEST_SUM
+from loadstone_core.stats.stream import LARGEST_SUM
 from loadstone_runner.engine.counters import MEASURED
 from loadstone_runner.engine.instruments import label_pairs
 

@@ -33,7 +33,7 @@ def text_of(error: BaseException) -> str:
     """Return what an exception says, as it can be sent; its kind alone if its own text cannot be had."""
     try:
         return storable(f"{type(error).__name__}: {error}")
-    except Exception:  # noqa: BLE001 whatever a script's own exceptions do instead
+    except (Exception, SystemExit, KeyboardInterrupt):  # noqa: BLE001 whatever a script's own exceptions do instead
         return type(error).__name__
 
 

@@ -18,7 +18,7 @@ class Command:
     role: str  # for people and file names: master, director, agent-0, worker-0
     arguments: tuple[str, ...]  # of `python -m loadstone_runner`
     environment: Mapping[str, str]
-    log_file: Path
+    log_file: Path | None  # for all that it prints, however much; None: nobody reads it
 
 
 class Processes:
@@ -30,7 +30,7 @@ class Processes:
 
     async def start(self, command: Command) -> None:
         """Start `command` in a session of its own, so that Ctrl-C in the terminal reaches only its parent."""
-        with command.log_file.open("ab") as log:
+        with (command.log_file or Path(os.devnull)).open("ab") as log:
             self._held[command.role] = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -42,14 +42,15 @@ class Processes:
                 stderr=log,
                 start_new_session=True,
             )
-        self._logs[command.role] = command.log_file
+        if command.log_file is not None:
+            self._logs[command.role] = command.log_file
 
     def exit_code(self, role: str) -> int | None:
         """Return how the process called `role` ended; None while it lives."""
         return self._held[role].returncode
 
     def tail(self, role: str, lines: int = 5) -> str:
-        """Return the last lines that the process called `role` wrote."""
+        """Return the last lines that the process called `role` wrote into its file."""
         text = self._logs[role].read_text(errors="replace").strip().splitlines()
         return "\n".join(text[-lines:])
 

@@ -44,6 +44,7 @@ class LocalRun:
     """One run: its plan, the script's files, and what the engines get as environment.
 
     Attributes:
+        keep_logs: leave the temporary folder, with all that each process has printed.
         log_file: where the whole log is written when everything has ended, as gzip text.
         log_error: why it could not be, if it could not; the run has its result all the same.
         metrics: where a process serves its metrics, `host:port` by role (master, agent-0); without one it does not.
@@ -285,7 +286,8 @@ class LocalRun:
                 "LOADSTONE_ENTRYPOINT": self.plan.script.entrypoint,
                 "LOADSTONE_TARGET": self.plan.target or "",
             },
-            log_file=folders.log_file(role),
+            # What engines print comes to the master, which bounds it; here it would grow as long as they print.
+            log_file=folders.log_file(role) if self.keep_logs else None,
         )
 
     def _agent(self, folders: Folders, worker: int, address: str) -> Command:

@@ -130,7 +130,9 @@ class LogSummary:
             said.append("whatever a worker that was lost had not sent yet")
         if self.damaged:
             said.append(f"what {self.damaged} streams really said, as their digests differ")
-        return f"the log lacks {', and '.join(said)}; kubectl logs may still have it while the pods are there"
+        return (
+            f"the log lacks {', and '.join(said)}; in a cluster kubectl logs may still have it while the pods are there"
+        )
 
 
 # Of streams beyond the bound, which no honest run has; it never ends, so the log is not complete then.

@@ -13,8 +13,11 @@ from loadstone_core.stats.metrics import Kind, SeriesKey
 from loadstone_core.stats.recorder import Recorder
 from loadstone_core.stats.series import Series
 from loadstone_core.stats.stream import Counters, ErrorCount, StreamId, StreamState
+from loadstone_core.stats.timeline import Row
+from loadstone_core.stats.windows import SeriesRow
 from loadstone_protocol import allotment, codec
 from loadstone_protocol.codec import WireError
+from loadstone_protocol.control import row_message
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 
 STREAM = StreamId(3, 1, 0, 2)
@@ -102,6 +105,18 @@ def test_a_state_that_cannot_be_meant_is_refused(change: object, complaint: str)
     change(message)  # type: ignore[operator]
     with pytest.raises(WireError, match=complaint):
         codec.stream_state_from_message(message)
+
+
+@pytest.mark.parametrize(("total", "sent"), [(2**63, 2**63 - 1), (2**80, 2**63 - 1), (-(2**80), -(2**63)), (-5, -5)])
+def test_a_sum_that_64_bits_cannot_carry_stands_at_the_most_that_they_can(total: int, sent: int) -> None:
+    trend = Series(SeriesKey("latency"), Kind.TREND)
+    trend.cell.record(1)
+    trend.total = total
+    row = Row(second=0, width=10, requests=1, failures=0, users=1, p50=1, p95=1, p99=1, iterations=1, dropped=0, gaps=0)
+    series = SeriesRow(trend.key, count=1, total=total, failures=0, p50=1, p95=1, p99=1)
+
+    assert codec.series_from_bytes(codec.series_to_bytes(trend.snapshot())).total == sent
+    assert row_message(row, load_started_ns=0, series=[series]).row.series[0].total == sent
 
 
 def test_an_empty_message_a_repeated_series_and_a_flood_of_series_are_refused() -> None:

@@ -30,13 +30,14 @@ from loadstone.flow import InterruptTaskSet, StopUser
 from loadstone.reply import Reply
 from loadstone_core.stats.histogram import LARGEST as _LARGEST, bucket_bounds
 from loadstone_core.stats.metrics import Outcome, Phase
-from loadstone_core.stats.stream import COUNTER_LAYOUT
+from loadstone_core.stats.stream import COUNTER_LAYOUT, LARGEST_SUM as _LARGEST_SUM
 from loadstone_runner.engine import counters as _counters
 from loadstone_runner.engine.instruments import label_pairs
 from loadstone_runner.engine.http.patience import DeadlinePassed
 from loadstone_runner.engine.tasks import obey
 
 cdef object LARGEST = _LARGEST
+cdef int64_t LARGEST_SUM = _LARGEST_SUM
 cdef int STARTED = _counters.STARTED
 cdef int COMPLETED = _counters.COMPLETED
 cdef int UNSENT = _counters.UNSENT

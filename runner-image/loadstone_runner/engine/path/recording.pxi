@@ -217,8 +217,11 @@ cdef class Endpoint:
         self.latency.add(latency_ns)
         if not self.shared:
             self.service.add(service_ns)
-        self._counts[0] += sent
-        self._counts[1] += received
+        # Nobody takes more than that, so it need not be exact, and an integer of C does not begin again.
+        if self._counts[0] < LARGEST_SUM:
+            self._counts[0] += sent
+        if self._counts[1] < LARGEST_SUM:
+            self._counts[1] += received
         return 0
 
     def record(self, int64_t latency_ns, int64_t service_ns, *, bint failed, bint unsent, bint ambiguous,

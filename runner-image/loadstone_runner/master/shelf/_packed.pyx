@@ -16,10 +16,12 @@ from itertools import accumulate
 from loadstone_core.stats.held import Growth
 from loadstone_core.stats.histogram import LARGEST_INDEX as _LARGEST_INDEX
 from loadstone_core.stats.metrics import Kind
-from loadstone_core.stats.stream import LARGEST_COUNT as _LARGEST_COUNT, fault_of
+from loadstone_core.stats.stream import BYTES as _BYTES, LARGEST_COUNT as _LARGEST_COUNT, LARGEST_SUM as _LARGEST_SUM, fault_of
 
 cdef int64_t LARGEST_INDEX = _LARGEST_INDEX
 cdef uint64_t LARGEST_COUNT = _LARGEST_COUNT
+cdef uint64_t LARGEST_SUM = _LARGEST_SUM
+cdef object BYTES = _BYTES
 cdef object TREND = Kind.TREND
 
 cdef enum:
@@ -304,8 +306,8 @@ cdef bint _is_sound(PackedSeries series):
     cdef int64_t index = -1, at = 0
     if series._count > LARGEST_COUNT:
         return False
-    for _, count in series.outcomes:
-        if count > LARGEST_COUNT:
+    for name, count in series.outcomes:
+        if count > LARGEST_COUNT and (count > LARGEST_SUM or name not in BYTES):
             return False
     if series.kind is not TREND:
         return indexes.at == indexes.end and counts.at == counts.end and not series._zeros

@@ -395,3 +395,18 @@ def test_of_errors_only_what_may_be_said_is_counted() -> None:
     recorder.error("Refused", "no such key: hunter2", "login")
 
     assert sorted(each.message for each in recorder.errors()) == ["no such key: ***", "said before: hunter2"]
+
+
+def test_names_are_cut_to_what_a_message_can_carry() -> None:
+    recorder = Recorder()
+    long = "x" * 1_100
+    for _ in range(2):
+        request(recorder, long)
+        recorder.iteration(long, 5)
+        recorder.phase(Phase.CONNECT, 5, method=long, name=long)
+    recorder.error(long, "", long)
+
+    counts = {each.key.metric: (each.count, len(each.key.method), len(each.key.name)) for each in recorder.whole()}
+    assert (counts["latency"], counts["connect"]) == ((2, 3, 256), (2, 256, 256))
+    assert counts["iteration_duration"] == (2, 0, 256)
+    assert [(len(each.kind), len(each.name)) for each in recorder.errors()] == [(256, 256)]

@@ -132,6 +132,12 @@ def test_a_sound_state_has_no_fault() -> None:
     assert unsound(replace(SOUND, series=())) == ""
 
 
+def test_bytes_may_add_up_to_more_than_there_may_be_samples() -> None:
+    moved = replace(TREND, outcomes=(("bytes_received", 2**62), ("bytes_sent", 2**48 + 1), ("failed", 6)))
+
+    assert unsound(replace(SOUND, series=(moved,))) == ""
+
+
 @pytest.mark.parametrize(
     ("fault", "change"),
     [
@@ -153,6 +159,9 @@ def test_a_state_outside_its_bounds_is_refused(fault: str, change: dict[str, Any
         ("count is below 0", {"count": -1}),
         ("count is below 0", {"outcomes": (("failed", -1),)}),
         ("count is below 0", {"zeros": -1}),
+        ("or above 281474976710656", {"outcomes": (("failed", 2**48 + 1),)}),
+        ("count is below 0", {"outcomes": (("bytes_sent", -1),)}),
+        ("bytes are above 4611686018427387904", {"outcomes": (("bytes_received", 2**62 + 1),)}),
         ("count is below 0", {"counts": (5, -1)}),
         ("or above 281474976710656", {"count": 2**48 + 1}),
         ("or above 281474976710656", {"kind": Kind.RATE, "count": 2**48 + 1}),

@@ -126,6 +126,16 @@ def test_the_status_has_every_number_in_its_own_unit() -> None:
     }
 
 
+def test_bytes_that_no_status_can_hold_stand_at_the_most_that_it_can() -> None:
+    series = [latency("GET", name, [1]) for name in ("/a", "/b", "/c")]
+    for one in series:
+        one.outcomes = {"bytes_sent": 2**60, "bytes_received": 2**62}
+
+    status = summarize(totals_of(*series), (), SECOND, peak_requests=1).to_status()
+
+    assert (status["bytesSent"], status["bytesReceived"]) == (3 * 2**60, 2**62)
+
+
 def test_a_run_without_requests_has_no_latency_and_no_rate() -> None:
     status = summarize(Totals(), ("50",), 0).to_status()
 

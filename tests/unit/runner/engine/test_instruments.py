@@ -4,6 +4,7 @@ from types import ModuleType
 from hypothesis import given
 from hypothesis import strategies as some
 
+from loadstone_core.stats.metrics import MESSAGES_SENT
 from loadstone_core.stats.stream import Counters
 from loadstone_runner.engine.counters import CounterFile
 from loadstone_runner.engine.instruments import Instruments
@@ -13,9 +14,9 @@ def instruments(path: ModuleType) -> Instruments:
     return path.Instruments(CounterFile(""))
 
 
-def end(made: Instruments, *, error=None, unsent=False, ambiguous=False, name="/") -> None:
+def end(made: Instruments, *, error=None, unsent=False, ambiguous=False, method="GET", name="/") -> None:
     made.end_request(
-        method="GET",
+        method=method,
         name=name,
         latency_ns=5,
         service_ns=5,
@@ -109,11 +110,24 @@ def test_names_and_labels_of_any_length_are_cut(path) -> None:
     made = instruments(path)
 
     made.begin_request()
-    end(made, name="x" * 1_000_000)
+    end(made, name="x" * 1_000_000, error="e" * 1_000_000)
+    made.begin_request()
+    end(made, method="M" * 1_000_000)
+    made.begin_iteration()
+    made.end_iteration("t" * 1_000_000, 5, failed=False, interrupted=False)
+    made.recorder.messages(MESSAGES_SENT, method="WS", name="w" * 1_000_000)
+    made.recorder.message_latency(5, method="WS", name="w" * 1_000_000)
+    made.recorder.error("closed", "", "w" * 1_000_000)
     made.check("c" * 1_000_000, ok=True, labels={f"l{number}": "v" * 1_000_000 for number in range(100)})
 
-    for each in made.recorder.whole():
+    series = made.recorder.whole()
+    assert {(each.key.method[:3], each.key.name[:1]) for each in series} == {
+        ("GET", "x"), ("MMM", "/"), ("", "t"), ("WS", "w"), ("", "c")
+    }  # fmt: skip
+    assert {len(text) for each in made.recorder.errors() for text in (each.kind, each.name)} == {256, 6}
+    for each in series:
         assert len(each.key.name) <= 256
+        assert len(each.key.method) <= 256
         assert len(each.key.labels) <= 32
         assert all(len(value) <= 256 for _, value in each.key.labels)
 

@@ -1,8 +1,10 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from loadstone_core.stats.merge import Merge
-from loadstone_core.stats.stream import StreamId
+from loadstone_core.stats.stream import SeriesState, StreamId
+from loadstone_protocol.codec import stream_state_from_bytes, stream_state_to_bytes
 from loadstone_runner.engine.counters import CounterFile
 from loadstone_runner.engine.instruments import Instruments
 from loadstone_runner.engine.reports import Reports
@@ -11,21 +13,28 @@ STREAM = StreamId(0, 1, 0, 1)
 NAMES = ["a", "b", "c"]
 
 
-def request(instruments: Instruments, name: str) -> None:
+def request(instruments: Instruments, name: str, **fields) -> None:
+    told = {
+        "method": "GET",
+        "name": name,
+        "latency_ns": 1000,
+        "service_ns": 1000,
+        "error": None,
+        "message": "",
+        "unsent": False,
+        "ambiguous": False,
+        "interrupted": False,
+        "sent": 1,
+        "received": 1,
+    }
     instruments.begin_request()
-    instruments.end_request(
-        method="GET",
-        name=name,
-        latency_ns=1000,
-        service_ns=1000,
-        error=None,
-        message="",
-        unsent=False,
-        ambiguous=False,
-        interrupted=False,
-        sent=1,
-        received=1,
-    )
+    instruments.end_request(**(told | fields))
+
+
+def heard(reports: Reports) -> dict[str, SeriesState]:
+    """Return the latency series as a master reads what the engine says, by name."""
+    state = stream_state_from_bytes(stream_state_to_bytes(reports.next_state(0, users=[1], is_full=True)))
+    return {each.key.name: each for each in state.series if each.key.metric == "latency"}
 
 
 @given(some.lists(some.tuples(some.lists(some.sampled_from(NAMES), max_size=4), some.booleans(), some.booleans())))
@@ -98,3 +107,49 @@ def test_nothing_of_a_warm_up_is_reported_but_how_much_it_was() -> None:
     assert (warm.series, warm.errors, warm.counters.completed, warm.counters.warm_up) == ((), (), 0, 1)
     assert {each.key.metric: each.count for each in state.series} == {"latency": 1, "service_time": 1}
     assert (state.counters.completed, state.counters.warm_up) == (1, 1)
+
+
+@pytest.mark.promise("exact-totals")
+def test_a_master_takes_the_bytes_of_any_soak_and_of_calls_that_cannot_be_meant(path) -> None:
+    instruments = path.Instruments(CounterFile(""))
+    for _ in range(2_700):
+        request(instruments, "/disk.img", received=120 * 10**9)
+    for _ in range(5):
+        request(instruments, "/nonsense", received=2**61)
+    request(instruments, "/")
+
+    series = heard(Reports(instruments, STREAM))
+
+    assert dict(series["/disk.img"].outcomes) == {"bytes_received": 324 * 10**12, "bytes_sent": 2_700}
+    assert dict(series["/nonsense"].outcomes) == {"bytes_received": 2**62, "bytes_sent": 5}
+    assert (series["/nonsense"].count, series["/"].count) == (5, 1)
+
+
+def test_times_that_add_up_to_more_than_64_bits_end_no_engine(path) -> None:
+    instruments = path.Instruments(CounterFile(""))
+    # As many of a minute as 2,000 users wait for in 60 days take long to record; fewer that take longer add up alike.
+    minutes = 10_000 * 60 * 10**9
+    for _ in range(2_000 * 60 * 24 * 60 // 10_000):
+        request(instruments, "/poll", latency_ns=minutes, service_ns=minutes)
+    request(instruments, "/")
+
+    series = heard(Reports(instruments, STREAM))
+
+    assert (series["/poll"].count, series["/poll"].minimum, series["/poll"].maximum) == (17_280, minutes, minutes)
+    assert series["/poll"].total == 2**63 - 1
+    assert series["/"].total == 1_000
+
+
+@pytest.mark.parametrize("long", ["request", "method", "task"])
+def test_whatever_a_script_names_at_length_a_master_hears_of_everything_else(path, long) -> None:
+    instruments = path.Instruments(CounterFile(""))
+    text = "A" * 1_100
+    request(instruments, text if long == "request" else "/long", method=text if long == "method" else "GET")
+    instruments.begin_iteration()
+    instruments.end_iteration(text if long == "task" else "task", 5, failed=False, interrupted=False)
+    request(instruments, "/")
+
+    series = heard(Reports(instruments, STREAM))
+
+    assert series["/"].count == 1
+    assert len(series) == 2

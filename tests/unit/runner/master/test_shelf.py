@@ -15,7 +15,7 @@ from loadstone_core.stats.histogram import LARGEST_INDEX, Histogram
 from loadstone_core.stats.merge import Merge
 from loadstone_core.stats.metrics import Kind, SeriesKey
 from loadstone_core.stats.series import Series
-from loadstone_core.stats.stream import LARGEST_COUNT, Counters, SeriesState, StreamId, StreamState
+from loadstone_core.stats.stream import LARGEST_COUNT, LARGEST_SUM, Counters, SeriesState, StreamId, StreamState
 from loadstone_protocol.codec import WireError, series_to_bytes
 from loadstone_protocol.v1 import statistics_pb2
 
@@ -26,7 +26,9 @@ COUNTS = st.one_of(st.integers(1, 300), st.integers(1, LARGEST_COUNT // 8))
 INDEXES = st.one_of(st.integers(0, 200), st.integers(0, LARGEST_INDEX))
 BUCKETS = st.dictionaries(INDEXES, COUNTS, max_size=20)
 NAMES = st.sampled_from(["failed", "unsent", "bytes_sent", "\u00e9", ""])
-OUTCOMES = st.dictionaries(NAMES, st.integers(1, LARGEST_COUNT), max_size=4)
+OUTCOMES = st.dictionaries(NAMES, st.integers(1, LARGEST_COUNT), max_size=4) | st.fixed_dictionaries(
+    {"bytes_sent": st.integers(LARGEST_COUNT + 1, LARGEST_SUM)}
+)
 KEYS = st.tuples(st.sampled_from(["latency", "own"]), st.text(max_size=5, alphabet="ab\u00e9")).map(
     lambda parts: SeriesKey(parts[0], name=parts[1], labels=(("tier", "a"),))
 )
@@ -84,7 +86,12 @@ def any_messages(draw: Any) -> bytes:
         zeros=draw(st.one_of(small, whole)),
         index_deltas=draw(st.lists(st.one_of(st.integers(-2, 70), st.integers(-(2**31), 2**31 - 1)), max_size=4)),
         counts=draw(st.lists(st.one_of(small, whole), max_size=4)),
-        outcomes=[statistics_pb2.Outcome(name=name, count=draw(whole)) for name in draw(st.lists(NAMES, max_size=2))],
+        outcomes=[
+            statistics_pb2.Outcome(
+                name=name, count=draw(st.one_of(whole, st.integers(LARGEST_SUM - 1, LARGEST_SUM + 1)))
+            )
+            for name in draw(st.lists(NAMES, max_size=2))
+        ],
     )
     return message.SerializeToString()
 
