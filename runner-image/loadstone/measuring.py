@@ -169,7 +169,7 @@ def _text(error: BaseException | None) -> str:
 def _whole(number: object, most: int) -> int:
     """Return a size or a duration as the engine counts them: up to `most`; what is no such number counts as nothing."""
     try:
-        whole = int(number)  # type: ignore[call-overload]
+        whole: int = int(number)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError):
         return 0
     return min(max(whole, 0), most)
