@@ -14,7 +14,7 @@ from loadstone_runner.engine import lane_process
 @pytest.mark.promise("messages", "messages-process")
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [(b"[" * 5_000 + b"]" * 5_000, "ValueError: it is nested too deep"), (b"{", "JSONDecodeError: ")],
+    [(b"[" * 100_000 + b"]" * 100_000, "ValueError: it is nested too deep"), (b"{", "JSONDecodeError: ")],
     ids=["too deep", "no JSON"],
 )
 def test_data_that_cannot_be_read_in_a_process_of_its_own_fails_the_message(data: bytes, reason: str) -> None:

@@ -359,7 +359,7 @@ def test_data_that_cannot_be_read_where_it_arrives_fails_its_own_message_and_no_
     keep(seen)
     world.enter(DIRECTOR)
     engine = world.enter(ENGINE)
-    deep = Payload(b"[" * 5_000 + b"]" * 5_000, is_bytes=False)
+    deep = Payload(b"[" * 100_000 + b"]" * 100_000, is_bytes=False)
     with monkeypatch.context() as of_another_release:
         of_another_release.setattr(room, "encode", lambda _data: deep)
         sent = engine.send_message("step", None, "director")
