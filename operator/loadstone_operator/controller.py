@@ -153,6 +153,8 @@ class Controller:
         self._forget_the_gone()
         self._survey(tests)
         if not self.is_primed:
+            # Another operator may have worked meanwhile.
+            self._looker.begin_anew()
             self._hold_what_runs()
             self.is_primed = True
         await self._delete_orphans(pods)
@@ -193,8 +195,12 @@ class Controller:
             return 0.0
         if decision.update is not None and not is_end:
             again = await self._write(look, decision.update)
+        due = min((each for each in (again, decision.recheck_seconds) if each is not None), default=None)
+        if due is not None:
+            # What time decides does not wait until everything can be tidied up.
+            self._queue.add_later(key, due)
         await self._actor.tidy(look, [each for each in decision.actions if is_tidying(each)])
-        return min((each for each in (again, decision.recheck_seconds) if each is not None), default=None)
+        return due
 
     async def _write(self, look: Look, update: Update) -> float | None:
         """Write the status if it says something new; return when to come back if it was too early for its figures."""
@@ -273,6 +279,8 @@ class Controller:
     async def _resync_for_ever(self) -> None:
         """List everything at the start, whenever the lease was regained, of an orphan, and every two minutes."""
         while True:
+            if not self._lease.is_held:
+                self.is_primed = False
             await self._lease.wait_until_held()
             try:
                 await self.resync()
@@ -281,8 +289,6 @@ class Controller:
                 await asyncio.sleep(1.0)
                 continue
             await self._wait_for_resync()
-            if not self._lease.is_held:
-                self.is_primed = False
 
     async def _wait_for_resync(self) -> None:
         waits = [

@@ -133,6 +133,10 @@ class Looker:
         has_freed = self._ledger.release(uid)
         return self._ledger.withdraw(uid) or has_freed
 
+    def begin_anew(self) -> None:
+        """Remember nothing of any run: how long things have been so is not known where somebody else had to look."""
+        self._memories.clear()
+
     def known(self) -> tuple[str, ...]:
         """Return the UIDs of all LoadTests that were looked at and not forgotten."""
         return tuple(self._specs)

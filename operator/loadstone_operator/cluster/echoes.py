@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
 _MODIFIED: Final = b'{"type":"MODIFIED"'
+_POD: Final = b'"object":{"kind":"Pod",'
+_HEAD_BYTES: Final = 64
 # The API server writes metadata with its keys in order, and quotes within texts escaped. So whatever a user can change
 # (annotations, labels, the generation as the count of the spec's changes, the deletion) stands before this, and the
 # status behind it.
@@ -77,11 +79,16 @@ class _Sieve:
         rest = b""
         async for chunk in self._content.iter_chunked(n):
             *lines, rest = (rest + chunk).split(b"\n")
-            kept = [shallow(line) for line in lines if not self._echoes.is_echo(line)]
+            kept = [_readable(line) for line in lines if not self._echoes.is_echo(line)]
             if kept:
                 yield b"\n".join((*kept, b""))
         if rest:
-            yield shallow(rest)
+            yield rest
+
+
+def _readable(line: bytes) -> bytes:
+    """Return a line as kopf can read it; most are about pods, and nobody can nest these deeply."""
+    return line if _POD in line[:_HEAD_BYTES] else shallow(line)
 
 
 def lean_answers(echoes: Echoes) -> type[aiohttp.ClientResponse]:

@@ -114,7 +114,6 @@ class Conductor:
         self.relief.tick(now_ns)
         if self.relief.retire():
             self.checkpoints.hurry()
-            self.board.touch()
         self._close_seconds()
         self.steer_load()
         self.check_load()
@@ -189,8 +188,7 @@ class Conductor:
         if self.state.stage is not Stage.RUNNING_LOAD:
             return
         since_start_ns = self.commander.since_start_ns() + ahead_ns
-        event = self.workload.look(since_start_ns, lead_ns=self.relief.lead_ns())
-        if event is not None:
+        if event := self.workload.look(since_start_ns, lead_ns=self.relief.lead_ns()):
             self.handle(event)
 
     def check_over(self) -> None:
@@ -254,16 +252,18 @@ class Conductor:
                 self.crew.assign(self.workload.open_grants())
             case RunOrder.STOPPED:
                 self._stop_clock(effect)
+        self._order(effect)
         if effect.is_kill:
             self.director.kill()
             self.judge.skip()
-        self._order(effect)
+            self.checkpoints.insist(self.commander.keep_start)
 
     def _order(self, effect: run.Configure) -> None:
         """Let everybody hear of an order; one that the disk does not take is given again with each tick."""
         is_start = self.commander.is_start(effect)
         self.roster.forget_applied()
         if not self.commander.configure(effect, round_trip_ns=self.roster.round_trip_ns()):
+            self.deadline_ns = self.deadline_ns or self.clock.monotonic_ns() + self.plan.startup_timeout_ns
             return
         self.director.configure(self.commander.config, setup_json=self.commander.setup_json)
         self.times.load_started_ns = self.commander.load_started_ns
@@ -331,7 +331,7 @@ class Conductor:
         """Conclude the run."""
         self.deadline_ns = None
         self.ending.conclude(self._sum_up, self.times)
-        self.checkpoints.insist(self.commander.close)
+        self.checkpoints.insist(lambda: self.ending.keep_word() and self.commander.close())
         self.rows.close()
         self.ending.finished.set()
         self.note_who_left()
@@ -387,7 +387,7 @@ class Conductor:
             findings=self.ending.findings if is_over else tuple(map(str, self.measurement.strain.findings())),
             times=self.times.view(self.roster.start_skew_ns()),
             outcome=self.ending.outcome,
-            waiting_for=self._waiting_for() if self.state.stage is Stage.GATHERING else "",
+            waiting_for=self._waiting_for(),
             is_paused=self.workload.course.is_paused and self.state.stage is Stage.RUNNING_LOAD,
             config_revision=self.commander.known_config(self.roster.applied_revision()),
         )
@@ -395,4 +395,6 @@ class Conductor:
     def _waiting_for(self) -> str:
         if self.commander.unsent is not None:
             return "the disk of the master, which takes nothing now"
+        if self.state.stage is not Stage.GATHERING:
+            return ""
         return waiting_for(self.roster, has_director=self.director.is_connected, is_set_up=self.state.is_set_up)

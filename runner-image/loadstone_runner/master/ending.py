@@ -43,22 +43,24 @@ class Ending:
         self._store = store
 
     def conclude(self, sum_up: Callable[[], End], times: Times) -> None:
-        """Conclude the run from what `sum_up` returns; what is wrong with that must not leave it without an end.
-
-        Its last word is kept before it is finished on disk: a later start of this master says this and nothing more.
-        """
+        """Conclude the run from what `sum_up` returns; what is wrong with that must not leave it without an end."""
         try:
-            outcome = self._conclude(sum_up(), times)
+            self._conclude(sum_up(), times)
         except Exception as error:
             log.exception("The run could not be concluded")
-            self.outcome = outcome = self.outcome or not_concluded(error)
-        self._store.write_last_word(last_word_of(outcome))
+            self.outcome = self.outcome or not_concluded(error)
 
-    def _conclude(self, end: End, times: Times) -> OutcomeView:
+    def keep_word(self) -> bool:
+        """Keep the last word, before the run is finished on disk; return whether the disk took it.
+
+        A later start of this master says this and nothing more.
+        """
+        return self.outcome is None or self._store.write_last_word(last_word_of(self.outcome))
+
+    def _conclude(self, end: End, times: Times) -> None:
         conclusion = conclude_run(end)
         content = report_of(conclusion, end, times)
         self.report = (content, sha256(content).digest())
         self.findings = conclusion.outcome.findings
         self.outcome = conclusion.to_view(self.report[1])
         self._store.write_report(content)
-        return self.outcome

@@ -154,8 +154,12 @@ class Roster:
 
     def recall_excused(self, held: Iterable[tuple[int, Mapping[str, Any]]]) -> list[int]:
         """Wait for nobody for whom another roster of the run did not, unless they have come since; return who it is."""
-        absent = [(self.members[worker], each) for worker, each in held]
-        absent = [each for each in absent if each[0].heard_ns is None and each[0].attempt <= each[1]["attempt"]]
+        absent = [
+            (member, each)
+            for member, each in ((self.members[worker], each) for worker, each in held)
+            # What was kept later knows who has come since.
+            if member.heard_ns is None and member.attempt <= each["attempt"] and (member.is_excused or not member.pod)
+        ]
         for member, each in absent:
             if not member.state.is_over:
                 member.recall(each)

@@ -54,6 +54,7 @@ AGENTS_LEAVE_SECONDS: Final = 10.0
 LAUNCHER_LEAVES_SECONDS: Final = 5.0
 # A sidecar that leaves before the kubelet has seen its pod's end would be started again.
 KUBELET_SECONDS: Final = 2.0
+LOGS_SECONDS: Final = 15.0
 TERMINATED_FINISH_SECONDS: Final = 15.0
 TERMINATED_STORE_SECONDS: Final = 5.0
 EXIT_SUCCEEDED: Final = 143  # as of a process that SIGTERM has ended
@@ -175,7 +176,9 @@ class _Life:
         self._director.dismiss()
         await _within(LAUNCHER_LEAVES_SECONDS, self._director.launcher_gone)
         self._logs.take_in(self._settings.log_dir)
-        await self._logs.finish()
+        with contextlib.suppress(TimeoutError):  # a disk that stays full takes no more of them
+            async with asyncio.timeout(LOGS_SECONDS):
+                await self._logs.finish()
         await _within(min(KUBELET_SECONDS, self._settings.linger_seconds), self._terminated)
 
     def _say_last_word(self) -> None:

@@ -120,12 +120,14 @@ class Store:
         """Keep the report."""
         self._replace("report.json.gz", gzip_json)
 
-    def write_last_word(self, word: Mapping[str, Any]) -> None:
-        """Keep what the pod is to leave behind; a disk that does not take it leaves no trace of it but the log."""
+    def write_last_word(self, word: Mapping[str, Any]) -> bool:
+        """Keep what the pod is to leave behind; return whether the disk took it."""
         try:
             self._replace("last-word", json.dumps(word).encode())
         except OSError:
             log.exception("Could not keep the last word")
+            return False
+        return True
 
     def read_last_word(self) -> dict[str, Any] | None:
         """Return what a former start of this master has left behind, None if the run was not finished then."""

@@ -201,6 +201,7 @@ def _inherit(conductor: Conductor) -> None:
         try:
             _enter(conductor, inheritance, word)
         except (LoadstoneError, LookupError, TypeError, ValueError) as error:
+            conductor.state = run.RunState()
             _give_up(conductor, f"the master's pod was lost, and what workers hold of it cannot be read: {error!r}")
         return
     standing = conductor.relief.standing

@@ -102,3 +102,19 @@ def test_an_operator_that_comes_back_with_another_clock_gives_a_start_its_time(
         assert operator.status()["reason"] == "StartupTimeout"
 
     run(story())
+
+
+@promise("operator-restart")
+def test_an_operator_that_has_its_lease_back_counts_nothing_of_the_time_in_which_another_worked() -> None:
+    async def story() -> None:
+        operator = Operator()
+        await operator.hear(operator.cluster.put("checkout", startupTimeout="60s"))
+        await operator.look()
+        operator.controller.is_primed = False
+        operator.clock.advance(3_600 * SECOND)
+
+        await operator.controller.resync()
+        await operator.look()
+        assert operator.status()["phase"] == "Provisioning"
+
+    run(story())

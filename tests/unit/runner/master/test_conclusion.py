@@ -222,6 +222,7 @@ def test_a_run_that_cannot_be_concluded_has_an_end_that_says_so(tmp_path: Path) 
     assert ending.outcome is not None
     assert (ending.outcome.verdict, ending.outcome.exit_code) == ("Error", 1)
     assert "LookupError: nobody" in ending.outcome.message
+    assert ending.keep_word()
     word = store.read_last_word()
     assert word is not None
     assert word["verdict"] == "Error"

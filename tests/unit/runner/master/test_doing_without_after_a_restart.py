@@ -123,6 +123,48 @@ def test_a_worker_that_came_after_all_is_missed_when_it_does_not_come_to_the_nex
     asyncio.run(story())
 
 
+@promise("master-restart", "quorum", "load-moves")
+def test_what_a_worker_does_that_came_after_all_is_given_to_nobody_before_its_lease_is_over(tmp_path: Path) -> None:
+    async def story() -> None:
+        clock = Clock()
+        first, agents = await begun_without_one(tmp_path / "first", clock)
+        clock.advance(1)
+        first.conductor.handle(run.StartReached())
+        for agent in agents:
+            agent.beat()
+        second = Master(tmp_path / "second", PLAN, clock, epoch=2)
+        for agent in agents:
+            agent.move_to(second)
+            agent.bequeath(SECOND)
+        await outlast_a_lease(second, agents)
+        late = Agent(second, 2)
+        late.join()
+        for second_of_load in range(20):
+            clock.advance(1)
+            late.beat(EngineStage.READY)
+            for agent in agents:
+                agent.beat()
+                agent.report(200 + second_of_load, 50 + second_of_load)
+            second.conductor.tick()
+            await turns(2)
+        assert second.conductor.workload.shares.holds(2, 1)
+
+        # The process is started again, and worker 2 is cut off from it.
+        third = Master(tmp_path / "second", PLAN, clock, epoch=2)
+        for agent in agents:
+            agent.move_to(third)
+        for _ in range(5):
+            clock.advance(1)
+            for agent in agents:
+                agent.beat()
+            third.conductor.tick()
+        assert third.conductor.workload.shares.holds(2, 1)
+        await outlast_a_lease(third, agents)
+        assert third.conductor.roster.members[2].state is WorkerState.LOST
+
+    asyncio.run(story())
+
+
 @promise("master-restart")
 def test_what_a_master_of_an_earlier_release_has_kept_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = takeover.decided

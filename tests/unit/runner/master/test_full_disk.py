@@ -169,13 +169,14 @@ def test_the_load_begins_when_the_disk_takes_its_start_and_is_not_late(tmp_path:
 
 
 @pytest.mark.parametrize("is_full_before_ready", [True, False])
-def test_a_load_whose_start_the_disk_never_takes_is_not_waited_for_longer_than_the_startup_timeout(
-    tmp_path: Path, *, is_full_before_ready: bool
+@pytest.mark.parametrize("quorum", [None, 1])
+def test_a_load_whose_start_the_disk_never_takes_is_not_waited_for_without_an_end(
+    tmp_path: Path, *, is_full_before_ready: bool, quorum: int | None
 ) -> None:
     async def check() -> None:
         clock = Clock()
-        master = Master(tmp_path, plan_of(2), clock)
-        agents = [Agent(master, 0), Agent(master, 1)]
+        master = Master(tmp_path, plan_of(2, min_available=quorum), clock)
+        agents = [Agent(master, worker) for worker in range(quorum or 2)]
         if not is_full_before_ready:
             await ready(master, agents)
         with full_disk():
@@ -183,7 +184,7 @@ def test_a_load_whose_start_the_disk_never_takes_is_not_waited_for_longer_than_t
                 await ready(master, agents)
             for agent in agents:
                 agent.beat(EngineStage.READY)
-            for _ in range(120):
+            for _ in range(200):
                 clock.advance(1)
                 for agent in agents:
                     agent.beat(EngineStage.READY)
@@ -211,6 +212,7 @@ def test_a_run_whose_disk_is_full_at_its_end_is_finished_and_that_is_kept_later(
         assert not master.store.read_register().is_finished
         await turns()
         assert master.store.read_register().is_finished
+        assert master.store.read_last_word()["verdict"] == "Aborted"
 
     asyncio.run(check())
 
@@ -302,5 +304,7 @@ def test_a_kill_waits_for_no_disk(tmp_path: Path) -> None:
             let_pass(clock, master, agents, 2)
             assert [sum(each.kill for each in orders(agent)) for agent in agents] == [1, 1]
         assert master.conductor.commander.unsent is None
+        while not (register := master.store.read_register()) or register.run["state"]["stop"] != "Killed":
+            await turns(1)
 
     asyncio.run(story())
