@@ -101,7 +101,7 @@ class Commander:
         if is_start:
             self._set_start(round_trip_ns)
         # First, as a slow disk must not eat the time in which everybody hears of the start.
-        if not self._keep() and not effect.is_kill:
+        if not self.keep() and not effect.is_kill:
             if is_start:
                 self.start_at_ns = self.load_started_ns = 0
             return False
@@ -132,12 +132,35 @@ class Commander:
         """Whether the script's values are others than those that were sent."""
         return self.config != self._sent
 
-    def keep_start(self) -> bool:
-        """Note on disk when the load has really started; before it was sent nothing exact was known.
+    def keep(self) -> bool:
+        """Write the register; return whether that, and what has to be there before it, is on disk.
 
-        Return whether the disk took it.
+        It is written again when the load has started: before it was sent nobody knew exactly when it would.
         """
-        return self._keep()
+        before_ns = self._clock.monotonic_ns()
+        register = Register(
+            epoch=self._plan.run.epoch,
+            revision=self._revision,
+            start_at_ns=self.start_at_ns,
+            load_started_ns=self.load_started_ns,
+            is_finished=self._is_closed,
+            boot=self.boot,
+            run=self.remember(),
+        )
+        if self._crew.is_behind:
+            return False
+        try:
+            self._store.write_register(register)
+        except OSError:
+            if not self._is_refused:
+                log.exception("The disk takes no register: what is ordered is said when it does")
+            self._is_refused = True
+            return False
+        if self._is_refused:
+            log.info("The disk took the register again: revision=%d", self._revision)
+        self._is_refused = False
+        self._write_ns = self._clock.monotonic_ns() - before_ns
+        return True
 
     def lead_ns(self, round_trip_ns: int) -> int:
         """Return how long before something happens it has to be ordered, so that it is kept and everybody hears it."""
@@ -146,7 +169,7 @@ class Commander:
     def close(self) -> bool:
         """Note on disk that the outcome was shown, and send what is still unsent; return whether the disk took it."""
         self._is_closed = True
-        return self._keep() if self.unsent is None else self.configure(self.unsent, round_trip_ns=0)
+        return self.keep() if self.unsent is None else self.configure(self.unsent, round_trip_ns=0)
 
     @property
     def has_ordered_load(self) -> bool:
@@ -181,30 +204,3 @@ class Commander:
         lead_ns = lead_of(round_trip_ns)
         self.start_at_ns = self._clock.monotonic_ns() + lead_ns
         self.load_started_ns = self._clock.wall_ns() + lead_ns
-
-    def _keep(self) -> bool:
-        """Write the register; return whether that, and what has to be there before it, is on disk."""
-        before_ns = self._clock.monotonic_ns()
-        register = Register(
-            epoch=self._plan.run.epoch,
-            revision=self._revision,
-            start_at_ns=self.start_at_ns,
-            load_started_ns=self.load_started_ns,
-            is_finished=self._is_closed,
-            boot=self.boot,
-            run=self.remember(),
-        )
-        if self._crew.is_behind:
-            return False
-        try:
-            self._store.write_register(register)
-        except OSError:
-            if not self._is_refused:
-                log.exception("The disk takes no register: what is ordered is said when it does")
-            self._is_refused = True
-            return False
-        if self._is_refused:
-            log.info("The disk took the register again: revision=%d", self._revision)
-        self._is_refused = False
-        self._write_ns = self._clock.monotonic_ns() - before_ns
-        return True

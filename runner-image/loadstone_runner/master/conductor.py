@@ -256,7 +256,7 @@ class Conductor:
         if effect.is_kill:
             self.director.kill()
             self.judge.skip()
-            self.checkpoints.insist(self.commander.keep_start)
+            self.checkpoints.insist(self.commander.keep)
 
     def _order(self, effect: run.Configure) -> None:
         """Let everybody hear of an order; one that the disk does not take is given again with each tick."""
@@ -269,7 +269,7 @@ class Conductor:
         self.times.load_started_ns = self.commander.load_started_ns
         if is_start:
             loop = asyncio.get_running_loop()
-            loop.call_later(self._await_start(), self.checkpoints.insist, self.commander.keep_start)
+            loop.call_later(self._await_start(), self.checkpoints.insist, self.commander.keep)
         elif effect.order is RunOrder.STOPPED and not self.state.is_torn_down:
             # Who hears of it late has no less time.
             self._stop_clock(effect)

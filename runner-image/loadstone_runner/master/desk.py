@@ -92,7 +92,7 @@ class Desk:
             self._run.inheritance.when_known(lambda: self._welcome(newer, former))
         if former is not None and former.is_excused and self._run.commander.held is not None:
             # Before it is given anything: another start of this master must not take that for nobody's.
-            self._run.checkpoints.insist(self._run.commander.keep_start)
+            self._run.checkpoints.insist(self._run.commander.keep)
         self._run.farewells.meet(member.worker, member.attempt)
         log.info("Took an agent in: worker=%d attempt=%d pod=%s", member.worker, member.attempt, member.pod)
         self._crew.attach(link)

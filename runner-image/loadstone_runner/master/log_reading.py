@@ -11,7 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from loadstone_runner.master.log_store import read_cut, segments, unpack
+from loadstone_runner.master.log_store import read_head, segments, unpack
 from loadstone_runner.master.logbook import rendered
 from loadstone_runner.spool import Kind
 
@@ -73,7 +73,7 @@ class Reading:
 
     def _missing(self) -> Iterator[bytes]:
         """Yield a line that says how much was cut out before it could be read, if anything was."""
-        cut = read_cut(self._folder)
+        cut = read_head(self._folder)
         # All are removed up to the newest of them, but the first of all.
         removed = [name for name in sorted(self._places)[1:] if name <= cut.newest]
         for place in map(self._places.pop, removed):

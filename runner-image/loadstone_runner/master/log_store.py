@@ -85,7 +85,7 @@ class LogStore:
     def __init__(self, folder: Path, *, limit: int = LIMIT_BYTES, segment: int = SEGMENT_BYTES) -> None:
         """Begin a segment of its own behind those of an earlier start; raise OSError without the folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        if removed := _removed(folder):
+        if removed := read_head(folder).newest:
             (folder / removed).unlink(missing_ok=True)
         self._folder = folder
         self._limit = limit
@@ -141,17 +141,17 @@ def read_cut(folder: Path) -> Cut:
 
 def segments(folder: Path) -> list[Path]:
     """Return the segments of a log that count, oldest first."""
-    removed = _removed(folder)
+    removed = read_head(folder).newest
     return sorted(path for path in folder.glob("*.gz") if path.name != removed)
 
 
-def _removed(folder: Path) -> str:
-    """Return the newest segment that counts as removed, without reading of each stream."""
+def read_head(folder: Path) -> Cut:
+    """Return the same as a whole, without reading what each stream lacks: there may be thousands."""
     try:
         with (folder / "cut").open() as file:
-            return Cut.from_lines(file.readline()).newest
+            return Cut.from_lines(file.readline())
     except (OSError, ValueError, TypeError):
-        return ""
+        return Cut()
 
 
 def read_segment(path: Path) -> Iterator[tuple[Source, Record]]:

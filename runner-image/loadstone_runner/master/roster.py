@@ -186,6 +186,10 @@ class Roster:
             member.has_said_bye = member.is_durable = member.awaits_bye = member.has_retired = False
         member.attempt = max(member.attempt, attempt)
 
+    def await_one(self, worker: int) -> None:
+        """Note that a worker has come after all, although the run began without it."""
+        self.members[worker].is_excused = False
+
     def await_all(self, since_ns: int, *, is_barred: bool = False) -> None:
         """Expect every worker that is not over: who has not been heard since this master began counts as silent.
 

@@ -117,6 +117,8 @@ def resume(conductor: Conductor, kept: Kept) -> None:
         for worker, attempt in conductor.workload.shares.attempts().items():
             # Before it was told to make load that was kept; the checkpoint may be older.
             conductor.roster.expect(worker, attempt)
+            if not kept.is_inherited:
+                conductor.roster.await_one(worker)
     for worker, attempt, *departure in held["departed"]:
         # Those were decided upon, and a checkpoint may not know yet.
         conductor.roster.lose(worker, attempt, Departure(*departure))

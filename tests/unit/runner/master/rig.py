@@ -284,7 +284,7 @@ async def start_load(master: Master, agents: list[Agent]) -> None:
     assert master.conductor.state.stage is Stage.ARMED, master.conductor.state
     master.clock.advance(1)
     master.conductor.handle(run.StartReached())
-    master.conductor.commander.keep_start()
+    master.conductor.commander.keep()
     for agent in agents:
         agent.beat(EngineStage.RUNNING)
     assert master.conductor.state.stage is Stage.RUNNING_LOAD

@@ -83,10 +83,10 @@ def test_a_slow_disk_takes_nothing_of_the_time_to_hear_of_the_start() -> None:
     assert started.start_at_ns == sent_ns + LEAD_NS == world.commander.start_at_ns
     assert world.commander.load_started_ns == started.start_at_ns + 7
     assert world.kept[-1].start_at_ns > 0, "a master that begins anew has to know that there was a start"
-    world.commander.keep_start()
+    world.commander.keep()
     assert (world.kept[-1].revision, world.kept[-1].start_at_ns) == (2, started.start_at_ns)
     world.commander.close()
-    world.commander.keep_start()
+    world.commander.keep()
     assert world.kept[-1].is_finished, "a run that was over before its start stays so"
 
 
