@@ -211,7 +211,9 @@ class Story:
             is_whole = all(each.state != control_pb2.WorkerReport.LOST for each in world.report.workers)
             return asked if is_whole else 0, asked
         workers, engines = world.shape.workers, world.shape.engines
-        lost = {each.worker for each in world.report.workers if each.state == control_pb2.WorkerReport.LOST}
+        # A load that begins without somebody is short of that part for as long as nobody comes to do it.
+        away = (control_pb2.WorkerReport.LOST, control_pb2.WorkerReport.EXPECTED)
+        lost = {each.worker for each in world.report.workers if each.state in away}
         # Of a worker that has lost an engine, the other goes on with what is its own.
         living = {
             (worker, each) for worker in lost for each, made in world.pods[worker].engines.items() if made.is_alive
