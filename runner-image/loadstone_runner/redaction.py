@@ -26,7 +26,9 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         # A secret of several lines comes in several; what is too short to be one would hide half of every line.
-        pieces = {line.strip().encode() for secret in secrets for line in secret.splitlines()}
+        lines = {line.strip() for secret in secrets for line in secret.splitlines()}
+        # Of a value that is no UTF-8 (a key store) the environment has lone surrogates, which texts show as `?`.
+        pieces = {line.encode(errors=how) for line in lines for how in ("surrogateescape", "replace")}
         self._secrets = sorted((each for each in pieces if len(each) >= SECRET_MIN_BYTES), key=len, reverse=True)
         self.longest = max(map(len, self._secrets), default=0)
 

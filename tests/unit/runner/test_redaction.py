@@ -1,6 +1,7 @@
 """Which variables hold secrets, and what is left of texts that hold those."""
 
 import json
+import os
 
 import pytest
 
@@ -49,6 +50,13 @@ def test_of_a_whole_secret_it_is_every_variable_of_which_nothing_else_is_known()
 )
 def test_texts_keep_no_secret_and_no_beginning_of_one_at_their_end(said: str, left: str) -> None:
     assert Redactor(["hunter2hunter2", "swordfish\nmore of it", "abc"]).text(said) == left
+
+
+def test_a_secret_that_is_no_text_is_kept_out_as_bytes_and_as_texts_show_it() -> None:
+    redact = Redactor([os.fsdecode(b"k\xe9y of the shop")])
+
+    assert redact(b"opened with k\xe9y of the shop\n") == b"opened with ***\n"
+    assert redact.text("opened with k?y of the shop") == "opened with ***"
 
 
 def test_without_secrets_a_text_is_what_it_was() -> None:
