@@ -112,10 +112,12 @@ class LogStore:
         self._sizes[self._path] += len(member)
 
     def _begin(self) -> None:
+        path = self._folder / f"{self._number + 1:08d}.gz"
+        path.touch()
+        # Not before: on a full disk the segment at hand stays the one that is tried again.
         self._number += 1
-        self._path = self._folder / f"{self._number:08d}.gz"
-        self._path.touch()
-        self._sizes[self._path] = 0
+        self._path = path
+        self._sizes[path] = 0
 
     def _make_room(self, size: int) -> None:
         """Remove the oldest segments but the first: how a run began explains more than its middle."""
