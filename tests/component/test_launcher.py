@@ -472,7 +472,9 @@ def test_an_engine_whose_name_is_cut_amid_a_letter_is_watched_like_any_other(age
 
 
 def test_a_foreign_process_whose_name_is_cut_amid_a_letter_ends_no_launcher(agent, launch):
-    other = subprocess.Popen([sys.executable, "-c", NAMED + "print(flush=True); time.sleep(60)"], stdout=subprocess.PIPE)
+    other = subprocess.Popen(
+        [sys.executable, "-c", NAMED + "print(flush=True); time.sleep(60)"], stdout=subprocess.PIPE
+    )
     try:
         assert other.stdout is not None
         other.stdout.readline()
