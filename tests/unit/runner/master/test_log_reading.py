@@ -131,6 +131,12 @@ def test_who_follows_a_log_that_is_cut_meanwhile_is_told_what_is_missing_and_goe
     assert numbers(text)[-1] == 220
 
 
+def test_the_last_line_of_a_progress_bar_is_all_that_it_wrote_over() -> None:
+    text = b"worker-0 | 10 %\r20 %\nworker-0 | 30 %\r40 %\n"
+
+    assert log_reading.last_lines([text], 1) == b"worker-0 | 30 %\r40 %\n"
+
+
 class Counted(bytes):
     """The content of a file, which counts what of it is looked at."""
 
