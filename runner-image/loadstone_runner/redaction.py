@@ -26,10 +26,13 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         # A secret of several lines comes in several; what is too short to be one would hide half of every line.
-        lines = {line.strip() for secret in secrets for line in secret.splitlines()}
+        told = {line.strip() for secret in secrets for line in secret.splitlines()}
+        lines = {line for line in told if len(line.encode(errors="replace")) >= SECRET_MIN_BYTES}
+        # As repr() has them, which the texts of many exceptions are made by, and as a log in JSON has.
+        lines |= {escaped(line)[1:-1] for line in lines for escaped in (repr, json.dumps)}
         # Of a value that is no UTF-8 (a key store) the environment has lone surrogates, which texts show as `?`.
         pieces = {line.encode(errors=how) for line in lines for how in ("surrogateescape", "replace")}
-        self._secrets = sorted((each for each in pieces if len(each) >= SECRET_MIN_BYTES), key=len, reverse=True)
+        self._secrets = sorted(pieces, key=len, reverse=True)
         self.longest = max(map(len, self._secrets), default=0)
 
     def __call__(self, block: bytes) -> bytes:

@@ -59,5 +59,13 @@ def test_a_secret_that_is_no_text_is_kept_out_as_bytes_and_as_texts_show_it() ->
     assert redact.text("opened with k?y of the shop") == "opened with ***"
 
 
+@pytest.mark.parametrize("secret", ["domain\\hunter2", 'hunter"2', "hunter'2\"", "hünter2", "tab\tand hunter2"])
+def test_a_secret_is_kept_out_of_what_exceptions_and_json_quote(secret: str) -> None:
+    redact = Redactor([secret])
+
+    assert redact.text(f"KeyError: {KeyError(secret)}")[11:-1] == "***"
+    assert redact(json.dumps({"said": f"no {secret} here"}).encode()) == b'{"said": "no *** here"}'
+
+
 def test_without_secrets_a_text_is_what_it_was() -> None:
     assert Redactor().text("half a \ud800") == "half a \ud800"
