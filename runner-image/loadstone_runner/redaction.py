@@ -48,9 +48,12 @@ class Redactor:
             return text
         block = self(text.encode(errors="replace"))
         for secret in self._secrets:
-            for size in range(min(len(secret) - 1, len(block)), SECRET_MIN_BYTES - 1, -1):
-                if block.endswith(secret[:size]):
-                    return (block[:-size] + b"***").decode(errors="replace")
+            # By its first bytes, as this is done for each failed request: a key has dozens of lines.
+            at = block.find(begin := secret[:SECRET_MIN_BYTES], max(0, len(block) - len(secret) + 1))
+            while at >= 0:
+                if secret.startswith(block[at:]):
+                    return (block[:at] + b"***").decode(errors="replace")
+                at = block.find(begin, at + 1)
         return block.decode(errors="replace")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import pytest
 
@@ -44,6 +45,7 @@ def test_of_a_whole_secret_it_is_every_variable_of_which_nothing_else_is_known()
         ("cut in the middle of hunter2hu", "cut in the middle of ***"),
         ("hunt", "***"),
         ("a bird, a hun", "a bird, a hun"),
+        ("hunt hunter2hunt", "hunt ***"),
         ("swordfish\n", "***\n"),
         ("half a \ud800 hunter2hunter2", "half a ? ***"),
     ],
@@ -65,6 +67,17 @@ def test_a_secret_is_kept_out_of_what_exceptions_and_json_quote(secret: str) -> 
 
     assert redact.text(f"KeyError: {KeyError(secret)}")[11:-1] == "***"
     assert redact(json.dumps({"said": f"no {secret} here"}).encode()) == b'{"said": "no *** here"}'
+
+
+def test_a_key_of_many_lines_costs_each_failed_request_little() -> None:
+    redact, calls = Redactor(["\n".join(f"{line:064}" for line in range(100))]), []
+    sys.setprofile(lambda _frame, event, _what: calls.append(event))
+    try:
+        redact.text("read timeout: GET http://shop/orders/17 after 5 s, and nothing came of it")
+    finally:
+        sys.setprofile(None)
+
+    assert calls.count("c_call") < 500
 
 
 def test_without_secrets_a_text_is_what_it_was() -> None:
