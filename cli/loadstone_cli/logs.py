@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections import deque
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -123,6 +124,6 @@ def _from_master(kubectl: _Kubectl, test: dict[str, Any], run: int, *, tail: int
 
 
 def _print_end(text: bytes, tail: int | None) -> None:
-    lines = text.splitlines(keepends=True)
-    sys.stdout.buffer.write(b"".join(lines if tail is None else deque(lines, maxlen=tail)))
+    # splitlines() would also split what a progress bar has written over.
+    sys.stdout.buffer.write(text if tail is None else b"".join(deque(BytesIO(text), maxlen=tail)))
     sys.stdout.buffer.flush()

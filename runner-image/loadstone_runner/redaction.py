@@ -26,8 +26,13 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         # A secret of several lines comes in several; what is too short to be one would hide half of every line.
-        pieces = {line.strip().encode() for secret in secrets for line in secret.splitlines()}
-        self._secrets = sorted((each for each in pieces if len(each) >= SECRET_MIN_BYTES), key=len, reverse=True)
+        told = {line.strip() for secret in secrets for line in secret.splitlines()}
+        lines = {line for line in told if len(line.encode(errors="replace")) >= SECRET_MIN_BYTES}
+        # As repr() has them, which the texts of many exceptions are made by, and as a log in JSON has.
+        lines |= {escaped(line)[1:-1] for line in lines for escaped in (repr, json.dumps)}
+        # Of a value that is no UTF-8 (a key store) the environment has lone surrogates, which texts show as `?`.
+        pieces = {line.encode(errors=how) for line in lines for how in ("surrogateescape", "replace")}
+        self._secrets = sorted(pieces, key=len, reverse=True)
         self.longest = max(map(len, self._secrets), default=0)
 
     def __call__(self, block: bytes) -> bytes:
@@ -43,9 +48,12 @@ class Redactor:
             return text
         block = self(text.encode(errors="replace"))
         for secret in self._secrets:
-            for size in range(min(len(secret) - 1, len(block)), SECRET_MIN_BYTES - 1, -1):
-                if block.endswith(secret[:size]):
-                    return (block[:-size] + b"***").decode(errors="replace")
+            # By its first bytes, as this is done for each failed request: a key has dozens of lines.
+            at = block.find(begin := secret[:SECRET_MIN_BYTES], max(0, len(block) - len(secret) + 1))
+            while at >= 0:
+                if secret.startswith(block[at:]):
+                    return (block[:at] + b"***").decode(errors="replace")
+                at = block.find(begin, at + 1)
         return block.decode(errors="replace")
 
 

@@ -242,6 +242,50 @@ def test_a_handler_that_computes_in_its_own_process_leaves_the_loop_of_its_engin
 
 
 @promise("messages-process")
+def test_what_a_handler_in_its_own_process_has_started_ends_with_it(tmp_path) -> None:
+    ran = run(
+        tmp_path,
+        """
+        @on_message("tool", where="process", timeout=1)
+        def tool(message):
+            import multiprocessing, subprocess
+            def work():
+                child = subprocess.Popen(["sleep", "600"])
+                note(child=child.pid)
+                child.wait()
+            by = multiprocessing.get_context("fork").Process(target=work)
+            by.start()
+            by.join()
+
+        def lives(pid):
+            try:
+                with open(f"/proc/{pid}/stat") as file:
+                    return "sleep" in file.read()
+            except OSError:
+                return False
+
+        @events.test_start.add_listener
+        def begin(environment):
+            if environment.is_director:
+                note(told=send_message("tool", None, to=0).wait(60).status)
+                with open(os.environ["NOTES"]) as file:
+                    [child] = [each["child"] for each in map(json.loads, file) if "child" in each]
+                until = time.monotonic() + 10
+                while lives(child) and time.monotonic() < until:
+                    time.sleep(0.05)
+                note(lives=lives(child))
+                stop_run("done")
+        """,
+        seconds=80,
+        workers=1,
+    )
+
+    assert ran.result.outcome.reason == "Stopped", ran.result.outcome
+    assert ran.noted("told") == ["failed"]
+    assert ran.noted("lives") == [False]
+
+
+@promise("messages-process")
 def test_a_handler_in_its_own_process_has_the_values_of_the_test_and_is_refused_what_needs_an_engine(tmp_path) -> None:
     (tmp_path / "notes.csv").write_text("a\n1\n")
     ran = run(

@@ -84,3 +84,41 @@ def test_a_task_that_never_waits_is_killed_and_the_run_says_why(tmp_path, target
     said = gzip.decompress(log.read_bytes()).decode()
     # Where it was all the time, though nothing of it had a turn.
     assert re.search(r'File "\S+test\.py", line \d+ in visit\n', said), said
+
+
+def test_children_that_a_script_forks_wait_and_compute_and_have_no_part_in_its_load(tmp_path, target) -> None:
+    script = """
+        import multiprocessing, os, time
+        from loadstone import User, check, constant, task
+
+        fork = multiprocessing.get_context("fork")
+
+        def compute(seconds):
+            time.sleep(seconds)
+            os._exit(7)
+
+        class Shop(User):
+            wait = constant(0.1)
+
+            @task
+            def visit(self):
+                self.http.get("/", name="visit")
+                if self.iteration == 5 and self.number == 0:
+                    child = fork.Process(target=compute, args=(1,))
+                    child.start()
+                    child.join()
+                    check("its own end", child.exitcode == 7)
+                    child = fork.Process(target=compute, args=(60,))
+                    child.start()
+                    time.sleep(0.3)
+                    child.terminate()
+                    child.join()
+                    check("ends when it is told to", child.exitcode == -15)
+    """
+
+    status = run(tmp_path, script, 4, at=target.url, gracefulStop="1s")
+
+    assert (status["verdict"], status["results"]["unaccounted"]) == ("Passed", 0), status
+    assert status["results"]["checks"] == {"passed": 2, "failed": 0}
+    # Four users for 3 s, at most ten a second each.
+    assert target.count()["requests"] == status["results"]["requests"] <= 125

@@ -455,6 +455,40 @@ def test_process_lists_show_what_an_engine_is(agent, tmp_path):
         process.wait()
 
 
+# The kernel keeps 15 bytes of a name, here the first two of the fifth letter of six.
+NAMED = "import ctypes, time; ctypes.CDLL(None).prctl(15, 'a\u6ce8\u6587\u51e6\u7406\u7a0b\u5e8f'.encode()); "
+
+
+def test_an_engine_whose_name_is_cut_amid_a_letter_is_watched_like_any_other(agent, launch):
+    launcher = launch(NAMED + "print('up', flush=True); time.sleep(60)")
+    assert launcher.read_line() == b"up\n"
+    agent.accept()
+    agent.hang_up()
+    agent.accept()  # what was said before it had that name is not said again
+
+    assert agent.wait_for("usage")["engines"][0][0] == 0
+    agent.order(do="exit", code=7)
+    assert launcher.wait() == 7
+
+
+def test_a_foreign_process_whose_name_is_cut_amid_a_letter_ends_no_launcher(agent, launch):
+    other = subprocess.Popen(
+        [sys.executable, "-c", NAMED + "print(flush=True); time.sleep(60)"], stdout=subprocess.PIPE
+    )
+    try:
+        assert other.stdout is not None
+        other.stdout.readline()
+        launcher = launch("")
+        agent.accept()
+        agent.wait_for("exited")
+
+        agent.order(do="exit", code=7)
+        assert launcher.wait() == 7
+    finally:
+        other.kill()
+        other.communicate()
+
+
 def test_usage_grows_while_an_engine_works(agent, launch):
     launch("while True: pass")
     agent.accept()

@@ -20,6 +20,7 @@ from loadstone_runner.engine.apart import Apart
 from loadstone_runner.engine.payloads import Payload, decode, encode
 from loadstone_runner.engine.script import ScriptError, load_script
 from loadstone_runner.engine.tracebacks import text_of
+from loadstone_runner.parent_death import end_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,8 @@ _Answer = engine_pb2.MessageAnswer
 def serve(settings: LaneSettings) -> int:
     """Handle messages until the engine hangs up; return the exit code."""
     os.nice(NICENESS)
+    # What a handler has started, and what that starts, computes for nobody once this process has been ended.
+    os.register_at_fork(after_in_child=lambda: end_with(os.getppid()))
     engine = socket.socket(fileno=settings.engine_fd)
     # First, so that the engine can end this process whatever the script does.
     engine.sendall(_frame(_Answer(id=os.getpid(), status=_Answer.BUSY)))

@@ -9,7 +9,6 @@ import sys
 from typing import Final
 
 from gevent.event import AsyncResult
-from gevent.timeout import Timeout
 
 MARK: Final = "\x1eloadstone-mark "
 
@@ -33,9 +32,8 @@ class LogMarks:
             out = sys.__stdout__ or sys.stdout
             out.write(f"{text}\n{MARK}{number}\n")
             out.flush()
-            return bool(told.get(timeout=timeout))
-        except Timeout:
-            return False
+            # Not `get`: of the timeouts that it raises one may be the script's own, around all that it does.
+            return bool(told.wait(timeout=timeout))
         finally:
             del self._waiting[number]
 

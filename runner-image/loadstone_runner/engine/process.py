@@ -17,6 +17,7 @@ def prepare() -> None:
     # Ctrl-C in a terminal reaches every process of its group; how a run ends is decided elsewhere.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _patch()
+    _leave_children_alone()
     _log_to_stderr()
 
 
@@ -29,6 +30,27 @@ def _patch() -> None:
     monkey.patch_all()
     # sys.exit in a greenlet of the script's own would else be raised in the main greenlet and end the engine.
     hub.Hub.SYSTEM_ERROR = ()
+
+
+def _leave_children_alone() -> None:
+    """Let a child that a script forks, as multiprocessing does, have no part in what this process has under way.
+
+    Users, reports and the rest wait in gevent's loop, which a fork copies: at the first wait of the child they would go
+    on in both, with the same sockets.
+    """
+    from gevent._hub_local import get_hub_if_exists, set_hub, set_loop
+
+    def leave_alone() -> None:
+        hub = get_hub_if_exists()
+        if hub is not None:
+            # The next wait makes another one.
+            hub.loop.destroy()
+            set_hub(None)  # type: ignore[arg-type]  # the stubs do not know that there may be none
+            set_loop(None)  # type: ignore[arg-type]
+        # The handler was the loop's.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    os.register_at_fork(after_in_child=leave_alone)
 
 
 def _log_to_stderr() -> None:

@@ -212,7 +212,8 @@ def kill_children() -> bool:
     own, found = str(os.getpid()), False
     for entry in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 pathlib costs 5 ms
         with contextlib.suppress(OSError):
-            with open(f"/proc/{entry}/stat") as file:  # noqa: PTH123 pathlib costs 5 ms
+            # The kernel cuts names after 15 bytes, amid a letter if need be.
+            with open(f"/proc/{entry}/stat", errors="replace") as file:  # noqa: PTH123 pathlib costs 5 ms
                 state, parent, *_ = file.read().rpartition(")")[2].split()
             if parent == own and state not in "ZX":
                 os.kill(int(entry), signal.SIGKILL)

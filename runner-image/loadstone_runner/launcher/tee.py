@@ -46,7 +46,13 @@ class Tail:
     def text(self) -> str:
         """Return the lines, newline between them."""
         lines = self._held.decode(errors="replace").split("\n")[:-1]
-        return "\n".join(line.rstrip()[:TAIL_LINE_MAX] for line in lines[-TAIL_LINES:])
+        return "\n".join(_shown(line)[:TAIL_LINE_MAX] for line in lines[-TAIL_LINES:])
+
+
+def _shown(line: str) -> str:
+    """Return a line as sentences quote it: what is left where it was written over, and no control characters."""
+    last = line.rstrip().rpartition("\r")[2]
+    return "".join(each if each.isprintable() else " " for each in last)
 
 
 class Output:

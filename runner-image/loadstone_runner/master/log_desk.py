@@ -17,7 +17,7 @@ from loadstone_runner.master.logbook import DIRECTOR, Source
 from loadstone_runner.spool import Kind, SpoolError, SpoolReader, decode, segments_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from loadstone_core.outbox import Entry
@@ -32,6 +32,8 @@ CHANNEL: Final = "logs"
 BYTES_PER_SECOND: Final = 8 * 1024 * 1024
 DIRECTOR_READ_BYTES: Final = 256 * 1024
 PENDING_MAX: Final = 1_000  # blocks of lines, each a read of a launcher
+# Of what hundreds of workers send at once so much is copied, packed and put on the disk at a time.
+PART_BYTES: Final = 4 * 1024 * 1024
 RETRY_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
@@ -131,7 +133,8 @@ class LogDesk:
                 batch, self._pending = self._pending, []
                 then, self._then = self._then, []
                 began = loop.time()
-                await self._append(batch)
+                for part in _parts(batch):
+                    await self._append(part)
                 for each in then:
                     each()
                 size = sum(len(encoded) for _, encoded in batch)
@@ -139,15 +142,25 @@ class LogDesk:
         finally:
             self._writing = None
 
-    async def _append(self, batch: list[tuple[Source, bytes]]) -> None:
-        while batch:
+    async def _append(self, part: list[tuple[Source, bytes]]) -> None:
+        while True:
             try:
-                await asyncio.to_thread(self._store.append, batch)
+                await asyncio.to_thread(self._store.append, part)
             except OSError as error:
                 log.warning("The log cannot be kept now: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
+
+
+def _parts(batch: list[tuple[Source, bytes]]) -> Iterator[list[tuple[Source, bytes]]]:
+    """Yield a batch in parts of about PART_BYTES."""
+    begin = size = 0
+    for end, (_, encoded) in enumerate(batch, start=1):
+        size += len(encoded)
+        if size >= PART_BYTES or end == len(batch):
+            yield batch[begin:end]
+            begin, size = end, 0
 
 
 def recall(book: LogBook, folder: Path) -> None:

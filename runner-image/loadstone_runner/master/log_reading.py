@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -94,7 +95,7 @@ def last_lines(texts: Iterable[bytes], lines: int) -> bytes:
     """Return the last lines of a log."""
     newest: deque[bytes] = deque(maxlen=lines)
     for text in texts:
-        newest.extend(text.splitlines(keepends=True))
+        newest.extend(BytesIO(text))  # splitlines() would also split what a progress bar has written over
     return b"".join(newest)
 
 

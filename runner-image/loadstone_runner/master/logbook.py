@@ -197,8 +197,8 @@ class LogBook:
         count = 0
         for piece in reversed(self._tail):
             if count + piece.lines >= lines:
-                cut = piece.text.splitlines(keepends=True)[piece.lines - (lines - count) :]
-                wanted.appendleft(b"".join(cut))
+                cut = piece.text.split(b"\n")[piece.lines - (lines - count) :]
+                wanted.appendleft(b"\n".join(cut))
                 return b"".join(wanted), lines
             wanted.appendleft(piece.text)
             count += piece.lines

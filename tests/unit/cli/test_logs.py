@@ -60,13 +60,13 @@ def show(folder: Path, name: str = "shop", **options: object) -> int:
 
 def test_the_newest_run_on_this_machine_is_shown(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     local(tmp_path, "shop-20260101T000000Z.log.gz", "old\n")
-    local(tmp_path, "shop-20260102T000000Z.log.gz", "one\ntwo\n")
+    local(tmp_path, "shop-20260102T000000Z.log.gz", "one\nt\rtwo\n")
     local(tmp_path, "shop-2-20260103T000000Z.log.gz", "of another\n")
 
     assert show(tmp_path) == 0
     assert show(tmp_path, tail=1, follow=True) == 0
     said = capfdbinary.readouterr()
-    assert said.out == b"one\ntwo\ntwo\n"
+    assert said.out == b"one\nt\rtwo\nt\rtwo\n"
     assert b"has ended" in said.err
     assert newest_local(tmp_path, "none") is None
 

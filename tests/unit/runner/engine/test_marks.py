@@ -46,3 +46,14 @@ def test_nobody_is_waited_for_whose_line_could_not_be_written(output: io.BytesIO
         marks.write("order 7 was placed twice", 5)
 
     assert not marks._waiting
+
+
+def test_a_timeout_of_the_scripts_own_ends_what_it_is_about_and_not_only_the_waiting(output: io.BytesIO) -> None:
+    marks = LogMarks()
+
+    with pytest.raises(gevent.Timeout), gevent.Timeout(0.01):
+        marks.write("order 7 was placed twice", 5)
+
+    assert not marks._waiting
+    assert not marks.write("order 8 was placed twice", 0.01)
+    assert not marks.write("order 9 was placed twice", 0)

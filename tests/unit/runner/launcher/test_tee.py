@@ -51,6 +51,13 @@ def test_a_line_that_is_no_text_or_too_long_is_kept_as_far_as_it_goes():
     assert tail.text() == "\ufffd" + "x" * 999
 
 
+def test_of_a_line_that_was_written_over_the_last_is_kept_and_no_control_character():
+    tail = Tail()
+    tail.add(b"10 %\r20 %\r\x1b[31mno\x00\tmore\x1b[0m\r\n")
+
+    assert tail.text() == " [31mno  more [0m"
+
+
 @given(st.binary(max_size=300).filter(lambda text: tee.MARK not in text), st.lists(st.integers(1, 40), max_size=20))
 def test_what_an_engine_writes_comes_out_whole_however_it_is_cut(content, cuts):
     source_end, engine_end = os.pipe()

@@ -182,3 +182,24 @@ def test_nothing_is_kept_twice_where_the_disk_has_no_room_to_say_what_is_cut(
     kept = [each.number for path in segments(tmp_path) for _, each in read_segment(path)]
     assert kept == sorted(set(kept))
     assert kept[-1] == record.number
+
+
+def test_a_disk_that_takes_no_new_segment_for_a_while_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = LogStore(tmp_path, segment=1_000)
+    writer = Writer(0)
+    batches = [[(writer.source, writer.say().encode())] for _ in range(3)]
+    store.append(batches[0])
+    with monkeypatch.context() as full:
+        full.setattr(Path, "touch", refuse)
+        for _ in range(2):
+            with pytest.raises(OSError, match="space"):
+                store.append(batches[1])
+    store.append(batches[1])
+    store.append(batches[2])
+
+    assert [each.number for path in segments(tmp_path) for _, each in read_segment(path)] == [1, 2, 3]

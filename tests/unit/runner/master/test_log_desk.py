@@ -101,6 +101,31 @@ def test_a_disk_that_is_full_for_a_while_delays_and_loses_nothing(
     asyncio.run(check())
 
 
+def test_what_many_workers_send_at_once_is_put_on_the_disk_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        monkeypatch.setattr(log_desk, "PART_BYTES", 300)
+        desk = Desk(tmp_path)
+        append, parts = desk.store.append, []
+
+        def counting(records: list) -> None:
+            parts.append(sum(len(encoded) for _, encoded in records))
+            append(records)
+
+        monkeypatch.setattr(desk.store, "append", counting)
+        for number in range(1, 101):
+            desk.hear(number, record(number))
+        await desk.desk.finish()
+
+        assert max(parts) < 400
+        assert len(parts) > 10
+        assert desk.durable() == 100
+        assert desk.text() == [f"worker-0 | line {number}" for number in range(1, 101)]
+
+    asyncio.run(check())
+
+
 def test_what_no_launcher_wrote_is_left_out_and_holds_up_nothing(tmp_path: Path) -> None:
     async def check() -> None:
         desk = Desk(tmp_path)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from loadstone_runner.master import log_reading
 from loadstone_runner.master.log_reading import Reading
-from loadstone_runner.master.log_store import LogStore, segments
+from loadstone_runner.master.log_store import LogStore, segments, unpack
 from loadstone_runner.master.logbook import Source
 from loadstone_runner.settings import LogSettings
 from loadstone_runner.spool import Kind, LogStream, Record
@@ -129,3 +129,35 @@ def test_who_follows_a_log_that_is_cut_meanwhile_is_told_what_is_missing_and_goe
     assert missing(text) > 0
     assert len(numbers(text)) + missing(text) == 220
     assert numbers(text)[-1] == 220
+
+
+def test_the_last_line_of_a_progress_bar_is_all_that_it_wrote_over() -> None:
+    text = b"worker-0 | 10 %\r20 %\nworker-0 | 30 %\r40 %\n"
+
+    assert log_reading.last_lines([text], 1) == b"worker-0 | 30 %\r40 %\n"
+
+
+class Counted(bytes):
+    """The content of a file, which counts what of it is looked at."""
+
+    looked_at = 0
+
+    def __getitem__(self, part: slice) -> bytes:  # type: ignore[override]
+        found = super().__getitem__(part)
+        self.looked_at += len(found)
+        return found
+
+
+def test_to_read_a_log_that_came_a_line_at_a_time_grows_with_its_length_and_not_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    log, looked_at = Log(tmp_path), []
+    for _ in range(2):
+        log.write(1_000)
+        content = Counted(b"".join(path.read_bytes() for path in segments(tmp_path)))
+
+        assert len(unpack(content)[0]) == log.written
+        looked_at.append(content.looked_at)
+
+    assert looked_at[1] < 2.5 * looked_at[0]

@@ -145,6 +145,12 @@ def test_the_tail_is_the_last_lines_however_they_came(blocks: list[int], wanted:
     assert count == len(expected)
 
 
+def test_what_a_progress_bar_writes_over_is_one_line() -> None:
+    book = book_of(lines(1, "10 %\r20 %", "30 %\r40 %", "done"))
+
+    assert book.tail(2) == (b"worker-3 | 30 %\r40 %\nworker-3 | done\n", 2)
+
+
 def test_made_up_streams_do_not_grow_without_bound_and_leave_the_log_incomplete(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
