@@ -49,6 +49,7 @@ class Patience:
         Raises:
             DeadlinePassed: nothing came in time.
         """
+        self._require_armed()
         current = self._waiting = getcurrent()
         reader = self._reader
         reader.start(current.switch)
@@ -64,6 +65,7 @@ class Patience:
         Raises:
             DeadlinePassed: nothing came in time.
         """
+        self._require_armed()
         current = self._waiting = getcurrent()
         watcher = self._hub.loop.io(self._fd, events)
         watcher.start(current.switch)
@@ -74,6 +76,15 @@ class Patience:
             watcher.stop()
             watcher.close()
 
+    def require_time(self) -> None:
+        """Go on only before the deadline; for who is never made to wait.
+
+        Raises:
+            DeadlinePassed: it has come.
+        """
+        if monotonic_ns() >= self._deadline_ns:
+            raise DeadlinePassed
+
     def close(self) -> None:
         """Stop watching, before the socket is closed."""
         self._reader.close()
@@ -81,6 +92,11 @@ class Patience:
             self._timer.close()
             self._timer = None
         self._armed_ns = 0
+
+    def _require_armed(self) -> None:
+        # A timer that fired while nobody waited, as the script did something else, will not fire again.
+        if not self._armed_ns:
+            raise DeadlinePassed
 
     def _arm(self, wait_ns: int, deadline_ns: int) -> None:
         if self._timer is not None:
