@@ -1,6 +1,8 @@
 """What the engine's HTTP client sends, reads and counts of plain requests: on loopback, over real sockets."""
 
 import time
+from enum import StrEnum
+from http import HTTPMethod
 
 import gevent
 import pytest
@@ -43,6 +45,25 @@ def test_requests_in_a_block_with_a_name_have_that_one_unless_they_have_their_ow
     counts = {each.key[2:4]: each.count for each in bench.instruments.recorder.whole() if each.key.metric == "latency"}
     named = {("GET", "block"): 3, ("POST", "block"): 1, ("GET", "own"): 1, ("GET", "inner"): 1}
     assert counts == {("GET", "/"): 2, **named}
+
+
+def test_methods_and_names_may_be_members_of_an_enumeration(bench, serve) -> None:
+    class Name(StrEnum):
+        CART = "cart"
+
+    client = bench.client(serve(always(OK)).url)
+
+    for _ in range(2):
+        assert client.request(HTTPMethod.GET, "/", name=Name.CART).ok
+        assert client.request(HTTPMethod.POST, "/", name=Name.CART, json={}).ok
+    with client.stream(HTTPMethod.GET, "/", name=Name.CART) as reply:
+        reply.read()
+    for _ in range(2):
+        bench.instruments.check(Name.CART, ok=True, labels={})
+        bench.instruments.check(Name.CART, ok=True, labels={"kind": "new"})
+
+    assert bench.counters == Counters(started=5, completed=5)
+    assert {type(part) for each in bench.instruments.recorder.whole() for part in each.key[1:4]} == {str}
 
 
 def test_who_listens_hears_of_each_request_also_over_a_connection_that_was_kept(bench, serve) -> None:

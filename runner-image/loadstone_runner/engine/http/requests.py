@@ -86,7 +86,9 @@ def write(method: str, place: Place, headers: Mapping[str, str | None], body: by
     Raises:
         ValueError: a method or header that would break the head.
     """
-    return Written(method, place, place.path, write_head(method, place, headers) + body, method == "HEAD")
+    head = write_head(method, place, headers)
+    # A member of http.HTTPMethod is a str, too, and not what the compiled flavour takes for one.
+    return Written(str(method), place, place.path, head + body, method == "HEAD")
 
 
 def write_head(method: str, place: Place, headers: Mapping[str, str | None]) -> bytes:
