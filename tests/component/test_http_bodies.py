@@ -178,9 +178,10 @@ def test_a_form_carries_fields_and_files_from_memory_and_from_disk(bench, serve,
         ({"files": {"a": ("x", b"", "text/plain\r\nEvil: 1")}}, "must be one line"),
         ({"files": {"a": b""}, "json": {}}, "beside files"),
         ({"data": io.StringIO("text")}, "open for bytes"),
+        ({"data": iter([b"text"]), "timeout": 0}, "a timeout must be seconds"),
     ],
 )
-def test_a_form_that_cannot_be_sent_is_the_scripts_error_and_not_counted(bench, serve, options, sentence) -> None:
+def test_a_body_that_cannot_be_sent_is_the_scripts_error_and_not_counted(bench, serve, options, sentence) -> None:
     with pytest.raises(ValueError, match=sentence):
         bench.client(serve(always(OK)).url).post("/", **options)
     assert bench.counters.started == 0

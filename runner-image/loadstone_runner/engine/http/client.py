@@ -200,8 +200,8 @@ class Client(Adjustable, Conversing):
         wish = Wish(timeout, catch_response, redirects, expected, discard_body, context or NO_CONTEXT)
         if written.pieces is None:
             return self._ask(written, name, wish)
-        self._instruments.begin_request()
         deadline_ns = monotonic_ns() + (self._timeout_ns if timeout is None else nanoseconds(timeout))
+        self._instruments.begin_request()
         return self._ask(written, name, wish, self._deliver(written, deadline_ns, discard=discard_body, is_plain=False))
 
     @staticmethod
