@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from email import message_from_bytes
+from types import MappingProxyType
 
 import brotli
 import gevent
@@ -199,6 +200,21 @@ def test_a_body_that_is_made_while_it_is_sent_goes_in_chunks_and_the_connection_
     assert b"Content-Length" not in head
     assert body == b"8\r\npiece 0;\r\n8\r\npiece 1;\r\n8\r\npiece 2;\r\n0\r\n\r\n"
     assert server.connections == 1
+
+
+def test_any_mapping_is_a_form_and_what_gives_no_bytes_is_told_so(bench, serve) -> None:
+    server = serve(always(OK))
+    client = bench.client(server.url)
+    form = MappingProxyType({"a": "1", "b": ["2", "3"]})
+
+    assert client.post("/", data=form).ok
+    assert client.post("/", data=form, files={"note": "text"}).ok
+    with pytest.raises(TypeError, match="an iterable must give bytes, not a tuple; a form is a mapping"):
+        client.post("/", data=[("a", "1")])
+
+    assert server.requests[0].endswith(b"\r\n\r\na=1&b=2&b=3")
+    assert b"Content-Type: application/x-www-form-urlencoded\r\n" in server.requests[0]
+    assert set(form_of(server.requests[1])) == {"a", "b", "note"}
 
 
 def test_an_open_file_is_sent_with_its_length(bench, serve) -> None:

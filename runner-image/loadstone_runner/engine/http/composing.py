@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from loadstone_runner.engine.http.auth import authorization
@@ -10,8 +11,6 @@ from loadstone_runner.engine.http.origin import place_of
 from loadstone_runner.engine.http.requests import Pieces, Written, with_query, write, write_body
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from loadstone.http import Auth
 
 
@@ -48,7 +47,7 @@ def _body(
     method: str, json: Any, data: Any, *, files: Mapping[str, Any] | None
 ) -> tuple[bytes | Pieces, dict[str, str]]:
     if files is not None:
-        if json is not None or not (data is None or isinstance(data, dict)):
+        if json is not None or not (data is None or isinstance(data, Mapping)):
             raise ValueError("beside files, give data as a mapping of the form's other fields, and no json")
         return multipart(data, files)
     pieces = pieces_of(data) if json is None else None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from loadstone_runner.engine.http.origin import Place
 
@@ -151,7 +152,7 @@ def _data(data: Any) -> tuple[bytes, dict[str, str]]:
         return bytes(data), {}
     if isinstance(data, str):
         return data.encode(), {"Content-Type": "text/plain; charset=utf-8"}
-    if isinstance(data, dict):
+    if isinstance(data, Mapping):
         return urlencode(data, doseq=True).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
     raise TypeError(f"data must be bytes, text or a mapping, not {type(data).__name__}")
 
