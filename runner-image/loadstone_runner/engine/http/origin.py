@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 _PORTS: Final = {"http": 80, "https": 443}
 _UNIX: Final = "http+unix"
 _PLAIN_TARGET: Final = re.compile(r"[!-~]*\Z")
+_SCHEME: Final = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
 _ORIGINS_MAX: Final = 4_096
 
 
@@ -70,7 +71,7 @@ def place_of(base: str, path: str) -> Place:
     Raises:
         ValueError: there is no usable URL.
     """
-    if "://" in path.partition("?")[0]:
+    if _is_url(path):
         url = path
     elif not base:
         raise ValueError(f"{path!r} is no URL and there is no target: set load.target, or `host` in the User class")
@@ -85,7 +86,7 @@ def place_after_redirect(place: Place, location: str) -> Place:
     Raises:
         ValueError: it is no http or https URL.
     """
-    if place.origin.unix and "://" not in location.partition("?")[0]:
+    if place.origin.unix and not _is_url(location):
         # urljoin knows nothing of the scheme; a path is a path there, too.
         below = urljoin(f"http://localhost{place.target}", location)
         return _place_of_url(f"{place.origin}{below.removeprefix('http://localhost')}")
@@ -101,6 +102,11 @@ def origin_of(scheme: str, host: str, port: int) -> Origin:
     if scheme not in _PORTS or not host:
         raise ValueError("it must be http or https, with a host")
     return _origin(scheme, _ascii_host(host), port)
+
+
+def _is_url(text: str) -> bool:
+    """Return whether this is a whole URL; the path of another one in it, as proxies of images have it, makes it none."""
+    return _SCHEME.match(text) is not None
 
 
 def _place_of_url(url: str) -> Place:

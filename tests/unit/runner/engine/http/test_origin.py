@@ -24,6 +24,8 @@ from loadstone_runner.engine.http.origin import place_after_redirect, place_of
         ("http://shop", "/?q=a b", "shop", "/?q=a%20b"),
         ("http://shop", "/?to=http://other/", "shop", "/?to=http://other/"),
         ("http://shop", "https://other/x", "other", "/x"),
+        ("http://shop", "/thumb/https://other/x.png", "shop", "/thumb/https://other/x.png"),
+        ("http://shop/api", "thumb/https://other/", "shop", "/api/thumb/https://other/"),
         ("", "http://other/x", "other", "/x"),
     ],
 )
