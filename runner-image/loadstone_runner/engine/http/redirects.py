@@ -21,7 +21,7 @@ def location_of(status: int, head: bytes) -> str | None:
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
         if name.lower() == b"location":
-            return value.strip().decode("latin-1")
+            return _text(value.strip())
     return None
 
 
@@ -48,3 +48,11 @@ def after_redirect(written: Written, status: int, location: str) -> Written:
     headers: dict[str, str | None] = dict.fromkeys(OWN_HEADERS)
     headers |= {name: value for name, _, value in fields if name.lower() not in dropped}
     return write(method, place, headers, body)
+
+
+def _text(location: bytes) -> str:
+    # Letters that should have been percent-encoded are UTF-8, as browsers read them; else they can only be Latin-1.
+    try:
+        return location.decode("utf-8")
+    except UnicodeDecodeError:
+        return location.decode("latin-1")

@@ -63,6 +63,14 @@ def test_only_redirects_lead_anywhere() -> None:
     assert location_of(302, b"HTTP/1.1 302 Found") is None
 
 
+def test_letters_of_a_location_are_utf_8_or_latin_1() -> None:
+    for coding in ("utf-8", "latin-1"):
+        location = location_of(302, "HTTP/1.1 302 Found\r\nLocation: /café".encode(coding))
+
+        assert location == "/café"
+        assert after_redirect(ask("GET"), 302, location).place.target == "/caf%C3%A9"
+
+
 def test_a_redirect_to_no_url_is_refused() -> None:
     with pytest.raises(ValueError, match="no http or https URL"):
         after_redirect(ask("GET"), 302, "javascript:alert(1)")
