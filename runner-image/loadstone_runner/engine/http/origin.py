@@ -84,13 +84,16 @@ def place_after_redirect(place: Place, location: str) -> Place:
     """Return where a Location header points to.
 
     Raises:
-        ValueError: it is no http or https URL.
+        ValueError: it is no http or https URL; a socket of this machine is nothing that a target may send to.
     """
     if place.origin.unix and not _is_url(location):
         # urljoin knows nothing of the scheme; a path is a path there, too.
         below = urljoin(f"http://localhost{place.target}", location)
         return _place_of_url(f"{place.origin}{below.removeprefix('http://localhost')}")
-    return _place_of_url(urljoin(place.url, location))
+    onward = _place_of_url(urljoin(place.url, location))
+    if onward.origin.unix and onward.origin is not place.origin:
+        raise ValueError(f"{onward.url!r} is no http or https URL")
+    return onward
 
 
 def origin_of(scheme: str, host: str, port: int) -> Origin:
