@@ -123,16 +123,24 @@ def test_one_greenlet_receives_while_another_sends(bench, serve) -> None:
     assert received[:50] == [str(number) for number in range(50)]
 
 
-def test_a_server_that_closes_in_peace_is_no_failure_unless_an_answer_was_wanted(bench, serve) -> None:
+@pytest.mark.parametrize(
+    ("goodbye", "code"),
+    [
+        (b"\x88\x02" + struct.pack(">H", 1000), 1000),
+        (b"\x88\x02" + struct.pack(">H", 1001), 1001),
+        (b"\x88\x00", 1005),
+    ],
+)
+def test_a_server_that_closes_in_peace_is_no_failure_unless_an_answer_was_wanted(bench, serve, goodbye, code) -> None:
     def behave(peer: Peer, _number: int) -> None:
         accept(peer)
-        peer.send(b"\x81\x02hi" + b"\x88\x02" + struct.pack(">H", 1000))
+        peer.send(b"\x81\x02hi" + goodbye)
         peer.more()
 
     client = bench.client(serve(behave).url)
     with client.websocket("/") as chat:
         assert list(chat) == ["hi"]
-        assert (chat.close_code, chat.ok) == (1000, True)
+        assert (chat.close_code, chat.ok) == (code, True)
     with client.websocket("/") as chat:
         assert chat.receive() == "hi"
         assert chat.ask("and now?") is None

@@ -28,7 +28,8 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SECOND_NS: Final = 1_000_000_000
 _NEVER: Final = 1 << 62
 _GOODBYE_NS: Final = _SECOND_NS
-_NORMAL_CODES: Final = frozenset({1000, 1001})
+# 1005 is sent by nobody: it stands for a goodbye without a code, which is what `close()` says in browsers and Node.
+_NORMAL_CODES: Final = frozenset({1000, 1001, 1005})
 _ABNORMAL: Final = 1006
 
 
