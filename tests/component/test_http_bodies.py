@@ -117,6 +117,8 @@ def test_nothing_is_undone_that_was_not_asked_for(bench, serve) -> None:
     assert bench.client(server.url).get("/").body == coded
     assert b"Accept-Encoding" not in server.requests[0]
     assert bench.client(server.url, encodings=("br",)).get("/").error == "bad encoding"
+    with bench.client(server.url, encodings=("br",)).stream("GET", "/") as reply:
+        assert (reply.read(), reply.error) == (coded, None)
 
 
 def test_authorization_is_sent_with_every_request_or_with_one(bench, serve) -> None:

@@ -120,8 +120,8 @@ class Streaming:
         )
         reception.answer.delay_ns = delay
         self.exchanges += 1
-        if self._passage is not None and reception.answer.status:
-            self._passage.incoming(written, reception.answer)
+        if self._passage is not None:
+            self._passage.take_cookies(written, reception.answer)
         return reception
 
     def _couriered(self) -> Courier | Http2Courier:
