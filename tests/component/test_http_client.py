@@ -66,6 +66,17 @@ def test_methods_and_names_may_be_members_of_an_enumeration(bench, serve) -> Non
     assert {type(part) for each in bench.instruments.recorder.whole() for part in each.key[1:4]} == {str}
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_stream_without_a_body_has_ended_with_its_head_whatever_the_script_does_then(bench, serve, method) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (5 if method == "HEAD" else 0)
+    client = bench.client(serve(always(head)).url)
+
+    with client.stream(method, "/") as reply:
+        gevent.sleep(0.5)
+
+    assert (reply.error, reply.elapsed < 0.5) == (None, True)
+
+
 def test_who_listens_hears_of_each_request_also_over_a_connection_that_was_kept(bench, serve) -> None:
     client = bench.client(serve(always(OK)).url)
     heard: list[tuple] = []

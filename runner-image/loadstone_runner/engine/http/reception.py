@@ -215,6 +215,7 @@ class Reception:
         self._is_reusable = self._is_reusable and head.keeps_alive
         if not length:
             self._is_whole = True
+            self.answer.end_ns = monotonic_ns()
             if held:
                 body.feed(held)
 
