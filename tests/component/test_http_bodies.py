@@ -128,12 +128,15 @@ def test_authorization_is_sent_with_every_request_or_with_one(bench, serve) -> N
     client.get("/")
     client.get("/", auth=("me", "secret"))
     bench.client(server.url).get("/", auth="other")
+    bench.client("http://other.test", auth="token").get(server.url)
+    client.get("/", headers={"Authorization": None})
 
     sent = [line for each in server.requests for line in each.split(b"\r\n") if line.startswith(b"Authorization")]
     assert sent == [
         b"Authorization: Bearer token",
         b"Authorization: Basic bWU6c2VjcmV0",
         b"Authorization: Bearer other",
+        b"Authorization: Bearer token",
     ]
 
 
