@@ -10,6 +10,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 _UNIX: Final = "http+unix"
 _PLAIN_TARGET: Final = re.compile(r"[!-~]*\Z")
 _SCHEME: Final = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
+_WITH_CREDENTIALS: Final = re.compile(r"\s*https?://[^/?#]*@", re.IGNORECASE)
 _ORIGINS_MAX: Final = 4_096
 
 
@@ -69,7 +70,7 @@ def place_of(base: str, path: str) -> Place:
     and what is not ASCII are percent-encoded; a fragment is dropped.
 
     Raises:
-        ValueError: there is no usable URL.
+        ValueError: there is no usable URL, or one with credentials: nothing would send them.
     """
     if _is_url(path):
         url = path
@@ -77,6 +78,9 @@ def place_of(base: str, path: str) -> Place:
         raise ValueError(f"{path!r} is no URL and there is no target: set load.target, or `host` in the User class")
     else:
         url = base.rstrip("/") + ("" if path.startswith(("/", "?")) or not path else "/") + path
+    if _WITH_CREDENTIALS.match(url):
+        # Without the URL itself: it holds a password.
+        raise ValueError("a URL with user and password in it: give them as auth=(user, password) instead")
     return _place_of_url(url)
 
 

@@ -24,6 +24,7 @@ from loadstone_runner.engine.http.origin import place_after_redirect, place_of
         ("http://shop", "/?q=a b", "shop", "/?q=a%20b"),
         ("http://shop", "/?to=http://other/", "shop", "/?to=http://other/"),
         ("http://shop", "https://other/x", "other", "/x"),
+        ("http://shop", "/@me?mail=a@b", "shop", "/@me?mail=a@b"),
         ("http://shop", "/thumb/https://other/x.png", "shop", "/thumb/https://other/x.png"),
         ("http://shop/api", "thumb/https://other/", "shop", "/api/thumb/https://other/"),
         ("", "http://other/x", "other", "/x"),
@@ -48,6 +49,8 @@ def test_a_path_is_below_the_target_and_a_url_is_itself(base, path, authority, t
         ("http://a b", "/", "is no host name"),
         ("http://[::1", "/", "is no URL"),
         ("http://" + "ü" * 300, "/", "is no host name"),
+        ("http://me:secret@shop", "/", r"^a URL with user and password in it: give them as auth=\(user, password\) inst"),
+        ("", "https://token@shop/", "a URL with user and password"),
     ],
 )
 def test_what_is_no_url_is_refused_with_a_sentence(base, path, message) -> None:
