@@ -77,6 +77,29 @@ def test_a_stream_without_a_body_has_ended_with_its_head_whatever_the_script_doe
     assert (reply.error, reply.elapsed < 0.5) == (None, True)
 
 
+def test_a_late_start_counts_for_the_request_that_was_asked_first_and_for_no_other(bench, serve) -> None:
+    def behave(peer: Peer, _number: int) -> None:
+        while head := peer.request():
+            time.sleep(0.2 if b"/slow" in head else 0)
+            peer.send(OK.replace(b"200", b"404" if b"/missing" in head else b"200"))
+
+    client = bench.client(serve(behave).url)
+    for late_ns in (0, 0, 10**12):
+        client.start_delay_ns = late_ns
+        gevent.joinall([gevent.spawn(client.get, path) for path in ("/slow", "/fast")])
+    client.start_delay_ns = 10**12
+    for path in ("/missing", "/fast"):
+        client.get(path)
+
+    whole = bench.instruments.recorder.whole()
+    longest = {each.key.name: each.maximum for each in whole if each.key.metric == "latency"}
+    assert {name: took_ns > 10**12 for name, took_ns in longest.items()} == {
+        "/slow": True,
+        "/fast": False,
+        "/missing": True,
+    }
+
+
 def test_who_listens_hears_of_each_request_also_over_a_connection_that_was_kept(bench, serve) -> None:
     client = bench.client(serve(always(OK)).url)
     heard: list[tuple] = []

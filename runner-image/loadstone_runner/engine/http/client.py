@@ -258,9 +258,9 @@ class Client(Adjustable, Conversing):
         else:
             connection.close()
         if not connection.is_reusable and may_go_again(answer, deadline_ns):
+            self.start_delay_ns = answer.delay_ns
             answer = self._send_begun(written, deadline_ns, discard=None)
         else:
-            answer.delay_ns, self.start_delay_ns = self.start_delay_ns, 0
             self.exchanges += answer.received > 0
         return self._ask(written, name, PLAIN, answer)
 
