@@ -9,7 +9,7 @@ from loadstone_runner.engine.http.bodies import body_of
 from loadstone_runner.engine.http.connection import HEAD_MAX_BYTES, Answer
 from loadstone_runner.engine.http.failures import ExchangeError, FailureKind, cut_off
 from loadstone_runner.engine.http.head import FIRST_FINAL_STATUS, read_head
-from loadstone_runner.engine.http.patience import DeadlinePassed
+from loadstone_runner.engine.http.patience import ClosedMeanwhile, DeadlinePassed
 from loadstone_runner.engine.http.requests import framed
 
 if TYPE_CHECKING:
@@ -244,6 +244,8 @@ def name_failure(answer: Answer, error: BaseException) -> None:
     match error:
         case ExchangeError():
             answer.failure = error
+        case ClosedMeanwhile():
+            answer.failure = ExchangeError(FailureKind.RESET, "the connection was closed before an answer")
         case DeadlinePassed():
             answer.failure = ExchangeError(FailureKind.TIMEOUT, "no whole answer in time")
         case UnmadeBodyError():

@@ -8,6 +8,8 @@ from os import urandom
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import gevent
+
 from loadstone_core.stats.metrics import MESSAGES_RECEIVED, MESSAGES_SENT
 from loadstone_runner.engine.http.bodies import BODY_MAX_BYTES
 from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
@@ -28,6 +30,7 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SECOND_NS: Final = 1_000_000_000
 _NEVER: Final = 1 << 62
 _GOODBYE_NS: Final = _SECOND_NS
+_LOOK_SECONDS: Final = 0.002
 # 1005 is sent by nobody: it stands for a goodbye without a code, which is what `close()` says in browsers and Node.
 _NORMAL_CODES: Final = frozenset({1000, 1001, 1005})
 _ABNORMAL: Final = 1006
@@ -57,8 +60,8 @@ class Socket:
     """One; see `loadstone.WebSocket` for what scripts may rely on."""
 
     __slots__ = (
-        "_buffer", "_duplex", "_held", "_machine", "_messages", "_on_close", "_parts", "_recorder", "_scenario",
-        "_timeout_ns", "close_code", "error", "name", "status", "subprotocol",
+        "_buffer", "_duplex", "_held", "_is_closing", "_machine", "_messages", "_on_close", "_parts", "_recorder",
+        "_scenario", "_timeout_ns", "close_code", "error", "name", "status", "subprotocol",
     )  # fmt: skip
 
     def __init__(self, name: str, status: int, *, error: str | None, client: Streaming, timeout_ns: int) -> None:
@@ -76,6 +79,7 @@ class Socket:
         self._messages: deque[str | bytes] = deque()
         self._parts: list[Any] = []
         self._held = 0
+        self._is_closing = False
         self._buffer = b""
         self._on_close: Callable[[Socket], None] | None = None
 
@@ -134,10 +138,10 @@ class Socket:
         """Say goodbye and close; again is harmless."""
         from wsproto.events import CloseConnection
 
+        self._is_closing = True
         deadline = monotonic_ns() + _GOODBYE_NS
         if self._duplex is not None and self._send(CloseConnection(code, reason), deadline):
-            while self._more(deadline):
-                self._messages.clear()
+            self._await_goodbye(deadline)
         self._shut()
 
     def abandon(self) -> None:
@@ -159,6 +163,12 @@ class Socket:
             self.close()
         else:
             self._shut()  # the end of the run waits for nobody's goodbye
+
+    def _await_goodbye(self, deadline_ns: int) -> None:
+        while self._duplex is not None and self._duplex.is_receiving and monotonic_ns() < deadline_ns:
+            gevent.sleep(_LOOK_SECONDS)  # another greenlet hears it
+        while self._more(deadline_ns):
+            self._messages.clear()
 
     def _nanoseconds(self, timeout: float | None) -> int:
         return self._timeout_ns if timeout is None else int(timeout * _SECOND_NS)
@@ -192,7 +202,7 @@ class Socket:
     def _more(self, deadline_ns: int) -> bool:
         """Take what comes next; return whether there was something."""
         duplex = self._duplex
-        if duplex is None:
+        if duplex is None or (self._is_closing and duplex.is_receiving):
             return False
         try:
             received, self._buffer = self._buffer or duplex.receive(deadline_ns), b""

@@ -150,6 +150,11 @@ class Duplex:
         return self._writing.sent
 
     @property
+    def is_receiving(self) -> bool:
+        """Whether a greenlet waits for what comes."""
+        return self._reading.patience.is_waiting
+
+    @property
     def is_sending(self) -> bool:
         """Whether somebody writes at the moment."""
         return self._turn.locked()
