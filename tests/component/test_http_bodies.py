@@ -185,10 +185,12 @@ def test_a_form_carries_fields_and_files_from_memory_and_from_disk(bench, serve,
         ({"files": {"a": b""}, "json": {}}, "beside files"),
         ({"data": io.StringIO("text")}, "open for bytes"),
         ({"data": iter([b"text"]), "timeout": 0}, "a timeout must be seconds"),
+        ({"expect_status": "200"}, "expect_status must be a status or several, not '200'"),
+        ({"expect_status": 200.5}, "expect_status must be a status or several, not 200.5"),
     ],
 )
-def test_a_body_that_cannot_be_sent_is_the_scripts_error_and_not_counted(bench, serve, options, sentence) -> None:
-    with pytest.raises(ValueError, match=sentence):
+def test_what_cannot_be_asked_for_is_the_scripts_error_and_not_counted(bench, serve, options, sentence) -> None:
+    with pytest.raises((ValueError, TypeError), match=sentence):
         bench.client(serve(always(OK)).url).post("/", **options)
     assert bench.counters.started == 0
 

@@ -21,7 +21,7 @@ from loadstone_runner.engine.http.origin import place_of
 from loadstone_runner.engine.http.pool import Pool, may_go_again
 from loadstone_runner.engine.http.redirects import after_redirect, location_of
 from loadstone_runner.engine.http.requests import write, write_body
-from loadstone_runner.engine.http.streaming import NO_CONTEXT, error_of, nanoseconds
+from loadstone_runner.engine.http.streaming import NO_CONTEXT, error_of, nanoseconds, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -194,7 +194,7 @@ class Client(Adjustable, Conversing):
         **content: Any,
     ) -> Reply:
         written = compose(method, self._target, path, self.headers, **content)
-        expected = (expect_status,) if isinstance(expect_status, int) else expect_status
+        expected = statuses(expect_status)
         # What was made while it was sent cannot be sent again.
         redirects = REDIRECTS_MAX if allow_redirects and written.pieces is None else 0
         wish = Wish(timeout, catch_response, redirects, expected, discard_body, context or NO_CONTEXT)

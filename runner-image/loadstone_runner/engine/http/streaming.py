@@ -76,7 +76,7 @@ class Streaming:
         # Codings are undone of whole bodies only, so none is asked for.
         content["headers"] = {"Accept-Encoding": None, **(content.get("headers") or {})}
         written = compose(method, self._target, path, self.headers, **content)
-        expected = (expect_status,) if isinstance(expect_status, int) else expect_status
+        expected = statuses(expect_status)
         timeout_ns = self._timeout_ns if timeout is None else nanoseconds(timeout)
         reception = self._open(written, timeout_ns)
         answer = reception.answer
@@ -145,6 +145,20 @@ def error_of(answer: Answer, expected: Collection[int] | None) -> str | None:
     if status >= FIRST_FAILED_STATUS if expected is None else status not in expected:
         return f"status {status}"
     return None
+
+
+def statuses(expected: Any) -> Collection[int] | None:
+    """Return the statuses that a script expects, one or several; None: it says nothing.
+
+    Raises:
+        TypeError: they are none.
+    """
+    if isinstance(expected, int):
+        return (expected,)
+    if isinstance(expected, str) or not (expected is None or hasattr(expected, "__contains__")):
+        raise TypeError(f"expect_status must be a status or several, not {expected!r}")
+    found: Collection[int] | None = expected
+    return found
 
 
 def nanoseconds(seconds: float) -> int:
