@@ -149,6 +149,21 @@ def test_a_moment_that_is_told_as_a_duration_counts_as_a_day(listener, milliseco
     assert listener.heard[0]["service_ns"] == 86_400 * 10**9
 
 
+@pytest.mark.parametrize("milliseconds", [None, "slow", float("nan"), [1]])
+def test_a_fired_request_without_a_usable_time_is_completed_all_the_same(listener, milliseconds) -> None:
+    events.request.fire(request_type="mqtt", name="publish", response_time=milliseconds)
+
+    assert (listener.begun, [told["service_ns"] for told in listener.heard]) == (1, [0])
+
+
+def test_what_a_block_is_called_in_the_end_is_text_whatever_the_script_has_set(listener) -> None:
+    with measure("SELECT") as call:
+        call.name, call.protocol, call.error = 7, None, ValueError("no rows")
+
+    told = listener.heard[0]
+    assert (told["name"], told["protocol"], told["error"]) == ("7", "None", "no rows")
+
+
 @pytest.mark.parametrize("size", [(1 << 40) + 1, 1 << 62, 1 << 80, 1e300])
 def test_a_size_beyond_a_tebibyte_counts_as_one_so_that_it_hides_no_others(listener, size) -> None:
     with measure("SELECT", size=size):
