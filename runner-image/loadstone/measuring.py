@@ -146,12 +146,12 @@ def report(
         error, message = type(exception).__name__, _text(exception)
     else:
         error, message = (str(exception) if exception else None), ""
-    engine.begin_measured()
+    delay_ns = engine.begin_measured()
     engine.end_measured(
         protocol=str(protocol),
         name=str(name),
         service_ns=_whole(milliseconds, _DURATION_MAX_NS, unit=1_000_000),
-        delay_ns=0,
+        delay_ns=delay_ns,
         error=error,
         message=message,
         interrupted=False,

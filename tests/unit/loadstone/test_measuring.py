@@ -140,6 +140,8 @@ def test_a_fired_request_is_recorded_in_the_words_of_locust(listener, exception,
     told = listener.heard[0]
     assert (told["service_ns"], told["size"], told["error"], told["message"]) == (1_500_000, 9, error, message)
     assert (told["protocol"], told["name"], told["context"]) == ("grpc", "Charge", {"a": 1})
+    # How late its iteration began is told once, so whoever takes it has to record it.
+    assert told["delay_ns"] == 7
 
 
 @pytest.mark.parametrize("milliseconds", [86_400_001, 1_780_000_000_000.0, 1e300])
