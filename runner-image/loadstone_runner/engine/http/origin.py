@@ -8,7 +8,10 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 _PORTS: Final = {"http": 80, "https": 443}
 _UNIX: Final = "http+unix"
-_PLAIN_TARGET: Final = re.compile(r"[!-~]*\Z")
+_PRINTABLE: Final = re.compile(r"[!-~]*\Z")
+# What may stand in a path or a query, RFC 3986; a percent sign stays, as what follows it is encoded already.
+_IN_TARGET: Final = "!#$%&'()*+,/:;=?@[]~"
+_PLAIN_TARGET: Final = re.compile(rf"[{re.escape(_IN_TARGET)}\w.-]*\Z", re.ASCII)
 _SCHEME: Final = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
 _WITH_CREDENTIALS: Final = re.compile(r"\s*https?://[^/?#]*@", re.IGNORECASE)
 _ORIGINS_MAX: Final = 4_096
@@ -66,8 +69,8 @@ _origins: dict[tuple[str, str, int], Origin] = {}
 def place_of(base: str, path: str) -> Place:
     """Return where a path below `base` is, or a whole URL.
 
-    A path is appended to the path of the base, as `target: http://host/api` and `/orders` mean `/api/orders`. Spaces
-    and what is not ASCII are percent-encoded; a fragment is dropped.
+    A path is appended to the path of the base, as `target: http://host/api` and `/orders` mean `/api/orders`. What no
+    URL may hold (spaces, quotes, braces, what is not ASCII) is percent-encoded; a fragment is dropped.
 
     Raises:
         ValueError: there is no usable URL, or one with credentials: nothing would send them.
@@ -112,7 +115,7 @@ def origin_of(scheme: str, host: str, port: int) -> Origin:
 
 
 def _is_url(text: str) -> bool:
-    """Return whether this is a whole URL; the path of another one in it, as proxies of images have it, makes it none."""
+    """Return whether this is a whole URL; one that stands in a path, as proxies of images have it, makes it none."""
     return _SCHEME.match(text) is not None
 
 
@@ -146,7 +149,7 @@ def _origin(scheme: str, host: str, port: int) -> Origin:
 
 def _ascii_host(host: str) -> str:
     if host.isascii():
-        if not _PLAIN_TARGET.match(host):
+        if not _PRINTABLE.match(host):
             raise ValueError(f"{host!r} is no host name")
         return host
     try:
@@ -156,4 +159,4 @@ def _ascii_host(host: str) -> str:
 
 
 def _encoded(text: str) -> str:
-    return text if _PLAIN_TARGET.match(text) else quote(text, safe="!#$%&'()*+,/:;=?@[]~")
+    return text if _PLAIN_TARGET.match(text) else quote(text, safe=_IN_TARGET)

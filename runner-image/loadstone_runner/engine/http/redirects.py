@@ -28,8 +28,8 @@ def location_of(status: int, head: bytes) -> str | None:
 def after_redirect(written: Written, status: int, location: str) -> Written:
     """Return the request that follows a redirect.
 
-    303, and 301 and 302 after POST, become GET without a body, as browsers do it; the other methods stay. Authorization,
-    cookies and a Host header of the script's own do not go to another origin.
+    303, and 301 and 302 after POST, become GET without a body, as browsers do it; the other methods stay.
+    Authorization, cookies and a Host header of the script's own do not go to another origin.
 
     Raises:
         ValueError: the location is no http or https URL.
