@@ -212,7 +212,7 @@ def test_a_body_that_is_made_while_it_is_sent_goes_in_chunks_and_the_connection_
 def test_any_mapping_is_a_form_and_what_gives_no_bytes_is_told_so(bench, serve) -> None:
     server = serve(always(OK))
     client = bench.client(server.url)
-    form = MappingProxyType({"a": "1", "b": ["2", "3"]})
+    form = MappingProxyType({"a": "1", "none": None, "b": ["2", "3"]})
 
     assert client.post("/", data=form).ok
     assert client.post("/", data=form, files={"note": "text"}).ok

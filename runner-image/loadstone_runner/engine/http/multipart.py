@@ -27,7 +27,7 @@ def multipart(fields: Mapping[str, Any] | None, files: Mapping[str, Any]) -> tup
     """Return a form with files, and the headers that describe it.
 
     Args:
-        fields: name to value, or to several values.
+        fields: name to value, or to several values; None leaves the name out.
         files: name to content, or (file name, content), or (file name, content, type); a content is bytes, text,
             a path, or an open binary file.
 
@@ -38,6 +38,8 @@ def multipart(fields: Mapping[str, Any] | None, files: Mapping[str, Any]) -> tup
     boundary = os.urandom(16).hex()
     parts: list[bytes | Pieces] = []
     for name, value in (fields or {}).items():
+        if value is None:
+            continue
         for each in value if isinstance(value, list | tuple) else (value,):
             parts += [_part_head(boundary, f'name="{_escaped(name)}"', None), _text(each), b"\r\n"]
     for name, given in files.items():

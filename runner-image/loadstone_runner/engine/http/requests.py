@@ -141,10 +141,17 @@ def write_body(method: str, json: Any, data: Any) -> tuple[bytes, dict[str, str]
 
 def with_query(path: str, params: Any) -> str:
     """Return a path with query parameters added to those that it has."""
-    added = urlencode(params, doseq=True)
+    added = urlencoded(params)
     if not added:
         return path
     return f"{path}{'&' if '?' in path else '?'}{added}"
+
+
+def urlencoded(fields: Any) -> str:
+    """Return parameters or fields of a form; a value that is None leaves its name out."""
+    if isinstance(fields, Mapping):
+        fields = {name: value for name, value in fields.items() if value is not None}
+    return urlencode(fields, doseq=True)
 
 
 def _data(data: Any) -> tuple[bytes, dict[str, str]]:
@@ -153,7 +160,7 @@ def _data(data: Any) -> tuple[bytes, dict[str, str]]:
     if isinstance(data, str):
         return data.encode(), {"Content-Type": "text/plain; charset=utf-8"}
     if isinstance(data, Mapping):
-        return urlencode(data, doseq=True).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
+        return urlencoded(data).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
     raise TypeError(f"data must be bytes, text or a mapping, not {type(data).__name__}")
 
 
