@@ -117,6 +117,7 @@ def test_nothing_is_undone_that_was_not_asked_for(bench, serve) -> None:
     assert bench.client(server.url).get("/").body == coded
     assert b"Accept-Encoding" not in server.requests[0]
     assert bench.client(server.url, encodings=("br",)).get("/").error == "bad encoding"
+    assert bench.client(server.url, encodings=("br",), discard_bodies=True).get("/").error is None
     with bench.client(server.url, encodings=("br",)).stream("GET", "/") as reply:
         assert (reply.read(), reply.error) == (coded, None)
 

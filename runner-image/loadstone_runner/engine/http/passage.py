@@ -64,7 +64,8 @@ class Passage:
     def incoming(self, written: Written, answer: Answer) -> None:
         """Take the cookies of a whole answer, and undo its codings."""
         self.take_cookies(written, answer)
-        if answer.status and self._encodings:
+        # An answer to HEAD names the coding of a body that it has not.
+        if answer.status and answer.body and self._encodings:
             from loadstone_runner.engine.http.encodings import codings_of, decoded
 
             codings = codings_of(answer.head)
