@@ -111,7 +111,23 @@ def origin_of(scheme: str, host: str, port: int) -> Origin:
     """
     if scheme not in _PORTS or not host:
         raise ValueError("it must be http or https, with a host")
-    return _origin(scheme, _ascii_host(host), port)
+    return _origin(scheme, ascii_host(host), port)
+
+
+def ascii_host(host: str) -> str:
+    """Return a host's name as it is looked up: letters beyond ASCII in the form of IDNA.
+
+    Raises:
+        ValueError: it is no name.
+    """
+    if host.isascii():
+        if not _PRINTABLE.match(host):
+            raise ValueError(f"{host!r} is no host name")
+        return host
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(f"{host!r} is no host name: {error}") from error
 
 
 def _is_url(text: str) -> bool:
@@ -129,7 +145,7 @@ def _place_of_url(url: str) -> Place:
     if parts.scheme == _UNIX and parts.netloc:
         origin = _origin(_UNIX, unquote(parts.netloc), 0)
     elif parts.scheme in _PORTS and parts.hostname:
-        host = _ascii_host(parts.hostname)
+        host = ascii_host(parts.hostname)
         origin = _origin(parts.scheme, host, _PORTS[parts.scheme] if port is None else port)
     else:
         raise ValueError(f"{url!r} is no http or https URL")
@@ -145,17 +161,6 @@ def _origin(scheme: str, host: str, port: int) -> Origin:
             _origins.clear()
         held = _origins[key] = Origin(scheme, host, port)
     return held
-
-
-def _ascii_host(host: str) -> str:
-    if host.isascii():
-        if not _PRINTABLE.match(host):
-            raise ValueError(f"{host!r} is no host name")
-        return host
-    try:
-        return host.encode("idna").decode("ascii")
-    except UnicodeError as error:
-        raise ValueError(f"{host!r} is no host name: {error}") from error
 
 
 def _encoded(text: str) -> str:
