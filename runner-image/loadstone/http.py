@@ -142,7 +142,7 @@ class HttpClient(Protocol):
         """Send one request and return its reply.
 
         Args:
-            method: any; `GET` and the like have methods of their own.
+            method: any; `GET` and the like have methods of their own, and are sent in capitals.
             path: relative to the target (`/orders?open=1`), or a URL.
             options: see `RequestOptions`.
 

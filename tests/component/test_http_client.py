@@ -77,6 +77,21 @@ def test_a_stream_without_a_body_has_ended_with_its_head_whatever_the_script_doe
     assert (reply.error, reply.elapsed < 0.5) == (None, True)
 
 
+def test_a_usual_method_is_sent_in_capitals_and_another_one_as_it_is(bench, serve) -> None:
+    server = serve(always(OK))
+    client = bench.client(server.url)
+
+    for _ in range(2):
+        client.request("get", "/")
+    client.request("post", "/", params={"a": 1})
+    client.request("report", "/")
+
+    sent = [each.split(b" ")[0] for each in server.requests]
+    assert sent == [b"GET", b"GET", b"POST", b"report"]
+    assert b"Content-Length: 0\r\n" in server.requests[2]
+    assert {each.key.method for each in bench.instruments.recorder.whole()} == {"GET", "POST", "report"}
+
+
 def test_a_late_start_counts_for_the_request_that_was_asked_first_and_for_no_other(bench, serve) -> None:
     def behave(peer: Peer, _number: int) -> None:
         while head := peer.request():

@@ -20,7 +20,7 @@ from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
 from loadstone_runner.engine.http.origin import place_of
 from loadstone_runner.engine.http.pool import Pool, may_go_again
 from loadstone_runner.engine.http.redirects import after_redirect, location_of
-from loadstone_runner.engine.http.requests import write, write_body
+from loadstone_runner.engine.http.requests import method_of, write, write_body
 from loadstone_runner.engine.http.streaming import NO_CONTEXT, error_of, nanoseconds, statuses
 
 if TYPE_CHECKING:
@@ -146,8 +146,9 @@ class Client(Adjustable, Conversing):
             self._renew_written()
         written = self._table.get((method, path))
         if written is None:
-            body, own = write_body(method, None, None)
-            written = write(method, place_of(self._target, path), {**self.headers, **own}, body)
+            sent_method = method_of(method)
+            body, own = write_body(sent_method, None, None)
+            written = write(sent_method, place_of(self._target, path), {**self.headers, **own}, body)
             if self._is_plain:
                 written = self._prepared(written)
             if len(self._table) >= _WRITTEN_MAX:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from loadstone_runner.engine.http.auth import authorization
 from loadstone_runner.engine.http.multipart import multipart, pieces_of
 from loadstone_runner.engine.http.origin import place_of
-from loadstone_runner.engine.http.requests import Pieces, Written, with_query, write, write_body
+from loadstone_runner.engine.http.requests import Pieces, Written, method_of, with_query, write, write_body
 
 if TYPE_CHECKING:
     from loadstone.http import Auth
@@ -33,6 +33,7 @@ def compose(  # noqa: PLR0913 the options of RequestOptions that make a request
         ValueError: it cannot be written.
         TypeError: an option is of no type that can be sent.
     """
+    method = method_of(method)
     place = place_of(target, with_query(path, params) if params else path)
     body, own = _body(method, json, data, files=files)
     if auth is not None:

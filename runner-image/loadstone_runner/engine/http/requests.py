@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE: Final = re.compile(r"[^\r\n\0]*\Z")
 _BODY_METHODS: Final = frozenset({"POST", "PUT", "PATCH"})
+_USUAL_METHODS: Final = _BODY_METHODS | {"GET", "HEAD", "OPTIONS", "DELETE"}
 
 OWN_HEADERS: Final[Mapping[str, str]] = {"User-Agent": "loadstone", "Accept": "*/*"}
 
@@ -52,6 +53,12 @@ class Written(NamedTuple):
     data: bytes
     is_head: bool
     pieces: Pieces | None = None
+
+
+def method_of(method: str) -> str:
+    """Return a method as it is sent: the usual ones in capitals, however a script writes them, as in every client."""
+    capitals = method.upper()
+    return capitals if capitals in _USUAL_METHODS else method
 
 
 def whole_parts(pieces: Pieces) -> Iterator[bytes]:
