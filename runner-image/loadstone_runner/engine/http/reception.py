@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from loadstone_runner.engine.http.bodies import body_of
 from loadstone_runner.engine.http.connection import HEAD_MAX_BYTES, Answer
-from loadstone_runner.engine.http.failures import ExchangeError, FailureKind, cut_off
+from loadstone_runner.engine.http.failures import ExchangeError, FailureKind, broken_off, cut_off
 from loadstone_runner.engine.http.head import FIRST_FINAL_STATUS, read_head
 from loadstone_runner.engine.http.patience import ClosedMeanwhile, DeadlinePassed
 from loadstone_runner.engine.http.requests import framed
@@ -251,7 +251,7 @@ def name_failure(answer: Answer, error: BaseException) -> None:
         case UnmadeBodyError():
             answer.failure, answer.raised = cut_off(error.cause), error.cause
         case OSError():
-            answer.failure = ExchangeError(FailureKind.RESET, (error.strerror or str(error)).lower())
+            answer.failure = broken_off(error, answer.received)
         case _:
             answer.failure = cut_off(error)
             answer.raised = error
