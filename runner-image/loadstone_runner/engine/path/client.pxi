@@ -89,6 +89,7 @@ cdef class Asker:
     cdef public list _open_replies
     cdef public Ledger _instruments
     cdef public str scenario
+    cdef public object _passage  # None: nothing is kept for an iteration
     cdef public object _renamed
     cdef Prepared _newest   # what was asked last, and the table that it was found in
     cdef object _newest_path
