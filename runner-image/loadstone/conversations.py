@@ -52,7 +52,7 @@ class WebSocket(Protocol):
         """Return the next message, counted in `messages_received`; None: it is closed, or nothing came in time.
 
         Args:
-            timeout: seconds; default: the client's. A timeout here is no failure.
+            timeout: seconds, or `inf`; default: the client's. A timeout here is no failure.
         """
         ...
 
@@ -119,7 +119,7 @@ class ServerEvents(Protocol):
         """Return the next event, counted in `messages_received`; None: the stream ended, or nothing came in time.
 
         Args:
-            timeout: seconds; default: the client's. A timeout here is no failure.
+            timeout: seconds, or `inf`; default: the client's. A timeout here is no failure.
         """
         ...
 

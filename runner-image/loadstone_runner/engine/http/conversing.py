@@ -14,7 +14,7 @@ from loadstone_core.stats.metrics import MESSAGES_RECEIVED
 from loadstone_runner.engine.http.composing import compose
 from loadstone_runner.engine.http.connection import NO_SLOTS
 from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
-from loadstone_runner.engine.http.streaming import Streaming, error_of, nanoseconds
+from loadstone_runner.engine.http.streaming import Streaming, error_of, nanoseconds, patience_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 EVENTS_METHOD: Final = "SSE"
 
-_SECOND_NS: Final = 1_000_000_000
 _SWITCHED: Final = 101
 _PLAIN_SCHEMES: Final = {"ws://": "http://", "wss://": "https://"}
 
@@ -140,7 +139,7 @@ class Events:
 
     def receive(self, timeout: float | None = None) -> ServerEvent | None:
         """Return the next event; None: there is none in time, or none any more."""
-        return self._receive(monotonic_ns() + (self._timeout_ns if timeout is None else int(timeout * _SECOND_NS)))
+        return self._receive(monotonic_ns() + patience_ns(timeout, self._timeout_ns))
 
     def close(self) -> None:
         """Close the connection; again is harmless."""

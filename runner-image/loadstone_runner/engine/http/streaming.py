@@ -28,6 +28,7 @@ FIRST_FAILED_STATUS: Final = 400
 NO_CONTEXT: Final[Mapping[str, Any]] = MappingProxyType({})
 
 _SECOND_NS: Final = 1_000_000_000
+_FOR_EVER_SECONDS: Final = 1e9  # three decades
 
 
 class Streaming:
@@ -170,3 +171,8 @@ def nanoseconds(seconds: float) -> int:
     if not 0 < seconds <= TIMEOUT_MAX_SECONDS:
         raise ValueError(f"a timeout must be seconds above 0 and at most {TIMEOUT_MAX_SECONDS}, not {seconds}")
     return int(seconds * _SECOND_NS)
+
+
+def patience_ns(timeout: float | None, otherwise_ns: int) -> int:
+    """Return how long to wait for a message; `inf` is for ever, None what the client has."""
+    return otherwise_ns if timeout is None else int(min(timeout, _FOR_EVER_SECONDS) * _SECOND_NS)

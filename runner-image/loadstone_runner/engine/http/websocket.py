@@ -14,6 +14,7 @@ from loadstone_core.stats.metrics import MESSAGES_RECEIVED, MESSAGES_SENT
 from loadstone_runner.engine.http.bodies import BODY_MAX_BYTES
 from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
 from loadstone_runner.engine.http.patience import DeadlinePassed
+from loadstone_runner.engine.http.streaming import patience_ns
 from loadstone_runner.engine.http.wire import Duplex
 
 if TYPE_CHECKING:
@@ -114,14 +115,14 @@ class Socket:
 
     def receive(self, timeout: float | None = None) -> str | bytes | None:
         """Return the next message; None: there is none in time, or none any more."""
-        return self._receive(monotonic_ns() + self._nanoseconds(timeout))
+        return self._receive(monotonic_ns() + patience_ns(timeout, self._timeout_ns))
 
     def ask(self, message: str | bytes, *, name: str | None = None, timeout: float | None = None) -> str | bytes | None:
         """Send a message, return the next one, and record the time between."""
         begin = monotonic_ns()
         answer = None
         if self.send(message):
-            answer = self._receive(begin + self._nanoseconds(timeout))
+            answer = self._receive(begin + patience_ns(timeout, self._timeout_ns))
         if answer is not None:
             spent = monotonic_ns() - begin
             self._recorder.message_latency(
@@ -169,9 +170,6 @@ class Socket:
             gevent.sleep(_LOOK_SECONDS)  # another greenlet hears it
         while self._more(deadline_ns):
             self._messages.clear()
-
-    def _nanoseconds(self, timeout: float | None) -> int:
-        return self._timeout_ns if timeout is None else int(timeout * _SECOND_NS)
 
     def _send(self, event: Any, deadline_ns: int) -> bool:
         from wsproto.utilities import ProtocolError
