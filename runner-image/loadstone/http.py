@@ -190,7 +190,9 @@ class HttpClient(Protocol):
         """
         ...
 
-    def websocket(self, path: str, *, subprotocols: Sequence[str] = (), **options: Unpack[OpeningOptions]) -> WebSocket:
+    def websocket(
+        self, path: str, *, subprotocols: str | Sequence[str] = (), **options: Unpack[OpeningOptions]
+    ) -> WebSocket:
         """Open a WebSocket; the opening is a request with the method WS.
 
             with self.http.websocket("/chat") as chat:
@@ -198,7 +200,7 @@ class HttpClient(Protocol):
 
         Args:
             path: relative to the target, or a URL (`ws://` and `wss://` as well).
-            subprotocols: that are offered, the preferred one first.
+            subprotocols: that are offered, the preferred one first; one alone may be a text.
             options: see `OpeningOptions`.
 
         Raises:

@@ -94,7 +94,9 @@ def test_it_works_over_tls_with_a_subprotocol_and_from_a_ws_url(bench, serve, tm
     client = bench.client("", verify=False)
     with client.websocket(f"wss://127.0.0.1:{server.port}/", subprotocols=("one", "two")) as chat:
         assert (chat.subprotocol, chat.receive()) == ("two", "hi")
-    assert b"Sec-WebSocket-Protocol: one, two" in server.requests[0]
+    client.websocket(f"wss://127.0.0.1:{server.port}/", subprotocols="two").close()
+    assert b"Sec-WebSocket-Protocol: one, two\r\n" in server.requests[0]
+    assert b"Sec-WebSocket-Protocol: two\r\n" in server.requests[1]
 
 
 def test_frames_that_come_with_the_opening_are_not_lost_and_pings_are_answered(bench, serve) -> None:

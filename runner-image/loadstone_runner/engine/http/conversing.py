@@ -40,7 +40,7 @@ class Conversing(Streaming):
         *,
         name: str | None = None,
         timeout: float | None = None,
-        subprotocols: Sequence[str] = (),
+        subprotocols: str | Sequence[str] = (),
         **content: Any,
     ) -> Socket:
         """Open a WebSocket; see `loadstone.HttpClient.websocket`."""
@@ -54,7 +54,7 @@ class Conversing(Streaming):
         headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Accept-Encoding": None}
         headers |= {"Sec-WebSocket-Key": key, "Sec-WebSocket-Version": "13"}
         if subprotocols:
-            headers["Sec-WebSocket-Protocol"] = ", ".join(subprotocols)
+            headers["Sec-WebSocket-Protocol"] = _listed(subprotocols)
         content["headers"] = {**headers, **(content.get("headers") or {})}
         written = compose("GET", self._target, path, self.headers, **content)
         timeout_ns = self._timeout_ns if timeout is None else nanoseconds(timeout)
@@ -192,6 +192,11 @@ class Events:
         self.error = kind.value
         self._recorder.error(kind.value, sentence, self.name)
         self.close()
+
+
+def _listed(subprotocols: str | Sequence[str]) -> str:
+    # A text is a sequence, too: of its letters.
+    return subprotocols if isinstance(subprotocols, str) else ", ".join(subprotocols)
 
 
 def require_wsproto() -> None:
