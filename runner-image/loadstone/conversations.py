@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _LINE_MAX_BYTES: Final = 16 * 1024 * 1024
+_EVENT_MAX_BYTES: Final = 64 * 1024 * 1024
 
 
 class WebSocket(Protocol):
@@ -51,7 +52,7 @@ class WebSocket(Protocol):
         """Return the next message, counted in `messages_received`; None: it is closed, or nothing came in time.
 
         Args:
-            timeout: seconds; default: the client's. A timeout here is no failure.
+            timeout: seconds, or `inf`; default: the client's. A timeout here is no failure.
         """
         ...
 
@@ -118,7 +119,7 @@ class ServerEvents(Protocol):
         """Return the next event, counted in `messages_received`; None: the stream ended, or nothing came in time.
 
         Args:
-            timeout: seconds; default: the client's. A timeout here is no failure.
+            timeout: seconds, or `inf`; default: the client's. A timeout here is no failure.
         """
         ...
 
@@ -139,7 +140,7 @@ class ServerEvents(Protocol):
 class EventParser:
     """Make events of a stream's bytes, as the HTML standard says (section 9.2.6). Values in, values out."""
 
-    __slots__ = ("_data", "_event", "_held", "_id", "_is_first")
+    __slots__ = ("_data", "_event", "_held", "_id", "_is_first", "_size")
 
     def __init__(self) -> None:
         self._held = b""
@@ -147,12 +148,13 @@ class EventParser:
         self._event = ""
         self._id = ""
         self._is_first = True
+        self._size = 0
 
     def feed(self, received: bytes) -> list[ServerEvent]:
         """Take bytes, split anywhere; return the events that they complete.
 
         Raises:
-            ValueError: a line that is longer than 16 MiB.
+            ValueError: a line that is longer than 16 MiB, or an event that is longer than 64 MiB.
         """
         held = self._held + received
         if self._is_first and len(held) >= len(b"\xef\xbb\xbf"):
@@ -176,6 +178,10 @@ class EventParser:
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if name == "data":
+            # An empty line of data takes some room as well.
+            self._size += len(line)
+            if self._size > _EVENT_MAX_BYTES:
+                raise ValueError(f"an event is longer than {_EVENT_MAX_BYTES >> 20} MiB")
             self._data.append(value)
         elif name == "event":
             self._event = value
@@ -183,6 +189,6 @@ class EventParser:
             self._id = value
 
     def _complete(self) -> ServerEvent | None:
-        data, self._data = self._data, []
+        data, self._data, self._size = self._data, [], 0
         event, self._event = self._event, ""
         return ServerEvent(event or "message", "\n".join(data), self._id) if data else None

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     Scalar = str | int | float | bool
     FileContent = bytes | str | Path | BinaryIO
     Auth = tuple[str, str] | str
-    Parameters = Mapping[str, Scalar | Sequence[Scalar]] | Sequence[tuple[str, Scalar]]
+    Form = Mapping[str, Scalar | Sequence[Scalar] | None]
+    Parameters = Form | Sequence[tuple[str, Scalar]]
 
 
 class RequestOptions(TypedDict, total=False):
@@ -25,7 +26,7 @@ class RequestOptions(TypedDict, total=False):
 
     Attributes:
         name: of the series; default: the path without its query. Give one to paths with identifiers in them.
-        params: query parameters; a sequence as a value repeats its name.
+        params: query parameters; a sequence as a value repeats its name, None leaves it out.
         headers: beside the client's own; None as a value leaves one of those out.
         json: value of the body, sent with `Content-Type: application/json`. Excludes data.
         data: bytes or text of the body, a mapping that is sent as a form, an open binary file, or an iterable of bytes
@@ -45,7 +46,7 @@ class RequestOptions(TypedDict, total=False):
     params: Parameters | None
     headers: Mapping[str, str | None] | None
     json: Any
-    data: bytes | str | Mapping[str, Scalar | Sequence[Scalar]] | BinaryIO | Iterable[bytes] | None
+    data: bytes | str | Form | BinaryIO | Iterable[bytes] | None
     files: Mapping[str, FileContent | tuple[str, FileContent] | tuple[str, FileContent, str]] | None
     auth: Auth | None
     timeout: float | None
@@ -141,7 +142,7 @@ class HttpClient(Protocol):
         """Send one request and return its reply.
 
         Args:
-            method: any; `GET` and the like have methods of their own.
+            method: any; `GET` and the like have methods of their own, and are sent in capitals.
             path: relative to the target (`/orders?open=1`), or a URL.
             options: see `RequestOptions`.
 
@@ -189,7 +190,9 @@ class HttpClient(Protocol):
         """
         ...
 
-    def websocket(self, path: str, *, subprotocols: Sequence[str] = (), **options: Unpack[OpeningOptions]) -> WebSocket:
+    def websocket(
+        self, path: str, *, subprotocols: str | Sequence[str] = (), **options: Unpack[OpeningOptions]
+    ) -> WebSocket:
         """Open a WebSocket; the opening is a request with the method WS.
 
             with self.http.websocket("/chat") as chat:
@@ -197,7 +200,7 @@ class HttpClient(Protocol):
 
         Args:
             path: relative to the target, or a URL (`ws://` and `wss://` as well).
-            subprotocols: that are offered, the preferred one first.
+            subprotocols: that are offered, the preferred one first; one alone may be a text.
             options: see `OpeningOptions`.
 
         Raises:

@@ -73,7 +73,7 @@ class RequestEvent(Event):
         Args:
             request_type: in the place of a request's method.
             name: of the series.
-            response_time: milliseconds, counted up to a day.
+            response_time: milliseconds, counted up to a day; a late start of the iteration is added as for any request.
             response_length: bytes.
             exception: None for a success; an exception, or why the call failed.
             context: given to listeners.

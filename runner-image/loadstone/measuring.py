@@ -90,11 +90,12 @@ class Measured:
         elif kind is not None:
             self.error, message = kind.__name__, _text(error)
         self._engine.end_measured(
-            protocol=self.protocol,
-            name=self.name,
+            # The script may have set these to anything within the block.
+            protocol=str(self.protocol),
+            name=str(self.name),
             service_ns=service_ns,
             delay_ns=self._delay_ns,
-            error=self.error,
+            error=None if self.error is None else str(self.error),
             message=message,
             interrupted=is_interrupted,
             size=_whole(self.size, _SIZE_MAX),
@@ -145,12 +146,12 @@ def report(
         error, message = type(exception).__name__, _text(exception)
     else:
         error, message = (str(exception) if exception else None), ""
-    engine.begin_measured()
+    delay_ns = engine.begin_measured()
     engine.end_measured(
         protocol=str(protocol),
         name=str(name),
-        service_ns=_whole(milliseconds * 1_000_000, _DURATION_MAX_NS),
-        delay_ns=0,
+        service_ns=_whole(milliseconds, _DURATION_MAX_NS, unit=1_000_000),
+        delay_ns=delay_ns,
         error=error,
         message=message,
         interrupted=False,
@@ -166,10 +167,10 @@ def _text(error: BaseException | None) -> str:
         return ""
 
 
-def _whole(number: object, most: int) -> int:
+def _whole(number: Any, most: int, unit: int = 1) -> int:
     """Return a size or a duration as the engine counts them: up to `most`; what is no such number counts as nothing."""
     try:
-        whole: int = int(number)  # type: ignore[call-overload]
+        whole = int(number * unit)
     except (TypeError, ValueError, OverflowError):
         return 0
     return min(max(whole, 0), most)

@@ -40,7 +40,8 @@ class HttpOptions:
         tls_timeout: seconds of those that the TLS handshake may take; None: no bound of its own.
         first_byte_timeout: seconds until the first byte of an answer; None: no bound of its own.
         headers: sent with every request, beside those that the script sets later.
-        auth: (user, password) for Basic, or a text for Bearer; sent with every request to the target's origin.
+        auth: (user, password) for Basic, or a text for Bearer; sent with every request of the script, also to a
+            URL elsewhere, and not with a redirect to another origin.
         verify: check certificates: True, False, or the path of a file with trusted ones.
         client_certificate: path of a PEM file with certificate and key, or (certificate, key).
         tls_minimum: oldest version that is accepted; default: what OpenSSL accepts (1.2).

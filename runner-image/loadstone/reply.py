@@ -68,7 +68,8 @@ class Reply:
         charset = charset.split(";")[0].strip().strip("\"'")
         try:
             return self.body.decode(charset or "utf-8", "replace")
-        except LookupError:
+        except (LookupError, ValueError):
+            # Of a charset that nobody knows, or that is Python's and none of texts (`undefined`, `idna`).
             return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:

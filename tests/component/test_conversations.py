@@ -68,7 +68,7 @@ def test_messages_go_both_ways_and_what_answers_what_is_timed(bench, serve) -> N
         assert chat.ask("hello") == "hello"
         assert chat.ask(b"\x00\xff", name="binary") == b"\x00\xff"
         assert chat.send("ü" * 100_000)
-        assert chat.receive() == "ü" * 100_000
+        assert chat.receive(timeout=float("inf")) == "ü" * 100_000
 
     assert (chat.is_open, chat.ok, chat.send("late"), chat.receive()) == (False, True, False, None)
     assert bench.counters == Counters(started=1, completed=1)
@@ -94,7 +94,9 @@ def test_it_works_over_tls_with_a_subprotocol_and_from_a_ws_url(bench, serve, tm
     client = bench.client("", verify=False)
     with client.websocket(f"wss://127.0.0.1:{server.port}/", subprotocols=("one", "two")) as chat:
         assert (chat.subprotocol, chat.receive()) == ("two", "hi")
-    assert b"Sec-WebSocket-Protocol: one, two" in server.requests[0]
+    client.websocket(f"wss://127.0.0.1:{server.port}/", subprotocols="two").close()
+    assert b"Sec-WebSocket-Protocol: one, two\r\n" in server.requests[0]
+    assert b"Sec-WebSocket-Protocol: two\r\n" in server.requests[1]
 
 
 def test_frames_that_come_with_the_opening_are_not_lost_and_pings_are_answered(bench, serve) -> None:
@@ -120,19 +122,55 @@ def test_one_greenlet_receives_while_another_sends(bench, serve) -> None:
         chat.close()
         reader.join(2)
 
+    assert reader.ready()
     assert received[:50] == [str(number) for number in range(50)]
 
 
-def test_a_server_that_closes_in_peace_is_no_failure_unless_an_answer_was_wanted(bench, serve) -> None:
+def test_who_receives_hears_that_another_greenlet_has_closed_the_connection(bench, serve) -> None:
+    def speak_once(peer: Peer, _number: int) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: a\n\n")
+        time.sleep(3)
+
+    def deaf(peer: Peer, _number: int) -> None:
+        accept(peer)
+        time.sleep(3)
+
+    chat, other = bench.client(serve(frames(ignore)).url).websocket("/"), bench.client(serve(deaf).url)
+    news, left = bench.client(serve(speak_once).url).server_events("/"), other.websocket("/")
+    readers = [gevent.spawn(list, each) for each in (chat, news, left)]
+    readers.append(gevent.spawn(lambda: chat.receive(timeout=60)))
+    gevent.sleep(0.1)
+    chat.close()
+    news.close()
+    other.close()
+    gevent.joinall(readers, timeout=2)
+
+    assert [each.ready() for each in readers] == [True] * 4
+    assert [each.data for each in readers[1].value] == ["a"]
+    assert bench.errors == {}
+    with pytest.raises(RuntimeError, match="for one greenlet at a time"):
+        readers[3].get()
+
+
+@pytest.mark.parametrize(
+    ("goodbye", "code"),
+    [
+        (b"\x88\x02" + struct.pack(">H", 1000), 1000),
+        (b"\x88\x02" + struct.pack(">H", 1001), 1001),
+        (b"\x88\x00", 1005),
+    ],
+)
+def test_a_server_that_closes_in_peace_is_no_failure_unless_an_answer_was_wanted(bench, serve, goodbye, code) -> None:
     def behave(peer: Peer, _number: int) -> None:
         accept(peer)
-        peer.send(b"\x81\x02hi" + b"\x88\x02" + struct.pack(">H", 1000))
+        peer.send(b"\x81\x02hi" + goodbye)
         peer.more()
 
     client = bench.client(serve(behave).url)
     with client.websocket("/") as chat:
         assert list(chat) == ["hi"]
-        assert (chat.close_code, chat.ok) == (1000, True)
+        assert (chat.close_code, chat.ok) == (code, True)
     with client.websocket("/") as chat:
         assert chat.receive() == "hi"
         assert chat.ask("and now?") is None
@@ -263,7 +301,7 @@ def test_waiting_for_an_event_in_vain_is_no_failure_and_loses_nothing(bench, ser
 
     with bench.client(serve(behave).url).server_events("/") as news:
         assert news.receive(timeout=0.05) is None
-        assert news.receive(timeout=5).data == "a"
+        assert news.receive(timeout=float("inf")).data == "a"
         assert news.receive() is None
     assert bench.errors == {}
 

@@ -47,6 +47,30 @@ def test_a_class_says_how_it_speaks_http_and_names_are_looked_up_before_the_load
     assert target.count()["requests"] == final.counters.completed == 3
 
 
+def test_what_is_kept_for_an_iteration_is_forgotten_after_each(engines: Make, target: Target) -> None:
+    engine = engines("""
+        from loadstone import HttpOptions, User, task
+
+        class Visitor(User):
+            http_options = HttpOptions(cookies="iteration")
+
+            @task
+            def front_page(self):
+                assert len(self.http.cookies) == 0
+                self.http.cookies.set("session", "7", domain="127.0.0.1")
+                assert self.http.get("/").ok
+                assert self.http.cookies.get("session") == "7"
+                if self.iteration == 4:
+                    self.stop()
+    """)
+
+    engine.start(users(2, 1.0, target.url), lead_ns=300_000_000)
+    final = engine.agent.final()
+
+    assert [(each.kind, each.message) for each in final.errors] == []
+    assert target.count()["requests"] == final.counters.completed == 10
+
+
 def test_options_that_cannot_be_used_are_told_before_the_load(engines: Make, target: Target) -> None:
     engine = engines("""
         from loadstone import HttpOptions, User, task

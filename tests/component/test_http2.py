@@ -1,5 +1,6 @@
 """HTTP/2 of the engine's client against a server of the h2 library: over TLS, by prior knowledge, and its fallback."""
 
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -254,6 +255,23 @@ def test_whatever_goes_wrong_is_a_named_failure_that_is_counted_once(bench, serv
     assert (reply.status, reply.error) == (0, error)
     assert bench.counters == Counters(started=1, completed=1, ambiguous=1)
     assert bench.client(serve(speaks(hello)).url, http2=True).get("/").ok
+
+
+def test_a_server_that_hangs_up_while_it_takes_nothing_of_a_long_body_ends_the_request(bench, serve) -> None:
+    def behave(peer: Peer, _number: int) -> None:
+        server = Http2Peer(peer, nothing, INITIAL_WINDOW_SIZE=1 << 30)
+        server.machine.increment_flow_control_window(1 << 30)
+        server.flush()
+        time.sleep(1)
+        peer.connection.shutdown(socket.SHUT_WR)
+        time.sleep(3)
+
+    client = bench.client(serve(behave).url, http2=True)
+    job = gevent.spawn(client.post, "/", data=bytes(50_000_000), timeout=30)
+    job.join(3)
+
+    assert job.ready()
+    assert (job.value.error, bench.errors) == ("reset", {"reset": 1})
 
 
 def test_one_stream_that_fails_leaves_the_others_and_its_connection_alone(bench, serve) -> None:

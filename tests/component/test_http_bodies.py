@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from email import message_from_bytes
+from types import MappingProxyType
 
 import brotli
 import gevent
@@ -116,6 +117,9 @@ def test_nothing_is_undone_that_was_not_asked_for(bench, serve) -> None:
     assert bench.client(server.url).get("/").body == coded
     assert b"Accept-Encoding" not in server.requests[0]
     assert bench.client(server.url, encodings=("br",)).get("/").error == "bad encoding"
+    assert bench.client(server.url, encodings=("br",), discard_bodies=True).get("/").error is None
+    with bench.client(server.url, encodings=("br",)).stream("GET", "/") as reply:
+        assert (reply.read(), reply.error) == (coded, None)
 
 
 def test_authorization_is_sent_with_every_request_or_with_one(bench, serve) -> None:
@@ -125,12 +129,15 @@ def test_authorization_is_sent_with_every_request_or_with_one(bench, serve) -> N
     client.get("/")
     client.get("/", auth=("me", "secret"))
     bench.client(server.url).get("/", auth="other")
+    bench.client("http://other.test", auth="token").get(server.url)
+    client.get("/", headers={"Authorization": None})
 
     sent = [line for each in server.requests for line in each.split(b"\r\n") if line.startswith(b"Authorization")]
     assert sent == [
         b"Authorization: Bearer token",
         b"Authorization: Basic bWU6c2VjcmV0",
         b"Authorization: Bearer other",
+        b"Authorization: Bearer token",
     ]
 
 
@@ -178,10 +185,13 @@ def test_a_form_carries_fields_and_files_from_memory_and_from_disk(bench, serve,
         ({"files": {"a": ("x", b"", "text/plain\r\nEvil: 1")}}, "must be one line"),
         ({"files": {"a": b""}, "json": {}}, "beside files"),
         ({"data": io.StringIO("text")}, "open for bytes"),
+        ({"data": iter([b"text"]), "timeout": 0}, "a timeout must be seconds"),
+        ({"expect_status": "200"}, "expect_status must be a status or several, not '200'"),
+        ({"expect_status": 200.5}, "expect_status must be a status or several, not 200.5"),
     ],
 )
-def test_a_form_that_cannot_be_sent_is_the_scripts_error_and_not_counted(bench, serve, options, sentence) -> None:
-    with pytest.raises(ValueError, match=sentence):
+def test_what_cannot_be_asked_for_is_the_scripts_error_and_not_counted(bench, serve, options, sentence) -> None:
+    with pytest.raises((ValueError, TypeError), match=sentence):
         bench.client(serve(always(OK)).url).post("/", **options)
     assert bench.counters.started == 0
 
@@ -198,6 +208,21 @@ def test_a_body_that_is_made_while_it_is_sent_goes_in_chunks_and_the_connection_
     assert b"Content-Length" not in head
     assert body == b"8\r\npiece 0;\r\n8\r\npiece 1;\r\n8\r\npiece 2;\r\n0\r\n\r\n"
     assert server.connections == 1
+
+
+def test_any_mapping_is_a_form_and_what_gives_no_bytes_is_told_so(bench, serve) -> None:
+    server = serve(always(OK))
+    client = bench.client(server.url)
+    form = MappingProxyType({"a": "1", "none": None, "b": ["2", "3"]})
+
+    assert client.post("/", data=form).ok
+    assert client.post("/", data=form, files={"note": "text"}).ok
+    with pytest.raises(TypeError, match="an iterable must give bytes, not a tuple; a form is a mapping"):
+        client.post("/", data=[("a", "1")])
+
+    assert server.requests[0].endswith(b"\r\n\r\na=1&b=2&b=3")
+    assert b"Content-Type: application/x-www-form-urlencoded\r\n" in server.requests[0]
+    assert set(form_of(server.requests[1])) == {"a", "b", "note"}
 
 
 def test_an_open_file_is_sent_with_its_length(bench, serve) -> None:

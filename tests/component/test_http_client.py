@@ -1,6 +1,8 @@
 """What the engine's HTTP client sends, reads and counts of plain requests: on loopback, over real sockets."""
 
 import time
+from enum import StrEnum
+from http import HTTPMethod
 
 import gevent
 import pytest
@@ -43,6 +45,74 @@ def test_requests_in_a_block_with_a_name_have_that_one_unless_they_have_their_ow
     counts = {each.key[2:4]: each.count for each in bench.instruments.recorder.whole() if each.key.metric == "latency"}
     named = {("GET", "block"): 3, ("POST", "block"): 1, ("GET", "own"): 1, ("GET", "inner"): 1}
     assert counts == {("GET", "/"): 2, **named}
+
+
+def test_methods_and_names_may_be_members_of_an_enumeration(bench, serve) -> None:
+    class Name(StrEnum):
+        CART = "cart"
+
+    client = bench.client(serve(always(OK)).url)
+
+    for _ in range(2):
+        assert client.request(HTTPMethod.GET, "/", name=Name.CART).ok
+        assert client.request(HTTPMethod.POST, "/", name=Name.CART, json={}).ok
+    with client.stream(HTTPMethod.GET, "/", name=Name.CART) as reply:
+        reply.read()
+    for _ in range(2):
+        bench.instruments.check(Name.CART, ok=True, labels={})
+        bench.instruments.check(Name.CART, ok=True, labels={"kind": "new"})
+
+    assert bench.counters == Counters(started=5, completed=5)
+    assert {type(part) for each in bench.instruments.recorder.whole() for part in each.key[1:4]} == {str}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_stream_without_a_body_has_ended_with_its_head_whatever_the_script_does_then(bench, serve, method) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (5 if method == "HEAD" else 0)
+    client = bench.client(serve(always(head)).url)
+
+    with client.stream(method, "/") as reply:
+        gevent.sleep(0.5)
+
+    assert (reply.error, reply.elapsed < 0.5) == (None, True)
+
+
+def test_a_usual_method_is_sent_in_capitals_and_another_one_as_it_is(bench, serve) -> None:
+    server = serve(always(OK))
+    client = bench.client(server.url)
+
+    for _ in range(2):
+        client.request("get", "/")
+    client.request("post", "/", params={"a": 1})
+    client.request("report", "/")
+
+    sent = [each.split(b" ")[0] for each in server.requests]
+    assert sent == [b"GET", b"GET", b"POST", b"report"]
+    assert b"Content-Length: 0\r\n" in server.requests[2]
+    assert {each.key.method for each in bench.instruments.recorder.whole()} == {"GET", "POST", "report"}
+
+
+def test_a_late_start_counts_for_the_request_that_was_asked_first_and_for_no_other(bench, serve) -> None:
+    def behave(peer: Peer, _number: int) -> None:
+        while head := peer.request():
+            time.sleep(0.2 if b"/slow" in head else 0)
+            peer.send(OK.replace(b"200", b"404" if b"/missing" in head else b"200"))
+
+    client = bench.client(serve(behave).url)
+    for late_ns in (0, 0, 10**12):
+        client.start_delay_ns = late_ns
+        gevent.joinall([gevent.spawn(client.get, path) for path in ("/slow", "/fast")])
+    client.start_delay_ns = 10**12
+    for path in ("/missing", "/fast"):
+        client.get(path)
+
+    whole = bench.instruments.recorder.whole()
+    longest = {each.key.name: each.maximum for each in whole if each.key.metric == "latency"}
+    assert {name: took_ns > 10**12 for name, took_ns in longest.items()} == {
+        "/slow": True,
+        "/fast": False,
+        "/missing": True,
+    }
 
 
 def test_who_listens_hears_of_each_request_also_over_a_connection_that_was_kept(bench, serve) -> None:

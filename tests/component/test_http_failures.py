@@ -20,6 +20,13 @@ def reset_at_once(peer: Peer, _number: int) -> None:
     peer.reset()
 
 
+def reset_in_the_answer(peer: Peer, _number: int) -> None:
+    peer.request()
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+    time.sleep(0.05)
+    peer.reset()
+
+
 def endless_head(peer: Peer, _number: int) -> None:
     peer.request()
     peer.send(b"HTTP/1.1 200 OK\r\n")
@@ -41,6 +48,7 @@ def drip(peer: Peer, _number: int) -> None:
     [
         (once(b""), "reset"),
         (reset_at_once, "reset"),
+        (reset_in_the_answer, "truncated"),
         (once(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"), "truncated"),
         (once(b"HTTP/1.1 200 OK\r\nContent-Le"), "truncated"),
         (once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"), "truncated"),
@@ -69,6 +77,14 @@ def test_a_hostile_answer_is_a_named_failure_that_is_counted_once(bench, serve, 
     assert bench.outcomes().items() >= {"count": 1, "failed": 1, "ambiguous": 1}.items()
     assert len(server.requests) == 1
     assert bench.client(serve(always(OK)).url).get("/").ok
+
+
+def test_a_stream_names_what_breaks_it_as_other_answers_do(bench, serve) -> None:
+    for behave in (reset_at_once, reset_in_the_answer):
+        with bench.client(serve(behave).url).stream("GET", "/") as reply:
+            reply.read()
+
+    assert bench.errors == {"reset": 1, "truncated": 1}
 
 
 def test_what_never_reached_the_target_is_unsent(bench) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gevent
 import pytest
-from tests.component.hostile import OK, always, once
+from tests.component.hostile import OK, Authority, always, once, server_context
 
 from loadstone_core.stats.stream import Counters
 
@@ -49,6 +49,17 @@ def test_https_keeps_its_connection_and_its_handshake_is_timed_once(bench, serve
     assert (server.connections, len(server.requests)) == (1, 5)
     counts = {each.key.metric: each.count for each in bench.instruments.recorder.whole()}
     assert counts["tls"] == 1
+
+
+def test_a_full_name_with_its_dot_has_the_certificate_of_the_name(bench, serve, tmp_path) -> None:
+    authority, asked = Authority(tmp_path), []
+    context = server_context(authority.issue("server", "DNS:shop.test"))
+    context.sni_callback = lambda _tls, name, _context: asked.append(name)
+    server = serve(always(OK), context)
+    options = {"hosts": {"shop.test.": "127.0.0.1"}, "verify": str(authority.certificate)}
+
+    assert bench.client(f"https://shop.test.:{server.port}", **options).get("/").error is None
+    assert asked == ["shop.test"]
 
 
 def test_a_certificate_that_nobody_vouches_for_is_a_tls_failure_and_unsent(bench, serve, tls) -> None:

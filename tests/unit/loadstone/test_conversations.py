@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,3 +32,13 @@ def test_events_are_the_same_wherever_the_stream_is_split(cuts: list[int]) -> No
 @given(st.binary(max_size=200))
 def test_no_stream_however_broken_raises(received: bytes) -> None:
     assert all(isinstance(each, ServerEvent) for each in EventParser().feed(received))
+
+
+def test_an_event_without_an_end_is_refused_and_one_after_the_other_is_not() -> None:
+    parser, line = EventParser(), b"data: " + b"x" * 1024 * 1024 + b"\n"
+
+    for _ in range(5):
+        assert [len(each.data) for each in parser.feed(line * 20 + b"\n")] == [20 * 1024 * 1024 + 19]
+    parser.feed(line * 60)
+    with pytest.raises(ValueError, match="an event is longer than 64 MiB"):
+        parser.feed(line * 10)

@@ -140,6 +140,8 @@ def test_a_fired_request_is_recorded_in_the_words_of_locust(listener, exception,
     told = listener.heard[0]
     assert (told["service_ns"], told["size"], told["error"], told["message"]) == (1_500_000, 9, error, message)
     assert (told["protocol"], told["name"], told["context"]) == ("grpc", "Charge", {"a": 1})
+    # How late its iteration began is told once, so whoever takes it has to record it.
+    assert told["delay_ns"] == 7
 
 
 @pytest.mark.parametrize("milliseconds", [86_400_001, 1_780_000_000_000.0, 1e300])
@@ -147,6 +149,21 @@ def test_a_moment_that_is_told_as_a_duration_counts_as_a_day(listener, milliseco
     events.request.fire(request_type="mqtt", name="publish", response_time=milliseconds)
 
     assert listener.heard[0]["service_ns"] == 86_400 * 10**9
+
+
+@pytest.mark.parametrize("milliseconds", [None, "slow", float("nan"), [1]])
+def test_a_fired_request_without_a_usable_time_is_completed_all_the_same(listener, milliseconds) -> None:
+    events.request.fire(request_type="mqtt", name="publish", response_time=milliseconds)
+
+    assert (listener.begun, [told["service_ns"] for told in listener.heard]) == (1, [0])
+
+
+def test_what_a_block_is_called_in_the_end_is_text_whatever_the_script_has_set(listener) -> None:
+    with measure("SELECT") as call:
+        call.name, call.protocol, call.error = 7, None, ValueError("no rows")
+
+    told = listener.heard[0]
+    assert (told["name"], told["protocol"], told["error"]) == ("7", "None", "no rows")
 
 
 @pytest.mark.parametrize("size", [(1 << 40) + 1, 1 << 62, 1 << 80, 1e300])

@@ -27,6 +27,8 @@ def test_headers_are_found_whatever_their_case_and_repeated_ones_are_joined() ->
         (HEAD, "grün".encode("latin-1"), "grün"),
         (b"HTTP/1.1 200 OK", "grün".encode(), "grün"),
         (b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=unheard-of", "grün".encode(), "grün"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=undefined", "grün".encode(), "grün"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=a\0b", "grün".encode(), "grün"),
         (b'HTTP/1.1 200 OK\r\nContent-Type: text/html; charset="UTF-8"; x=1', "grün".encode(), "grün"),
         (b"HTTP/1.1 200 OK", b"\xff", "\N{REPLACEMENT CHARACTER}"),
     ],

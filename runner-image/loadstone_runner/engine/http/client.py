@@ -20,8 +20,8 @@ from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
 from loadstone_runner.engine.http.origin import place_of
 from loadstone_runner.engine.http.pool import Pool, may_go_again
 from loadstone_runner.engine.http.redirects import after_redirect, location_of
-from loadstone_runner.engine.http.requests import write, write_body
-from loadstone_runner.engine.http.streaming import NO_CONTEXT, error_of, nanoseconds
+from loadstone_runner.engine.http.requests import method_of, write, write_body
+from loadstone_runner.engine.http.streaming import NO_CONTEXT, error_of, nanoseconds, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -146,8 +146,9 @@ class Client(Adjustable, Conversing):
             self._renew_written()
         written = self._table.get((method, path))
         if written is None:
-            body, own = write_body(method, None, None)
-            written = write(method, place_of(self._target, path), {**self.headers, **own}, body)
+            sent_method = method_of(method)
+            body, own = write_body(sent_method, None, None)
+            written = write(sent_method, place_of(self._target, path), {**self.headers, **own}, body)
             if self._is_plain:
                 written = self._prepared(written)
             if len(self._table) >= _WRITTEN_MAX:
@@ -194,14 +195,14 @@ class Client(Adjustable, Conversing):
         **content: Any,
     ) -> Reply:
         written = compose(method, self._target, path, self.headers, **content)
-        expected = (expect_status,) if isinstance(expect_status, int) else expect_status
+        expected = statuses(expect_status)
         # What was made while it was sent cannot be sent again.
         redirects = REDIRECTS_MAX if allow_redirects and written.pieces is None else 0
         wish = Wish(timeout, catch_response, redirects, expected, discard_body, context or NO_CONTEXT)
         if written.pieces is None:
             return self._ask(written, name, wish)
-        self._instruments.begin_request()
         deadline_ns = monotonic_ns() + (self._timeout_ns if timeout is None else nanoseconds(timeout))
+        self._instruments.begin_request()
         return self._ask(written, name, wish, self._deliver(written, deadline_ns, discard=discard_body, is_plain=False))
 
     @staticmethod
@@ -258,9 +259,9 @@ class Client(Adjustable, Conversing):
         else:
             connection.close()
         if not connection.is_reusable and may_go_again(answer, deadline_ns):
+            self.start_delay_ns = answer.delay_ns
             answer = self._send_begun(written, deadline_ns, discard=None)
         else:
-            answer.delay_ns, self.start_delay_ns = self.start_delay_ns, 0
             self.exchanges += answer.received > 0
         return self._ask(written, name, PLAIN, answer)
 

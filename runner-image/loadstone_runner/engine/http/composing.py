@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from loadstone_runner.engine.http.auth import authorization
 from loadstone_runner.engine.http.multipart import multipart, pieces_of
 from loadstone_runner.engine.http.origin import place_of
-from loadstone_runner.engine.http.requests import Pieces, Written, with_query, write, write_body
+from loadstone_runner.engine.http.requests import Pieces, Written, method_of, with_query, write, write_body
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from loadstone.http import Auth
 
 
@@ -34,6 +33,7 @@ def compose(  # noqa: PLR0913 the options of RequestOptions that make a request
         ValueError: it cannot be written.
         TypeError: an option is of no type that can be sent.
     """
+    method = method_of(method)
     place = place_of(target, with_query(path, params) if params else path)
     body, own = _body(method, json, data, files=files)
     if auth is not None:
@@ -48,7 +48,7 @@ def _body(
     method: str, json: Any, data: Any, *, files: Mapping[str, Any] | None
 ) -> tuple[bytes | Pieces, dict[str, str]]:
     if files is not None:
-        if json is not None or not (data is None or isinstance(data, dict)):
+        if json is not None or not (data is None or isinstance(data, Mapping)):
             raise ValueError("beside files, give data as a mapping of the form's other fields, and no json")
         return multipart(data, files)
     pieces = pieces_of(data) if json is None else None

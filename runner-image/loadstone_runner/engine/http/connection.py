@@ -11,7 +11,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from loadstone_runner.engine.http.bodies import body_of
-from loadstone_runner.engine.http.failures import ExchangeError, FailureKind, cut_off
+from loadstone_runner.engine.http.failures import ExchangeError, FailureKind, broken_off, cut_off
 from loadstone_runner.engine.http.head import FIRST_FINAL_STATUS, read_head
 from loadstone_runner.engine.http.patience import READ, WRITE, DeadlinePassed, Patience
 
@@ -255,7 +255,7 @@ class Exchange:
             case DeadlinePassed():
                 failure = ExchangeError(FailureKind.TIMEOUT, "no whole answer in time")
             case OSError():
-                failure = ExchangeError(FailureKind.RESET, (error.strerror or str(error)).lower())
+                failure = broken_off(error, answer.received)
             case _:  # the end of the run, or a timeout of the script
                 failure = cut_off(error)
                 answer.raised = error

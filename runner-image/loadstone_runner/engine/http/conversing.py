@@ -14,7 +14,7 @@ from loadstone_core.stats.metrics import MESSAGES_RECEIVED
 from loadstone_runner.engine.http.composing import compose
 from loadstone_runner.engine.http.connection import NO_SLOTS
 from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
-from loadstone_runner.engine.http.streaming import Streaming, error_of, nanoseconds
+from loadstone_runner.engine.http.streaming import Streaming, error_of, nanoseconds, patience_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 EVENTS_METHOD: Final = "SSE"
 
-_SECOND_NS: Final = 1_000_000_000
 _SWITCHED: Final = 101
 _PLAIN_SCHEMES: Final = {"ws://": "http://", "wss://": "https://"}
 
@@ -41,7 +40,7 @@ class Conversing(Streaming):
         *,
         name: str | None = None,
         timeout: float | None = None,
-        subprotocols: Sequence[str] = (),
+        subprotocols: str | Sequence[str] = (),
         **content: Any,
     ) -> Socket:
         """Open a WebSocket; see `loadstone.HttpClient.websocket`."""
@@ -55,7 +54,7 @@ class Conversing(Streaming):
         headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Accept-Encoding": None}
         headers |= {"Sec-WebSocket-Key": key, "Sec-WebSocket-Version": "13"}
         if subprotocols:
-            headers["Sec-WebSocket-Protocol"] = ", ".join(subprotocols)
+            headers["Sec-WebSocket-Protocol"] = _listed(subprotocols)
         content["headers"] = {**headers, **(content.get("headers") or {})}
         written = compose("GET", self._target, path, self.headers, **content)
         timeout_ns = self._timeout_ns if timeout is None else nanoseconds(timeout)
@@ -140,7 +139,7 @@ class Events:
 
     def receive(self, timeout: float | None = None) -> ServerEvent | None:
         """Return the next event; None: there is none in time, or none any more."""
-        return self._receive(monotonic_ns() + (self._timeout_ns if timeout is None else int(timeout * _SECOND_NS)))
+        return self._receive(monotonic_ns() + patience_ns(timeout, self._timeout_ns))
 
     def close(self) -> None:
         """Close the connection; again is harmless."""
@@ -193,6 +192,11 @@ class Events:
         self.error = kind.value
         self._recorder.error(kind.value, sentence, self.name)
         self.close()
+
+
+def _listed(subprotocols: str | Sequence[str]) -> str:
+    # A text is a sequence, too: of its letters.
+    return subprotocols if isinstance(subprotocols, str) else ", ".join(subprotocols)
 
 
 def require_wsproto() -> None:

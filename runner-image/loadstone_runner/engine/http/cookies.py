@@ -200,7 +200,7 @@ def _parsed(text: str, place: Place, now: float) -> Cookie | None:
 def _expiry(ages: dict[str, str], now: float) -> float:
     """Return when a cookie ends; Max-Age counts before Expires."""
     age = ages.get("max-age", "")
-    if age.removeprefix("-").isdigit():
+    if age.removeprefix("-").isdecimal():
         return now + int(age[:12])
     moment = seconds_of(ages["expires"]) if "expires" in ages else None
     return _FOR_EVER if moment is None else moment

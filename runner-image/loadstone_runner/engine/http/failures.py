@@ -56,6 +56,12 @@ def cut_off(error: BaseException) -> ExchangeError:
     return ExchangeError(FailureKind.TIMEOUT, "cut off by the script's own timeout")
 
 
+def broken_off(error: OSError, received: int) -> ExchangeError:
+    """Return the failure of a connection that broke, by whether bytes of an answer had come."""
+    kind = FailureKind.TRUNCATED if received else FailureKind.RESET
+    return ExchangeError(kind, (error.strerror or str(error)).lower())
+
+
 _BY_ERRNO: Final = {
     errno.ECONNREFUSED: FailureKind.REFUSED,
     errno.ECONNRESET: FailureKind.RESET,

@@ -6,6 +6,7 @@ Small ones are bytes; files from disk are read while they are sent.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from io import TextIOBase
 from itertools import chain
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 from loadstone_runner.engine.http.requests import Pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 _READ_BYTES: Final = 65_536
 _DEFAULT_TYPE: Final = "application/octet-stream"
@@ -26,7 +27,7 @@ def multipart(fields: Mapping[str, Any] | None, files: Mapping[str, Any]) -> tup
     """Return a form with files, and the headers that describe it.
 
     Args:
-        fields: name to value, or to several values.
+        fields: name to value, or to several values; None leaves the name out.
         files: name to content, or (file name, content), or (file name, content, type); a content is bytes, text,
             a path, or an open binary file.
 
@@ -37,6 +38,8 @@ def multipart(fields: Mapping[str, Any] | None, files: Mapping[str, Any]) -> tup
     boundary = os.urandom(16).hex()
     parts: list[bytes | Pieces] = []
     for name, value in (fields or {}).items():
+        if value is None:
+            continue
         for each in value if isinstance(value, list | tuple) else (value,):
             parts += [_part_head(boundary, f'name="{_escaped(name)}"', None), _text(each), b"\r\n"]
     for name, given in files.items():
@@ -56,13 +59,16 @@ def pieces_of(data: object) -> Pieces | None:
     """Return a body that a script gives bit by bit: an open file, or an iterable of bytes. None: it is neither."""
     if hasattr(data, "read"):
         return _file_pieces(cast("BinaryIO", data))
-    if isinstance(data, bytes | bytearray | memoryview | str | dict) or not hasattr(data, "__iter__"):
+    if isinstance(data, bytes | bytearray | memoryview | str | Mapping) or not hasattr(data, "__iter__"):
         return None
     return Pieces(_encoded(cast("Iterable[bytes | str]", data)), None)
 
 
 def _encoded(parts: Iterable[bytes | str]) -> Iterator[bytes]:
     for each in parts:
+        if not isinstance(each, bytes | bytearray | memoryview | str):
+            told = type(each).__name__
+            raise TypeError(f"data: an iterable must give bytes, not a {told}; a form is a mapping of names to values")
         yield each.encode() if isinstance(each, str) else bytes(each)
 
 

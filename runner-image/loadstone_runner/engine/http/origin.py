@@ -8,7 +8,12 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 _PORTS: Final = {"http": 80, "https": 443}
 _UNIX: Final = "http+unix"
-_PLAIN_TARGET: Final = re.compile(r"[!-~]*\Z")
+_PRINTABLE: Final = re.compile(r"[!-~]*\Z")
+# What may stand in a path or a query, RFC 3986; a percent sign stays, as what follows it is encoded already.
+_IN_TARGET: Final = "!#$%&'()*+,/:;=?@[]~"
+_PLAIN_TARGET: Final = re.compile(rf"[{re.escape(_IN_TARGET)}\w.-]*\Z", re.ASCII)
+_SCHEME: Final = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
+_WITH_CREDENTIALS: Final = re.compile(r"\s*https?://[^/?#]*@", re.IGNORECASE)
 _ORIGINS_MAX: Final = 4_096
 
 
@@ -64,18 +69,21 @@ _origins: dict[tuple[str, str, int], Origin] = {}
 def place_of(base: str, path: str) -> Place:
     """Return where a path below `base` is, or a whole URL.
 
-    A path is appended to the path of the base, as `target: http://host/api` and `/orders` mean `/api/orders`. Spaces
-    and what is not ASCII are percent-encoded; a fragment is dropped.
+    A path is appended to the path of the base, as `target: http://host/api` and `/orders` mean `/api/orders`. What no
+    URL may hold (spaces, quotes, braces, what is not ASCII) is percent-encoded; a fragment is dropped.
 
     Raises:
-        ValueError: there is no usable URL.
+        ValueError: there is no usable URL, or one with credentials: nothing would send them.
     """
-    if "://" in path.partition("?")[0]:
+    if _is_url(path):
         url = path
     elif not base:
         raise ValueError(f"{path!r} is no URL and there is no target: set load.target, or `host` in the User class")
     else:
         url = base.rstrip("/") + ("" if path.startswith(("/", "?")) or not path else "/") + path
+    if _WITH_CREDENTIALS.match(url):
+        # Without the URL itself: it holds a password.
+        raise ValueError("a URL with user and password in it: give them as auth=(user, password) instead")
     return _place_of_url(url)
 
 
@@ -83,13 +91,16 @@ def place_after_redirect(place: Place, location: str) -> Place:
     """Return where a Location header points to.
 
     Raises:
-        ValueError: it is no http or https URL.
+        ValueError: it is no http or https URL; a socket of this machine is nothing that a target may send to.
     """
-    if place.origin.unix and "://" not in location.partition("?")[0]:
+    if place.origin.unix and not _is_url(location):
         # urljoin knows nothing of the scheme; a path is a path there, too.
         below = urljoin(f"http://localhost{place.target}", location)
         return _place_of_url(f"{place.origin}{below.removeprefix('http://localhost')}")
-    return _place_of_url(urljoin(place.url, location))
+    onward = _place_of_url(urljoin(place.url, location))
+    if onward.origin.unix and onward.origin is not place.origin:
+        raise ValueError(f"{onward.url!r} is no http or https URL")
+    return onward
 
 
 def origin_of(scheme: str, host: str, port: int) -> Origin:
@@ -100,7 +111,28 @@ def origin_of(scheme: str, host: str, port: int) -> Origin:
     """
     if scheme not in _PORTS or not host:
         raise ValueError("it must be http or https, with a host")
-    return _origin(scheme, _ascii_host(host), port)
+    return _origin(scheme, ascii_host(host), port)
+
+
+def ascii_host(host: str) -> str:
+    """Return a host's name as it is looked up: letters beyond ASCII in the form of IDNA.
+
+    Raises:
+        ValueError: it is no name.
+    """
+    if host.isascii():
+        if not _PRINTABLE.match(host):
+            raise ValueError(f"{host!r} is no host name")
+        return host
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(f"{host!r} is no host name: {error}") from error
+
+
+def _is_url(text: str) -> bool:
+    """Return whether this is a whole URL; one that stands in a path, as proxies of images have it, makes it none."""
+    return _SCHEME.match(text) is not None
 
 
 def _place_of_url(url: str) -> Place:
@@ -113,7 +145,7 @@ def _place_of_url(url: str) -> Place:
     if parts.scheme == _UNIX and parts.netloc:
         origin = _origin(_UNIX, unquote(parts.netloc), 0)
     elif parts.scheme in _PORTS and parts.hostname:
-        host = _ascii_host(parts.hostname)
+        host = ascii_host(parts.hostname)
         origin = _origin(parts.scheme, host, _PORTS[parts.scheme] if port is None else port)
     else:
         raise ValueError(f"{url!r} is no http or https URL")
@@ -131,16 +163,5 @@ def _origin(scheme: str, host: str, port: int) -> Origin:
     return held
 
 
-def _ascii_host(host: str) -> str:
-    if host.isascii():
-        if not _PLAIN_TARGET.match(host):
-            raise ValueError(f"{host!r} is no host name")
-        return host
-    try:
-        return host.encode("idna").decode("ascii")
-    except UnicodeError as error:
-        raise ValueError(f"{host!r} is no host name: {error}") from error
-
-
 def _encoded(text: str) -> str:
-    return text if _PLAIN_TARGET.match(text) else quote(text, safe="!#$%&'()*+,/:;=?@[]~")
+    return text if _PLAIN_TARGET.match(text) else quote(text, safe=_IN_TARGET)

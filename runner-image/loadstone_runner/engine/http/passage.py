@@ -56,13 +56,16 @@ class Passage:
                 return forwarded(written, proxy)
         return written
 
-    def incoming(self, written: Written, answer: Answer) -> None:
-        """Take from an answer what is meant for the user's next requests, and undo its codings."""
-        if not answer.status:
-            return
-        if self.cookies is not None:
+    def take_cookies(self, written: Written, answer: Answer) -> None:
+        """Take from an answer what is meant for the user's next requests."""
+        if answer.status and self.cookies is not None:
             self.cookies.take(written.place, answer.head, time())
-        if self._encodings:
+
+    def incoming(self, written: Written, answer: Answer) -> None:
+        """Take the cookies of a whole answer, and undo its codings."""
+        self.take_cookies(written, answer)
+        # An answer to HEAD names the coding of a body that it has not.
+        if answer.status and answer.body and self._encodings:
             from loadstone_runner.engine.http.encodings import codings_of, decoded
 
             codings = codings_of(answer.head)

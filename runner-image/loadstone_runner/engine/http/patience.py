@@ -19,6 +19,10 @@ class DeadlinePassed(Exception):  # noqa: N818 no error yet: whoever waits decid
     """The deadline came before the socket did."""
 
 
+class ClosedMeanwhile(DeadlinePassed):
+    """Another greenlet has closed the connection: nothing will come any more."""
+
+
 class Patience:
     """Waiting on one socket, by one greenlet at a time.
 
@@ -37,6 +41,11 @@ class Patience:
         self._deadline_ns = 0
         self._waiting: greenlet | None = None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a greenlet waits."""
+        return self._waiting is not None
+
     def set_deadline(self, deadline_ns: int) -> None:
         """Let every wait from now on end at a moment of the monotonic clock."""
         self._deadline_ns = deadline_ns
@@ -49,6 +58,7 @@ class Patience:
         Raises:
             DeadlinePassed: nothing came in time.
         """
+        self._require_turn()
         current = self._waiting = getcurrent()
         reader = self._reader
         reader.start(current.switch)
@@ -64,6 +74,7 @@ class Patience:
         Raises:
             DeadlinePassed: nothing came in time.
         """
+        self._require_turn()
         current = self._waiting = getcurrent()
         watcher = self._hub.loop.io(self._fd, events)
         watcher.start(current.switch)
@@ -74,13 +85,36 @@ class Patience:
             watcher.stop()
             watcher.close()
 
+    def require_time(self) -> None:
+        """Go on only before the deadline; for who is never made to wait.
+
+        Raises:
+            DeadlinePassed: it has come.
+        """
+        if monotonic_ns() >= self._deadline_ns:
+            raise DeadlinePassed
+
     def close(self) -> None:
-        """Stop watching, before the socket is closed."""
+        """Stop watching, before the socket is closed; who still waits for it hears that."""
         self._reader.close()
         if self._timer is not None:
             self._timer.close()
             self._timer = None
         self._armed_ns = 0
+        if self._waiting is not None:
+            self._hub.loop.run_callback(self._release)
+
+    def _release(self) -> None:
+        """Run in the hub after the end of the connection, unless something else was quicker."""
+        if self._waiting is not None:
+            self._waiting.throw(ClosedMeanwhile)
+
+    def _require_turn(self) -> None:
+        if self._waiting is not None:
+            raise RuntimeError("a connection is for one greenlet at a time")
+        # A timer that fired while nobody waited, as the script did something else, will not fire again.
+        if not self._armed_ns:
+            raise DeadlinePassed
 
     def _arm(self, wait_ns: int, deadline_ns: int) -> None:
         if self._timer is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from loadstone_runner.engine.http.origin import ascii_host
 from loadstone_runner.engine.http.proxy import Proxies, proxies_of
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class DnsPolicy(NamedTuple):
     """How names become addresses; see HttpOptions.
 
     Attributes:
-        hosts: (name in lower case, address), sorted.
+        hosts: (name as it is looked up, address), sorted.
     """
 
     ttl_ns: int = 5 * _SECOND_NS
@@ -97,7 +98,7 @@ def profile_of(options: HttpOptions, environment: Mapping[str, str]) -> Profile:
         environment: of the process, for `proxy="environment"`.
 
     Raises:
-        ValueError: the proxy is no usable URL.
+        ValueError: the proxy is no usable URL, or one of the hosts no name.
     """
     certificate = options.client_certificate
     if isinstance(certificate, str):
@@ -122,7 +123,7 @@ def profile_of(options: HttpOptions, environment: Mapping[str, str]) -> Profile:
                 int(min(options.dns_ttl, _LONGEST_SECONDS) * _SECOND_NS),
                 options.dns_order,
                 options.ip,
-                tuple(sorted((name.lower(), address) for name, address in options.hosts.items())),
+                tuple(sorted((ascii_host(name.lower()), address) for name, address in options.hosts.items())),
             ),
             options.server_name,
             options.tls_resumption,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from loadstone_runner.engine.http.bodies import body_of
 from loadstone_runner.engine.http.connection import HEAD_MAX_BYTES, Answer
-from loadstone_runner.engine.http.failures import ExchangeError, FailureKind, cut_off
+from loadstone_runner.engine.http.failures import ExchangeError, FailureKind, broken_off, cut_off
 from loadstone_runner.engine.http.head import FIRST_FINAL_STATUS, read_head
-from loadstone_runner.engine.http.patience import DeadlinePassed
+from loadstone_runner.engine.http.patience import ClosedMeanwhile, DeadlinePassed
 from loadstone_runner.engine.http.requests import framed
 
 if TYPE_CHECKING:
@@ -215,6 +215,7 @@ class Reception:
         self._is_reusable = self._is_reusable and head.keeps_alive
         if not length:
             self._is_whole = True
+            self.answer.end_ns = monotonic_ns()
             if held:
                 body.feed(held)
 
@@ -243,12 +244,14 @@ def name_failure(answer: Answer, error: BaseException) -> None:
     match error:
         case ExchangeError():
             answer.failure = error
+        case ClosedMeanwhile():
+            answer.failure = ExchangeError(FailureKind.RESET, "the connection was closed before an answer")
         case DeadlinePassed():
             answer.failure = ExchangeError(FailureKind.TIMEOUT, "no whole answer in time")
         case UnmadeBodyError():
             answer.failure, answer.raised = cut_off(error.cause), error.cause
         case OSError():
-            answer.failure = ExchangeError(FailureKind.RESET, (error.strerror or str(error)).lower())
+            answer.failure = broken_off(error, answer.received)
         case _:
             answer.failure = cut_off(error)
             answer.raised = error

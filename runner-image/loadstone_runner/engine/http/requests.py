@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from loadstone_runner.engine.http.origin import Place
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE: Final = re.compile(r"[^\r\n\0]*\Z")
 _BODY_METHODS: Final = frozenset({"POST", "PUT", "PATCH"})
+_USUAL_METHODS: Final = _BODY_METHODS | {"GET", "HEAD", "OPTIONS", "DELETE"}
 
 OWN_HEADERS: Final[Mapping[str, str]] = {"User-Agent": "loadstone", "Accept": "*/*"}
 
@@ -53,6 +55,12 @@ class Written(NamedTuple):
     pieces: Pieces | None = None
 
 
+def method_of(method: str) -> str:
+    """Return a method as it is sent: the usual ones in capitals, however a script writes them, as in every client."""
+    capitals = method.upper()
+    return capitals if capitals in _USUAL_METHODS else method
+
+
 def whole_parts(pieces: Pieces) -> Iterator[bytes]:
     """Yield the parts of a body that are not empty.
 
@@ -86,7 +94,9 @@ def write(method: str, place: Place, headers: Mapping[str, str | None], body: by
     Raises:
         ValueError: a method or header that would break the head.
     """
-    return Written(method, place, place.path, write_head(method, place, headers) + body, method == "HEAD")
+    head = write_head(method, place, headers)
+    # A member of http.HTTPMethod is a str, too, and not what the compiled flavour takes for one.
+    return Written(str(method), place, place.path, head + body, method == "HEAD")
 
 
 def write_head(method: str, place: Place, headers: Mapping[str, str | None]) -> bytes:
@@ -138,10 +148,17 @@ def write_body(method: str, json: Any, data: Any) -> tuple[bytes, dict[str, str]
 
 def with_query(path: str, params: Any) -> str:
     """Return a path with query parameters added to those that it has."""
-    added = urlencode(params, doseq=True)
+    added = urlencoded(params)
     if not added:
         return path
     return f"{path}{'&' if '?' in path else '?'}{added}"
+
+
+def urlencoded(fields: Any) -> str:
+    """Return parameters or fields of a form; a value that is None leaves its name out."""
+    if isinstance(fields, Mapping):
+        fields = {name: value for name, value in fields.items() if value is not None}
+    return urlencode(fields, doseq=True)
 
 
 def _data(data: Any) -> tuple[bytes, dict[str, str]]:
@@ -149,8 +166,8 @@ def _data(data: Any) -> tuple[bytes, dict[str, str]]:
         return bytes(data), {}
     if isinstance(data, str):
         return data.encode(), {"Content-Type": "text/plain; charset=utf-8"}
-    if isinstance(data, dict):
-        return urlencode(data, doseq=True).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
+    if isinstance(data, Mapping):
+        return urlencoded(data).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
     raise TypeError(f"data must be bytes, text or a mapping, not {type(data).__name__}")
 
 

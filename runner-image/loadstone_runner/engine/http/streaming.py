@@ -28,6 +28,7 @@ FIRST_FAILED_STATUS: Final = 400
 NO_CONTEXT: Final[Mapping[str, Any]] = MappingProxyType({})
 
 _SECOND_NS: Final = 1_000_000_000
+_FOR_EVER_SECONDS: Final = 1e9  # three decades
 
 
 class Streaming:
@@ -76,7 +77,7 @@ class Streaming:
         # Codings are undone of whole bodies only, so none is asked for.
         content["headers"] = {"Accept-Encoding": None, **(content.get("headers") or {})}
         written = compose(method, self._target, path, self.headers, **content)
-        expected = (expect_status,) if isinstance(expect_status, int) else expect_status
+        expected = statuses(expect_status)
         timeout_ns = self._timeout_ns if timeout is None else nanoseconds(timeout)
         reception = self._open(written, timeout_ns)
         answer = reception.answer
@@ -120,8 +121,8 @@ class Streaming:
         )
         reception.answer.delay_ns = delay
         self.exchanges += 1
-        if self._passage is not None and reception.answer.status:
-            self._passage.incoming(written, reception.answer)
+        if self._passage is not None:
+            self._passage.take_cookies(written, reception.answer)
         return reception
 
     def _couriered(self) -> Courier | Http2Courier:
@@ -147,6 +148,20 @@ def error_of(answer: Answer, expected: Collection[int] | None) -> str | None:
     return None
 
 
+def statuses(expected: Any) -> Collection[int] | None:
+    """Return the statuses that a script expects, one or several; None: it says nothing.
+
+    Raises:
+        TypeError: they are none.
+    """
+    if isinstance(expected, int):
+        return (expected,)
+    if isinstance(expected, str) or not (expected is None or hasattr(expected, "__contains__")):
+        raise TypeError(f"expect_status must be a status or several, not {expected!r}")
+    found: Collection[int] | None = expected
+    return found
+
+
 def nanoseconds(seconds: float) -> int:
     """Return a timeout of a script.
 
@@ -156,3 +171,8 @@ def nanoseconds(seconds: float) -> int:
     if not 0 < seconds <= TIMEOUT_MAX_SECONDS:
         raise ValueError(f"a timeout must be seconds above 0 and at most {TIMEOUT_MAX_SECONDS}, not {seconds}")
     return int(seconds * _SECOND_NS)
+
+
+def patience_ns(timeout: float | None, otherwise_ns: int) -> int:
+    """Return how long to wait for a message; `inf` is for ever, None what the client has."""
+    return otherwise_ns if timeout is None else int(min(timeout, _FOR_EVER_SECONDS) * _SECOND_NS)

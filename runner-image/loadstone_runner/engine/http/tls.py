@@ -54,7 +54,9 @@ class TlsSession:
 
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host, session=remembered)
+        # The dot of a full name (`shop.svc.cluster.local.`) is none of the certificate's, nor of SNI (RFC 6066).
+        name = host.removesuffix(".")
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=remembered)
         self._is_closed = False
 
     @property

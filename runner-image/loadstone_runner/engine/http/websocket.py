@@ -8,10 +8,13 @@ from os import urandom
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import gevent
+
 from loadstone_core.stats.metrics import MESSAGES_RECEIVED, MESSAGES_SENT
 from loadstone_runner.engine.http.bodies import BODY_MAX_BYTES
 from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
 from loadstone_runner.engine.http.patience import DeadlinePassed
+from loadstone_runner.engine.http.streaming import patience_ns
 from loadstone_runner.engine.http.wire import Duplex
 
 if TYPE_CHECKING:
@@ -28,7 +31,9 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SECOND_NS: Final = 1_000_000_000
 _NEVER: Final = 1 << 62
 _GOODBYE_NS: Final = _SECOND_NS
-_NORMAL_CODES: Final = frozenset({1000, 1001})
+_LOOK_SECONDS: Final = 0.002
+# 1005 is sent by nobody: it stands for a goodbye without a code, which is what `close()` says in browsers and Node.
+_NORMAL_CODES: Final = frozenset({1000, 1001, 1005})
 _ABNORMAL: Final = 1006
 
 
@@ -56,8 +61,8 @@ class Socket:
     """One; see `loadstone.WebSocket` for what scripts may rely on."""
 
     __slots__ = (
-        "_buffer", "_duplex", "_held", "_machine", "_messages", "_on_close", "_parts", "_recorder", "_scenario",
-        "_timeout_ns", "close_code", "error", "name", "status", "subprotocol",
+        "_buffer", "_duplex", "_held", "_is_closing", "_machine", "_messages", "_on_close", "_parts", "_recorder",
+        "_scenario", "_timeout_ns", "close_code", "error", "name", "status", "subprotocol",
     )  # fmt: skip
 
     def __init__(self, name: str, status: int, *, error: str | None, client: Streaming, timeout_ns: int) -> None:
@@ -75,6 +80,7 @@ class Socket:
         self._messages: deque[str | bytes] = deque()
         self._parts: list[Any] = []
         self._held = 0
+        self._is_closing = False
         self._buffer = b""
         self._on_close: Callable[[Socket], None] | None = None
 
@@ -109,14 +115,14 @@ class Socket:
 
     def receive(self, timeout: float | None = None) -> str | bytes | None:
         """Return the next message; None: there is none in time, or none any more."""
-        return self._receive(monotonic_ns() + self._nanoseconds(timeout))
+        return self._receive(monotonic_ns() + patience_ns(timeout, self._timeout_ns))
 
     def ask(self, message: str | bytes, *, name: str | None = None, timeout: float | None = None) -> str | bytes | None:
         """Send a message, return the next one, and record the time between."""
         begin = monotonic_ns()
         answer = None
         if self.send(message):
-            answer = self._receive(begin + self._nanoseconds(timeout))
+            answer = self._receive(begin + patience_ns(timeout, self._timeout_ns))
         if answer is not None:
             spent = monotonic_ns() - begin
             self._recorder.message_latency(
@@ -133,10 +139,10 @@ class Socket:
         """Say goodbye and close; again is harmless."""
         from wsproto.events import CloseConnection
 
+        self._is_closing = True
         deadline = monotonic_ns() + _GOODBYE_NS
         if self._duplex is not None and self._send(CloseConnection(code, reason), deadline):
-            while self._more(deadline):
-                self._messages.clear()
+            self._await_goodbye(deadline)
         self._shut()
 
     def abandon(self) -> None:
@@ -159,8 +165,11 @@ class Socket:
         else:
             self._shut()  # the end of the run waits for nobody's goodbye
 
-    def _nanoseconds(self, timeout: float | None) -> int:
-        return self._timeout_ns if timeout is None else int(timeout * _SECOND_NS)
+    def _await_goodbye(self, deadline_ns: int) -> None:
+        while self._duplex is not None and self._duplex.is_receiving and monotonic_ns() < deadline_ns:
+            gevent.sleep(_LOOK_SECONDS)  # another greenlet hears it
+        while self._more(deadline_ns):
+            self._messages.clear()
 
     def _send(self, event: Any, deadline_ns: int) -> bool:
         from wsproto.utilities import ProtocolError
@@ -191,7 +200,7 @@ class Socket:
     def _more(self, deadline_ns: int) -> bool:
         """Take what comes next; return whether there was something."""
         duplex = self._duplex
-        if duplex is None:
+        if duplex is None or (self._is_closing and duplex.is_receiving):
             return False
         try:
             received, self._buffer = self._buffer or duplex.receive(deadline_ns), b""

@@ -89,6 +89,7 @@ class Wire:
             # A peer that is always ahead must not keep the other users from their sockets.
             self._in_a_row = 0
             gevent.sleep(0)
+            self.patience.require_time()
         while True:
             try:
                 return self.socket.recv(_READ_BYTES)
@@ -149,6 +150,11 @@ class Duplex:
         return self._writing.sent
 
     @property
+    def is_receiving(self) -> bool:
+        """Whether a greenlet waits for what comes."""
+        return self._reading.patience.is_waiting
+
+    @property
     def is_sending(self) -> bool:
         """Whether somebody writes at the moment."""
         return self._turn.locked()
@@ -182,6 +188,7 @@ class Duplex:
             plain = tls.open(received)
             if answer := tls.answer():
                 with self._turn:
+                    self._writing.patience.set_deadline(deadline_ns)
                     self._writing.send_raw(answer)
             if plain or tls.is_closed:
                 return plain

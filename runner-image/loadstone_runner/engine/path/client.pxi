@@ -89,6 +89,7 @@ cdef class Asker:
     cdef public list _open_replies
     cdef public Ledger _instruments
     cdef public str scenario
+    cdef public object _passage  # None: nothing is kept for an iteration
     cdef public object _renamed
     cdef Prepared _newest   # what was asked last, and the table that it was found in
     cdef object _newest_path
@@ -117,7 +118,7 @@ cdef class Asker:
         cdef Prepared written
         cdef Wire wire
         cdef Answer answer
-        cdef int64_t now_ns, deadline_ns
+        cdef int64_t now_ns, deadline_ns, delay_ns
         if name is not None and type(name) is not str:
             return None
         if self._renamed is not None or self._instruments.on_request is not None:
@@ -143,8 +144,11 @@ cdef class Asker:
             now_ns = _now()
         deadline_ns = now_ns + self._timeout_ns
         self._instruments._count(STARTED)
+        # Taken now: while this one waits, another greenlet of the user may ask as well.
+        delay_ns, self.start_delay_ns = self.start_delay_ns, 0
         answer = wire.go(written.data, written.is_head, not self.discard_bodies, now_ns, deadline_ns, written._memo)
         if not wire.is_reusable or answer.failure is not None or answer.status >= 300:
+            answer.delay_ns = delay_ns
             return self._take_over(answer, wire, written, name=name, deadline_ns=deadline_ns)
         (<list>idle).append(wire)
         series = name or written.name
@@ -154,8 +158,7 @@ cdef class Asker:
         self.exchanges += 1
         reply = _reply(answer, written._url, series)
         self._instruments.end_passed(
-            written._samples, self.start_delay_ns, answer.end_ns - answer.begin_ns,
+            written._samples, delay_ns, answer.end_ns - answer.begin_ns,
             answer.first_byte_ns - answer.begin_ns, answer.end_ns - answer.first_byte_ns, answer.sent, answer.received,
         )
-        self.start_delay_ns = 0
         return reply

@@ -130,7 +130,7 @@ cdef class Runner:
                 self._raised(chosen, user, due_ns)
             else:
                 Py_XDECREF(returned)
-                if client._open_replies:
+                if client._open_replies or client._passage is not None:
                     client.settle()
                 self._end(chosen, due_ns, False, False)
             client.start_delay_ns = 0

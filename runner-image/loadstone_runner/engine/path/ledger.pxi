@@ -57,7 +57,7 @@ cdef class Ledger:
     cdef object _slots
     cdef volatile uint64_t *_raw
     cdef dict _places, _checks, _laps
-    cdef str _newest_check
+    cdef object _newest_check
     cdef dict _newest_labels
     cdef Tally _newest_cell
 
@@ -169,7 +169,7 @@ cdef class Ledger:
         _keep(self._laps, (name, scenario), made)
         return made
 
-    def check(self, str name, *, ok, labels):
+    def check(self, name, *, ok, labels):
         """Record a check."""
         cdef object key = name
         if labels:

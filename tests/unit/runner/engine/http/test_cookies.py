@@ -44,6 +44,7 @@ def jar_with(*lines: str, url: str = "http://www.shop.test/cart/items?x=1") -> C
         ("a=1; Path=/; Max-Age=0", "http://www.shop.test/", False),
         ("a=1; Path=/; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT", "http://www.shop.test/", True),
         ("a=1; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT", "http://www.shop.test/", False),
+        ("a=1; Path=/; Max-Age=\xb2", "http://www.shop.test/", True),
         ("a=1; Path=/; Expires=whenever", "http://www.shop.test/", True),
         ("a", "http://www.shop.test/cart/", False),
         ("=1", "http://www.shop.test/cart/", False),

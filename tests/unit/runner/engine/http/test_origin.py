@@ -4,6 +4,8 @@ from hypothesis import strategies as some
 
 from loadstone_runner.engine.http.origin import place_after_redirect, place_of
 
+PLAIN = "/-._~!$&'()*+,;=:@[%25]/?-._~!$&'()*+,;=:@[%25]/?"
+
 
 @pytest.mark.parametrize(
     ("base", "path", "authority", "target"),
@@ -22,8 +24,13 @@ from loadstone_runner.engine.http.origin import place_after_redirect, place_of
         ("http://grün.example", "/ü b", "xn--grn-ioa.example", "/%C3%BC%20b"),
         ("http://shop", "/a%20b%2F", "shop", "/a%20b%2F"),
         ("http://shop", "/?q=a b", "shop", "/?q=a%20b"),
+        ("http://shop", '/{a}?q={"b":1}|<^`\\>', "shop", "/%7Ba%7D?q=%7B%22b%22:1%7D%7C%3C%5E%60%5C%3E"),
+        ("http://shop", PLAIN, "shop", PLAIN),
         ("http://shop", "/?to=http://other/", "shop", "/?to=http://other/"),
         ("http://shop", "https://other/x", "other", "/x"),
+        ("http://shop", "/@me?mail=a@b", "shop", "/@me?mail=a@b"),
+        ("http://shop", "/thumb/https://other/x.png", "shop", "/thumb/https://other/x.png"),
+        ("http://shop/api", "thumb/https://other/", "shop", "/api/thumb/https://other/"),
         ("", "http://other/x", "other", "/x"),
     ],
 )
@@ -46,6 +53,8 @@ def test_a_path_is_below_the_target_and_a_url_is_itself(base, path, authority, t
         ("http://a b", "/", "is no host name"),
         ("http://[::1", "/", "is no URL"),
         ("http://" + "ü" * 300, "/", "is no host name"),
+        ("http://me:secret@shop", "/", r"^a URL with user and password in it: give them as auth="),
+        ("", "https://token@shop/", "a URL with user and password"),
     ],
 )
 def test_what_is_no_url_is_refused_with_a_sentence(base, path, message) -> None:

@@ -1,11 +1,20 @@
 import pytest
 
 from loadstone import HttpOptions
+from loadstone_runner.engine.http.origin import place_of
 from loadstone_runner.engine.http.profile import DEFAULT, profile_of, with_verify
 
 
 def test_options_left_alone_are_the_default_profile() -> None:
     assert profile_of(HttpOptions(), {"HTTP_PROXY": "http://proxy:1"}) == DEFAULT
+
+
+def test_hosts_are_known_by_the_names_that_are_looked_up() -> None:
+    profile = profile_of(HttpOptions(hosts={"Grün.example": "10.0.0.1"}), {})
+
+    assert profile.dns.hosts == ((place_of("http://grün.example", "/").origin.host, "10.0.0.1"),)
+    with pytest.raises(ValueError, match="'a b' is no host name"):
+        profile_of(HttpOptions(hosts={"a b": "10.0.0.1"}), {})
 
 
 def test_equal_options_are_one_profile_whatever_the_order_of_pinned_hosts() -> None:

@@ -5,7 +5,7 @@ from loadstone_runner.engine.http.redirects import after_redirect, location_of
 from loadstone_runner.engine.http.requests import write, write_body
 
 
-def ask(method: str, **headers: str):
+def ask(method: str, **headers: str | None):
     body, own = write_body(method, {"a": 1}, None)
     return write(method, place_of("http://shop", "/start"), {**own, **headers}, body)
 
@@ -43,6 +43,18 @@ def test_secrets_stay_with_their_origin_and_other_headers_travel() -> None:
     assert (b"Bearer" in other, b"cookie" in other, b"Trace: yes" in other) == (False, False, True)
 
 
+def test_the_scripts_own_host_stays_with_its_origin_and_what_it_left_out_stays_out() -> None:
+    asked = ask("GET", Host="virtual.test", **{"User-Agent": None, "accept": "text/html"})
+
+    same = after_redirect(asked, 302, "/end").data
+    other = after_redirect(asked, 302, "http://other/end").data
+
+    assert same.startswith(b"GET /end HTTP/1.1\r\nHost: virtual.test\r\n")
+    assert other.startswith(b"GET /end HTTP/1.1\r\nHost: other\r\n")
+    assert b"User-Agent" not in same + other
+    assert (same.count(b"ccept: "), same.count(b"accept: text/html")) == (1, 1)
+
+
 def test_only_redirects_lead_anywhere() -> None:
     head = b"HTTP/1.1 201 Created\r\nX: y\r\nlocation:  /new "
 
@@ -51,6 +63,15 @@ def test_only_redirects_lead_anywhere() -> None:
     assert location_of(302, b"HTTP/1.1 302 Found") is None
 
 
-def test_a_redirect_to_no_url_is_refused() -> None:
+def test_letters_of_a_location_are_utf_8_or_latin_1() -> None:
+    for coding in ("utf-8", "latin-1"):
+        location = location_of(302, "HTTP/1.1 302 Found\r\nLocation: /café".encode(coding))
+
+        assert location == "/café"
+        assert after_redirect(ask("GET"), 302, location).place.target == "/caf%C3%A9"
+
+
+@pytest.mark.parametrize("location", ["javascript:alert(1)", "http+unix://%2Frun%2Fdocker.sock/containers/json"])
+def test_a_redirect_to_no_url_is_refused(location) -> None:
     with pytest.raises(ValueError, match="no http or https URL"):
-        after_redirect(ask("GET"), 302, "javascript:alert(1)")
+        after_redirect(ask("GET"), 302, location)

@@ -74,7 +74,7 @@ def test_a_head_that_was_written_has_as_many_lines_as_headers(headers) -> None:
         (
             "POST",
             None,
-            {"a": "b c", "d": ["1", "2"]},
+            {"a": "b c", "c": None, "d": ["1", "2"]},
             b"a=b+c&d=1&d=2",
             {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": "13"},
         ),
@@ -104,6 +104,8 @@ def test_a_body_that_cannot_be_written_is_refused(json, data, error) -> None:
         ("/?x=y", {"a": "b&c"}, "/?x=y&a=b%26c"),
         ("/", [("a", 1), ("a", 2)], "/?a=1&a=2"),
         ("/", {"a": [1, 2]}, "/?a=1&a=2"),
+        ("/", {"a": None, "b": ""}, "/?b="),
+        ("/", {"a": None}, "/"),
     ],
 )
 def test_parameters_are_added_to_the_query(path, params, whole) -> None:
