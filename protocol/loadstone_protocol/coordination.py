@@ -9,7 +9,7 @@ from loadstone_core.load.change import Aim
 from loadstone_core.register import Version
 from loadstone_core.spec.defaults import REPLICAS_MOST
 from loadstone_core.stats.stream import BLOCKS
-from loadstone_protocol.allotment import grants_to_messages, shares_to_messages
+from loadstone_protocol.allotment import grant_news, grants_to_messages, shares_to_messages
 from loadstone_protocol.codec import WireError, counters_from_message, scenario_to_message, stream_id_from_message
 from loadstone_protocol.inheritance import inheritance_from_message
 from loadstone_protocol.messages import (
@@ -18,7 +18,6 @@ from loadstone_protocol.messages import (
     EngineEnd,
     EngineNews,
     EngineStage,
-    GrantNews,
     Heartbeat,
     Hello,
     LaneNews,
@@ -47,8 +46,8 @@ ENGINES_MAX: Final = 1_024
 LOGS_MAX: Final = 4 * ENGINES_MAX
 BOOT_MAX: Final = 64
 DIGEST_BYTES: Final = 32
-GRANT_NAME_MAX: Final = 256
 GRANTS_MAX: Final = 128
+USERS_MAX: Final = 2**32 - 1  # of all engines of a worker: what followers can be told
 VALUE_MAX: Final = 1_000_000_000
 FLAVOUR_MAX: Final = 32
 LANES_MAX: Final = 64
@@ -298,6 +297,8 @@ def _heartbeat(message: coordination_pb2.Heartbeat) -> Heartbeat:
         raise WireError("heartbeats are counted from 1")
     if len(message.engines) > ENGINES_MAX:
         raise WireError(f"a heartbeat has {len(message.engines)} engines; at most {ENGINES_MAX} are allowed")
+    if sum(each.status.users for each in message.engines) > USERS_MAX:
+        raise WireError(f"a worker has at most {USERS_MAX} users")
     applied = None
     if message.applied.revision:
         applied = Version(message.applied.epoch, message.applied.revision)
@@ -322,19 +323,6 @@ def _heartbeat(message: coordination_pb2.Heartbeat) -> Heartbeat:
         agent_lag_ns=max(0, message.agent_lag_ns),
         spool_bytes=message.spool_bytes,
         start_off_by_ns=max(0, message.start_off_by_ns),
-    )
-
-
-def _grant_news(state: engine_pb2.GrantState) -> GrantNews:
-    if not 0 < len(state.name) <= GRANT_NAME_MAX:
-        raise WireError(f"the name of a grant has 1 to {GRANT_NAME_MAX} characters")
-    return GrantNews(
-        state.name,
-        state.known,
-        left=state.left,
-        per_second=state.per_second,
-        waiting=state.waiting,
-        rows=state.rows,
     )
 
 
@@ -382,7 +370,7 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
         users=status.users,
         loop_lag_ns=status.loop_lag_ns,
         schedule_slip_ns=status.schedule_slip_ns,
-        grants=tuple(map(_grant_news, status.grants)),
+        grants=tuple(map(grant_news, status.grants)),
         over=frozenset(status.over),
         script=script,
         started_at_ns=message.started_at_ns,

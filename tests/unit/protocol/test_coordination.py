@@ -72,6 +72,15 @@ def test_a_heartbeat_is_read_whole() -> None:
         pb.Heartbeat(
             number=1, engines=[pb.EngineSummary(status=engine_pb2.EngineStatus(grants=[{"name": "feeder/a"}] * 129))]
         ),
+        # What is made of these would be in no message to anybody, also not to those that have not said it.
+        pb.Heartbeat(number=1, engines=[pb.EngineSummary(status=engine_pb2.EngineStatus(users=2**31))] * 2),
+        *(
+            pb.Heartbeat(
+                number=1,
+                engines=[pb.EngineSummary(status=engine_pb2.EngineStatus(grants=[{"name": "feeder/a", said: number}]))],
+            )
+            for said, number in (("per_second", 2**31), ("known", 2**60), ("left", 2**60), ("rows", 2**60))
+        ),
     ],
 )
 def test_a_heartbeat_that_cannot_be_meant_is_refused(beat: pb.Heartbeat) -> None:
@@ -187,6 +196,8 @@ def test_an_inheritance_is_read_and_one_that_cannot_be_meant_is_refused() -> Non
         pb.Inheritance(granted=[pb.Granted(name="a", engine=5_000)]),
         pb.Inheritance(granted=[pb.Granted(name="a", ranges=0, numbers=15, latest=latest)]),
         pb.Inheritance(granted=[pb.Granted(name="a", ranges=1, numbers=14, latest=latest)]),
+        pb.Inheritance(granted=[pb.Granted(name="a", ranges=1, numbers=15, end=2**60)]),
+        pb.Inheritance(granted=[pb.Granted(name="a", ranges=1, numbers=2**50, latest=[{"start": 2**53, "count": 1}])]),
     ):
         with pytest.raises(WireError):
             coordination.word_from_message(pb.AgentMessage(inheritance=bad))
