@@ -46,6 +46,7 @@ ENGINES_MAX: Final = 1_024
 LOGS_MAX: Final = 4 * ENGINES_MAX
 BOOT_MAX: Final = 64
 DIGEST_BYTES: Final = 32
+MOMENT_MAX_NS: Final = 2**62  # of any clock; how far apart two of them are has to be told, too
 GRANTS_MAX: Final = 128
 USERS_MAX: Final = 2**32 - 1  # of all engines of a worker: what followers can be told
 VALUE_MAX: Final = 1_000_000_000
@@ -353,8 +354,11 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
     stage = _STAGES.get(status.stage)
     if stage is None:
         raise WireError(f"engine {message.engine} is at stage {status.stage}, which is not known here")
-    if min(status.loop_lag_ns, status.schedule_slip_ns, message.started_at_ns) < 0:
+    if min(status.loop_lag_ns, status.schedule_slip_ns) < 0:
         raise WireError(f"engine {message.engine} reports a negative time")
+    # Negative where the load is older than the machine of this master, which has taken it over.
+    if abs(message.started_at_ns) >= MOMENT_MAX_NS:
+        raise WireError(f"engine {message.engine} began at no moment that a clock can show")
     if len(status.grants) > GRANTS_MAX:
         raise WireError(f"engine {message.engine} has {len(status.grants)} grants; at most {GRANTS_MAX} are allowed")
     script = None

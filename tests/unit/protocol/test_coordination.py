@@ -72,6 +72,7 @@ def test_a_heartbeat_is_read_whole() -> None:
         pb.Heartbeat(
             number=1, engines=[pb.EngineSummary(status=engine_pb2.EngineStatus(grants=[{"name": "feeder/a"}] * 129))]
         ),
+        pb.Heartbeat(number=1, engines=[pb.EngineSummary(started_at_ns=-(2**62))]),
         # What is made of these would be in no message to anybody, also not to those that have not said it.
         pb.Heartbeat(number=1, engines=[pb.EngineSummary(status=engine_pb2.EngineStatus(users=2**31))] * 2),
         *(

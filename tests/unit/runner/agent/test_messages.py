@@ -49,7 +49,7 @@ def test_a_configuration_is_read_and_its_digest_is_recomputed():
         cpb.CommonBody(run_state=99),
         cpb.CommonBody(run_state=epb.RUNNING_STATE),
         cpb.CommonBody(run_state=epb.READY_STATE, graceful_stop_ns=-1),
-        cpb.CommonBody(run_state=epb.READY_STATE, start_at_ns=-1),
+        cpb.CommonBody(run_state=epb.READY_STATE, start_at_ns=-(2**62)),
     ],
     ids=["no state", "unknown state", "running without a start", "negative grace", "negative start"],
 )
