@@ -121,7 +121,8 @@ def piece_of(state: statistics_pb2.StreamState) -> Piece:
     """Take a state apart: histograms stay encoded. Raise WireError without a sequence, or with an impossible start."""
     if not state.sequence:
         raise WireError("a stream's states are counted from 1")
-    if not 0 <= state.first_start_ns < MOMENT_MAX_NS:
+    # Negative where this machine is younger than the load.
+    if abs(state.first_start_ns) >= MOMENT_MAX_NS:
         raise WireError("a load begins at no such moment")
     series = {
         each.key.SerializeToString(deterministic=True): statistics_pb2.StreamState(series=[each]).SerializeToString()

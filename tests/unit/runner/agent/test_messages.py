@@ -246,7 +246,7 @@ def test_questions_and_answers_carry_their_numbers():
     assert messages.received_message(8).ack.received == 8
 
 
-@pytest.mark.parametrize("first_start_ns", [-1, 2**62, -(2**63), 2**63 - 1])
+@pytest.mark.parametrize("first_start_ns", [2**62, -(2**62), -(2**63), 2**63 - 1])
 def test_a_load_that_began_at_no_moment_of_a_clock_is_refused(first_start_ns: int) -> None:
     with pytest.raises(WireError, match="no such moment"):
         messages.piece_of(spb.StreamState(sequence=1, first_start_ns=first_start_ns))
