@@ -48,6 +48,7 @@ BOOT_MAX: Final = 64
 DIGEST_BYTES: Final = 32
 MOMENT_MAX_NS: Final = 2**62  # of any clock; how far apart two of them are has to be told, too
 GRANTS_MAX: Final = 128
+SIGNAL_MAX: Final = 127  # which exit codes have room for
 USERS_MAX: Final = 2**32 - 1  # of all engines of a worker: what followers can be told
 VALUE_MAX: Final = 1_000_000_000
 FLAVOUR_MAX: Final = 32
@@ -127,7 +128,9 @@ def word_from_message(message: coordination_pb2.AgentMessage) -> AgentWord:
 
 
 def engine_end_from_message(message: coordination_pb2.EngineEnd) -> EngineEnd:
-    """Return how an engine ended; raise WireError if its stream or its counters cannot be meant."""
+    """Return how an engine ended; raise WireError if its stream, its signal or its counters cannot be meant."""
+    if message.signal > SIGNAL_MAX:
+        raise WireError(f"an engine ended by signal {message.signal}, which no system has")
     return EngineEnd(
         stream=stream_id_from_message(message.stream),
         is_clean=message.clean,

@@ -97,7 +97,8 @@ def test_other_words_are_read_and_nothing_at_all_is_refused() -> None:
     assert (bye.engines[0].counters, len(bye.engines[0].tail)) == (None, coordination.TEXT_MAX)
     assert coordination.word_from_message(pb.AgentMessage(engine_end=end)) == bye.engines[0]
     assert coordination.word_from_message(pb.AgentMessage(ping=pb.Ping(sent_ns=3))) == Ping(3)
-    for bad in (pb.AgentMessage(), pb.AgentMessage(engine_end=pb.EngineEnd())):
+    beyond = pb.EngineEnd(stream=end.stream, signal=2**31)
+    for bad in (pb.AgentMessage(), pb.AgentMessage(engine_end=pb.EngineEnd()), pb.AgentMessage(engine_end=beyond)):
         with pytest.raises(WireError):
             coordination.word_from_message(bad)
 
