@@ -1,17 +1,26 @@
-"""Turn what a worker's engines are to do of the load into messages and back: shares of it, and granted numbers."""
+"""Turn what a worker's engines are to do of the load into messages and back: shares of it, and granted numbers.
+
+Numbers are granted from where the last grant has ended, to whatever worker: what is too large to be meant is refused
+here, as it would be in everybody's messages from then on.
+"""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from loadstone_core.load.grant import Grant
 from loadstone_core.load.lots import Lot, Share
 from loadstone_protocol.codec import WireError
+from loadstone_protocol.messages import GrantNews
 from loadstone_protocol.v1 import engine_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+GRANT_NAME_MAX: Final = 256
+NUMBER_MAX: Final = 2**53
+PER_SECOND_MAX: Final = 1_000_000_000
 
 
 def shares_to_messages(shares: Iterable[Share]) -> list[engine_pb2.Share]:
@@ -53,6 +62,22 @@ def grants_from_messages(messages: Iterable[engine_pb2.Grant]) -> tuple[Grant, .
     )
 
 
+def grant_news(state: engine_pb2.GrantState) -> GrantNews:
+    """Return what became of granted numbers; raise WireError if that cannot be meant."""
+    if not 0 < len(state.name) <= GRANT_NAME_MAX:
+        raise WireError(f"the name of a grant has 1 to {GRANT_NAME_MAX} characters")
+    if max(state.known, state.left, state.rows) > NUMBER_MAX or state.per_second > PER_SECOND_MAX:
+        raise WireError(f"an engine has at most {NUMBER_MAX} numbers of a name, and takes {PER_SECOND_MAX} a second")
+    return GrantNews(
+        state.name,
+        state.known,
+        left=state.left,
+        per_second=state.per_second,
+        waiting=state.waiting,
+        rows=state.rows,
+    )
+
+
 def ranges_to_messages(ranges: Iterable[range]) -> list[engine_pb2.IterationRange]:
     """Return the messages of granted ranges."""
     return [engine_pb2.IterationRange(start=each.start, count=len(each)) for each in ranges]
@@ -67,4 +92,6 @@ def ranges_from_messages(messages: Iterable[engine_pb2.IterationRange]) -> tuple
     ordered = sorted(ranges, key=lambda each: each.start)
     if not all(ranges) or any(one.stop > other.start for one, other in pairwise(ordered)):
         raise WireError("granted ranges are not empty, and no number is in two of them")
+    if ordered and ordered[-1].stop > NUMBER_MAX:
+        raise WireError(f"granted numbers are at most {NUMBER_MAX}")
     return ranges

@@ -9,7 +9,7 @@ from loadstone_core.load.change import Aim
 from loadstone_core.register import Version
 from loadstone_core.spec.defaults import REPLICAS_MOST
 from loadstone_core.stats.stream import BLOCKS
-from loadstone_protocol.allotment import grants_to_messages, shares_to_messages
+from loadstone_protocol.allotment import grant_news, grants_to_messages, shares_to_messages
 from loadstone_protocol.codec import WireError, counters_from_message, scenario_to_message, stream_id_from_message
 from loadstone_protocol.inheritance import inheritance_from_message
 from loadstone_protocol.messages import (
@@ -18,7 +18,6 @@ from loadstone_protocol.messages import (
     EngineEnd,
     EngineNews,
     EngineStage,
-    GrantNews,
     Heartbeat,
     Hello,
     LaneNews,
@@ -47,8 +46,10 @@ ENGINES_MAX: Final = 1_024
 LOGS_MAX: Final = 4 * ENGINES_MAX
 BOOT_MAX: Final = 64
 DIGEST_BYTES: Final = 32
-GRANT_NAME_MAX: Final = 256
+MOMENT_MAX_NS: Final = 2**62  # of any clock; how far apart two of them are has to be told, too
 GRANTS_MAX: Final = 128
+SIGNAL_MAX: Final = 127  # which exit codes have room for
+USERS_MAX: Final = 2**32 - 1  # of all engines of a worker: what followers can be told
 VALUE_MAX: Final = 1_000_000_000
 FLAVOUR_MAX: Final = 32
 LANES_MAX: Final = 64
@@ -127,7 +128,9 @@ def word_from_message(message: coordination_pb2.AgentMessage) -> AgentWord:
 
 
 def engine_end_from_message(message: coordination_pb2.EngineEnd) -> EngineEnd:
-    """Return how an engine ended; raise WireError if its stream or its counters cannot be meant."""
+    """Return how an engine ended; raise WireError if its stream, its signal or its counters cannot be meant."""
+    if message.signal > SIGNAL_MAX:
+        raise WireError(f"an engine ended by signal {message.signal}, which no system has")
     return EngineEnd(
         stream=stream_id_from_message(message.stream),
         is_clean=message.clean,
@@ -298,6 +301,8 @@ def _heartbeat(message: coordination_pb2.Heartbeat) -> Heartbeat:
         raise WireError("heartbeats are counted from 1")
     if len(message.engines) > ENGINES_MAX:
         raise WireError(f"a heartbeat has {len(message.engines)} engines; at most {ENGINES_MAX} are allowed")
+    if sum(each.status.users for each in message.engines) > USERS_MAX:
+        raise WireError(f"a worker has at most {USERS_MAX} users")
     applied = None
     if message.applied.revision:
         applied = Version(message.applied.epoch, message.applied.revision)
@@ -322,19 +327,6 @@ def _heartbeat(message: coordination_pb2.Heartbeat) -> Heartbeat:
         agent_lag_ns=max(0, message.agent_lag_ns),
         spool_bytes=message.spool_bytes,
         start_off_by_ns=max(0, message.start_off_by_ns),
-    )
-
-
-def _grant_news(state: engine_pb2.GrantState) -> GrantNews:
-    if not 0 < len(state.name) <= GRANT_NAME_MAX:
-        raise WireError(f"the name of a grant has 1 to {GRANT_NAME_MAX} characters")
-    return GrantNews(
-        state.name,
-        state.known,
-        left=state.left,
-        per_second=state.per_second,
-        waiting=state.waiting,
-        rows=state.rows,
     )
 
 
@@ -365,8 +357,11 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
     stage = _STAGES.get(status.stage)
     if stage is None:
         raise WireError(f"engine {message.engine} is at stage {status.stage}, which is not known here")
-    if min(status.loop_lag_ns, status.schedule_slip_ns, message.started_at_ns) < 0:
+    if min(status.loop_lag_ns, status.schedule_slip_ns) < 0:
         raise WireError(f"engine {message.engine} reports a negative time")
+    # Negative where the load is older than the machine of this master, which has taken it over.
+    if abs(message.started_at_ns) >= MOMENT_MAX_NS:
+        raise WireError(f"engine {message.engine} began at no moment that a clock can show")
     if len(status.grants) > GRANTS_MAX:
         raise WireError(f"engine {message.engine} has {len(status.grants)} grants; at most {GRANTS_MAX} are allowed")
     script = None
@@ -382,7 +377,7 @@ def _engine_news(message: coordination_pb2.EngineSummary) -> EngineNews:
         users=status.users,
         loop_lag_ns=status.loop_lag_ns,
         schedule_slip_ns=status.schedule_slip_ns,
-        grants=tuple(map(_grant_news, status.grants)),
+        grants=tuple(map(grant_news, status.grants)),
         over=frozenset(status.over),
         script=script,
         started_at_ns=message.started_at_ns,

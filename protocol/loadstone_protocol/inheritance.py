@@ -8,7 +8,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from loadstone_core.register import Version
-from loadstone_protocol.allotment import ranges_from_messages, shares_from_messages
+from loadstone_protocol.allotment import NUMBER_MAX, ranges_from_messages, shares_from_messages
 from loadstone_protocol.codec import WireError
 from loadstone_protocol.messages import Granted, Inheritance
 from loadstone_protocol.v1 import coordination_pb2
@@ -40,6 +40,8 @@ def inheritance_from_message(message: coordination_pb2.Inheritance) -> Inheritan
 
 
 def _granted_from_message(message: coordination_pb2.Granted) -> Granted:
+    if max(message.ranges, message.numbers, message.end) > NUMBER_MAX:
+        raise WireError(f"an engine was granted at most {NUMBER_MAX} numbers of a name")
     latest = ranges_from_messages(message.latest)
     if len(latest) > message.ranges or sum(map(len, latest)) > message.numbers:
         raise WireError("more was granted to an engine of late than in all")

@@ -9,7 +9,7 @@
 Recording never raises because of a value: NaN, infinity, what is no number, what is too large, and a counter's negative
 amount are counted as errors of the kind `metric`, and the sample is left out. Labels are text of at most 256
 characters, the rest is cut off; a metric takes at most 32 of them. Each combination is a series; the run has 2,000 in
-all, and what comes beyond is counted in `__overflow__`.
+all, with 2 MiB of names and labels, and what comes beyond is counted in `__overflow__`.
 """
 
 from __future__ import annotations

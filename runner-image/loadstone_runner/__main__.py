@@ -73,7 +73,10 @@ def _load_master() -> Callable[[Any], int]:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with _Without(OPENSSL):
         from loadstone_runner.master.service import serve
+        from loadstone_runner.open_files import raise_open_files
         from loadstone_runner.transport.grpc.loop import run
+    # Each worker has two connections.
+    raise_open_files()
     # Each second all series of all workers take the place of those before. Looking for cycles among them, every 700
     # objects, takes 100 ms with a thousand workers and never finds one; heartbeats would wait for it.
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)

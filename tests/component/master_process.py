@@ -88,6 +88,7 @@ class Master:
     epoch: int = 1
     tls_dir: str = ""
     more: dict[str, str] = field(default_factory=dict)
+    open_files: int = 0  # the soft limit that it is started with; 0: that of the tests
     process: asyncio.subprocess.Process | None = None
     director: Director | None = None
     agents: list[Agent] = field(default_factory=list)
@@ -120,8 +121,9 @@ class Master:
             **self.more,
         }
         (self.folder / "state" / "address").unlink(missing_ok=True)
+        limited = ("sh", "-c", f'ulimit -Sn {self.open_files}; exec "$@"', "sh") if self.open_files else ()
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "loadstone_runner", "master", env=environment
+            *limited, sys.executable, "-m", "loadstone_runner", "master", env=environment
         )
         await until((self.folder / "state" / "address").exists)
 

@@ -13,11 +13,10 @@ from grpc import aio
 from loadstone_core.stats.recorder import Recorder
 from loadstone_core.stats.stream import Counters, StreamId, StreamState
 from loadstone_core.units import SECOND
-from loadstone_protocol.channel import CLIENT_OPTIONS
 from loadstone_protocol.codec import counters_to_message, stream_id_to_message, stream_state_to_message
-from loadstone_protocol.credentials import open_channel
 from loadstone_protocol.v1 import coordination_pb2, coordination_pb2_grpc, engine_pb2
 from loadstone_runner.agent.history import History, Moment
+from loadstone_runner.transport.grpc.dialing import open_channel
 
 if TYPE_CHECKING:
     from loadstone_protocol.identity import Pems
@@ -85,7 +84,7 @@ class Agent:
         return {(each.index, each.parts) for each in self.assignments[-1].shares} if self.assignments else set()
 
     async def connect(self, *, major: int = 1, minor: int = 0, version: str = "") -> None:
-        self.channel = open_channel(self.address, CLIENT_OPTIONS, run_uid=RUN_UID, pems=self.pems)
+        self.channel = open_channel(self.address, run_uid=RUN_UID, pems=self.pems)
         stub = coordination_pb2_grpc.CoordinationStub(self.channel)  # type: ignore[no-untyped-call]  # generated
         self.control = stub.Control()
         hello = coordination_pb2.Hello(

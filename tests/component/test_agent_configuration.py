@@ -11,6 +11,8 @@ import pytest
 from tests.component.agent_process import LOAD, PATIENCE, SCRIPT, SECOND, Engine, Pod, run, series_of
 
 from loadstone_core.spec.digest import files_digest
+from loadstone_protocol.coordination import word_from_message
+from loadstone_protocol.messages import Heartbeat
 from loadstone_protocol.v1 import coordination_pb2 as cpb
 from loadstone_protocol.v1 import engine_pb2 as epb
 
@@ -127,6 +129,34 @@ def test_the_start_is_moved_from_the_master_s_clock_to_this_one(tmp_path: Path, 
             beat = await connection.wait_for("heartbeat", lambda beat: beat.engines and beat.engines[0].started_at_ns)
             assert abs(beat.engines[0].started_at_ns - (start_ns + offset_ns)) <= off_by_ns
             assert abs(beat.clock_offset_ns - offset_ns) <= off_by_ns
+
+    run(scenario())
+
+
+@promise("master-restart")
+def test_a_load_that_is_older_than_the_machine_of_its_new_master_goes_on(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Pod(tmp_path) as pod:
+            connection, _, (engine,) = await pod.running()
+            began_ns = time.monotonic_ns() - 5 * SECOND
+            engine.state(1, second=0, first_start_ns=began_ns)
+            await connection.wait_for("heartbeat", lambda beat: beat.engines and beat.engines[0].started_at_ns)
+            port = pod.master.port
+            await pod.master.stop()
+            # Its machine began four seconds after the load.
+            start_ns = -4 * SECOND
+            pod.master.epoch, pod.master.clock_offset_ns = 2, start_ns - began_ns
+            await pod.master.start(port)
+
+            connection = await pod.master.connection()
+            connection.say(assignment=cpb.Assignment(epoch=2, version=1, slot=0, slots=1))
+            pod.configure(connection, epb.RUNNING_STATE, epoch=2, start_at_ns=start_ns, setup_json=b"[2]")
+            config = await engine.hear("config", lambda config: config.setup_json == b"[2]")
+            engine.status(epb.EngineStatus.RUNNING, config.revision)
+            beat = await connection.wait_for("heartbeat", lambda beat: beat.applied.epoch == 2)
+            news = word_from_message(cpb.AgentMessage(heartbeat=beat))
+            assert isinstance(news, Heartbeat)
+            assert news.engines[0].started_at_ns < 0
 
     run(scenario())
 

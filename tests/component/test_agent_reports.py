@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.component.agent_process import PATIENCE, Master, Pod, run, series_of
+from tests.component.agent_process import PATIENCE, SECOND, Master, Pod, run, series_of
 from tests.component.ports import free_port
 from tests.component.processes import processor_seconds
 
@@ -32,6 +32,28 @@ def test_states_reach_the_master_as_the_engine_sent_them_under_the_agent_s_name(
             assert list(state.series) == [series_of("a", 5)]
             assert state.counters == spb.Counters(started=6, completed=5)
             assert pod.master.peers[0].worker == 3
+
+    run(scenario())
+
+
+@pytest.mark.promise("live-replicas", "worker-replaced")
+def test_a_worker_whose_machine_is_younger_than_the_load_reports_what_it_does(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Pod(tmp_path, clock_offset_ns=7 * 3600 * SECOND) as pod:
+            engine = await pod.engine()
+            connection = await pod.master.connection()
+            connection.say(assignment=cpb.Assignment(epoch=1, version=1, slot=0, slots=1))
+            # By this machine's clock the load began a minute before the machine.
+            start_ns = pod.master.clock_offset_ns - 60 * SECOND
+            pod.configure(connection, epb.RUNNING_STATE, start_at_ns=start_ns)
+            config = await engine.hear("config")
+            assert config.start_at_ns < 0
+            engine.status(epb.EngineStatus.RUNNING, config.revision, start_at_ns=config.start_at_ns)
+            engine.state(1, [series_of("a", 5)], second=0, first_start_ns=config.start_at_ns + 7)
+            assert (await pod.master.state()).series[0].count == 5
+            beat = await connection.wait_for("heartbeat", lambda beat: beat.engines and beat.engines[0].started_at_ns)
+            assert abs(beat.engines[0].started_at_ns - start_ns) < SECOND
+            assert beat.start_off_by_ns < SECOND
 
     run(scenario())
 

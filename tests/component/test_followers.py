@@ -136,6 +136,24 @@ def test_a_master_that_comes_back_is_found_again() -> None:
     drive(story)
 
 
+def test_a_master_whose_reports_cannot_be_read_is_asked_seldom_and_people_are_told() -> None:
+    async def story(master: ScriptedMaster, followers: Followers, *_: Any) -> None:
+        await followers.steer("uid-1", Steer(1, "", ()))
+        await master.say(wire.RunReport(stage=17))  # type: ignore[arg-type]  # of a later release
+        await until(lambda: not is_at(followers, Stage.GATHERING))
+        view = followers.view("uid-1", 1)
+        assert view is not None
+        assert "cannot be read" in view.waiting_for
+        assert "spec.image" in view.waiting_for
+        assert followers.steered("uid-1") is None
+        await asyncio.sleep(1)
+        assert master.watchers <= 2
+        await master.say(wire.RunReport(stage=wire.ARMED))
+        await until(lambda: is_at(followers, Stage.ARMED))
+
+    drive(story)
+
+
 def test_following_the_same_master_twice_is_one_connection() -> None:
     async def story(master: ScriptedMaster, followers: Followers, _: aio.Server, port: int) -> None:
         followers.follow(KEY, MasterRef("uid-1", 1, 1, f"127.0.0.1:{port}"))

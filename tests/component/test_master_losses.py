@@ -13,7 +13,7 @@ from tests.component.scripted_agent import Agent, until
 
 from loadstone_core.spec.model import MasterOnLoss
 from loadstone_core.units import SECOND
-from loadstone_protocol.codec import stream_state_from_bytes, stream_state_from_message
+from loadstone_protocol.codec import stream_id_to_message, stream_state_from_bytes, stream_state_from_message
 from loadstone_protocol.v1 import control_pb2, coordination_pb2
 from loadstone_runner.master.store import Register, Store
 
@@ -66,6 +66,29 @@ def test_a_lost_worker_is_named_and_what_it_did_is_bounded_by_its_counters(tmp_p
             assert "signal 9: Killed" in worker.message
             results = json.loads(outcome.results_json)
             assert (results["requests"], results["started"], results["unaccounted"]) == (44, 45, 4)
+
+    scenario(run())
+
+
+def test_a_worker_that_tells_how_engines_of_another_ended_is_refused(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with master_of(plan_of(users(2, 2), workers=2), tmp_path) as master:
+            await master.direct()
+            liar, other = await master.crew(2)
+            foreign = coordination_pb2.EngineEnd(
+                stream=stream_id_to_message(other.stream),
+                counters_known=True,
+                counters={"started": 2**40, "completed": 2**40},
+            )
+            await liar.say(engine_end=foreign)
+            await liar.say(bye=coordination_pb2.Bye(engines=[foreign]))
+            await asyncio.gather(*(agent.load(seconds=2, users=1, requests=10) for agent in (liar, other)))
+            await asyncio.gather(*(agent.stopped() for agent in (liar, other)))
+            await asyncio.gather(liar.bye(), other.bye())
+            report, _ = await master.finish()
+            results = json.loads(report.outcome.results_json)
+            assert (results["requests"], results["unaccounted"]) == (40, 0)
+            assert report.outcome.verdict == "Passed"
 
     scenario(run())
 

@@ -33,6 +33,16 @@ def test_nobody_starts_before_every_worker_has_acknowledged(tmp_path: Path) -> N
     scenario(run())
 
 
+def test_a_master_takes_more_workers_than_a_container_may_have_open_files_to_begin_with(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with master_of(plan_of(users(40, 600), workers=40), tmp_path, open_files=48) as master:
+            await master.direct()
+            agents = await master.crew(40)
+            assert all(agent.acknowledged for agent in agents)
+
+    scenario(run())
+
+
 def test_the_startup_timeout_names_who_is_missing(tmp_path: Path) -> None:
     async def run() -> None:
         async with master_of(plan_of(users(1, 1), workers=3, startup_timeout_ns=2 * SECOND), tmp_path) as master:

@@ -5,6 +5,7 @@ Names and keys live in `metrics`; which metrics a request or an iteration feeds 
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Final, cast
 
 from loadstone_core.stats.histogram import Histogram
@@ -23,6 +24,8 @@ __all__ = [
 ]  # fmt: skip
 
 SERIES_CAP: Final = 2_000
+KEYS_CAP_BYTES: Final = 2 * 1024 * 1024
+"""Of the text in all keys: names and labels that a script makes long must leave room in a message for the samples."""
 OVERFLOW_METRICS: Final = 100
 REFUSALS_REMEMBERED: Final = 10_000
 
@@ -207,7 +210,7 @@ def merged_histogram(series: Iterable[Series]) -> Histogram:
 
 
 class SeriesTable:
-    """Hold at most `cap` series; whoever comes later is counted, exactly, in an overflow series.
+    """Hold at most `cap` series, of `KEYS_CAP_BYTES`; whoever comes later is counted, exactly, in an overflow series.
 
     There is one overflow series for each built-in metric and about `OVERFLOW_METRICS` others in need of one, named
     `__overflow__` and without labels, and then one for each kind. A metric has one kind, the built-in's or its first
@@ -218,7 +221,18 @@ class SeriesTable:
         dropping: what is left out; None: nothing.
     """
 
-    __slots__ = ("_cap", "_kinds", "_make_cell", "_overflows", "_refused", "_series", "_voids", "dropping", "find")
+    __slots__ = (
+        "_cap",
+        "_key_bytes",
+        "_kinds",
+        "_make_cell",
+        "_overflows",
+        "_refused",
+        "_series",
+        "_voids",
+        "dropping",
+        "find",
+    )
 
     def __init__(self, cap: int = SERIES_CAP, make_cell: Callable[[Kind], Histogram | Tally] = cell_of) -> None:
         self._cap = cap
@@ -228,6 +242,7 @@ class SeriesTable:
         self.find: Callable[[PlainKey], Series | None] = self._series.get  # type: ignore[assignment]
         self._kinds = dict(BUILT_IN)
         self._overflows = 0
+        self._key_bytes = 0
         self._refused: set[int] = set()
         self._voids: dict[Kind, Series] = {}
         self.dropping: Dropping | None = None
@@ -259,7 +274,7 @@ class SeriesTable:
     @property
     def has_room(self) -> bool:
         """Say whether another series would get a place of its own."""
-        return len(self._series) - self._overflows < self._cap
+        return len(self._series) - self._overflows < self._cap and self._key_bytes < KEYS_CAP_BYTES
 
     @property
     def refused(self) -> int:
@@ -300,4 +315,6 @@ class SeriesTable:
 
     def _make(self, key: SeriesKey, kind: Kind) -> Series:
         made = self._series[key] = Series(key, kind, self._make_cell)
+        texts = (key.metric, key.scenario, key.method, key.name, *chain.from_iterable(key.labels))
+        self._key_bytes += sum(len(text.encode(errors="replace")) for text in texts)
         return made

@@ -152,24 +152,24 @@ class Followers:
         failures = 0
         try:
             while True:
+                complaint = ""
                 try:
                     async for report in self._reports(link):
                         failures = 0
                         link.view = replace(read_report(report), stored=link.view.stored)
                         link.sha256 = report.outcome.report_sha256
                         self._on_report(key)
-                except MasterRefused as error:
-                    _log.warning("Master refused", extra={"test": str(key), "error": str(error)})
+                except (MasterRefused, ReportInvalid) as error:
+                    _log.warning("Cannot follow master", extra={"test": str(key), "error": str(error)})
                     failures = len(_BACKOFF_SECONDS)
                     # For people: the run waits for what will not come by itself.
-                    link.view = replace(link.view, connected=False, waiting_for=str(error))
-                    self._on_report(key)
-                except (MasterUnreachable, ReportInvalid) as error:
+                    complaint = str(error)
+                except MasterUnreachable as error:
                     _log.debug("Lost master", extra={"test": str(key), "error": str(error)})
                 except WorldError as error:
                     _log.warning("Could not sign", extra={"test": str(key), "error": str(error)})
-                if link.view.connected:
-                    link.view = replace(link.view, connected=False)
+                if link.view.connected or complaint:
+                    link.view = replace(link.view, connected=False, waiting_for=complaint or link.view.waiting_for)
                     # Whoever answers next may have been started anew, and then knows of no wish.
                     link.steered = None
                     link.losses += 1

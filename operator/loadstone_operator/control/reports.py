@@ -59,7 +59,10 @@ def read_report(report: wire.RunReport) -> MasterView:
             outcome=_outcome(report.outcome) if report.HasField("outcome") else None,
         )
     except (KeyError, ValueError, TypeError) as error:
-        raise ReportInvalid(f"the master's report {report.sequence} cannot be read: {error!r}") from error
+        raise ReportInvalid(
+            f"the master's report {report.sequence} cannot be read ({error!r}); use the same release for the operator "
+            "and for spec.image, from which the master comes"
+        ) from error
 
 
 def write_steering(wish: Steer, *, run_uid: str, epoch: int, revision: int) -> wire.Steering:

@@ -68,8 +68,10 @@ def common_from_message(message: coordination_pb2.Config) -> Common:
     run_order = _RUN_ORDERS.get(body.run_state)
     if run_order is None:
         raise WireError(f"a configuration asks for the run state {body.run_state}, which is not known here")
-    if body.graceful_stop_ns < 0 or body.start_at_ns < 0 or (run_order is RunOrder.RUNNING and not body.start_at_ns):
-        raise WireError("a configuration's times are not negative, and Running has a start")
+    # The start is negative where the load is older than the machine of a master that has taken it over.
+    is_moment = abs(body.start_at_ns) < MOMENT_MAX_NS
+    if body.graceful_stop_ns < 0 or not is_moment or (run_order is RunOrder.RUNNING and not body.start_at_ns):
+        raise WireError("a configuration gives no negative time to stop, and Running has a start that a clock can show")
     return Common(
         held=Held(Version(message.version.epoch, message.version.revision), message.sha256.hex()),
         is_intact=sha256(message.body).digest() == message.sha256,
@@ -119,7 +121,8 @@ def piece_of(state: statistics_pb2.StreamState) -> Piece:
     """Take a state apart: histograms stay encoded. Raise WireError without a sequence, or with an impossible start."""
     if not state.sequence:
         raise WireError("a stream's states are counted from 1")
-    if not 0 <= state.first_start_ns < MOMENT_MAX_NS:
+    # Negative where this machine is younger than the load.
+    if abs(state.first_start_ns) >= MOMENT_MAX_NS:
         raise WireError("a load begins at no such moment")
     series = {
         each.key.SerializeToString(deterministic=True): statistics_pb2.StreamState(series=[each]).SerializeToString()

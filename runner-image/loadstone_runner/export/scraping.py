@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
 PATH: Final = "/metrics"
 REQUEST_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 30.0  # for who reads slowly; Prometheus gives up after 10
 HEAD_MAX_BYTES: Final = 16 * 1024
 
 
@@ -29,14 +29,17 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, re
     try:
         async with asyncio.timeout(REQUEST_SECONDS):
             head = await reader.readuntil(b"\r\n\r\n")
-        writer.write(await _reply(head.decode("latin-1"), render))
-        await writer.drain()
+        answer = await _reply(head.decode("latin-1"), render)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            writer.write(answer)
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
     except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
         pass
     finally:
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+        # Each connection has a page of its own, which is not kept for somebody who does not read it.
+        writer.transport.abort()
 
 
 async def _reply(head: str, render: Render) -> bytes:

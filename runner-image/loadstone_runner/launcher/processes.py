@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import fcntl
 import os
-import resource
 import signal
 import socket
 from typing import TYPE_CHECKING, Final
@@ -192,14 +191,6 @@ def become(environment: Mapping[str, str], *, parent: int, writers: Sequence[int
     except OSError as error:
         os.write(2, f"launcher: cannot start an engine: {error.strerror}\n".encode())
         os._exit(EXIT_NOT_STARTED)
-
-
-def raise_open_files() -> None:
-    """Let this process and those that it starts have as many files open as they are allowed to allow themselves."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Refused where a hard limit is above what the kernel gives anybody (fs.nr_open); what there is stays then.
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def adopt_orphans() -> None:

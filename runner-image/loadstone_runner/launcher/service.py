@@ -20,12 +20,12 @@ from loadstone_runner.launcher.processes import (
     Engine,
     adopt_orphans,
     kill_children,
-    raise_open_files,
     start_engine,
 )
 from loadstone_runner.launcher.spool import Spool
 from loadstone_runner.launcher.switch import SECOND_NS, Due, Switch
 from loadstone_runner.launcher.tee import Output
+from loadstone_runner.open_files import raise_open_files
 from loadstone_runner.settings import LAUNCHER_PROTOCOL
 
 if TYPE_CHECKING:

@@ -243,7 +243,10 @@ def _lost_early(losses: Losses) -> list[Cause]:
 def _limited(totals: Totals) -> list[Cause]:
     if totals.series_complete:
         return []
-    text = "there were too many series, so some were counted together as __overflow__; give requests fewer names"
+    text = (
+        "there were too many series, or names and labels too long for all of them, so some were counted together as "
+        "__overflow__; give requests fewer names"
+    )
     return [Cause(Reason.SERIES_LIMITED, text)]
 
 

@@ -72,6 +72,16 @@ def test_a_heartbeat_is_read_whole() -> None:
         pb.Heartbeat(
             number=1, engines=[pb.EngineSummary(status=engine_pb2.EngineStatus(grants=[{"name": "feeder/a"}] * 129))]
         ),
+        pb.Heartbeat(number=1, engines=[pb.EngineSummary(started_at_ns=-(2**62))]),
+        # What is made of these would be in no message to anybody, also not to those that have not said it.
+        pb.Heartbeat(number=1, engines=[pb.EngineSummary(status=engine_pb2.EngineStatus(users=2**31))] * 2),
+        *(
+            pb.Heartbeat(
+                number=1,
+                engines=[pb.EngineSummary(status=engine_pb2.EngineStatus(grants=[{"name": "feeder/a", said: number}]))],
+            )
+            for said, number in (("per_second", 2**31), ("known", 2**60), ("left", 2**60), ("rows", 2**60))
+        ),
     ],
 )
 def test_a_heartbeat_that_cannot_be_meant_is_refused(beat: pb.Heartbeat) -> None:
@@ -87,7 +97,8 @@ def test_other_words_are_read_and_nothing_at_all_is_refused() -> None:
     assert (bye.engines[0].counters, len(bye.engines[0].tail)) == (None, coordination.TEXT_MAX)
     assert coordination.word_from_message(pb.AgentMessage(engine_end=end)) == bye.engines[0]
     assert coordination.word_from_message(pb.AgentMessage(ping=pb.Ping(sent_ns=3))) == Ping(3)
-    for bad in (pb.AgentMessage(), pb.AgentMessage(engine_end=pb.EngineEnd())):
+    beyond = pb.EngineEnd(stream=end.stream, signal=2**31)
+    for bad in (pb.AgentMessage(), pb.AgentMessage(engine_end=pb.EngineEnd()), pb.AgentMessage(engine_end=beyond)):
         with pytest.raises(WireError):
             coordination.word_from_message(bad)
 
@@ -187,6 +198,8 @@ def test_an_inheritance_is_read_and_one_that_cannot_be_meant_is_refused() -> Non
         pb.Inheritance(granted=[pb.Granted(name="a", engine=5_000)]),
         pb.Inheritance(granted=[pb.Granted(name="a", ranges=0, numbers=15, latest=latest)]),
         pb.Inheritance(granted=[pb.Granted(name="a", ranges=1, numbers=14, latest=latest)]),
+        pb.Inheritance(granted=[pb.Granted(name="a", ranges=1, numbers=15, end=2**60)]),
+        pb.Inheritance(granted=[pb.Granted(name="a", ranges=1, numbers=2**50, latest=[{"start": 2**53, "count": 1}])]),
     ):
         with pytest.raises(WireError):
             coordination.word_from_message(pb.AgentMessage(inheritance=bad))

@@ -16,6 +16,7 @@ from loadstone_protocol import coordination
 from loadstone_protocol.channel import SERVER_OPTIONS, concurrent_calls
 from loadstone_protocol.codec import WireError, stream_state_from_message
 from loadstone_protocol.credentials import add_port
+from loadstone_protocol.messages import Bye, EngineEnd
 from loadstone_protocol.v1 import control_pb2_grpc, coordination_pb2, coordination_pb2_grpc
 from loadstone_runner.transport.grpc.control import Control, ListenError
 from loadstone_runner.transport.grpc.doorstep import Doorstep
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from loadstone_core.stats.stream import SeriesState, StreamState
     from loadstone_protocol.identity import Pems
-    from loadstone_protocol.messages import Hello, Peer
+    from loadstone_protocol.messages import AgentWord, Hello, Peer
     from loadstone_runner.transport.grpc.bulk import BulkEnd
     from loadstone_runner.transport.grpc.port import MasterPort
 
@@ -176,7 +177,7 @@ class _Coordination(coordination_pb2_grpc.CoordinationServicer):
         bad_frames = 0
         async for message in requests:
             try:
-                word = coordination.word_from_message(message)
+                word = _word_of(message, link.peer)
             except WireError as error:
                 bad_frames += 1
                 await self._refuse_frame(context, link.peer, error=error, is_last=bad_frames > BAD_FRAMES_MAX)
@@ -250,6 +251,15 @@ async def _first(requests: AsyncIterator[Any]) -> Any:
             return await anext(aiter(requests))
     except (StopAsyncIteration, TimeoutError) as error:
         raise WireError("a stream begins by saying who is there") from error
+
+
+def _word_of(message: coordination_pb2.AgentMessage, peer: Peer) -> AgentWord:
+    word = coordination.word_from_message(message)
+    ends = word.engines if isinstance(word, Bye) else (word,) if isinstance(word, EngineEnd) else ()
+    for end in ends:
+        if (end.stream.worker, end.stream.attempt) != (peer.worker, peer.attempt):
+            raise WireError(f"worker {peer.worker} reports the end of stream {end.stream}")
+    return word
 
 
 def _state_of(

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 END_SECONDS: Final = 2.0
+# Of a connection on which nothing is asked; aiohttp's own is an hour. Longer than proxies keep theirs (nginx: 60 s), so
+# that none of them asks on one that is about to be closed.
+IDLE_SECONDS: Final = 75.0
 OWNER_ONLY: Final = 0o600
 
 
@@ -49,7 +52,9 @@ async def at_socket(app: web.Application, path: str) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def _running(app: web.Application) -> AsyncIterator[web.AppRunner]:
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=END_SECONDS)
+    runner = web.AppRunner(
+        app, access_log=None, handle_signals=False, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=END_SECONDS
+    )
     await runner.setup()
     try:
         yield runner

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadstone_core.stats.metrics import BUILT_IN, LATENCY, OVERFLOW_NAME, Kind, SeriesKey, sorted_labels
-from loadstone_core.stats.series import OVERFLOW_METRICS, REFUSALS_REMEMBERED, Series, SeriesTable, merged_histogram
+from loadstone_core.stats.series import (
+    KEYS_CAP_BYTES,
+    OVERFLOW_METRICS,
+    REFUSALS_REMEMBERED,
+    Series,
+    SeriesTable,
+    merged_histogram,
+)
 
 FRONT = SeriesKey(LATENCY, "default", "GET", "front page", (("region", "eu"), ("tier", "gold")))
 KINDS = st.sampled_from(list(Kind))
@@ -151,6 +158,19 @@ def test_a_table_never_exceeds_its_cap_and_never_loses_a_count(cap: int, samples
         held = [series for series in table if series.key.metric == metric]
         assert sum(series.count for series in held) == sum(found == metric for _, found in samples)
         assert sum(series.total for series in held) == sum(name for name, found in samples if found == metric)
+
+
+def test_keys_that_are_long_take_no_more_room_than_there_is_and_are_counted_all_the_same() -> None:
+    table = SeriesTable()
+    for number in range(2_000):
+        labels = tuple((f"label {each:02}", f"{number:05}{'☃' * 250}") for each in range(32))
+        table.get(SeriesKey("mine", labels=labels), Kind.COUNTER).cell.record(1)
+
+    keys = [series.key for series in table if not series.key.is_overflow]
+    assert sum(len(text.encode()) for key in keys for pair in key.labels for text in pair) >= KEYS_CAP_BYTES
+    assert sum(len(text.encode()) for key in keys[1:] for pair in key.labels for text in pair) < KEYS_CAP_BYTES
+    assert sum(series.count for series in table) == 2_000
+    assert not table.is_complete
 
 
 def test_many_metrics_beyond_the_cap_share_one_series_a_kind_but_built_in_ones_never_do() -> None:

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadstone_core.load.grant import Grant
-from loadstone_protocol.coordination import GRANT_NAME_MAX, GRANTS_MAX
+from loadstone_protocol.allotment import GRANT_NAME_MAX
+from loadstone_protocol.coordination import GRANTS_MAX
 from loadstone_protocol.messages import GrantNews
 from loadstone_runner.engine.numbers import Allotment
 from loadstone_runner.master.grants import Grants, Place

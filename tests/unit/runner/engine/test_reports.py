@@ -4,9 +4,10 @@ from hypothesis import strategies as some
 
 from loadstone_core.stats.merge import Merge
 from loadstone_core.stats.stream import SeriesState, StreamId
+from loadstone_protocol.channel import MESSAGE_MAX_BYTES
 from loadstone_protocol.codec import stream_state_from_bytes, stream_state_to_bytes
 from loadstone_runner.engine.counters import CounterFile
-from loadstone_runner.engine.instruments import Instruments
+from loadstone_runner.engine.instruments import Instruments, label_pairs
 from loadstone_runner.engine.reports import Reports
 
 STREAM = StreamId(0, 1, 0, 1)
@@ -153,3 +154,15 @@ def test_whatever_a_script_names_at_length_a_master_hears_of_everything_else(pat
 
     assert series["/"].count == 1
     assert len(series) == 2
+
+
+def test_however_long_a_scripts_labels_are_a_message_carries_all_that_was_counted(path) -> None:
+    instruments = path.Instruments(CounterFile(""))
+    for number in range(3_000):
+        labels = label_pairs({f"label {each:02}": f"{number:05}" + "A" * 300 for each in range(32)})
+        instruments.recorder.counter("mine", 1, labels)
+
+    content = stream_state_to_bytes(Reports(instruments, STREAM).next_state(0, users=[1], is_full=True))
+
+    assert len(content) < MESSAGE_MAX_BYTES / 2
+    assert sum(each.total for each in stream_state_from_bytes(content).series if each.key.metric == "mine") == 3_000
