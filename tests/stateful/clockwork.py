@@ -25,12 +25,17 @@ _process: contextvars.ContextVar[Process | None] = contextvars.ContextVar("proce
 
 
 class Machine:
-    """One node: its clocks are not those of others, and go a little faster or slower."""
+    """One node: its clocks are not those of others, and go a little faster or slower.
 
-    def __init__(self, loop: VirtualTimeLoop, dice: random.Random) -> None:
+    Of a node that `is_new` they begin at this moment: what came before has negative times there.
+    """
+
+    def __init__(self, loop: VirtualTimeLoop, dice: random.Random, *, is_new: bool = False) -> None:
         self._loop = loop
         self._pace = 1 + dice.uniform(-50, 50) / 1_000_000
         self._since_boot_ns = dice.randrange(1, 10**6) * SECOND
+        if is_new:
+            self._since_boot_ns += SECOND - self.monotonic_ns()
 
     def monotonic_ns(self) -> int:
         return self._since_boot_ns + round((self._loop.time() - BEGINNING) * self._pace * SECOND)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import math
+import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,6 @@ from loadstone_runner.master import service as master_service
 from loadstone_runner.settings import Address, AgentSettings, MasterSettings
 
 if TYPE_CHECKING:
-    import random
     from pathlib import Path
 
 RUN_UID = "uid-1/1"
@@ -42,6 +42,7 @@ ATTEMPTS_MOST = 5
 EARLY = frozenset({OnLoss.REPLACE, OnLoss.REDISTRIBUTE})  # before the load those replace who is lost
 SIGTERM = 15
 RATED_SECONDS = 6  # that are looked at to see a rate
+SHARE_OF_NEW_NODES = 0.3  # of pods, an autoscaler or a cloud having made the node for them
 LONGEST_STANDSTILL = 16.0  # of a process, or an absence of its path
 
 
@@ -169,11 +170,12 @@ class World:
         self._numbers_wanted: list[int] = []
         self._coming: set[int] = set()  # workers whose first pods are made in mid-run
         self._ended: list[control_pb2.WorkerEnd] = []
-        self._revision = 0
-        self._count = 0
+        self._revision = self._count = 0
         self.is_over = False
         self._has_begun = False
         self.operator = Process(loop, "operator", Machine(loop, dice), OPERATOR)
+        # Dice of its own, so that runs of old nodes alone stay what they were.
+        self._nodes = random.Random(f"nodes {shape}")  # noqa: S311 a game
 
     # --- Pods.
 
@@ -260,7 +262,8 @@ class World:
         self._count += 1
         folder = self._folder / name
         folder.mkdir()
-        return Pod(name, f"10.0.1.{self._count}", Machine(self.loop, self.dice), folder)
+        is_new = self._nodes.random() < SHARE_OF_NEW_NODES
+        return Pod(name, f"10.0.1.{self._count}", Machine(self.loop, self.dice, is_new=is_new), folder)
 
     def _make_launcher(self, pod: Pod, role: str) -> None:
         assert pod.launcher is not None
