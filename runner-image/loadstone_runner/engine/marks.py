@@ -1,5 +1,7 @@
 """Let whoever wrote a line wait until it is durable: a mark goes behind it, and the agent says what became of the mark.
 
+A mark has its number and the bytes of its line, which may come to the launcher in several parts.
+
 The launcher takes marks out of the output and writes them into the spool behind the line; see `launcher.tee`.
 """
 
@@ -30,7 +32,9 @@ class LogMarks:
         try:
             # The script may have put something else in the place of sys.stdout, which would not reach the launcher.
             out = sys.__stdout__ or sys.stdout
-            out.write(f"{text}\n{MARK}{number}\n")
+            line = f"{text}\n"
+            size = len(line.encode(out.encoding or "utf-8", out.errors or "strict"))
+            out.write(f"{line}{MARK}{number} {size}\n")
             out.flush()
             # Not `get`: of the timeouts that it raises one may be the script's own, around all that it does.
             return bool(told.wait(timeout=timeout))

@@ -17,7 +17,7 @@ from loadstone_runner.spool import LogStream
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from loadstone_runner.launcher.spool import Spool
+    from loadstone_runner.launcher.spool import Mark, Spool
 
     # Takes the environment, gives the exit code.
     Program = Callable[[Mapping[str, str]], int]
@@ -73,7 +73,7 @@ class Engine:
         """Read what the process writes to its descriptor `fd` from `reader`, and pass it on."""
         stream = LogStream(self.number, self.start, fd)
 
-        def sink(block: bytes, lines: int, marks: list[bytes]) -> None:
+        def sink(block: bytes, lines: int, marks: list[Mark]) -> None:
             self.tail.add(block)
             output.put(block, lines)
             self._spool.put(stream, block, lines, marks=marks)

@@ -27,6 +27,9 @@ from loadstone_runner.spool import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    # The number of who waits for a line, and how many bytes of that line came in blocks before.
+    Mark = tuple[bytes, int]
+
 SPOOL_BYTES: Final = 64 * 1024 * 1024
 # Beyond that, for marks only: whoever waits is to hear that a line had no room.
 MARKS_BYTES: Final = 256 * 1024
@@ -36,13 +39,14 @@ FOLDER_MODE: Final = 0o770  # agent and engines are different users of one group
 class _Account:
     """What was written to one stream so far."""
 
-    __slots__ = ("digest", "gap_lines", "gap_size", "lines", "lost_lines", "lost_size", "size")
+    __slots__ = ("digest", "gap_lines", "gap_size", "lines", "lost_at", "lost_lines", "lost_size", "size")
 
     def __init__(self) -> None:
         # Only now: most of what a launcher does at its start is done before an engine prints.
         import hashlib
 
         self.lines = self.size = self.lost_lines = self.lost_size = self.gap_lines = self.gap_size = 0
+        self.lost_at = 0  # where the newest loss ended
         self.digest: Any = hashlib.sha256()
 
 
@@ -66,12 +70,13 @@ class Spool:
             os.makedirs(folder, exist_ok=True)  # noqa: PTH103 pathlib costs 5 ms
             os.chmod(folder, FOLDER_MODE)  # noqa: PTH101 the same
 
-    def put(self, stream: LogStream, block: bytes, lines: int, *, marks: Sequence[bytes] = ()) -> None:
-        """Take whole lines; `marks` are who waits until the last of them is durable, or known to be lost.
+    def put(self, stream: LogStream, block: bytes, lines: int, *, marks: Sequence[Mark] = ()) -> None:
+        """Take whole lines; `marks` are who waits until theirs are durable, or known to be lost.
 
         Marks that have no room are dropped: who waits for one hears nothing, and takes the line as lost in time.
         """
         account = self._accounts.get(stream) or self._accounts.setdefault(stream, _Account())
+        before = account.size
         account.lines += lines
         account.size += len(block)
         is_held = not block and not account.gap_size
@@ -82,10 +87,13 @@ class Spool:
             account.gap_size += len(block)
             account.lost_lines += lines
             account.lost_size += len(block)
-        for mark in marks:
-            if not self._has_room(len(mark), self._limit + MARKS_BYTES):
+            account.lost_at = account.size
+        for number, earlier in marks:
+            if not self._has_room(len(number), self._limit + MARKS_BYTES):
                 break
-            self._write(Kind.MARK, stream, 0, (b"+" if is_held else b"-") + mark)
+            # A line may have been longer before its secrets were taken out, never shorter.
+            is_whole = is_held and before - earlier >= account.lost_at
+            self._write(Kind.MARK, stream, 0, (b"+" if is_whole else b"-") + number)
 
     def end(self, stream: LogStream) -> None:
         """Say what was written to a stream: nothing more will be."""

@@ -12,6 +12,7 @@ from loadstone_runner.spool import MARK_DIGITS_MAX
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from loadstone_runner.launcher.spool import Mark
     from loadstone_runner.redaction import Redactor
 
 TAIL_LINES: Final = 20
@@ -26,7 +27,7 @@ READ_BYTES: Final = 64 * 1024
 REST_READS: Final = 64
 # A line of its own, written behind a line for whose sake somebody waits; it goes no further than here.
 MARK: Final = b"\x1eloadstone-mark "
-MARK_MAX_BYTES: Final = len(MARK) + MARK_DIGITS_MAX + 1
+MARK_MAX_BYTES: Final = len(MARK) + 2 * MARK_DIGITS_MAX + 2
 
 
 class Tail:
@@ -105,7 +106,7 @@ class Source:
 
     __slots__ = ("_fd", "_partial", "_pass", "_redact")
 
-    def __init__(self, fd: int, sink: Callable[[bytes, int, list[bytes]], None], redact: Redactor) -> None:
+    def __init__(self, fd: int, sink: Callable[[bytes, int, list[Mark]], None], redact: Redactor) -> None:
         """Read from a descriptor; `sink` takes whole lines, how many they are, and the marks behind them."""
         os.set_blocking(fd, False)
         self._fd = fd
@@ -158,16 +159,16 @@ class Source:
         self._pass(block, block.count(b"\n"), marks)
 
 
-def take_marks(block: bytes) -> tuple[bytes, list[bytes]]:
-    """Return lines without the marks among them, and the numbers that the marks name."""
-    marks: list[bytes] = []
+def take_marks(block: bytes) -> tuple[bytes, list[Mark]]:
+    """Return lines without the marks among them, and the marks: their numbers, and what of their lines came before."""
+    marks: list[Mark] = []
     at = 0
     while (at := block.find(MARK, at)) >= 0:
         end = block.find(b"\n", at)
-        number = block[at + len(MARK) : end]
-        if not number.isdigit() or len(number) > MARK_DIGITS_MAX:
+        number, _, size = block[at + len(MARK) : end].partition(b" ")
+        if not (number.isdigit() and size.isdigit() and len(number) <= MARK_DIGITS_MAX >= len(size)):
             at = end
             continue
-        marks.append(number)
+        marks.append((number, max(0, int(size) - at)))
         block = block[:at] + block[end + 1 :]
     return block, marks

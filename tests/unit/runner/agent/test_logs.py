@@ -54,7 +54,7 @@ async def told_of(folder: Path, printed: bytes) -> list[engine_pb2.ToEngine]:
 @pytest.mark.parametrize("digits", range(14, 23))
 def test_marks_that_a_script_makes_up_keep_nobody_from_those_that_are_true(tmp_path: Path, digits: int) -> None:
     forged = b"\x1eloadstone-mark " + b"9" * digits
-    printed = b"hello\n" + forged + b"\nworld\n\x1eloadstone-mark 7\n"
+    printed = b"hello\n" + forged + b" 1\nworld\n\x1eloadstone-mark 7 6\n"
 
     told = asyncio.run(told_of(tmp_path, printed))
 
@@ -70,7 +70,7 @@ def test_a_mark_that_no_message_can_carry_is_no_record() -> None:
 def test_an_agent_holds_no_marks_but_those_on_their_way_to_the_master(tmp_path: Path) -> None:
     async def held() -> int:
         spool = Spool(str(tmp_path), "0001")
-        spool.put(STREAM, b"", 0, marks=[b"1"] * 20_000)
+        spool.put(STREAM, b"", 0, marks=[(b"1", 0)] * 20_000)
         spool.end(STREAM)
         shipper = LogShipper(str(tmp_path), BulkEnd(), on_kept=lambda *_: None, on_settled=lambda: None)
         shipper.pump()

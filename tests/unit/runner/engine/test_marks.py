@@ -32,7 +32,7 @@ def test_half_a_character_in_a_line_is_written_as_a_question_mark(
     marks.hear(1, is_lost=False)
 
     assert waiting.get(timeout=5)
-    assert output.getvalue() == b"order ? was placed twice\n\x1eloadstone-mark 1\n"
+    assert output.getvalue() == b"order ? was placed twice\n\x1eloadstone-mark 1 25\n"
     assert loadstone.log("order \ud83d")
     assert capsys.readouterr().out == "order ?\n"
     assert not marks._waiting

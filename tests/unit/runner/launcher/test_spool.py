@@ -96,7 +96,7 @@ def test_a_disk_that_takes_nothing_makes_a_gap_and_no_error(tmp_path, monkeypatc
     blocked = tmp_path / "file"
     blocked.write_text("")
     spool = Spool(str(blocked / "log"), "a")
-    spool.put(OUT, b"x\n", 1, marks=[b"7"])
+    spool.put(OUT, b"x\n", 1, marks=[(b"7", 0)])
     spool.end(OUT)
 
     good = Spool(str(tmp_path / "log"), "a")
@@ -118,13 +118,26 @@ def test_a_disk_that_takes_nothing_makes_a_gap_and_no_error(tmp_path, monkeypatc
 
 def test_who_waits_is_told_whether_the_line_is_in_the_spool(tmp_path):
     spool = Spool(str(tmp_path), "a", limit=100)
-    spool.put(OUT, b"x\n", 1, marks=[b"1"])
-    spool.put(OUT, b"y" * 100 + b"\n", 1, marks=[b"2"])
-    spool.put(OUT, b"", 0, marks=[b"3"])
-    spool.put(ERR, b"", 0, marks=[b"4"])
+    spool.put(OUT, b"x\n", 1, marks=[(b"1", 0)])
+    spool.put(OUT, b"y" * 100 + b"\n", 1, marks=[(b"2", 0)])
+    spool.put(OUT, b"", 0, marks=[(b"3", 0)])
+    spool.put(ERR, b"", 0, marks=[(b"4", 0)])
 
     marks = [each.payload for each in read(tmp_path) if each.kind is Kind.MARK]
     assert marks == [b"+1", b"-2", b"-3", b"+4"]
+
+
+@pytest.mark.promise("log-durable")
+def test_a_line_of_which_a_part_had_no_room_is_lost_for_who_waits_for_it(tmp_path):
+    spool = Spool(str(tmp_path), "a", limit=1_000)
+    spool.put(OUT, b"x" * 99 + b"\n", 1)
+    spool.put(OUT, b"first part\n" * 100, 100)
+    spool.put(OUT, b"second part\n", 1)
+    spool.put(OUT, b"third part\nother\n", 2, marks=[(b"1", 1_112), (b"2", 12), (b"3", 0)])
+    spool.put(OUT, b"", 0, marks=[(b"4", 29), (b"5", 30)])
+
+    marks = [each.payload for each in read(tmp_path) if each.kind is Kind.MARK]
+    assert marks == [b"-1", b"+2", b"+3", b"+4", b"-5"]
 
 
 @pytest.mark.promise("hostile-scripts", "log-durable")
@@ -132,14 +145,14 @@ def test_marks_that_a_script_makes_up_stay_within_the_bound_and_true_ones_get_th
     limit = 1024 * 1024
     spool = Spool(str(tmp_path), "a", limit=limit)
     for _ in range(50):
-        spool.put(OUT, b"", 0, marks=[b"1"] * 1_000)
-    spool.put(OUT, b"no room\n", 1, marks=[b"2"])
+        spool.put(OUT, b"", 0, marks=[(b"1", 0)] * 1_000)
+    spool.put(OUT, b"no room\n", 1, marks=[(b"2", 0)])
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= limit + writing.MARKS_BYTES + 100
 
     reader = reader_of(tmp_path)
     reader.read(1 << 30)
     reader.release(reader.next_number - 1)
-    spool.put(OUT, b"room\n", 1, marks=[b"3"])
+    spool.put(OUT, b"room\n", 1, marks=[(b"3", 0)])
 
     fresh = [(each.kind, each.payload) for each in reader.read(1 << 30)]
     assert fresh[1:] == [(Kind.LINES, b"room\n"), (Kind.MARK, b"+3")]
@@ -151,7 +164,7 @@ def test_who_waits_for_a_line_that_had_no_room_hears_it_though_lines_have_filled
     for _ in range(20):
         spool.put(OUT, b"x" * 99 + b"\n", 1)
     for number in range(1_000):
-        spool.put(OUT, b"an order\n", 1, marks=[b"%d" % number])
+        spool.put(OUT, b"an order\n", 1, marks=[(b"%d" % number, 0)])
 
     marks = [each.payload for each in read(tmp_path) if each.kind is Kind.MARK]
     assert marks == [b"-%d" % number for number in range(1_000)]

@@ -221,21 +221,21 @@ def test_marks_are_taken_out_and_told_with_the_lines_before_them(pipe):
     read_end, write_end = os.pipe()
     output, marks = Output(pipe[1]), []
     source = _source(read_end, output, marks=marks)
-    os.write(write_end, b"a\n\x1eloadstone-mark 7\nb\n\x1eloadstone-ma")
+    os.write(write_end, b"a\n\x1eloadstone-mark 7 2\nb\n\x1eloadstone-ma")
     source.read_some()
-    os.write(write_end, b"rk 8\n")
+    os.write(write_end, b"rk 8 5\n")
     os.close(write_end)
     source.read_rest()
     os.close(read_end)
     output.write_some()
 
     assert _read(pipe[0]) == b"a\nb\n"
-    assert marks == [b"7", b"8"]
+    assert marks == [(b"7", 0), (b"8", 5)]
     assert take_marks(b"nothing\n") == (b"nothing\n", [])
-    assert take_marks(tee.MARK + b"x\n" + tee.MARK + b"9\n") == (tee.MARK + b"x\n", [b"9"])
+    assert take_marks(tee.MARK + b"x\n" + tee.MARK + b"9 0\n") == (tee.MARK + b"x\n", [(b"9", 0)])
 
 
 def test_a_number_that_no_message_can_carry_is_a_line_as_any_other():
-    line = tee.MARK + b"99999999999999999999\n"
+    line = tee.MARK + b"99999999999999999999 1\n"
 
-    assert take_marks(b"a\n" + line + tee.MARK + b"9\n") == (b"a\n" + line, [b"9"])
+    assert take_marks(b"a\n" + line + tee.MARK + b"9 2\n") == (b"a\n" + line, [(b"9", 0)])
