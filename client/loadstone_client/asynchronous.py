@@ -50,10 +50,11 @@ class Run:
         while watch.outcome is None:
             try:
                 async for row in self._rows(watch):
-                    reached = time.monotonic()
                     yield row
             except Unreachable:
                 watch.outcome = await self._last_word()
+                if watch.was_heard:
+                    reached = time.monotonic()
                 if watch.outcome is None and time.monotonic() - reached > patience_seconds:
                     raise
             if watch.outcome is None:

@@ -56,11 +56,11 @@ class Run:
         reached = time.monotonic()
         while watch.outcome is None:
             try:
-                for row in self._rows(watch):
-                    reached = time.monotonic()
-                    yield row
+                yield from self._rows(watch)
             except Unreachable:
                 watch.outcome = self._last_word()
+                if watch.was_heard:
+                    reached = time.monotonic()
                 if watch.outcome is None and time.monotonic() - reached > patience_seconds:
                     raise
             if watch.outcome is None:
