@@ -49,7 +49,11 @@ class Address(NamedTuple):
 
 
 def parse_address(text: str, token: str = "") -> Address:
-    """Return where `unix:PATH` or `http://HOST:PORT` is; raise ClientError for anything else."""
+    """Return where `unix:PATH` or `http://HOST:PORT` is; raise ClientError for anything else, and for no token."""
+    # A file that holds it ends with a line's end.
+    token = token.strip()
+    if not (token.isascii() and token.isprintable()):
+        raise ClientError("a token is printable ASCII in one line")
     if text.startswith(f"{UNIX}:"):
         return Address(text.removeprefix(f"{UNIX}:"), "run", 80, token)
     parts = urlsplit(text)

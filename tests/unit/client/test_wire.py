@@ -96,6 +96,13 @@ def test_an_ingress_that_does_not_reach_the_run_is_no_end_of_it() -> None:
         answer_of(503, b"<html>")
 
 
+def test_a_token_is_what_its_file_holds() -> None:
+    assert parse_address("http://master:8653", "s3cret\n").headers == {"Authorization": "Bearer s3cret"}
+    for token in ("two\nlines", "p\u00e4ss"):
+        with pytest.raises(ClientError, match="printable ASCII"):
+            parse_address("http://master:8653", token)
+
+
 def test_a_wish_holds_what_was_said() -> None:
     assert json.loads(load_wish(5, None, spawn_rate=2, scenario=None)) == {"users": 5, "spawnRate": 2}
     assert json.loads(load_wish(None, 7, spawn_rate=None, scenario="pay")) == {"rate": 7, "scenario": "pay"}
