@@ -42,7 +42,7 @@ class Place:
 
     def command(self, file: Path, settings: Mapping[str, object], command: Sequence[str]) -> list[str]:
         """Return the command line of the run of a file."""
-        options = [part for path, value in settings.items() for part in ("--set", f"{path}={json.dumps(value)}")]
+        options = [part for path, value in settings.items() for part in ("--set", f"{path}={_yaml(value)}")]
         return [
             *command,
             "run",
@@ -94,3 +94,8 @@ def make_place(folder: str | Path | None) -> Place:
         return Place(Path(tempfile.mkdtemp(prefix="loadstone-run-")))
     Path(folder).mkdir(parents=True, exist_ok=True)
     return Place(Path(folder).absolute())
+
+
+def _yaml(value: object) -> str:
+    """Return JSON that is YAML, too: that has no pairs of halves for what lies beyond 16 bits."""
+    return json.dumps(value, ensure_ascii=False).encode("ascii", errors="backslashreplace").decode()
