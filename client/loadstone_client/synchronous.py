@@ -138,11 +138,10 @@ class LocalRun(Run):
         place: its folder, with the socket for `connect`, the log, the status and the report.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], place: Place, *, is_temporary: bool) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], place: Place) -> None:
         super().__init__(parse_address(f"unix:{place.socket}"))
         self.place = place
         self._process = process
-        self._is_temporary = is_temporary
 
     @property
     def is_over(self) -> bool:
@@ -179,8 +178,7 @@ class LocalRun(Run):
                 self.stop(immediate=True)
             self._process.send_signal(signal.SIGTERM)
         self._process.wait()
-        if self._is_temporary:
-            self.place.remove()
+        self.place.leave()
 
     def __enter__(self) -> Self:
         return self
@@ -221,21 +219,35 @@ def start(
     """
     place = make_place(folder)
     arguments = place.command(Path(file), settings or {}, command)
-    with place.log.open("wb") as log:
-        process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    run = LocalRun(process, place, is_temporary=folder is None)
+    try:
+        with place.begin() as log:
+            process = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+    except OSError as error:
+        place.leave()
+        raise place.failed(file, str(error)) from error
+    run = LocalRun(process, place)
+    try:
+        _await_start(run, process, file)
+    except BaseException:
+        # Nobody gets this run in hand, so nobody else could end it.
+        run.close()
+        raise
+    return run
+
+
+def _await_start(run: LocalRun, process: subprocess.Popen[bytes], file: str | Path) -> None:
+    """Return once the run can be controlled; raise StartFailed if it has ended, or does not come up."""
     deadline = time.monotonic() + START_SECONDS
     while True:
-        try:
+        with suppress(Unreachable):
             run.state()
-        except Unreachable:
-            if run.is_over or time.monotonic() > deadline:
-                process.kill()
-                process.wait()
-                raise place.failed(file, is_temporary=folder is None) from None
-            time.sleep(AGAIN_SECONDS / 10)
-        else:
-            return run
+            return
+        if run.is_over or time.monotonic() > deadline:
+            process.kill()
+            raise run.place.failed(file, run.place.tail())
+        time.sleep(AGAIN_SECONDS / 10)
 
 
 class _UnixConnection(http.client.HTTPConnection):
