@@ -37,6 +37,7 @@ class LocalResult:
     outcome: pb.RunOutcome
     report: pb.RunReport
     report_gzip: bytes  # empty when the master was lost
+    rows_left: tuple[pb.Row, ...] = ()  # closed seconds that nobody has taken in time
 
 
 @dataclass(slots=True)
@@ -48,7 +49,8 @@ class LocalRun:
         log_file: where the whole log is written when everything has ended, as gzip text.
         log_error: why it could not be, if it could not; the run has its result all the same.
         metrics: where a process serves its metrics, `host:port` by role (master, agent-0); without one it does not.
-        on_row: is given each closed second; a slow one delays the next rows and nothing else.
+        on_row: is given each closed second; a slow one delays the next rows and nothing else, and is cancelled when the
+            run is over: the row that it has not taken by then is the first of those that are left.
         control: path of the Unix socket at which the control API is served; None for none.
     """
 
@@ -64,6 +66,7 @@ class LocalRun:
     log_error: OSError | None = field(init=False, default=None)
     _stops: int = 0
     _restarts: int = 0
+    _second_due: int = 0
     _wishes: Wishes = field(init=False)
     _steered: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -163,10 +166,10 @@ class LocalRun:
                     control.newest = report
                 if report.HasField("outcome"):
                     # The master may leave once its outcome is stored, and then it shows no rows any more.
-                    await asyncio.wait({rows}, timeout=ROWS_SECONDS)
+                    left = await self._rows_left(follower, rows)
                     if control is not None:
                         await control.tell_all(ROWS_SECONDS)
-                    return await _keep(follower, report)
+                    return replace(await _keep(follower, report), rows_left=left)
             if processes.exit_code("master") is not None and not await self._restart_master(folders, processes):
                 return _master_lost(self.plan, newest, processes.tail("master"))
             await asyncio.sleep(0.1)
@@ -201,15 +204,28 @@ class LocalRun:
 
     async def _pass_rows_on(self, follower: Follower) -> None:
         """Give each closed second to who wants it, until the run is over."""
-        second, is_over = 0, self.on_row is None
+        is_over = self.on_row is None
         while not is_over:
             with contextlib.suppress(MasterUnreachable):
-                async for message in follower.watch_rows(1, second):
+                async for message in follower.watch_rows(1, self._second_due):
                     is_over = message.HasField("outcome")
                     if self.on_row is not None and not is_over:
                         await self.on_row(message.row)
-                        second = message.row.second + 1
+                        self._second_due = message.row.second + 1
             await asyncio.sleep(0.1)
+
+    async def _rows_left(self, follower: Follower, passing: "asyncio.Task[None]") -> tuple[pb.Row, ...]:
+        """Return the closed seconds of a finished run that who wants them does not take in time."""
+        await asyncio.wait({passing}, timeout=ROWS_SECONDS)
+        if passing.done():
+            return ()
+        passing.cancel()
+        await asyncio.wait({passing})
+        with contextlib.suppress(TimeoutError, MasterUnreachable):
+            async with asyncio.timeout(ROWS_SECONDS):
+                rows = follower.watch_rows(1, self._second_due)
+                return tuple([message.row async for message in rows if message.HasField("row")])
+        return ()
 
     @contextlib.asynccontextmanager
     async def _controlled(self) -> "AsyncIterator[LocalControl | None]":
