@@ -95,9 +95,12 @@ class LocalRun:
         processes = Processes()
         try:
             async with self._controlled() as control:
-                return await self._follow(folders, processes, control)
+                try:
+                    return await self._follow(folders, processes, control)
+                finally:
+                    # Whoever has heard of the outcome may ask for the report meanwhile.
+                    await asyncio.shield(processes.end(END_SECONDS))
         finally:
-            await asyncio.shield(processes.end(END_SECONDS))
             if self.log_file is not None:
                 self.log_error = _write_log(folders.master / "log", self.log_file)
             if not self.keep_logs:
@@ -126,6 +129,8 @@ class LocalRun:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+            if control is not None:
+                control.follower = None
             await follower.close()
 
     async def _attend(self, worker: int, processes: Processes) -> None:
@@ -169,7 +174,10 @@ class LocalRun:
                     left = await self._rows_left(follower, rows)
                     if control is not None:
                         await control.tell_all(ROWS_SECONDS)
-                    return replace(await _keep(follower, report), rows_left=left)
+                    result = await _keep(follower, report)
+                    if control is not None:
+                        control.report_gzip = result.report_gzip
+                    return replace(result, rows_left=left)
             if processes.exit_code("master") is not None and not await self._restart_master(folders, processes):
                 return _master_lost(self.plan, newest, processes.tail("master"))
             await asyncio.sleep(0.1)
