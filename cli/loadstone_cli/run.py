@@ -97,6 +97,10 @@ def run_file(file: Path, wanted: Wanted, interrupts: Interrupts) -> int:
     except ControlError as error:
         files.discard()
         return _refuse([str(error)], wanted, reason=Reason.PREFLIGHT_FAILED)
+    except OSError as error:
+        # The temporary folder, or a process, cannot be had.
+        files.discard()
+        return _refuse([f"loadstone: the run cannot be started: {error}"], wanted, reason=Reason.PREFLIGHT_FAILED)
     return _end(test.name, result, files.keep(result, as_status(result), run.log_error), wanted, interrupts)
 
 
