@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from loadstone_protocol.v1 import control_pb2
 from loadstone_runner.transport.admission import Admission
+from loadstone_runner.transport.http import serving
 from loadstone_runner.transport.http.api import application
 from loadstone_runner.transport.http.serving import STRANGE_SECONDS, at_port
 
@@ -33,6 +36,21 @@ class Quiet:
 
     async def report(self) -> bytes:
         return b""
+
+
+class Endless(Quiet):
+    """A run with more rows than any connection holds."""
+
+    def __init__(self) -> None:
+        self.given_up = asyncio.Event()
+
+    async def rows(self, _width: int, _second: int) -> AsyncGenerator[control_pb2.RowsMessage, None]:
+        try:
+            for second in itertools.count():
+                yield control_pb2.RowsMessage(row=control_pb2.Row(second=second, width_seconds=1))
+                await asyncio.sleep(0)
+        finally:
+            self.given_up.set()
 
 
 class Steady:
@@ -70,11 +88,14 @@ class Caller:
                     pass
         except TimeoutError:
             return False
+        except ConnectionResetError:
+            return True
         return True
 
     async def leave(self) -> None:
         self._writer.close()
-        await self._writer.wait_closed()
+        with contextlib.suppress(ConnectionResetError):
+            await self._writer.wait_closed()
 
 
 @promise("control-api")
@@ -119,6 +140,25 @@ def test_what_cannot_be_meant_is_told_in_a_sentence(caplog, asked, header, body)
             caller = await Caller.at(port)
             caller.say(f"{asked} HTTP/1.1\r\nHost: run\r\n{header}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             assert await caller.status() == 400
+            await caller.leave()
+
+    asyncio.run(story())
+
+    assert caplog.records == []
+
+
+@promise("control-api")
+def test_a_watcher_that_takes_nothing_any_more_gives_its_place_to_others(monkeypatch, caplog) -> None:
+    monkeypatch.setattr(serving, "VANISHED_MILLIS", 1_000)
+
+    async def story() -> None:
+        run = Endless()
+        async with at_port(application(run, admission=Admission(TOKEN), steered=None), "127.0.0.1", 0) as port:
+            caller = await Caller.at(port)
+            caller.say(f"GET /v1/run/watch HTTP/1.1\r\n{KNOWN}\r\n")
+            async with asyncio.timeout(20):
+                await run.given_up.wait()
+            assert await caller.closed(STRANGE_SECONDS)
             await caller.leave()
 
     asyncio.run(story())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 END_SECONDS: Final = 2.0
 STRANGE_SECONDS: Final = 5.0
+VANISHED_MILLIS: Final = 25_000
 OWNER_ONLY: Final = 0o600
 
 
@@ -43,6 +44,9 @@ async def at_port(app: web.Application, host: str, port: int) -> AsyncIterator[i
             server = await loop.create_server(accept, host, port)
         except OSError as error:
             raise ControlError(f"the control API cannot listen on {host}:{port}: {error.strerror}") from error
+        for listener in server.sockets:
+            # Of whoever has gone without a word, or takes nothing any more; connections have it of their listener.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_MILLIS)
         try:
             yield int(server.sockets[0].getsockname()[1])
         finally:
