@@ -15,7 +15,7 @@ from loadstone_client.launching import Place, make_place
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x7f"))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXTS,
-    lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text("loadé😀", max_size=20), inner),
 )
 
 
