@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import json
 import shutil
@@ -74,6 +73,8 @@ class Place:
         Raises:
             StartFailed: another run goes on in it.
         """
+        import fcntl  # not on every machine that may watch a run in a cluster
+
         log = self.log.open("ab")
         try:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)

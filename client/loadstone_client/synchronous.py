@@ -211,7 +211,7 @@ def start(
     Args:
         file: with one LoadTest.
         settings: fields of its spec to be changed first, as `{"load.users": 50}`.
-        folder: for socket, log, status and report; None: a temporary one, removed by `close`.
+        folder: for socket, log, status and report of one run at a time; None: a temporary one, removed by `close`.
         command: that is `loadstone`; default: this Python's.
 
     Raises:
