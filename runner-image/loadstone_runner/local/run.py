@@ -113,7 +113,7 @@ class LocalRun:
             await processes.start(self._launcher(folders, worker))
         address = await self._address(folders, processes)
         if address is None:
-            return _master_lost(self.plan, pb.RunReport(), processes.tail("master"))
+            return await self._give_up(pb.RunReport(), processes, control)
         for worker in range(self.plan.workers):
             await processes.start(self._agent(folders, worker, address))
         identity = self.plan.run
@@ -179,8 +179,16 @@ class LocalRun:
                         control.report_gzip = result.report_gzip
                     return replace(result, rows_left=left)
             if processes.exit_code("master") is not None and not await self._restart_master(folders, processes):
-                return _master_lost(self.plan, newest, processes.tail("master"))
+                return await self._give_up(newest, processes, control)
             await asyncio.sleep(0.1)
+
+    async def _give_up(self, newest: pb.RunReport, processes: Processes, control: "LocalControl | None") -> LocalResult:
+        """Return the end of a run whose master is lost, once whoever watches has heard of it."""
+        lost = _master_lost(self.plan, newest, processes.tail("master"))
+        if control is not None:
+            control.newest = lost.report
+            await control.tell_all(ROWS_SECONDS)
+        return lost
 
     async def _restart_master(self, folders: Folders, processes: Processes) -> bool:
         """Start a master again that something has killed, as a kubelet would; return whether there is one.
@@ -367,4 +375,7 @@ def _master_lost(plan: RunPlan, newest: pb.RunReport, tail: str) -> LocalResult:
     said = f" Its last lines: {tail}" if tail else ""
     message = f"the master of run {plan.run.number} ended before the run did; its results are lost.{said}"
     outcome = pb.RunOutcome(verdict="Error", reason="MasterLost", message=message, exit_code=1)
-    return LocalResult(outcome=outcome, report=newest, report_gzip=b"")
+    report = pb.RunReport()
+    report.CopyFrom(newest)
+    report.MergeFrom(pb.RunReport(stage=pb.FINISHED, outcome=outcome))
+    return LocalResult(outcome=outcome, report=report, report_gzip=b"")
