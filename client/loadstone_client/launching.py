@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # The Python that runs this; another environment's keeps engines and their libraries out of the program's own.
 COMMAND: Final = (sys.executable, "-m", "loadstone_cli")
 TAIL_LINES: Final = 5
+SOCKET_PATH_MAX_BYTES: Final = 107  # what the kernel holds
+SHORT: Final = "/tmp"  # noqa: S108 the folder in it has a name that nobody guesses
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +125,17 @@ class Place:
 def make_place(folder: str | Path | None) -> Place:
     """Return a run's place: a folder that is there or made, or a temporary one."""
     if folder is None:
-        return Place(Path(tempfile.mkdtemp(prefix="loadstone-run-")), is_temporary=True)
+        return Place(Path(tempfile.mkdtemp(prefix="loadstone-run-", dir=_parent())), is_temporary=True)
     path = Path(folder).absolute()
     path.mkdir(parents=True, exist_ok=True)
     return Place(path, earlier=_reports(path))
+
+
+def _parent() -> str:
+    """Return the temporary directory, or a short one where the path of a socket would be too long for the kernel."""
+    wanted = tempfile.gettempdir()
+    longest = f"{wanted}/loadstone-run-xxxxxxxx/control.sock"
+    return wanted if len(os.fsencode(longest)) <= SOCKET_PATH_MAX_BYTES else SHORT
 
 
 def _reports(folder: Path) -> frozenset[Path]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadstone_client.errors import StartFailed
-from loadstone_client.launching import Place, make_place
+from loadstone_client.launching import SHORT, Place, make_place
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x7f"))
 VALUES = st.recursive(
@@ -39,6 +39,16 @@ def test_a_folder_is_of_one_run_at_a_time(tmp_path) -> None:
     make_place(tmp_path).begin().close()
 
     assert place.log.read_text() == ""
+
+
+def test_a_temporary_directory_that_is_too_deep_for_a_socket_is_not_used(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("x" * 100)))
+
+    place = make_place(None)
+    place.leave()
+
+    assert place.folder.parent == Path(SHORT)
+    assert not place.folder.exists()
 
 
 def test_what_a_run_before_has_left_is_no_word_of_this_one(tmp_path) -> None:
