@@ -11,6 +11,8 @@ import yaml
 
 from loadstone_core.errors import Problem, SpecInvalidError, UserError
 
+# Dates that do not exist are a ValueError.
+_NO_YAML = (yaml.YAMLError, ValueError)
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -46,13 +48,15 @@ class Document:
 def read_documents(file: Path) -> list[Document]:
     """Return every document of `file` (`-`: standard input). Raises UserError when it is no YAML."""
     name = "standard input" if str(file) == "-" else str(file)
-    text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     folder = Path.cwd() if str(file) == "-" else file.resolve().parent
     try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
         nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
         bodies = list(yaml.safe_load_all(text))
-    except yaml.YAMLError as error:
-        raise UserError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name} is not UTF-8 (byte {error.start}); save it as such") from error
+    except _NO_YAML as error:
+        raise UserError(f"{name} is not valid YAML: {_in_a_line(error)}") from error
     return [
         Document(file=name, folder=folder, body=body, lines=dict(_lines(node)))
         for node, body in zip(nodes, bodies, strict=True)
@@ -75,7 +79,8 @@ def with_settings(document: Document, settings: tuple[str, ...]) -> Document:
     """Return `document` with fields of its spec changed: `load.users=10`, `thresholds[0].expr=...`.
 
     Raises:
-        SpecInvalidError: when a setting has no `=`, or a path leads through something that is no mapping or list.
+        SpecInvalidError: when a setting has no `=`, or a value that is no YAML, or its path leads through what is no
+            mapping or list.
     """
     for setting in settings:
         path, separator, value = setting.partition("=")
@@ -83,8 +88,16 @@ def with_settings(document: Document, settings: tuple[str, ...]) -> Document:
             raise SpecInvalidError((Problem("--set", f"{setting!r} has no '=': write PATH=VALUE, e.g. load.users=10"),))
         steps = [int(index) if index else key for key, index in _STEP.findall(path)]
         spec = document.body.setdefault("spec", {}) if isinstance(document.body, dict) else {}
-        _assign(spec, steps, yaml.safe_load(value), path)
+        _assign(spec, steps, _value(path, value), path)
     return document
+
+
+def _value(path: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except _NO_YAML as error:
+        message = f"the value of {path} is not valid YAML, so put it in quotes: {_in_a_line(error)}"
+        raise SpecInvalidError((Problem("--set", message),)) from error
 
 
 def _assign(spec: Any, steps: list[str | int], value: Any, path: str) -> None:
@@ -97,6 +110,10 @@ def _assign(spec: Any, steps: list[str | int], value: Any, path: str) -> None:
         here[steps[-1]] = value
     except (TypeError, IndexError, KeyError) as error:
         raise SpecInvalidError((Problem("--set", f"the spec has no place {path!r}"),)) from error
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _lines(node: yaml.Node, path: str = "") -> Iterator[tuple[str, int]]:

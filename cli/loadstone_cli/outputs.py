@@ -5,11 +5,17 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TextIO
 
 
 def take_any_text() -> None:
-    """Print letters that the terminal's character set lacks as their numbers in it: they are no errors."""
+    """Print letters that the terminal's character set lacks as their numbers in it: they are no errors.
+
+    What is printed to an output that was closed before the program began goes nowhere.
+    """
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 it is open as long as the program runs
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 likewise
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import select
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 from loadstone_cli.outputs import give_up_on, while_it_lasts
 from loadstone_protocol.documents import row_document
 from loadstone_protocol.v1 import control_pb2 as pb
+
+ROOM_SECONDS = 0.02
 
 
 class RowLines:
@@ -19,12 +22,27 @@ class RowLines:
         self._is_read = True
 
     async def show(self, row: pb.Row) -> None:
-        """Print one closed second; who reads slowly delays the next one and nothing else."""
-        await asyncio.to_thread(self._write, row_document(row, "1s"))
+        """Print one closed second; a slow reader delays the next one and nothing else. Cancelled, print nothing."""
+        # A thread that writes could not be given up, and the end of the run would wait for it.
+        while self._is_read and not self._has_room():  # noqa: ASYNC110 (on the other side of a pipe)
+            await asyncio.sleep(ROOM_SECONDS)
+        self._write(row_document(row, "1s"))
 
-    def end(self, outcome: Mapping[str, Any]) -> None:
-        """Print the last line."""
-        self._write({"kind": "outcome", **outcome})
+    def end(self, rest: Iterable[pb.Row], outcome: Mapping[str, Any]) -> None:
+        """Print the rows that are left and the last line, as fast as they are read; KeyboardInterrupt ends that."""
+        try:
+            for row in rest:
+                self._write(row_document(row, "1s"))
+            self._write({"kind": "outcome", **outcome})
+        except KeyboardInterrupt:
+            self._is_read = False
+            give_up_on(self._stream)
+
+    def _has_room(self) -> bool:
+        """Say whether a row can be printed without waiting: it is shorter than a page, which a pipe with room takes."""
+        room = select.poll()
+        room.register(self._stream, select.POLLOUT)
+        return bool(room.poll(0))
 
     def _write(self, document: Mapping[str, Any]) -> None:
         if not self._is_read:

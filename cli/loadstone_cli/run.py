@@ -97,7 +97,11 @@ def run_file(file: Path, wanted: Wanted, interrupts: Interrupts) -> int:
     except ControlError as error:
         files.discard()
         return _refuse([str(error)], wanted, reason=Reason.PREFLIGHT_FAILED)
-    return _end(test.name, result, files.keep(result, as_status(result), run.log_error), wanted)
+    except OSError as error:
+        # The temporary folder, or a process, cannot be had.
+        files.discard()
+        return _refuse([f"loadstone: the run cannot be started: {error}"], wanted, reason=Reason.PREFLIGHT_FAILED)
+    return _end(test.name, result, files.keep(result, as_status(result), run.log_error), wanted, interrupts)
 
 
 def socket_path(control: str) -> str:
@@ -132,11 +136,11 @@ def _refuse(problems: list[str], wanted: Wanted, reason: Reason = Reason.SPEC_IN
         for problem in problems:
             print(problem, file=sys.stderr)
     if wanted.rows is not None:
-        wanted.rows.end({"verdict": verdict, "reason": reason, "message": "; ".join(problems), "exitCode": code})
+        wanted.rows.end((), {"verdict": verdict, "reason": reason, "message": "; ".join(problems), "exitCode": code})
     return code
 
 
-def _end(name: str, result: LocalResult, kept: Kept, wanted: Wanted) -> int:
+def _end(name: str, result: LocalResult, kept: Kept, wanted: Wanted, interrupts: Interrupts) -> int:
     """Show how the run ended and what it left; return the exit code."""
     status = as_status(result)
     code = int(result.outcome.exit_code)
@@ -152,7 +156,11 @@ def _end(name: str, result: LocalResult, kept: Kept, wanted: Wanted) -> int:
             print(f"loadstone: {loss}", file=sys.stderr)
     if wanted.rows is not None:
         paths = {key: None if path is None else str(path) for key, path in (("report", kept.report), ("log", kept.log))}
-        wanted.rows.end({**status, **paths, "exitCode": code})
+        # Everything is kept, so who reads no more need not be waited for; what was held back was meant for the run.
+        interrupts.heed(lambda _number: None)
+        interrupts.heed(give_up)
+        wanted.rows.end(result.rows_left, {**status, **paths, "exitCode": code})
+        interrupts.hold()
     return code
 
 

@@ -50,10 +50,11 @@ class Run:
         while watch.outcome is None:
             try:
                 async for row in self._rows(watch):
-                    reached = time.monotonic()
                     yield row
             except Unreachable:
                 watch.outcome = await self._last_word()
+                if watch.was_heard:
+                    reached = time.monotonic()
                 if watch.outcome is None and time.monotonic() - reached > patience_seconds:
                     raise
             if watch.outcome is None:
@@ -136,11 +137,10 @@ class LocalRun(Run):
         place: its folder, with the socket for `connect`, the log, the status and the report.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, place: Place, *, is_temporary: bool) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, place: Place) -> None:
         super().__init__(parse_address(f"unix:{place.socket}"))
         self.place = place
         self._process = process
-        self._is_temporary = is_temporary
 
     @property
     def is_over(self) -> bool:
@@ -173,8 +173,7 @@ class LocalRun(Run):
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
         await self._process.wait()
-        if self._is_temporary:
-            await asyncio.to_thread(self.place.remove)
+        await asyncio.to_thread(self.place.leave)
 
     async def __aenter__(self) -> Self:
         return self
@@ -206,21 +205,33 @@ async def start(
     """
     place = await asyncio.to_thread(make_place, folder)
     arguments = place.command(Path(file), settings or {}, command)
-    with place.log.open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    run = LocalRun(process, place, is_temporary=folder is None)
+    try:
+        with place.begin() as log:
+            process = await asyncio.create_subprocess_exec(
+                *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+    except OSError as error:
+        place.leave()
+        raise place.failed(file, str(error)) from error
+    run = LocalRun(process, place)
+    try:
+        await _await_start(run, process, file)
+    except BaseException:
+        # Nobody gets this run in hand, so nobody else could end it.
+        await asyncio.shield(run.close())
+        raise
+    return run
+
+
+async def _await_start(run: LocalRun, process: asyncio.subprocess.Process, file: str | Path) -> None:
+    """Return once the run can be controlled; raise StartFailed if it has ended, or does not come up."""
     deadline = time.monotonic() + START_SECONDS
     while True:
-        try:
+        with suppress(Unreachable):
             await run.state()
-        except Unreachable:
-            if run.is_over or time.monotonic() > deadline:
-                if not run.is_over:
-                    process.kill()
-                await process.wait()
-                raise place.failed(file, is_temporary=folder is None) from None
-            await asyncio.sleep(AGAIN_SECONDS / 10)
-        else:
-            return run
+            return
+        if run.is_over or time.monotonic() > deadline:
+            with suppress(ProcessLookupError):
+                process.kill()
+            raise run.place.failed(file, run.place.tail())
+        await asyncio.sleep(AGAIN_SECONDS / 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -16,19 +17,30 @@ from loadstone_client.values import outcome_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import BinaryIO
 
     from loadstone_client.values import Outcome
 
 # The Python that runs this; another environment's keeps engines and their libraries out of the program's own.
 COMMAND: Final = (sys.executable, "-m", "loadstone_cli")
 TAIL_LINES: Final = 5
+SOCKET_PATH_MAX_BYTES: Final = 107  # what the kernel holds
+SHORT: Final = "/tmp"  # noqa: S108 the folder in it has a name that nobody guesses
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The folder of one local run: the socket, the log, the status and the report."""
+    """The folder of one local run: the socket, the log, the status and the report.
+
+    Attributes:
+        folder: where it is.
+        is_temporary: nobody has named it, so nobody looks for it when the run is over.
+        earlier: reports that runs before this one have left in it.
+    """
 
     folder: Path
+    is_temporary: bool = False
+    earlier: frozenset[Path] = frozenset()
 
     @property
     def socket(self) -> Path:
@@ -42,7 +54,7 @@ class Place:
 
     def command(self, file: Path, settings: Mapping[str, object], command: Sequence[str]) -> list[str]:
         """Return the command line of the run of a file."""
-        options = [part for path, value in settings.items() for part in ("--set", f"{path}={json.dumps(value)}")]
+        options = [part for path, value in settings.items() for part in ("--set", f"{path}={_yaml(value)}")]
         return [
             *command,
             "run",
@@ -51,24 +63,44 @@ class Place:
             "--results",
             str(self.folder / "results"),
             "--status",
-            str(self.folder / "status.json"),
+            str(self._status),
             "--control",
             f"unix:{self.socket}",
         ]
 
+    def begin(self) -> BinaryIO:
+        """Take the folder for one run and return its log; what a run before has said of its end is no word of this one.
+
+        The folder is taken as long as a process has the log open, so it is the run's however the program ends.
+
+        Raises:
+            StartFailed: another run goes on in it.
+        """
+        import fcntl  # not on every machine that may watch a run in a cluster
+
+        log = self.log.open("ab")
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            log.close()
+            where = f"name another folder, or connect to it at unix:{self.socket}"
+            raise StartFailed(f"another run goes on in {self.folder}: {where}") from error
+        log.truncate(0)
+        self._status.unlink(missing_ok=True)
+        return log
+
     def outcome(self) -> Outcome:
         """Return how the run ended; raise StartFailed if it left no status, with its last lines."""
-        status = self.folder / "status.json"
-        if not status.exists():
+        if not self._status.exists():
             raise StartFailed(f"loadstone run ended without a verdict: {self.tail()}")
-        return outcome_from(json.loads(status.read_text()))
+        return outcome_from(json.loads(self._status.read_text()))
 
     def report(self) -> dict[str, Any]:
         """Return the report that the run left; raise StartFailed if there is none."""
-        reports = sorted((self.folder / "results").glob("*.json.gz"), key=lambda path: path.stat().st_mtime_ns)
-        if not reports:
+        found = next(iter(_reports(self.folder) - self.earlier), None)
+        if found is None:
             raise StartFailed(f"loadstone run left no report: {self.tail()}")
-        report: dict[str, Any] = json.loads(gzip.decompress(reports[-1].read_bytes()))
+        report: dict[str, Any] = json.loads(gzip.decompress(found.read_bytes()))
         return report
 
     def tail(self) -> str:
@@ -76,21 +108,40 @@ class Place:
         lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
         return "\n".join(lines[-TAIL_LINES:]) or "it said nothing"
 
-    def failed(self, file: str | Path, *, is_temporary: bool) -> StartFailed:
-        """Return why the run of a file did not come up, and leave nothing behind in a folder that nobody named."""
-        error = StartFailed(f"loadstone run of {file} could not be started: {self.tail()}")
-        if is_temporary:
-            self.remove()
-        return error
+    def failed(self, file: str | Path, why: str) -> StartFailed:
+        """Return the error that says why the run of a file did not come up."""
+        return StartFailed(f"loadstone run of {file} could not be started: {why}")
 
-    def remove(self) -> None:
-        """Delete the folder and everything in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def leave(self) -> None:
+        """Delete the folder and everything in it if nobody has named it."""
+        if self.is_temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def _status(self) -> Path:
+        return self.folder / "status.json"
 
 
 def make_place(folder: str | Path | None) -> Place:
     """Return a run's place: a folder that is there or made, or a temporary one."""
     if folder is None:
-        return Place(Path(tempfile.mkdtemp(prefix="loadstone-run-")))
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    return Place(Path(folder).absolute())
+        return Place(Path(tempfile.mkdtemp(prefix="loadstone-run-", dir=_parent())), is_temporary=True)
+    path = Path(folder).absolute()
+    path.mkdir(parents=True, exist_ok=True)
+    return Place(path, earlier=_reports(path))
+
+
+def _parent() -> str:
+    """Return the temporary directory, or a short one where the path of a socket would be too long for the kernel."""
+    wanted = tempfile.gettempdir()
+    longest = f"{wanted}/loadstone-run-xxxxxxxx/control.sock"
+    return wanted if len(os.fsencode(longest)) <= SOCKET_PATH_MAX_BYTES else SHORT
+
+
+def _reports(folder: Path) -> frozenset[Path]:
+    return frozenset((folder / "results").glob("*.json.gz"))
+
+
+def _yaml(value: object) -> str:
+    """Return JSON that is YAML, too: that has no pairs of halves for what lies beyond 16 bits."""
+    return json.dumps(value, ensure_ascii=False).encode("ascii", errors="backslashreplace").decode()

@@ -56,11 +56,11 @@ class Run:
         reached = time.monotonic()
         while watch.outcome is None:
             try:
-                for row in self._rows(watch):
-                    reached = time.monotonic()
-                    yield row
+                yield from self._rows(watch)
             except Unreachable:
                 watch.outcome = self._last_word()
+                if watch.was_heard:
+                    reached = time.monotonic()
                 if watch.outcome is None and time.monotonic() - reached > patience_seconds:
                     raise
             if watch.outcome is None:
@@ -138,11 +138,10 @@ class LocalRun(Run):
         place: its folder, with the socket for `connect`, the log, the status and the report.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], place: Place, *, is_temporary: bool) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], place: Place) -> None:
         super().__init__(parse_address(f"unix:{place.socket}"))
         self.place = place
         self._process = process
-        self._is_temporary = is_temporary
 
     @property
     def is_over(self) -> bool:
@@ -179,8 +178,7 @@ class LocalRun(Run):
                 self.stop(immediate=True)
             self._process.send_signal(signal.SIGTERM)
         self._process.wait()
-        if self._is_temporary:
-            self.place.remove()
+        self.place.leave()
 
     def __enter__(self) -> Self:
         return self
@@ -213,7 +211,7 @@ def start(
     Args:
         file: with one LoadTest.
         settings: fields of its spec to be changed first, as `{"load.users": 50}`.
-        folder: for socket, log, status and report; None: a temporary one, removed by `close`.
+        folder: for socket, log, status and report of one run at a time; None: a temporary one, removed by `close`.
         command: that is `loadstone`; default: this Python's.
 
     Raises:
@@ -221,21 +219,35 @@ def start(
     """
     place = make_place(folder)
     arguments = place.command(Path(file), settings or {}, command)
-    with place.log.open("wb") as log:
-        process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    run = LocalRun(process, place, is_temporary=folder is None)
+    try:
+        with place.begin() as log:
+            process = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+    except OSError as error:
+        place.leave()
+        raise place.failed(file, str(error)) from error
+    run = LocalRun(process, place)
+    try:
+        _await_start(run, process, file)
+    except BaseException:
+        # Nobody gets this run in hand, so nobody else could end it.
+        run.close()
+        raise
+    return run
+
+
+def _await_start(run: LocalRun, process: subprocess.Popen[bytes], file: str | Path) -> None:
+    """Return once the run can be controlled; raise StartFailed if it has ended, or does not come up."""
     deadline = time.monotonic() + START_SECONDS
     while True:
-        try:
+        with suppress(Unreachable):
             run.state()
-        except Unreachable:
-            if run.is_over or time.monotonic() > deadline:
-                process.kill()
-                process.wait()
-                raise place.failed(file, is_temporary=folder is None) from None
-            time.sleep(AGAIN_SECONDS / 10)
-        else:
-            return run
+            return
+        if run.is_over or time.monotonic() > deadline:
+            process.kill()
+            raise run.place.failed(file, run.place.tail())
+        time.sleep(AGAIN_SECONDS / 10)
 
 
 class _UnixConnection(http.client.HTTPConnection):

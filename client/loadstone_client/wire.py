@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from loadstone_client.errors import ClientError, Refused
+from loadstone_client.errors import ClientError, Refused, Unreachable
 from loadstone_client.events import EventReader
 from loadstone_client.values import outcome_from, row_from
 
@@ -49,7 +49,11 @@ class Address(NamedTuple):
 
 
 def parse_address(text: str, token: str = "") -> Address:
-    """Return where `unix:PATH` or `http://HOST:PORT` is; raise ClientError for anything else."""
+    """Return where `unix:PATH` or `http://HOST:PORT` is; raise ClientError for anything else, and for no token."""
+    # A file that holds it ends with a line's end.
+    token = token.strip()
+    if not (token.isascii() and token.isprintable()):
+        raise ClientError("a token is printable ASCII in one line")
     if text.startswith(f"{UNIX}:"):
         return Address(text.removeprefix(f"{UNIX}:"), "run", 80, token)
     parts = urlsplit(text)
@@ -69,11 +73,14 @@ def answer_of(status: int, body: bytes) -> Any:
 
     Raises:
         Refused: it is an error; the message is its sentence.
+        Unreachable: it is no JSON, and who answers, as an ingress or a proxy before it, says that it is not there.
         ClientError: it is no JSON, so no Loadstone answers there.
     """
     try:
         document = json.loads(body)
     except ValueError as error:
+        if status >= 500:  # noqa: PLR2004 where the errors of servers begin in HTTP
+            raise Unreachable(f"the run does not answer: HTTP {status}") from error
         raise ClientError(f"this is no control API of Loadstone: HTTP {status} without JSON") from error
     if status >= 400:  # noqa: PLR2004 where errors begin in HTTP
         raise Refused(status, document.get("error", f"HTTP {status}"))
@@ -85,21 +92,25 @@ class Watch:
 
     Attributes:
         outcome: how the run ended, once that was received.
+        was_heard: something was received over the newest connection, if only that the run is alive.
     """
 
     def __init__(self, tier: Tier, from_second: int) -> None:
         self.outcome: Outcome | None = None
+        self.was_heard = False
         self._tier = tier
         self._from_second = from_second
         self._reader = EventReader()
 
     def path(self) -> str:
         """Return what to ask for on the next connection."""
+        self.was_heard = False
         self._reader = EventReader()
         return f"/v1/run/watch?tier={self._tier}&from={self._from_second}"
 
     def read(self, received: bytes) -> Iterator[Row]:
         """Yield the rows in what was received."""
+        self.was_heard = True
         for event in self._reader.feed(received):
             if event.kind == "row":
                 row = row_from(json.loads(event.data))

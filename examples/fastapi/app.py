@@ -15,7 +15,7 @@ costs never slows this application, or its rows. A run goes on if this process d
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -78,7 +78,10 @@ async def start_run(new: NewRun) -> dict[str, int]:
 @app.get("/runs/{number}")
 async def show(number: int) -> dict[str, object]:
     run = run_of(number)
-    return asdict(await run.wait() if run.is_over else await run.state())
+    with suppress(Unreachable):  # it is just ending
+        if not run.is_over:
+            return asdict(await run.state())
+    return asdict(await run.wait())
 
 
 @app.get("/runs/{number}/rows")
@@ -112,6 +115,6 @@ async def pause(number: int, wish: Literal["pause", "resume"]) -> None:
 @app.delete("/runs/{number}")
 async def stop(number: int) -> dict[str, object]:
     run = run_of(number)
-    if not run.is_over:
+    with suppress(Unreachable):  # it is over, or just ending
         await run.stop()
     return asdict(await run.wait())

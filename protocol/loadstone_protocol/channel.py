@@ -25,7 +25,8 @@ SERVER_OPTIONS: Final[_Options] = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
     ("grpc.server_handshake_timeout_ms", 5_000),
-    ("grpc.max_concurrent_streams", 16),
+    # All watchers of a local run share one connection, on which it has to be stopped, too. Others wait without a word.
+    ("grpc.max_concurrent_streams", 64),
     # Else two masters could listen on one port, each with half of the workers.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),

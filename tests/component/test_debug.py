@@ -155,6 +155,25 @@ def test_a_breakpoint_stops_in_the_script_and_its_values_can_be_seen(script, tar
 
 
 @pytest.mark.promise("debug")
+def test_who_quits_the_debugger_is_through(script, target) -> None:
+    code, shown = debug(script, "--target", target.url, "--task", "step", "-n", "3", given="quit\n")
+
+    assert code == 1
+    assert "iteration 1" not in shown
+    assert "BdbQuit" not in shown
+
+
+@pytest.mark.promise("debug")
+def test_a_task_that_exits_has_not_gone_well(script, target) -> None:
+    script.write_text("import sys\n" + DEBUGGED.replace("raise KeyError", "sys.exit(0); raise KeyError"))
+    code, shown = debug(script, "--target", target.url, "--task", "raises")
+
+    assert code == 1
+    assert "SystemExit: 0" in shown
+    assert shown.rstrip().endswith("1 things went wrong")
+
+
+@pytest.mark.promise("debug")
 def test_a_script_can_debug_itself_as_a_plain_program(script, target) -> None:
     done = subprocess.run([sys.executable, str(script), target.url], capture_output=True, text=True, check=False)
 

@@ -142,6 +142,18 @@ def test_an_application_starts_watches_steers_and_stops_a_run(target, platform) 
 
 
 @promise("embedding")
+def test_an_application_that_asks_all_the_time_is_told_of_the_run_or_of_its_end(target, platform) -> None:
+    run = f"{platform}/runs/{ask(f'{platform}/runs', {'target': target, 'users': 2, 'duration': '2s'})['run']}"
+
+    deadline = time.monotonic() + 60
+    while "verdict" not in (said := ask(run)):
+        assert said["outcome"] is None or said["stage"] == "finished"
+        assert time.monotonic() < deadline
+
+    assert ask(run, method="DELETE") == said
+
+
+@promise("embedding")
 def test_an_application_hears_why_a_run_cannot_be_started(target, platform) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         ask(f"{platform}/runs", {"target": target, "duration": "5 days"})

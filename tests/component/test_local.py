@@ -1,5 +1,6 @@
 """`loadstone run` on this machine: the manifests of the cluster tests, each exact against a target of its own."""
 
+import fcntl
 import gzip
 import json
 import os
@@ -19,6 +20,7 @@ from loadstone_runner.transport.http.description import ROW
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "tests" / "e2e" / "manifests"
+PAGE_BYTES = 4096
 promise = pytest.mark.promise
 SHAPE = """import os
 from loadstone import Shape, User, constant, tag, task
@@ -163,6 +165,41 @@ def test_a_reader_of_rows_that_goes_away_disturbs_no_run(target, tmp_path) -> No
     status = json.loads((tmp_path / "status.json").read_text())
     assert process.returncode == status["exitCode"]
     assert status["load"]["achieved"] == status["load"]["planned"]
+
+
+@promise("progress-jsonl", "exact-totals", "stop-keeps-results")
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_reader_of_rows_that_stops_holds_up_no_results_and_misses_no_row(target, tmp_path, reads) -> None:
+    ours, theirs = os.pipe()
+    # What is in it already fills it.
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, PAGE_BYTES)
+    os.write(theirs, b" " * (PAGE_BYTES - 1) + b"\n")
+    with (
+        os.fdopen(ours, "rb") as lines,
+        subprocess.Popen(
+            [*command(MANIFESTS / "pass.yaml", target, tmp_path, "load.duration=3s"), "--progress", "jsonl"],
+            stdout=theirs,
+        ) as process,
+    ):
+        os.close(theirs)
+        status, deadline = tmp_path / "status.json", time.monotonic() + 60
+        while not (status.exists() and status.read_text().endswith("}\n")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        while not reads and process.poll() is None:
+            assert time.monotonic() < deadline
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        printed = [json.loads(line) for line in lines.read().splitlines() if line.strip()]
+
+    assert process.wait(60) == json.loads(status.read_text())["exitCode"]
+    if not reads:
+        return
+    *rows, outcome = printed
+    assert outcome["kind"] == "outcome"
+    assert [row["second"] for row in rows] == list(range(len(rows)))
+    assert len(rows) >= 3
+    assert sum(row["requests"] for row in rows) == outcome["results"]["requests"]
 
 
 @promise("run-scenarios", "exact-totals")

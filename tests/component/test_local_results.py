@@ -1,6 +1,8 @@
 """What `loadstone run` leaves in files: tried out before any load, and whatever happens to it, the verdict is told."""
 
 import json
+import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -14,6 +16,7 @@ from tests.component.ports import free_port
 ROOT = Path(__file__).resolve().parents[2]
 PASS = ROOT / "tests" / "e2e" / "manifests" / "pass.yaml"
 TARGET = ROOT / "examples" / "target" / "server.py"
+LIMIT_BYTES = 4096
 promise = pytest.mark.promise
 
 
@@ -65,6 +68,26 @@ def test_nothing_is_run_whose_results_could_not_be_written(tmp_path, place, word
     (outcome,) = [json.loads(line) for line in done.stdout.splitlines()]
     assert (outcome["verdict"], outcome["reason"], outcome["exitCode"]) == ("Error", "PreflightFailed", 1)
     assert [path for path in tmp_path.rglob("*") if path.suffix] == []
+
+
+@promise("progress-jsonl")
+def test_a_disk_that_does_not_take_the_script_is_told_and_nothing_is_left_on_it(tmp_path) -> None:
+    script = "source.inline.content=" + json.dumps("#" * 2 * LIMIT_BYTES)
+    done = subprocess.run(
+        command("--results", tmp_path / "results", "--progress", "jsonl", "--set", script),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT_BYTES, LIMIT_BYTES)),
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == "loadstone: the run cannot be started: [Errno 27] File too large\n"
+    (outcome,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (outcome["verdict"], outcome["reason"], outcome["exitCode"]) == ("Error", "PreflightFailed", 1)
+    assert [path for path in tmp_path.rglob("*") if path.name not in {"results", "logs"}] == []
 
 
 def test_a_folder_that_is_not_there_holds_no_status(tmp_path) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import grpc
 import pytest
-from aiohttp import web
 from grpc import aio
 from tests.component.master_process import master_of, plan_of, scenario, steering, users
 from tests.component.ports import free_port
@@ -21,7 +20,6 @@ from tests.component.scripted_agent import RUN_UID
 from loadstone_client.asynchronous import connect
 from loadstone_client.errors import Refused
 from loadstone_protocol.v1 import control_pb2, control_pb2_grpc
-from loadstone_runner.transport.http import serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -176,35 +174,6 @@ def test_nobody_else_sees_anything_and_nobody_changes_a_run(tmp_path) -> None:
                     await change
                 assert forbidden.value.status == 403
             assert (await run.state()).stage == "gathering"
-
-    scenario(story())
-
-
-@promise("control-api")
-def test_who_connects_and_asks_nothing_is_sent_away_and_who_waits_for_an_answer_is_not(monkeypatch) -> None:
-    monkeypatch.setattr(serving, "IDLE_SECONDS", 0.5)
-
-    async def answer(_: web.Request) -> web.Response:
-        await asyncio.sleep(1.5)
-        return web.Response(text="late")
-
-    async def heard(port: int, said: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(said)
-        async with asyncio.timeout(20):
-            content = await reader.read()
-        writer.close()
-        return content
-
-    async def story() -> None:
-        app = web.Application()
-        app.add_routes([web.get("/", answer)])
-        request = b"GET / HTTP/1.1\r\nHost: x\r\n"
-        async with serving.at_port(app, "127.0.0.1", 0) as port:
-            silent, halting, waiting = await asyncio.gather(
-                heard(port, b""), heard(port, request), heard(port, request + b"\r\n")
-            )
-        assert (silent, halting, waiting[-4:]) == (b"", b"", b"late")
 
     scenario(story())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
+from bdb import BdbQuit
 from collections import defaultdict
 from pathlib import Path
 from time import monotonic_ns
@@ -157,6 +158,8 @@ def debug_file(path: str, *, user: str | None, target: str, iterations: int, tas
         if isinstance(error, ScriptError) and error.trace:
             say(error.trace)
         return EXIT_UNUSABLE
+    except BdbQuit:
+        return EXIT_TROUBLE
     return EXIT_FINE if fine else EXIT_TROUBLE
 
 
@@ -233,7 +236,9 @@ class _Foreground:
                 except (StopUser, InterruptTaskSet) as told:
                     if not obey(told, user, chooser):
                         raise
-            except Exception as error:  # noqa: BLE001 what scripts raise is shown; Ctrl-C and a debugger's quit go on
+            except BdbQuit:
+                raise  # who quits a debugger wants no more of it
+            except (Exception, SystemExit) as error:  # noqa: BLE001 what scripts raise is shown; Ctrl-C goes on
                 self._watched.show_exception(error, name)
             self._client.settle()
             if user.is_stopping or self._watched.stopped:
@@ -257,7 +262,9 @@ class _Foreground:
         except StopUser:
             say(f"  {what}: the user stops")
             return False
-        except Exception as error:  # noqa: BLE001 user code
+        except BdbQuit:
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 user code
             self._watched.show_exception(error, what)
             return False
         finally:

@@ -27,12 +27,14 @@ class LocalControl:
 
     Attributes:
         newest: what the master has said last.
-        follower: the connection to it, once there is one.
+        follower: the connection to it, while there is one.
+        report_gzip: the report, once the master may leave.
     """
 
     def __init__(self, wish: Callable[[Callable[[Wishes], None]], None]) -> None:
         self.newest = pb.RunReport(stage=pb.GATHERING)
         self.follower: Follower | None = None
+        self.report_gzip = b""
         self._wish = wish
         self._watching = 0
         self._all_told = asyncio.Event()
@@ -88,9 +90,10 @@ class LocalControl:
 
     async def report(self) -> bytes:
         """Return the report as gzip JSON; empty before the run is finished."""
-        if self.follower is None or not self.newest.HasField("outcome"):
-            return b""
-        return await self.follower.fetch_report()
+        if self.follower is not None and self.newest.HasField("outcome"):
+            with contextlib.suppress(MasterUnreachable):
+                return await self.follower.fetch_report()
+        return self.report_gzip
 
     # --- What is asked.
 

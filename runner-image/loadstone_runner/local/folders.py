@@ -1,10 +1,14 @@
 """Lay out the folders that stand in for a pod's volumes."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+SOCKET_PATH_MAX_BYTES = 107  # what the kernel holds
+SHORT = "/tmp"  # noqa: S108 the folder in it has a name that nobody guesses
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +56,27 @@ class Folders:
 
 def make_folders(*, files: Mapping[str, bytes], workers: int) -> Folders:
     """Create a scratch space with the script's `files` (relative path to content) in it."""
-    # Unix socket paths hold 107 bytes, so the folder stays in the short temporary directory.
-    folders = Folders(Path(tempfile.mkdtemp(prefix="loadstone-")))
-    for path in (folders.script, folders.master, folders.director_sockets, folders.root / "logs"):
-        path.mkdir()
-    for worker in range(workers):
-        folders.worker_sockets(worker).mkdir()
-    for name, content in files.items():
-        path = folders.script / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    folders = Folders(Path(tempfile.mkdtemp(prefix="loadstone-", dir=_parent(workers))))
+    try:
+        for path in (folders.script, folders.master, folders.director_sockets, folders.root / "logs"):
+            path.mkdir()
+        for worker in range(workers):
+            folders.worker_sockets(worker).mkdir()
+        for name, content in files.items():
+            path = folders.script / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    except OSError:
+        folders.remove()
+        raise
     return folders
+
+
+def _parent(workers: int) -> str:
+    """Return the temporary directory, or a short one where the paths of sockets would be too long for the kernel."""
+    wanted = tempfile.gettempdir()
+    longest = f"{wanted}/loadstone-xxxxxxxx/w{workers}/launcher.sock"
+    return wanted if len(os.fsencode(longest)) <= SOCKET_PATH_MAX_BYTES else SHORT
 
 
 def read_address(folders: Folders) -> str | None:

@@ -37,6 +37,7 @@ class LocalResult:
     outcome: pb.RunOutcome
     report: pb.RunReport
     report_gzip: bytes  # empty when the master was lost
+    rows_left: tuple[pb.Row, ...] = ()  # closed seconds that nobody has taken in time
 
 
 @dataclass(slots=True)
@@ -48,7 +49,8 @@ class LocalRun:
         log_file: where the whole log is written when everything has ended, as gzip text.
         log_error: why it could not be, if it could not; the run has its result all the same.
         metrics: where a process serves its metrics, `host:port` by role (master, agent-0); without one it does not.
-        on_row: is given each closed second; a slow one delays the next rows and nothing else.
+        on_row: is given each closed second; a slow one delays the next rows and nothing else, and is cancelled when the
+            run is over: the row that it has not taken by then is the first of those that are left.
         control: path of the Unix socket at which the control API is served; None for none.
     """
 
@@ -64,6 +66,7 @@ class LocalRun:
     log_error: OSError | None = field(init=False, default=None)
     _stops: int = 0
     _restarts: int = 0
+    _second_due: int = 0
     _wishes: Wishes = field(init=False)
     _steered: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -92,9 +95,12 @@ class LocalRun:
         processes = Processes()
         try:
             async with self._controlled() as control:
-                return await self._follow(folders, processes, control)
+                try:
+                    return await self._follow(folders, processes, control)
+                finally:
+                    # Whoever has heard of the outcome may ask for the report meanwhile.
+                    await asyncio.shield(processes.end(END_SECONDS))
         finally:
-            await asyncio.shield(processes.end(END_SECONDS))
             if self.log_file is not None:
                 self.log_error = _write_log(folders.master / "log", self.log_file)
             if not self.keep_logs:
@@ -107,7 +113,7 @@ class LocalRun:
             await processes.start(self._launcher(folders, worker))
         address = await self._address(folders, processes)
         if address is None:
-            return _master_lost(self.plan, pb.RunReport(), processes.tail("master"))
+            return await self._give_up(pb.RunReport(), processes, control)
         for worker in range(self.plan.workers):
             await processes.start(self._agent(folders, worker, address))
         identity = self.plan.run
@@ -123,6 +129,8 @@ class LocalRun:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+            if control is not None:
+                control.follower = None
             await follower.close()
 
     async def _attend(self, worker: int, processes: Processes) -> None:
@@ -163,13 +171,24 @@ class LocalRun:
                     control.newest = report
                 if report.HasField("outcome"):
                     # The master may leave once its outcome is stored, and then it shows no rows any more.
-                    await asyncio.wait({rows}, timeout=ROWS_SECONDS)
+                    left = await self._rows_left(follower, rows)
                     if control is not None:
                         await control.tell_all(ROWS_SECONDS)
-                    return await _keep(follower, report)
+                    result = await _keep(follower, report)
+                    if control is not None:
+                        control.report_gzip = result.report_gzip
+                    return replace(result, rows_left=left)
             if processes.exit_code("master") is not None and not await self._restart_master(folders, processes):
-                return _master_lost(self.plan, newest, processes.tail("master"))
+                return await self._give_up(newest, processes, control)
             await asyncio.sleep(0.1)
+
+    async def _give_up(self, newest: pb.RunReport, processes: Processes, control: "LocalControl | None") -> LocalResult:
+        """Return the end of a run whose master is lost, once whoever watches has heard of it."""
+        lost = _master_lost(self.plan, newest, processes.tail("master"))
+        if control is not None:
+            control.newest = lost.report
+            await control.tell_all(ROWS_SECONDS)
+        return lost
 
     async def _restart_master(self, folders: Folders, processes: Processes) -> bool:
         """Start a master again that something has killed, as a kubelet would; return whether there is one.
@@ -201,15 +220,28 @@ class LocalRun:
 
     async def _pass_rows_on(self, follower: Follower) -> None:
         """Give each closed second to who wants it, until the run is over."""
-        second, is_over = 0, self.on_row is None
+        is_over = self.on_row is None
         while not is_over:
             with contextlib.suppress(MasterUnreachable):
-                async for message in follower.watch_rows(1, second):
+                async for message in follower.watch_rows(1, self._second_due):
                     is_over = message.HasField("outcome")
                     if self.on_row is not None and not is_over:
                         await self.on_row(message.row)
-                        second = message.row.second + 1
+                        self._second_due = message.row.second + 1
             await asyncio.sleep(0.1)
+
+    async def _rows_left(self, follower: Follower, passing: "asyncio.Task[None]") -> tuple[pb.Row, ...]:
+        """Return the closed seconds of a finished run that who wants them does not take in time."""
+        await asyncio.wait({passing}, timeout=ROWS_SECONDS)
+        if passing.done():
+            return ()
+        passing.cancel()
+        await asyncio.wait({passing})
+        with contextlib.suppress(TimeoutError, MasterUnreachable):
+            async with asyncio.timeout(ROWS_SECONDS):
+                rows = follower.watch_rows(1, self._second_due)
+                return tuple([message.row async for message in rows if message.HasField("row")])
+        return ()
 
     @contextlib.asynccontextmanager
     async def _controlled(self) -> "AsyncIterator[LocalControl | None]":
@@ -343,4 +375,7 @@ def _master_lost(plan: RunPlan, newest: pb.RunReport, tail: str) -> LocalResult:
     said = f" Its last lines: {tail}" if tail else ""
     message = f"the master of run {plan.run.number} ended before the run did; its results are lost.{said}"
     outcome = pb.RunOutcome(verdict="Error", reason="MasterLost", message=message, exit_code=1)
-    return LocalResult(outcome=outcome, report=newest, report_gzip=b"")
+    report = pb.RunReport()
+    report.CopyFrom(newest)
+    report.MergeFrom(pb.RunReport(stage=pb.FINISHED, outcome=outcome))
+    return LocalResult(outcome=outcome, report=report, report_gzip=b"")

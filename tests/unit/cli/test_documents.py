@@ -51,6 +51,27 @@ def test_a_file_that_is_no_yaml_is_an_error_with_its_place(tmp_path) -> None:
         read_documents(write(tmp_path, "a: [b"))
 
 
+def test_a_file_in_another_character_set_is_an_error_that_says_so(tmp_path) -> None:
+    path = tmp_path / "test.yaml"
+    path.write_bytes("# Prüfung\n".encode("latin-1"))
+
+    with pytest.raises(UserError, match=r"test\.yaml is not UTF-8 \(byte 4\); save it as such"):
+        read_documents(path)
+
+
+@pytest.mark.parametrize("value", ["{", "@shop", "a: b: c", "2026-13-45"])
+def test_a_setting_that_is_no_yaml_is_an_error_that_names_it(tmp_path, value) -> None:
+    document = choose_loadtest(read_documents(write(tmp_path, TWO)), None)
+
+    with pytest.raises(SpecInvalidError, match=r"the value of load\.target is not valid YAML, so put it in quotes"):
+        with_settings(document, (f"load.target={value}",))
+
+
+def test_a_date_that_does_not_exist_is_an_error(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"is not valid YAML: month must be in 1\.\.12"):
+        read_documents(write(tmp_path, "a: 2026-13-45"))
+
+
 @pytest.mark.parametrize(
     ("path", "line"),
     [

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 import loadstone_cli.run
 import loadstone_cli.validate
 from loadstone_cli.__main__ import main
+from loadstone_cli.outputs import take_any_text
 
 ORDERS = "\u6ce8\u6587"
 INCONCLUSIVE = 97
@@ -32,3 +33,17 @@ def test_letters_that_the_terminal_lacks_are_shown_as_numbers_and_leave_the_exit
     assert done.exit_code == INCONCLUSIVE
     shown = ORDERS if charset == "utf-8" else r"\u6ce8\u6587"
     assert done.stdout_bytes.decode(charset) == f"GET {shown}\n"
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_an_output_that_is_closed_from_the_start_leaves_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(sys, name, None)
+
+    take_any_text()
+
+    stream = getattr(sys, name)
+    with stream:
+        print(ORDERS, file=stream)
+        assert not stream.isatty()

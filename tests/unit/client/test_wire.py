@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadstone_client.errors import ClientError, Refused
+from loadstone_client.errors import ClientError, Refused, Unreachable
 from loadstone_client.events import Event, EventReader
 from loadstone_client.wire import Address, Watch, answer_of, load_wish, parse_address
 
@@ -89,6 +89,18 @@ def test_an_answer_is_its_document_or_the_sentence_of_its_error() -> None:
     assert refused.value.status == 409
     with pytest.raises(ClientError, match="no control API of Loadstone"):
         answer_of(200, b"<html>")
+
+
+def test_an_ingress_that_does_not_reach_the_run_is_no_end_of_it() -> None:
+    with pytest.raises(Unreachable, match="HTTP 503"):
+        answer_of(503, b"<html>")
+
+
+def test_a_token_is_what_its_file_holds() -> None:
+    assert parse_address("http://master:8653", "s3cret\n").headers == {"Authorization": "Bearer s3cret"}
+    for token in ("two\nlines", "p\u00e4ss"):
+        with pytest.raises(ClientError, match="printable ASCII"):
+            parse_address("http://master:8653", token)
 
 
 def test_a_wish_holds_what_was_said() -> None:

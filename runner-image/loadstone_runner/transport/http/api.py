@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import json
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakSet
 
 from aiohttp import web
 
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
 
     _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+# The connections on which somebody was let in.
+ADMITTED: Final = web.AppKey("admitted", WeakSet[asyncio.Transport])
 WATCHERS_MAX: Final = 32
 ALIVE_SECONDS: Final = 10.0
 BODY_MAX_BYTES: Final = 16 * 1024
 VALUE_MAX: Final = 1_000_000_000
 SECOND_MAX: Final = 2**53  # what JSON carries exactly
+SECOND_DIGITS: Final = len(str(SECOND_MAX))
 IN_A_CLUSTER: Final = (
     "in a cluster desired state changes only through the LoadTest: edit it with kubectl or the API server"
 )
@@ -75,10 +79,11 @@ def application(shown: Shown, *, admission: Admission | None, steered: Steered |
     """
     api = _Api(shown, steered)
     app = web.Application(client_max_size=BODY_MAX_BYTES, middlewares=[_explained, _admitted(admission)])
+    app[ADMITTED] = WeakSet()
     app.add_routes(
         [
             web.get("/v1/run", api.state),
-            web.get("/v1/run/watch", api.watch),
+            web.get("/v1/run/watch", api.watch, allow_head=False),
             web.get("/v1/run/report", api.report),
             web.get("/v1/openapi.json", api.description),
             web.post("/v1/run/{wish:load|pause|resume|stop}", api.change),
@@ -173,6 +178,8 @@ def _admitted(admission: Admission | None) -> Any:
     @web.middleware
     async def admit(request: web.Request, handler: _Handler) -> web.StreamResponse:
         if admission is None or admission.lets_in(request.headers.get("Authorization", "")):
+            if request.transport is not None:
+                request.app[ADMITTED].add(request.transport)
             return await handler(request)
         answer = _problem(401, "say Authorization: Bearer and the token of spec.control.tokenSecret")
         answer.headers["WWW-Authenticate"] = "Bearer"
@@ -214,7 +221,7 @@ def _event(message: control_pb2.RowsMessage, tier: str) -> bytes:
 
 def _first_second(request: web.Request) -> int:
     text = request.headers.get("Last-Event-ID") or request.query.get("from", "0")
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= SECOND_MAX):
+    if not (text.isascii() and text.isdigit() and len(text) <= SECOND_DIGITS and int(text) <= SECOND_MAX):
         raise _BadRequest(f"from is a second of the load, from 0 on, not {text[:40]!r}")
     return int(text)
 
@@ -222,7 +229,7 @@ def _first_second(request: web.Request) -> int:
 async def _body(request: web.Request) -> dict[str, Any]:
     try:
         body = json.loads(await request.read() or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError, web.RequestPayloadError) as error:
         raise _BadRequest(f"the body is no JSON: {error}") from error
     if not isinstance(body, dict):
         raise _BadRequest("the body is a JSON object")

@@ -195,6 +195,23 @@ def test_a_series_without_a_sample_in_a_window_is_not_in_its_row() -> None:
     assert timeline.since(10, 20) == ()
 
 
+def test_all_who_look_at_a_window_share_what_the_first_of_them_has_made() -> None:
+    merge, _ = watched(40)
+    first, second = list(merge.windows.rows(30)), list(merge.windows.rows(30))
+
+    assert len(first) == 2
+    assert all(ours is theirs for ours, theirs in zip(first, second, strict=True))
+
+
+def test_whoever_looks_too_early_keeps_nobody_from_the_whole() -> None:
+    merge, _ = watched(34)
+    before = counts_at(merge, 30)["latency"]
+    (held,) = merge.totals().select("latency")
+    merge.windows.add(34, held, Growth(2, 2_000_000, 2, [], {}))
+
+    assert (before, counts_at(merge, 30)["latency"]) == ((4, 2), (6, 2))
+
+
 def test_only_the_newest_windows_are_kept() -> None:
     merge, _ = watched(120)
     kept = [second for second in range(0, 120, 10) if counts_at(merge, second)]
