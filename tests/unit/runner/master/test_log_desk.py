@@ -140,7 +140,7 @@ def test_what_no_launcher_wrote_is_left_out_and_holds_up_nothing(tmp_path: Path)
 def test_the_directors_spool_is_read_kept_and_removed_and_its_marks_are_answered(tmp_path: Path) -> None:
     async def check() -> None:
         spool = Spool(str(tmp_path / "spool"), "d")
-        spool.put(OUT, b"setup\n", 1, marks=[b"1"])
+        spool.put(OUT, b"setup\n", 1, marks=[(b"1", 0)])
         desk = Desk(tmp_path)
         desk.desk.take_in(str(tmp_path / "spool"))
         await desk.desk.finish()
