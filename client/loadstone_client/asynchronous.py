@@ -17,6 +17,7 @@ from loadstone_client.values import Outcome, Row, State, Tier, state_from
 from loadstone_client.wire import Address, Watch, answer_of, load_wish, parse_address
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
     from types import TracebackType
 
@@ -123,7 +124,9 @@ class Run:
         try:
             async with (
                 aiohttp.ClientSession(connector=connector, timeout=limits) as session,
-                session.request(method, address.url + path, data=body or None, headers=address.headers) as answer,
+                session.request(
+                    method, address.url + path, data=body or None, headers=address.headers, ssl=address.tls or True
+                ) as answer,
             ):
                 yield answer
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -184,9 +187,9 @@ class LocalRun(Run):
         await self.close()
 
 
-def connect(address: str, *, token: str = "") -> Run:
-    """Return the run at `unix:PATH` or `http://HOST:PORT`; nothing is opened yet. See `loadstone_client.connect`."""
-    return Run(parse_address(address, token))
+def connect(address: str, *, token: str = "", tls: ssl.SSLContext | None = None) -> Run:
+    """Return the run at an address; nothing is opened yet. The arguments are those of `loadstone_client.connect`."""
+    return Run(parse_address(address, token, tls))
 
 
 async def start(

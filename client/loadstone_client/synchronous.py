@@ -17,6 +17,7 @@ from loadstone_client.values import Outcome, Row, State, Tier, state_from
 from loadstone_client.wire import Address, Watch, answer_of, load_wish, parse_address
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
@@ -128,7 +129,10 @@ class Run:
     def _connection(self, timeout_seconds: float) -> http.client.HTTPConnection:
         if self.address.socket is not None:
             return _UnixConnection(self.address.socket, timeout_seconds)
-        return http.client.HTTPConnection(self.address.host, self.address.port, timeout=timeout_seconds)
+        host, port, context = self.address.host, self.address.port, self.address.tls
+        if context is not None:
+            return http.client.HTTPSConnection(host, port, timeout=timeout_seconds, context=context)
+        return http.client.HTTPConnection(host, port, timeout=timeout_seconds)
 
 
 class LocalRun(Run):
@@ -189,14 +193,15 @@ class LocalRun(Run):
         self.close()
 
 
-def connect(address: str, *, token: str = "") -> Run:
-    """Return the run at `unix:PATH` or `http://HOST:PORT`; nothing is opened yet.
+def connect(address: str, *, token: str = "", tls: ssl.SSLContext | None = None) -> Run:
+    """Return the run at `unix:PATH`, `http://HOST:PORT` or `https://HOST:PORT`; nothing is opened yet.
 
     Args:
-        address: of a local run's socket, or of a master's port `control` in a cluster.
+        address: of a local run's socket, of a master's port `control` in a cluster, or of an ingress before that.
         token: the content of the Secret in `spec.control.tokenSecret`; a local run has none.
+        tls: how the server at an https address is known; None: by the authorities that this machine trusts.
     """
-    return Run(parse_address(address, token))
+    return Run(parse_address(address, token, tls))
 
 
 def start(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -26,12 +27,14 @@ class Address(NamedTuple):
         host: of the port, for the Host header too.
         port: of TCP.
         token: what is said to be let in; empty for a socket.
+        tls: how the server of an https address is known; None: there is no TLS.
     """
 
     socket: str | None
     host: str
     port: int
     token: str
+    tls: ssl.SSLContext | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -41,15 +44,20 @@ class Address(NamedTuple):
     @property
     def url(self) -> str:
         """The beginning of every URL."""
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        scheme = "http" if self.tls is None else "https"
+        return f"{scheme}://[{self.host}]:{self.port}" if ":" in self.host else f"{scheme}://{self.host}:{self.port}"
 
     def __str__(self) -> str:
         """Return it for people, without the token."""
         return self.url if self.socket is None else f"{UNIX}:{self.socket}"
 
 
-def parse_address(text: str, token: str = "") -> Address:
-    """Return where `unix:PATH` or `http://HOST:PORT` is; raise ClientError for anything else, and for no token."""
+def parse_address(text: str, token: str = "", tls: ssl.SSLContext | None = None) -> Address:
+    """Return where `unix:PATH`, `http://HOST:PORT` or `https://HOST:PORT` is.
+
+    Raises:
+        ClientError: it is something else, or the token is none.
+    """
     # A file that holds it ends with a line's end.
     token = token.strip()
     if not (token.isascii() and token.isprintable()):
@@ -57,9 +65,11 @@ def parse_address(text: str, token: str = "") -> Address:
     if text.startswith(f"{UNIX}:"):
         return Address(text.removeprefix(f"{UNIX}:"), "run", 80, token)
     parts = urlsplit(text)
-    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
-        raise ClientError(f"an address is unix:PATH or http://HOST:PORT, not {text!r}")
-    return Address(None, parts.hostname, parts.port or 80, token)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
+        raise ClientError(f"an address is unix:PATH, http://HOST:PORT or https://HOST:PORT, not {text!r}")
+    if parts.scheme == "http":
+        return Address(None, parts.hostname, parts.port or 80, token)
+    return Address(None, parts.hostname, parts.port or 443, token, tls or ssl.create_default_context())
 
 
 def load_wish(users: int | None, rate: int | None, *, spawn_rate: int | None, scenario: str | None) -> bytes:

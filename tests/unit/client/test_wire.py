@@ -76,9 +76,9 @@ def test_an_address_is_a_socket_or_a_port(text, address) -> None:
     assert str(address) == text.rstrip("/")
 
 
-@pytest.mark.parametrize("text", ["", "https://x", "http://", "/run/x.sock", "http://x/path"])
+@pytest.mark.parametrize("text", ["", "ftp://x", "http://", "/run/x.sock", "http://x/path", "https://x/path"])
 def test_anything_else_is_no_address(text) -> None:
-    with pytest.raises(ClientError, match="unix:PATH or http://HOST:PORT"):
+    with pytest.raises(ClientError, match="unix:PATH, http://HOST:PORT or https://HOST:PORT"):
         parse_address(text)
 
 
