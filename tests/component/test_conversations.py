@@ -153,6 +153,30 @@ def test_who_receives_hears_that_another_greenlet_has_closed_the_connection(benc
         readers[3].get()
 
 
+def test_who_receives_while_it_is_open_lets_another_greenlet_wait_for_the_goodbye(bench, serve) -> None:
+    def silent(peer: Peer, _number: int) -> None:
+        accept(peer)
+        peer.send(b"\x81\x02hi")
+        time.sleep(3)
+
+    chat = bench.client(serve(silent).url).websocket("/")
+    looks = 0
+
+    def read() -> None:
+        nonlocal looks
+        while chat.is_open and looks < 1_000:
+            looks += 1
+            if chat.receive() is not None:
+                gevent.sleep(0.1)
+
+    reader = gevent.spawn(read)
+    gevent.sleep(0.05)
+    chat.close()
+    reader.join(2)
+
+    assert (reader.ready(), looks) == (True, 1)
+
+
 @pytest.mark.parametrize(
     ("goodbye", "code"),
     [

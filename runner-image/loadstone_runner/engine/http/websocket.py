@@ -95,8 +95,8 @@ class Socket:
 
     @property
     def is_open(self) -> bool:
-        """Whether messages can be sent."""
-        return self._duplex is not None
+        """Whether messages can be sent; not while `close` waits for the server's goodbye."""
+        return self._duplex is not None and not self._is_closing
 
     @property
     def ok(self) -> bool:
