@@ -157,7 +157,8 @@ def with_query(path: str, params: Any) -> str:
 def urlencoded(fields: Any) -> str:
     """Return parameters or fields of a form; a value that is None leaves its name out."""
     if isinstance(fields, Mapping):
-        fields = {name: value for name, value in fields.items() if value is not None}
+        # No dict: a MultiDict has some names more than once.
+        fields = [(name, value) for name, value in fields.items() if value is not None]
     return urlencode(fields, doseq=True)
 
 

@@ -110,3 +110,17 @@ def test_a_body_that_cannot_be_written_is_refused(json, data, error) -> None:
 )
 def test_parameters_are_added_to_the_query(path, params, whole) -> None:
     assert with_query(path, params) == whole
+
+
+class MultiDict(dict[str, list[str | None]]):
+    """A mapping that has names more than once, as those of multidict and other libraries."""
+
+    def items(self):
+        return [(name, each) for name, values in super().items() for each in values]
+
+
+def test_a_name_that_a_mapping_has_more_than_once_is_sent_as_often() -> None:
+    fields = MultiDict(a=["1", None, "2"], b=["3"])
+
+    assert with_query("/", fields) == "/?a=1&a=2&b=3"
+    assert write_body("POST", None, fields)[0] == b"a=1&a=2&b=3"
