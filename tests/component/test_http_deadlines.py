@@ -1,5 +1,6 @@
 """A deadline counts whatever the script and the server do until then: look away, or leave nobody time to wait."""
 
+import socket
 import time
 from collections.abc import Iterator
 
@@ -8,6 +9,7 @@ from tests.component.hostile import Peer
 from tests.component.test_conversations import accept
 
 from loadstone_core.stats.stream import Counters
+from loadstone_runner.engine.http.wire import Duplex, Wire
 
 
 def begin_and_fall_silent(peer: Peer, _number: int) -> None:
@@ -74,3 +76,14 @@ def test_frames_without_a_message_do_not_keep_who_receives(bench, serve) -> None
     assert chat.receive(timeout=0.3) is None
     assert time.monotonic() - begin < 4
     assert chat.is_open
+
+
+def test_who_only_looks_gets_what_is_there_each_time() -> None:
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    link = Duplex(Wire(near))
+    with far:
+        for number in range(40):
+            far.sendall(b"%d" % number)
+            assert link.receive(time.monotonic_ns()) == b"%d" % number
+    link.close()

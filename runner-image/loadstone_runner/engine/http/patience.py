@@ -85,13 +85,13 @@ class Patience:
             watcher.stop()
             watcher.close()
 
-    def require_time(self) -> None:
-        """Go on only before the deadline; for who is never made to wait.
+    def require_time(self, at_ns: int) -> None:
+        """Go on only if the deadline was still to come at a moment; for who is never made to wait.
 
         Raises:
-            DeadlinePassed: it has come.
+            DeadlinePassed: it had come.
         """
-        if monotonic_ns() >= self._deadline_ns:
+        if at_ns >= self._deadline_ns:
             raise DeadlinePassed
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ For what is not the request path: handshakes, tunnels, streams, HTTP/2, WebSocke
 
 from __future__ import annotations
 
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
 import gevent
@@ -33,7 +34,7 @@ class Wire:
         sent: bytes that the kernel has taken since it was last set to 0, with TLS those of records.
     """
 
-    __slots__ = ("_in_a_row", "patience", "sent", "socket", "tls")
+    __slots__ = ("_in_a_row", "_turned_ns", "patience", "sent", "socket", "tls")
 
     def __init__(self, sock: _socket.socket, tls: Tls | None = None, patience: Patience | None = None) -> None:
         self.socket = sock
@@ -41,6 +42,7 @@ class Wire:
         self.patience = Patience(sock.fileno()) if patience is None else patience
         self.sent = 0
         self._in_a_row = 0  # reads without waiting
+        self._turned_ns = 0  # when others last had their turn for that
 
     def send(self, plain: bytes | bytearray | memoryview) -> None:
         """Send all of it.
@@ -89,7 +91,9 @@ class Wire:
             # A peer that is always ahead must not keep the other users from their sockets.
             self._in_a_row = 0
             gevent.sleep(0)
-            self.patience.require_time()
+            # Not now: who only looks has a deadline of now, and is to get what is there.
+            self.patience.require_time(self._turned_ns)
+            self._turned_ns = monotonic_ns()
         while True:
             try:
                 return self.socket.recv(_READ_BYTES)
