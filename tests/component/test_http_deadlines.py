@@ -5,8 +5,10 @@ import time
 from collections.abc import Iterator
 
 import gevent
+import pytest
 from tests.component.hostile import Peer
 from tests.component.test_conversations import accept
+from tests.component.test_http2 import nothing, speaks
 
 from loadstone_core.stats.stream import Counters
 from loadstone_runner.engine.http.wire import Duplex, Wire
@@ -48,6 +50,29 @@ def test_a_body_that_takes_longer_than_the_timeout_to_make_ends_its_request(benc
     reply = bench.client(serve(silent).url).post("/", data=body(), timeout=0.3)
 
     assert reply.error == "timeout"
+    assert bench.counters == Counters(started=1, completed=1, ambiguous=1)
+
+
+def swallow(peer: Peer, _number: int) -> None:
+    while True:
+        peer.more()
+
+
+@pytest.mark.parametrize(("behave", "http2"), [(swallow, False), (speaks(nothing), True)])
+def test_a_body_that_is_made_without_end_ends_at_its_deadline_although_the_server_takes_all_of_it(
+    bench, serve, behave, http2
+) -> None:
+    def body() -> Iterator[bytes]:
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            yield b"a"
+            gevent.sleep(0.05)
+
+    client = bench.client(serve(behave).url, http2=http2)
+    begin = time.monotonic()
+
+    assert client.post("/", data=body(), timeout=0.3).error == "timeout"
+    assert time.monotonic() - begin < 4
     assert bench.counters == Counters(started=1, completed=1, ambiguous=1)
 
 
