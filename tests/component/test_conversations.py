@@ -177,6 +177,33 @@ def test_who_receives_while_it_is_open_lets_another_greenlet_wait_for_the_goodby
     assert (reader.ready(), looks) == (True, 1)
 
 
+def test_a_connection_whose_server_never_pauses_is_closed_by_another_greenlet_in_peace(bench, serve) -> None:
+    def chatter(peer: Peer, _number: int) -> None:
+        accept(peer)
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            peer.send(b"\x82\x7e\xff\xff" + bytes(65_535))
+
+    def news(peer: Peer, _number: int) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            peer.send(b"data: " + b"x" * 65_000 + b"\n\n")
+
+    for open_one in (
+        lambda: bench.client(serve(chatter).url).websocket("/"),
+        lambda: bench.client(serve(news).url).server_events("/"),
+    ):
+        with open_one() as link:
+            reader = gevent.spawn(lambda link=link: [None for _ in link])
+            gevent.sleep(0.2)
+        reader.get(timeout=3)
+
+        assert link.ok
+    assert bench.errors == {}
+
+
 @pytest.mark.parametrize(
     ("goodbye", "code"),
     [

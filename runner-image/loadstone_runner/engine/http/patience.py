@@ -41,11 +41,6 @@ class Patience:
         self._deadline_ns = 0
         self._waiting: greenlet | None = None
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether a greenlet waits."""
-        return self._waiting is not None
-
     def set_deadline(self, deadline_ns: int) -> None:
         """Let every wait from now on end at a moment of the monotonic clock."""
         self._deadline_ns = deadline_ns
@@ -95,12 +90,12 @@ class Patience:
             raise DeadlinePassed
 
     def close(self) -> None:
-        """Stop watching, before the socket is closed; who still waits for it hears that."""
+        """Stop watching, before the socket is closed; who still waits, or is about to, hears that."""
         self._reader.close()
         if self._timer is not None:
             self._timer.close()
             self._timer = None
-        self._armed_ns = 0
+        self._armed_ns = self._deadline_ns = 0
         if self._waiting is not None:
             self._hub.loop.run_callback(self._release)
 

@@ -137,26 +137,22 @@ class Duplex:
     """One link that a greenlet reads while others write: each waits for the socket with a patience of its own.
 
     Attributes:
-        sent: bytes that the kernel has taken.
+        is_receiving: whether a greenlet is in `receive`, be it that it waits or lets others have their turn.
     """
 
-    __slots__ = ("_reading", "_turn", "_writing")
+    __slots__ = ("_reading", "_turn", "_writing", "is_receiving")
 
     def __init__(self, wire: Wire) -> None:
         """Take a wire over."""
         self._reading = wire
         self._writing = Wire(wire.socket, wire.tls)
         self._turn = BoundedSemaphore(1)
+        self.is_receiving = False
 
     @property
     def sent(self) -> int:
         """Bytes that the kernel has taken from `send`."""
         return self._writing.sent
-
-    @property
-    def is_receiving(self) -> bool:
-        """Whether a greenlet waits for what comes."""
-        return self._reading.patience.is_waiting
 
     @property
     def is_sending(self) -> bool:
@@ -181,7 +177,22 @@ class Duplex:
             DeadlinePassed: nothing came in time; nothing is lost.
             ExchangeError: of kind TLS.
             OSError: the connection is broken.
+            RuntimeError: another greenlet receives.
         """
+        if self.is_receiving:
+            raise RuntimeError("a connection is for one greenlet at a time")
+        self.is_receiving = True
+        try:
+            return self._receive(deadline_ns)
+        finally:
+            self.is_receiving = False
+
+    def close(self) -> None:
+        """Close the connection; again is harmless."""
+        self._writing.patience.close()
+        self._reading.close()
+
+    def _receive(self, deadline_ns: int) -> bytes:
         wire = self._reading
         wire.patience.set_deadline(deadline_ns)
         while True:
@@ -196,8 +207,3 @@ class Duplex:
                     self._writing.send_raw(answer)
             if plain or tls.is_closed:
                 return plain
-
-    def close(self) -> None:
-        """Close the connection; again is harmless."""
-        self._writing.patience.close()
-        self._reading.close()
