@@ -105,7 +105,7 @@ def test_frames_without_a_message_do_not_keep_who_receives(bench, serve) -> None
 
 def test_who_only_looks_gets_what_is_there_each_time() -> None:
     near, far = socket.socketpair()
-    near.setblocking(False)
+    near.settimeout(0)
     link = Duplex(Wire(near))
     with far:
         for number in range(40):
