@@ -126,33 +126,6 @@ def test_one_greenlet_receives_while_another_sends(bench, serve) -> None:
     assert received[:50] == [str(number) for number in range(50)]
 
 
-def test_who_receives_hears_that_another_greenlet_has_closed_the_connection(bench, serve) -> None:
-    def speak_once(peer: Peer, _number: int) -> None:
-        peer.request()
-        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: a\n\n")
-        time.sleep(3)
-
-    def deaf(peer: Peer, _number: int) -> None:
-        accept(peer)
-        time.sleep(3)
-
-    chat, other = bench.client(serve(frames(ignore)).url).websocket("/"), bench.client(serve(deaf).url)
-    news, left = bench.client(serve(speak_once).url).server_events("/"), other.websocket("/")
-    readers = [gevent.spawn(list, each) for each in (chat, news, left)]
-    readers.append(gevent.spawn(lambda: chat.receive(timeout=60)))
-    gevent.sleep(0.1)
-    chat.close()
-    news.close()
-    other.close()
-    gevent.joinall(readers, timeout=2)
-
-    assert [each.ready() for each in readers] == [True] * 4
-    assert [each.data for each in readers[1].value] == ["a"]
-    assert bench.errors == {}
-    with pytest.raises(RuntimeError, match="for one greenlet at a time"):
-        readers[3].get()
-
-
 @pytest.mark.parametrize(
     ("goodbye", "code"),
     [

@@ -187,6 +187,7 @@ def test_a_form_carries_fields_and_files_from_memory_and_from_disk(bench, serve,
         ({"data": io.StringIO("text")}, "open for bytes"),
         ({"data": iter([b"text"]), "timeout": 0}, "a timeout must be seconds"),
         ({"expect_status": "200"}, "expect_status must be a status or several, not '200'"),
+        ({"expect_status": b"200"}, "expect_status must be a status or several, not b'200'"),
         ({"expect_status": 200.5}, "expect_status must be a status or several, not 200.5"),
     ],
 )

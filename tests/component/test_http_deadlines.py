@@ -1,13 +1,17 @@
 """A deadline counts whatever the script and the server do until then: look away, or leave nobody time to wait."""
 
+import socket
 import time
 from collections.abc import Iterator
 
 import gevent
+import pytest
 from tests.component.hostile import Peer
 from tests.component.test_conversations import accept
+from tests.component.test_http2 import nothing, speaks
 
 from loadstone_core.stats.stream import Counters
+from loadstone_runner.engine.http.wire import Duplex, Wire
 
 
 def begin_and_fall_silent(peer: Peer, _number: int) -> None:
@@ -49,6 +53,29 @@ def test_a_body_that_takes_longer_than_the_timeout_to_make_ends_its_request(benc
     assert bench.counters == Counters(started=1, completed=1, ambiguous=1)
 
 
+def swallow(peer: Peer, _number: int) -> None:
+    while True:
+        peer.more()
+
+
+@pytest.mark.parametrize(("behave", "http2"), [(swallow, False), (speaks(nothing), True)])
+def test_a_body_that_is_made_without_end_ends_at_its_deadline_although_the_server_takes_all_of_it(
+    bench, serve, behave, http2
+) -> None:
+    def body() -> Iterator[bytes]:
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            yield b"a"
+            gevent.sleep(0.05)
+
+    client = bench.client(serve(behave).url, http2=http2)
+    begin = time.monotonic()
+
+    assert client.post("/", data=body(), timeout=0.3).error == "timeout"
+    assert time.monotonic() - begin < 4
+    assert bench.counters == Counters(started=1, completed=1, ambiguous=1)
+
+
 def test_a_server_that_never_pauses_cannot_outlast_a_deadline(bench, serve) -> None:
     def bytes_without_end(peer: Peer, _number: int) -> None:
         peer.request()
@@ -74,3 +101,14 @@ def test_frames_without_a_message_do_not_keep_who_receives(bench, serve) -> None
     assert chat.receive(timeout=0.3) is None
     assert time.monotonic() - begin < 4
     assert chat.is_open
+
+
+def test_who_only_looks_gets_what_is_there_each_time() -> None:
+    near, far = socket.socketpair()
+    near.settimeout(0)
+    link = Duplex(Wire(near))
+    with far:
+        for number in range(40):
+            far.sendall(b"%d" % number)
+            assert link.receive(time.monotonic_ns()) == b"%d" % number
+    link.close()

@@ -106,6 +106,8 @@ class Session:
         sent = 0
         try:
             for part in parts:
+                if monotonic_ns() >= deadline_ns:
+                    raise DeadlinePassed
                 left = memoryview(part)
                 while left and not stream.is_done and stream.failure is None:
                     window = self._machine.local_flow_control_window(stream.number)

@@ -41,11 +41,6 @@ class Patience:
         self._deadline_ns = 0
         self._waiting: greenlet | None = None
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether a greenlet waits."""
-        return self._waiting is not None
-
     def set_deadline(self, deadline_ns: int) -> None:
         """Let every wait from now on end at a moment of the monotonic clock."""
         self._deadline_ns = deadline_ns
@@ -85,22 +80,22 @@ class Patience:
             watcher.stop()
             watcher.close()
 
-    def require_time(self) -> None:
-        """Go on only before the deadline; for who is never made to wait.
+    def require_time(self, at_ns: int) -> None:
+        """Go on only if the deadline was still to come at a moment; for who is never made to wait.
 
         Raises:
-            DeadlinePassed: it has come.
+            DeadlinePassed: it had come.
         """
-        if monotonic_ns() >= self._deadline_ns:
+        if at_ns >= self._deadline_ns:
             raise DeadlinePassed
 
     def close(self) -> None:
-        """Stop watching, before the socket is closed; who still waits for it hears that."""
+        """Stop watching, before the socket is closed; who still waits, or is about to, hears that."""
         self._reader.close()
         if self._timer is not None:
             self._timer.close()
             self._timer = None
-        self._armed_ns = 0
+        self._armed_ns = self._deadline_ns = 0
         if self._waiting is not None:
             self._hub.loop.run_callback(self._release)
 

@@ -177,6 +177,7 @@ class Reception:
     def _send_pieces(self, wire: Wire, pieces: Pieces) -> bytes:
         parts = framed(pieces)
         while (each := next_of(parts)) is not None:
+            wire.patience.require_time(monotonic_ns())
             try:
                 early = wire.poll()
                 if early is None:

@@ -56,9 +56,12 @@ class Written(NamedTuple):
 
 
 def method_of(method: str) -> str:
-    """Return a method as it is sent: the usual ones in capitals, however a script writes them, as in every client."""
+    """Return a method as it is sent: the usual ones in capitals, however a script writes them, as in every client.
+
+    A member of an enumeration is its value: some say their own name as text, and none is what C takes for one.
+    """
     capitals = method.upper()
-    return capitals if capitals in _USUAL_METHODS else method
+    return capitals if capitals in _USUAL_METHODS else str.__str__(method)
 
 
 def whole_parts(pieces: Pieces) -> Iterator[bytes]:
@@ -94,9 +97,7 @@ def write(method: str, place: Place, headers: Mapping[str, str | None], body: by
     Raises:
         ValueError: a method or header that would break the head.
     """
-    head = write_head(method, place, headers)
-    # A member of http.HTTPMethod is a str, too, and not what the compiled flavour takes for one.
-    return Written(str(method), place, place.path, head + body, method == "HEAD")
+    return Written(method, place, place.path, write_head(method, place, headers) + body, method == "HEAD")
 
 
 def write_head(method: str, place: Place, headers: Mapping[str, str | None]) -> bytes:
@@ -157,7 +158,8 @@ def with_query(path: str, params: Any) -> str:
 def urlencoded(fields: Any) -> str:
     """Return parameters or fields of a form; a value that is None leaves its name out."""
     if isinstance(fields, Mapping):
-        fields = {name: value for name, value in fields.items() if value is not None}
+        # No dict: a MultiDict has some names more than once.
+        fields = [(name, value) for name, value in fields.items() if value is not None]
     return urlencode(fields, doseq=True)
 
 

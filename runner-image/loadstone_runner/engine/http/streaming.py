@@ -156,7 +156,9 @@ def statuses(expected: Any) -> Collection[int] | None:
     """
     if isinstance(expected, int):
         return (expected,)
-    if isinstance(expected, str) or not (expected is None or hasattr(expected, "__contains__")):
+    is_text = isinstance(expected, str | bytes | bytearray)
+    # The values of a mapping have no __contains__, and are looked through all the same.
+    if is_text or not (expected is None or hasattr(expected, "__contains__") or hasattr(expected, "__iter__")):
         raise TypeError(f"expect_status must be a status or several, not {expected!r}")
     found: Collection[int] | None = expected
     return found

@@ -95,8 +95,8 @@ class Socket:
 
     @property
     def is_open(self) -> bool:
-        """Whether messages can be sent."""
-        return self._duplex is not None
+        """Whether messages can be sent; not while `close` waits for the server's goodbye."""
+        return self._duplex is not None and not self._is_closing
 
     @property
     def ok(self) -> bool:
@@ -182,10 +182,13 @@ class Socket:
             duplex.send(lambda: parts.pop() if parts else b"", deadline_ns)
         except ProtocolError:
             return False  # the server has begun to close
-        except DeadlinePassed:
-            self._fail(FailureKind.TIMEOUT, "the server took no message in time")
-        except OSError as error:
-            self._fail(FailureKind.RESET, (error.strerror or str(error)).lower())
+        except (DeadlinePassed, OSError) as error:
+            if self._duplex is None:
+                return False  # another greenlet has closed it
+            if isinstance(error, OSError):
+                self._fail(FailureKind.RESET, (error.strerror or str(error)).lower())
+            else:
+                self._fail(FailureKind.TIMEOUT, "the server took no message in time")
         return self._duplex is not None
 
     def _receive(self, deadline_ns: int) -> str | bytes | None:

@@ -5,6 +5,7 @@ For what is not the request path: handshakes, tunnels, streams, HTTP/2, WebSocke
 
 from __future__ import annotations
 
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
 import gevent
@@ -33,7 +34,7 @@ class Wire:
         sent: bytes that the kernel has taken since it was last set to 0, with TLS those of records.
     """
 
-    __slots__ = ("_in_a_row", "patience", "sent", "socket", "tls")
+    __slots__ = ("_in_a_row", "_turned_ns", "patience", "sent", "socket", "tls")
 
     def __init__(self, sock: _socket.socket, tls: Tls | None = None, patience: Patience | None = None) -> None:
         self.socket = sock
@@ -41,6 +42,7 @@ class Wire:
         self.patience = Patience(sock.fileno()) if patience is None else patience
         self.sent = 0
         self._in_a_row = 0  # reads without waiting
+        self._turned_ns = 0  # when others last had their turn for that
 
     def send(self, plain: bytes | bytearray | memoryview) -> None:
         """Send all of it.
@@ -89,7 +91,9 @@ class Wire:
             # A peer that is always ahead must not keep the other users from their sockets.
             self._in_a_row = 0
             gevent.sleep(0)
-            self.patience.require_time()
+            # Not now: who only looks has a deadline of now, and is to get what is there.
+            self.patience.require_time(self._turned_ns)
+            self._turned_ns = monotonic_ns()
         while True:
             try:
                 return self.socket.recv(_READ_BYTES)
@@ -133,26 +137,22 @@ class Duplex:
     """One link that a greenlet reads while others write: each waits for the socket with a patience of its own.
 
     Attributes:
-        sent: bytes that the kernel has taken.
+        is_receiving: whether a greenlet is in `receive`, be it that it waits or lets others have their turn.
     """
 
-    __slots__ = ("_reading", "_turn", "_writing")
+    __slots__ = ("_reading", "_turn", "_writing", "is_receiving")
 
     def __init__(self, wire: Wire) -> None:
         """Take a wire over."""
         self._reading = wire
         self._writing = Wire(wire.socket, wire.tls)
         self._turn = BoundedSemaphore(1)
+        self.is_receiving = False
 
     @property
     def sent(self) -> int:
         """Bytes that the kernel has taken from `send`."""
         return self._writing.sent
-
-    @property
-    def is_receiving(self) -> bool:
-        """Whether a greenlet waits for what comes."""
-        return self._reading.patience.is_waiting
 
     @property
     def is_sending(self) -> bool:
@@ -177,7 +177,22 @@ class Duplex:
             DeadlinePassed: nothing came in time; nothing is lost.
             ExchangeError: of kind TLS.
             OSError: the connection is broken.
+            RuntimeError: another greenlet receives.
         """
+        if self.is_receiving:
+            raise RuntimeError("a connection is for one greenlet at a time")
+        self.is_receiving = True
+        try:
+            return self._receive(deadline_ns)
+        finally:
+            self.is_receiving = False
+
+    def close(self) -> None:
+        """Close the connection; again is harmless."""
+        self._writing.patience.close()
+        self._reading.close()
+
+    def _receive(self, deadline_ns: int) -> bytes:
         wire = self._reading
         wire.patience.set_deadline(deadline_ns)
         while True:
@@ -192,8 +207,3 @@ class Duplex:
                     self._writing.send_raw(answer)
             if plain or tls.is_closed:
                 return plain
-
-    def close(self) -> None:
-        """Close the connection; again is harmless."""
-        self._writing.patience.close()
-        self._reading.close()

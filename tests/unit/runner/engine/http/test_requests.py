@@ -1,9 +1,11 @@
+from enum import Enum
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from loadstone_runner.engine.http.origin import place_of
-from loadstone_runner.engine.http.requests import with_query, write, write_body, write_head
+from loadstone_runner.engine.http.requests import method_of, with_query, write, write_body, write_head
 
 SHOP = place_of("http://shop:8080", "/orders?a=1")
 
@@ -110,3 +112,29 @@ def test_a_body_that_cannot_be_written_is_refused(json, data, error) -> None:
 )
 def test_parameters_are_added_to_the_query(path, params, whole) -> None:
     assert with_query(path, params) == whole
+
+
+class MultiDict(dict[str, list[str | None]]):
+    """A mapping that has names more than once, as those of multidict and other libraries."""
+
+    def items(self):
+        return [(name, each) for name, values in super().items() for each in values]
+
+
+def test_a_name_that_a_mapping_has_more_than_once_is_sent_as_often() -> None:
+    fields = MultiDict(a=["1", None, "2"], b=["3"])
+
+    assert with_query("/", fields) == "/?a=1&a=2&b=3"
+    assert write_body("POST", None, fields)[0] == b"a=1&a=2&b=3"
+
+
+def test_a_method_is_text_whatever_an_enumeration_says_of_its_members() -> None:
+    class Method(str, Enum):  # noqa: UP042 as many scripts have them
+        GET = "get"
+        PURGE = "PURGE"
+
+    methods = [method_of(each) for each in (*Method, "Purge")]
+
+    assert methods == ["GET", "PURGE", "Purge"]
+    assert {type(each) for each in methods} == {str}
+    assert write(methods[1], SHOP, {}, b"").data.startswith(b"PURGE /orders")
