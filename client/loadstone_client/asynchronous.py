@@ -57,6 +57,8 @@ class Run:
                     reached = time.monotonic()
                 if watch.outcome is None and time.monotonic() - reached > patience_seconds:
                     raise
+            else:
+                reached = time.monotonic()
             if watch.outcome is None:
                 await asyncio.sleep(AGAIN_SECONDS)
         self.outcome = watch.outcome

@@ -63,6 +63,8 @@ class Run:
                     reached = time.monotonic()
                 if watch.outcome is None and time.monotonic() - reached > patience_seconds:
                     raise
+            else:
+                reached = time.monotonic()
             if watch.outcome is None:
                 time.sleep(AGAIN_SECONDS)
         self.outcome = watch.outcome
