@@ -143,5 +143,6 @@ def _reports(folder: Path) -> frozenset[Path]:
 
 
 def _yaml(value: object) -> str:
-    """Return JSON that is YAML, too: that has no pairs of halves for what lies beyond 16 bits."""
-    return json.dumps(value, ensure_ascii=False).encode("ascii", errors="backslashreplace").decode()
+    """Return JSON that is YAML, too: that has no pairs of halves for what lies beyond 16 bits, and no DEL as it is."""
+    text = json.dumps(value, ensure_ascii=False).encode("ascii", errors="backslashreplace").decode()
+    return text.replace("\x7f", r"\x7f")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loadstone_client.errors import StartFailed
 from loadstone_client.launching import SHORT, Place, make_place
 
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x7f"))
+TEXTS = st.text(st.characters(codec="utf-8"))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXTS,
     lambda inner: st.lists(inner) | st.dictionaries(st.text("loadé😀", max_size=20), inner),
@@ -20,6 +20,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
+@example("\x7f")
 def test_a_setting_is_read_as_what_it_was(value: object) -> None:
     (told,) = [text for text in Place(Path("x")).command(Path("f"), {"a.b": value}, ()) if text.startswith("a.b=")]
 
