@@ -85,6 +85,8 @@ class Place:
             log.close()
             where = f"name another folder, or connect to it at unix:{self.socket}"
             raise StartFailed(f"another run goes on in {self.folder}: {where}") from error
+        except OSError:
+            pass  # There are file systems without locks: then it is the program's affair.
         log.truncate(0)
         self._status.unlink(missing_ok=True)
         return log

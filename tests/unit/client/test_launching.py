@@ -1,5 +1,6 @@
 """The folder of a local run, and its command line."""
 
+import errno
 import gzip
 import json
 from pathlib import Path
@@ -40,6 +41,16 @@ def test_a_folder_is_of_one_run_at_a_time(tmp_path) -> None:
     make_place(tmp_path).begin().close()
 
     assert place.log.read_text() == ""
+
+
+def test_a_folder_that_knows_no_locks_is_taken_without_one(monkeypatch, tmp_path) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+    with make_place(tmp_path).begin() as log:
+        assert log.writable()
 
 
 def test_a_temporary_directory_that_is_too_deep_for_a_socket_is_not_used(monkeypatch, tmp_path) -> None:
