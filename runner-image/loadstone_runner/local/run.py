@@ -91,9 +91,9 @@ class LocalRun:
         script = replace(self.plan.script, directory=str(folders.script))
         # All sockets are on loopback, nobody here signs certificates, and no process of a worker is started again.
         plan = replace(self.plan, script=script, tls=Tls.DISABLED, has_replacements=False)
-        folders.run_file.write_text(plan.to_json())
         processes = Processes()
         try:
+            folders.run_file.write_text(plan.to_json())
             async with self._controlled() as control:
                 try:
                     return await self._follow(folders, processes, control)
