@@ -237,11 +237,14 @@ class LocalRun:
             return ()
         passing.cancel()
         await asyncio.wait({passing})
+        left: list[pb.Row] = []
         with contextlib.suppress(TimeoutError, MasterUnreachable):
             async with asyncio.timeout(ROWS_SECONDS):
-                rows = follower.watch_rows(1, self._second_due)
-                return tuple([message.row async for message in rows if message.HasField("row")])
-        return ()
+                async for message in follower.watch_rows(1, self._second_due):
+                    if not message.HasField("row"):
+                        break
+                    left.append(message.row)
+        return tuple(left)
 
     @contextlib.asynccontextmanager
     async def _controlled(self) -> "AsyncIterator[LocalControl | None]":
