@@ -11,8 +11,8 @@ import yaml
 
 from loadstone_core.errors import Problem, SpecInvalidError, UserError
 
-# Dates that do not exist are a ValueError.
-_NO_YAML = (yaml.YAMLError, ValueError)
+# Dates that do not exist are a ValueError; what a tag does not fit (`!!bool x`) is whatever its constructor runs into.
+_NO_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 

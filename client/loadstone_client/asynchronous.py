@@ -58,6 +58,8 @@ class Run:
                     reached = time.monotonic()
                 if watch.outcome is None and time.monotonic() - reached > patience_seconds:
                     raise
+            else:
+                reached = time.monotonic()
             if watch.outcome is None:
                 await asyncio.sleep(AGAIN_SECONDS)
         self.outcome = watch.outcome
@@ -206,9 +208,9 @@ async def start(
     Raises:
         StartFailed: it could not be started; the message holds what it said.
     """
-    place = await asyncio.to_thread(make_place, folder)
-    arguments = place.command(Path(file), settings or {}, command)
+    place = make_place(folder)
     try:
+        arguments = place.command(Path(file), settings or {}, command)
         with place.begin() as log:
             process = await asyncio.create_subprocess_exec(
                 *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -216,6 +218,9 @@ async def start(
     except OSError as error:
         place.leave()
         raise place.failed(file, str(error)) from error
+    except BaseException:
+        place.leave()
+        raise
     run = LocalRun(process, place)
     try:
         await _await_start(run, process, file)

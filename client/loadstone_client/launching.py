@@ -85,6 +85,8 @@ class Place:
             log.close()
             where = f"name another folder, or connect to it at unix:{self.socket}"
             raise StartFailed(f"another run goes on in {self.folder}: {where}") from error
+        except OSError:
+            pass  # There are file systems without locks: then it is the program's affair.
         log.truncate(0)
         self._status.unlink(missing_ok=True)
         return log
@@ -143,5 +145,6 @@ def _reports(folder: Path) -> frozenset[Path]:
 
 
 def _yaml(value: object) -> str:
-    """Return JSON that is YAML, too: that has no pairs of halves for what lies beyond 16 bits."""
-    return json.dumps(value, ensure_ascii=False).encode("ascii", errors="backslashreplace").decode()
+    """Return JSON that is YAML, too: that has no pairs of halves for what lies beyond 16 bits, and no DEL as it is."""
+    text = json.dumps(value, ensure_ascii=False).encode("ascii", errors="backslashreplace").decode()
+    return text.replace("\x7f", r"\x7f")

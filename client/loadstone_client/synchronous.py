@@ -64,6 +64,8 @@ class Run:
                     reached = time.monotonic()
                 if watch.outcome is None and time.monotonic() - reached > patience_seconds:
                     raise
+            else:
+                reached = time.monotonic()
             if watch.outcome is None:
                 time.sleep(AGAIN_SECONDS)
         self.outcome = watch.outcome
@@ -223,8 +225,8 @@ def start(
         StartFailed: it could not be started; the message holds what it said.
     """
     place = make_place(folder)
-    arguments = place.command(Path(file), settings or {}, command)
     try:
+        arguments = place.command(Path(file), settings or {}, command)
         with place.begin() as log:
             process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -232,6 +234,9 @@ def start(
     except OSError as error:
         place.leave()
         raise place.failed(file, str(error)) from error
+    except BaseException:
+        place.leave()
+        raise
     run = LocalRun(process, place)
     try:
         _await_start(run, process, file)

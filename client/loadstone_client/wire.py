@@ -83,17 +83,20 @@ def answer_of(status: int, body: bytes) -> Any:
 
     Raises:
         Refused: it is an error; the message is its sentence.
-        Unreachable: it is no JSON, and who answers, as an ingress or a proxy before it, says that it is not there.
-        ClientError: it is no JSON, so no Loadstone answers there.
+        Unreachable: no Loadstone answers, and who does, as an ingress or a proxy before it, says that it is not there.
+        ClientError: no Loadstone answers there.
     """
     try:
         document = json.loads(body)
-    except ValueError as error:
-        if status >= 500:  # noqa: PLR2004 where the errors of servers begin in HTTP
-            raise Unreachable(f"the run does not answer: HTTP {status}") from error
-        raise ClientError(f"this is no control API of Loadstone: HTTP {status} without JSON") from error
-    if status >= 400:  # noqa: PLR2004 where errors begin in HTTP
-        raise Refused(status, document.get("error", f"HTTP {status}"))
+    except ValueError:
+        document = None
+    is_error = status >= 400  # noqa: PLR2004 where errors begin in HTTP
+    if not isinstance(document, dict) or (is_error and "error" not in document):
+        if status >= 500:  # noqa: PLR2004 where those of servers begin
+            raise Unreachable(f"the run does not answer: HTTP {status}")
+        raise ClientError(f"this is no control API of Loadstone: HTTP {status} without its JSON")
+    if is_error:
+        raise Refused(status, document["error"])
     return document
 
 

@@ -6,7 +6,7 @@ is in `coordination` and `control`.
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
@@ -17,6 +17,7 @@ from loadstone_core.load.scenario import Scenario
 from loadstone_core.stats.metrics import Kind, SeriesKey
 from loadstone_core.stats.stream import (
     BLOCKS,
+    LARGEST_COUNT,
     LARGEST_SUM,
     Counters,
     ErrorCount,
@@ -95,13 +96,13 @@ def counters_from_message(message: statistics_pb2.Counters) -> Counters:
     Unsent and ambiguous may be ahead of completed by the one request during which an engine was killed.
 
     Raises:
-        WireError: more was completed than started.
+        WireError: more was completed than started, or so much that the sum of all engines is in no message.
     """
     if message.completed > message.started or message.iterations_completed > message.iterations_started:
         raise WireError("counters say that more was completed than started")
     if len(message.scenarios) > BLOCKS:
         raise WireError(f"counters have {len(message.scenarios)} scenarios; at most {BLOCKS} are allowed")
-    return Counters(
+    read = Counters(
         started=message.started,
         completed=message.completed,
         unsent=message.unsent,
@@ -112,6 +113,10 @@ def counters_from_message(message: statistics_pb2.Counters) -> Counters:
         scenarios=tuple((each.started, each.completed) for each in message.scenarios),
         warm_up=message.warm_up,
     )
+    counts = (read.started, read.unsent, read.ambiguous, read.iterations_started, read.measured, read.warm_up)
+    if max(*counts, *chain.from_iterable(read.scenarios)) > LARGEST_COUNT:
+        raise WireError(f"counters say more than {LARGEST_COUNT}")
+    return read
 
 
 def stream_state_to_message(state: StreamState, *, first_start_ns: int = 0) -> statistics_pb2.StreamState:

@@ -16,6 +16,7 @@ from loadstone_protocol.v1 import coordination_pb2
 ENGINES_MAX: Final = 1_024
 NAME_MAX: Final = 256
 GRANTED_MAX: Final = 128 * ENGINES_MAX
+SINCE_MAX_NS: Final = 2**61  # either way; a moment that lies so far from now can still be told to everybody
 
 
 def inheritance_from_message(message: coordination_pb2.Inheritance) -> Inheritance:
@@ -24,6 +25,8 @@ def inheritance_from_message(message: coordination_pb2.Inheritance) -> Inheritan
         not 0 < len(each.name) <= NAME_MAX or each.engine >= ENGINES_MAX for each in message.granted
     ):
         raise WireError("what was granted to an engine cannot be meant")
+    if abs(message.since_start_ns) > SINCE_MAX_NS:
+        raise WireError("an inherited load began at no moment that a clock can show")
     granted = tuple(map(_granted_from_message, message.granted))
     shares = shares_from_messages(message.shares)
     config = message.config

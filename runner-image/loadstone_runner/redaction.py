@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ SECRET_MIN_BYTES: Final = 4
 SURROUNDINGS: Final = frozenset({"PATH", "HOME", "HOSTNAME", "LANG", "TERM", "TZ", "PWD", "SHLVL", "USER", "GPG_KEY"})
 SURROUNDING: Final = ("LOADSTONE_", "PYTHON", "KUBERNETES_", "LC_")
 ANY_NAME: Final = "*"
+# The texts of many exceptions are made by repr(), and logs in JSON have letters beyond ASCII in one of two ways.
+QUOTES: Final = (repr, json.dumps, partial(json.dumps, ensure_ascii=False))
 
 
 class Redactor:
@@ -28,8 +31,7 @@ class Redactor:
         # A secret of several lines comes in several; what is too short to be one would hide half of every line.
         told = {line.strip() for secret in secrets for line in secret.splitlines()}
         lines = {line for line in told if len(line.encode(errors="replace")) >= SECRET_MIN_BYTES}
-        # As repr() has them, which the texts of many exceptions are made by, and as a log in JSON has.
-        lines |= {escaped(line)[1:-1] for line in lines for escaped in (repr, json.dumps)}
+        lines |= {quote(line)[1:-1] for line in lines for quote in QUOTES}
         # Of a value that is no UTF-8 (a key store) the environment has lone surrogates, which texts show as `?`.
         pieces = {line.encode(errors=how) for line in lines for how in ("surrogateescape", "replace")}
         self._secrets = sorted(pieces, key=len, reverse=True)

@@ -51,6 +51,35 @@ def test_a_start_that_is_cancelled_leaves_no_run_behind(folders) -> None:
 
 
 @promise("embedding")
+def test_nor_does_one_that_is_cancelled_before_the_command_has_begun(folders, monkeypatch) -> None:
+    async def story() -> None:
+        begun = asyncio.Event()
+
+        async def begin(*_: object, **__: object) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", begin)
+        starting = asyncio.create_task(asynchronous.start(QUICKSTART, command=SLOW))
+        await begun.wait()
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
+    asyncio.run(story())
+
+    assert list(folders.iterdir()) == []
+
+
+@promise("embedding")
+def test_a_setting_that_is_no_value_leaves_no_folder(folders) -> None:
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        loadstone_client.start(QUICKSTART, settings={"load.users": object()}, command=SLOW)
+
+    assert list(folders.iterdir()) == []
+
+
+@promise("embedding")
 def test_a_start_that_is_interrupted_leaves_no_run_behind(folders, monkeypatch) -> None:
     seen: list[int] = []
 

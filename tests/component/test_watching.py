@@ -16,11 +16,15 @@ promise = pytest.mark.promise
 
 
 class Quiet:
-    """Says for longer than watchers have patience only that the run is alive, and breaks; then how the run ended."""
+    """Says for longer than watchers have patience only that the run is alive, and breaks; then how the run ended.
 
-    def __init__(self) -> None:
+    Or it ends that in peace, as proxies may do, and answers the next one with nothing.
+    """
+
+    def __init__(self, *, breaks: bool) -> None:
         self._loop = asyncio.new_event_loop()
-        self._has_broken = False
+        self._breaks = breaks
+        self._connections = 0
         self._thread = threading.Thread(target=self._loop.run_forever)
 
     def __enter__(self) -> str:
@@ -37,21 +41,28 @@ class Quiet:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
+        self._connections += 1
+        if self._connections == 2 and not self._breaks:
+            writer.transport.abort()
+            return
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-        if self._has_broken:
+        if self._connections > 1:
             writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(OUTCOME), OUTCOME))
             writer.close()
             return
-        self._has_broken = True
         for _ in range(4):
             writer.write(b"%x\r\n%s\r\n" % (len(ALIVE), ALIVE))
             await asyncio.sleep(PATIENCE_SECONDS / 2)
-        writer.transport.abort()
+        if self._breaks:
+            writer.transport.abort()
+            return
+        writer.write(b"0\r\n\r\n")
+        writer.close()
 
 
-@pytest.fixture
-def address() -> Iterator[str]:
-    with Quiet() as found:
+@pytest.fixture(params=[True, False])
+def address(request) -> Iterator[str]:
+    with Quiet(breaks=request.param) as found:
         yield found
 
 

@@ -92,7 +92,7 @@ class Spool:
             if not self._has_room(len(number), self._limit + MARKS_BYTES):
                 break
             # A line may have been longer before its secrets were taken out, never shorter.
-            is_whole = is_held and before - earlier >= account.lost_at
+            is_whole = is_held and (not account.lost_size or before - earlier >= account.lost_at)
             self._write(Kind.MARK, stream, 0, (b"+" if is_whole else b"-") + number)
 
     def end(self, stream: LogStream) -> None:

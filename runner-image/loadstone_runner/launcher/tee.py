@@ -146,7 +146,7 @@ class Source:
         block, newline, self._partial = (self._partial + received).rpartition(b"\n")
         if newline:
             self._give(block + newline)
-        if len(self._partial) > LINE_MAX_BYTES:
+        if len(self._partial) > LINE_MAX_BYTES + self._redact.longest:
             # What is not whole yet stays: a secret or a mark that is cut in two would be neither.
             self._partial = self._redact(self._partial)
             kept = self._redact.longest + MARK_MAX_BYTES

@@ -91,9 +91,9 @@ class LocalRun:
         script = replace(self.plan.script, directory=str(folders.script))
         # All sockets are on loopback, nobody here signs certificates, and no process of a worker is started again.
         plan = replace(self.plan, script=script, tls=Tls.DISABLED, has_replacements=False)
-        folders.run_file.write_text(plan.to_json())
         processes = Processes()
         try:
+            folders.run_file.write_text(plan.to_json())
             async with self._controlled() as control:
                 try:
                     return await self._follow(folders, processes, control)
@@ -237,11 +237,14 @@ class LocalRun:
             return ()
         passing.cancel()
         await asyncio.wait({passing})
+        left: list[pb.Row] = []
         with contextlib.suppress(TimeoutError, MasterUnreachable):
             async with asyncio.timeout(ROWS_SECONDS):
-                rows = follower.watch_rows(1, self._second_due)
-                return tuple([message.row async for message in rows if message.HasField("row")])
-        return ()
+                async for message in follower.watch_rows(1, self._second_due):
+                    if not message.HasField("row"):
+                        break
+                    left.append(message.row)
+        return tuple(left)
 
     @contextlib.asynccontextmanager
     async def _controlled(self) -> "AsyncIterator[LocalControl | None]":

@@ -132,12 +132,13 @@ class LogDesk:
             while self._then:
                 batch, self._pending = self._pending, []
                 then, self._then = self._then, []
-                began = loop.time()
+                size, began = sum(len(encoded) for _, encoded in batch), loop.time()
                 for part in _parts(batch):
                     await self._append(part)
                 for each in then:
                     each()
-                size = sum(len(encoded) for _, encoded in batch)
+                # As much may come meanwhile.
+                batch.clear()
                 await asyncio.sleep(max(0.0, size / BYTES_PER_SECOND - (loop.time() - began)))
         finally:
             self._writing = None

@@ -59,7 +59,7 @@ def test_a_file_in_another_character_set_is_an_error_that_says_so(tmp_path) -> N
         read_documents(path)
 
 
-@pytest.mark.parametrize("value", ["{", "@shop", "a: b: c", "2026-13-45"])
+@pytest.mark.parametrize("value", ["{", "@shop", "a: b: c", "2026-13-45", "!!bool x", "!!timestamp x", "[" * 3000])
 def test_a_setting_that_is_no_yaml_is_an_error_that_names_it(tmp_path, value) -> None:
     document = choose_loadtest(read_documents(write(tmp_path, TWO)), None)
 

@@ -1,18 +1,19 @@
 """The folder of a local run, and its command line."""
 
+import errno
 import gzip
 import json
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loadstone_client.errors import StartFailed
 from loadstone_client.launching import SHORT, Place, make_place
 
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x7f"))
+TEXTS = st.text(st.characters(codec="utf-8"))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXTS,
     lambda inner: st.lists(inner) | st.dictionaries(st.text("loadé😀", max_size=20), inner),
@@ -20,6 +21,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
+@example("\x7f")
 def test_a_setting_is_read_as_what_it_was(value: object) -> None:
     (told,) = [text for text in Place(Path("x")).command(Path("f"), {"a.b": value}, ()) if text.startswith("a.b=")]
 
@@ -39,6 +41,16 @@ def test_a_folder_is_of_one_run_at_a_time(tmp_path) -> None:
     make_place(tmp_path).begin().close()
 
     assert place.log.read_text() == ""
+
+
+def test_a_folder_that_knows_no_locks_is_taken_without_one(monkeypatch, tmp_path) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+    with make_place(tmp_path).begin() as log:
+        assert log.writable()
 
 
 def test_a_temporary_directory_that_is_too_deep_for_a_socket_is_not_used(monkeypatch, tmp_path) -> None:

@@ -92,8 +92,9 @@ def test_an_answer_is_its_document_or_the_sentence_of_its_error() -> None:
 
 
 def test_an_ingress_that_does_not_reach_the_run_is_no_end_of_it() -> None:
-    with pytest.raises(Unreachable, match="HTTP 503"):
-        answer_of(503, b"<html>")
+    for body in (b"<html>", b'{"message": "name resolution failed"}', b'"Bad Gateway"'):
+        with pytest.raises(Unreachable, match="HTTP 503"):
+            answer_of(503, body)
 
 
 def test_a_token_is_what_its_file_holds() -> None:

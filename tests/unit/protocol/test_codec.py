@@ -188,6 +188,9 @@ def test_counters_of_scenarios_survive_the_wire_and_are_bounded() -> None:
     assert codec.counters_from_message(codec.counters_to_message(counters)) == counters
     with pytest.raises(WireError, match="33 scenarios"):
         codec.counters_from_message(codec.counters_to_message(Counters(scenarios=((0, 0),) * 33)))
+    for counters in (Counters(started=2**60), Counters(unsent=2**60), Counters(scenarios=((0, 0), (5, 2**60)))):
+        with pytest.raises(WireError, match="counters say more than"):
+            codec.counters_from_message(codec.counters_to_message(counters))
 
 
 def test_grants_survive_the_wire_and_refuse_what_is_empty_or_goes_back() -> None:

@@ -194,6 +194,8 @@ def test_an_inheritance_is_read_and_one_that_cannot_be_meant_is_refused() -> Non
     for bad in (
         pb.Inheritance(config=pb.Config(version=config.version, sha256=b"x" * 32, body=body)),
         pb.Inheritance(config=unread),
+        pb.Inheritance(since_start_ns=2**62),
+        pb.Inheritance(since_start_ns=-(2**62)),
         pb.Inheritance(granted=[pb.Granted(name="")]),
         pb.Inheritance(granted=[pb.Granted(name="a", engine=5_000)]),
         pb.Inheritance(granted=[pb.Granted(name="a", ranges=0, numbers=15, latest=latest)]),

@@ -61,12 +61,16 @@ def test_a_secret_that_is_no_text_is_kept_out_as_bytes_and_as_texts_show_it() ->
     assert redact.text("opened with k?y of the shop") == "opened with ***"
 
 
-@pytest.mark.parametrize("secret", ["domain\\hunter2", 'hunter"2', "hunter'2\"", "hünter2", "tab\tand hunter2"])
+@pytest.mark.parametrize(
+    "secret", ["domain\\hunter2", 'hunter"2', "hunter'2\"", "hünter2", 'hünter"2', "tab\tand hunter2"]
+)
 def test_a_secret_is_kept_out_of_what_exceptions_and_json_quote(secret: str) -> None:
     redact = Redactor([secret])
 
     assert redact.text(f"KeyError: {KeyError(secret)}")[11:-1] == "***"
-    assert redact(json.dumps({"said": f"no {secret} here"}).encode()) == b'{"said": "no *** here"}'
+    for is_ascii in (True, False):
+        said = json.dumps({"said": f"no {secret} here"}, ensure_ascii=is_ascii)
+        assert redact(said.encode()) == b'{"said": "no *** here"}'
 
 
 def test_a_key_of_many_lines_costs_each_failed_request_little() -> None:

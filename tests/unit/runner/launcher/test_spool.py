@@ -140,6 +140,15 @@ def test_a_line_of_which_a_part_had_no_room_is_lost_for_who_waits_for_it(tmp_pat
     assert marks == [b"-1", b"+2", b"+3", b"+4", b"-5"]
 
 
+@pytest.mark.promise("log-durable")
+def test_a_line_that_was_longer_than_all_there_is_before_its_secrets_were_taken_out_is_held(tmp_path):
+    spool = Spool(str(tmp_path), "a")
+    spool.put(OUT, b"***\n", 1)
+    spool.put(OUT, b"rest\n", 1, marks=[(b"1", 40)])
+
+    assert [each.payload for each in read(tmp_path) if each.kind is Kind.MARK] == [b"+1"]
+
+
 @pytest.mark.promise("hostile-scripts", "log-durable")
 def test_marks_that_a_script_makes_up_stay_within_the_bound_and_true_ones_get_through_once_they_were_read(tmp_path):
     limit = 1024 * 1024

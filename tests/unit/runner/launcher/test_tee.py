@@ -217,6 +217,26 @@ def test_a_secret_in_a_line_that_is_too_long_is_not_cut_open(pipe, monkeypatch):
     assert received.count(b"***") == 30
 
 
+def test_a_secret_that_is_longer_than_a_line_may_be_makes_no_empty_lines(pipe, monkeypatch):
+    monkeypatch.setattr(tee, "LINE_MAX_BYTES", 100)
+    read_end, write_end = os.pipe()
+    output = Output(pipe[1])
+    source = _source(read_end, output, secrets=["s" * 300])
+    for _ in range(100):
+        os.write(write_end, b"-" * 10)
+        source.read_some()
+    os.close(write_end)
+    source.read_rest()
+    os.close(read_end)
+    while output.is_waiting:
+        output.write_some()
+    *lines, last = _read(pipe[0]).split(b"\n")
+
+    assert all(lines)
+    assert not last
+    assert b"".join(lines) == b"-" * 1_000
+
+
 def test_marks_are_taken_out_and_told_with_the_lines_before_them(pipe):
     read_end, write_end = os.pipe()
     output, marks = Output(pipe[1]), []

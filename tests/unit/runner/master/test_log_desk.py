@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import tracemalloc
 from typing import TYPE_CHECKING
 
 from loadstone_core.outbox import Batch, Entry
@@ -124,6 +125,30 @@ def test_what_many_workers_send_at_once_is_put_on_the_disk_in_parts(
         assert desk.text() == [f"worker-0 | line {number}" for number in range(1, 101)]
 
     asyncio.run(check())
+
+
+def test_what_is_on_the_disk_is_not_held_while_a_flood_is_slowed_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "x" * 200_000
+
+    async def check() -> None:
+        monkeypatch.setattr(log_desk, "BYTES_PER_SECOND", 1)
+        desk = Desk(tmp_path)
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(1, 101):
+            desk.hear(number, record(number, text))
+        arrived, _ = tracemalloc.get_traced_memory()
+        while desk.durable() < 100:  # noqa: ASYNC110 (in a thread)
+            await asyncio.sleep(0.01)
+        held, _ = tracemalloc.get_traced_memory()
+        assert held - before < (arrived - before) / 2
+
+    tracemalloc.start()
+    try:
+        asyncio.run(check())
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_no_launcher_wrote_is_left_out_and_holds_up_nothing(tmp_path: Path) -> None:
