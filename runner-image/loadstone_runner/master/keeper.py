@@ -44,9 +44,12 @@ class Keeper:
         self._finals[state.stream] = state
 
     def settle(self, worker: Attempt, streams: Iterable[StreamId]) -> None:
-        """Write what the streams of an attempt of a worker ended with, then say so: `on_durable(worker, states)`."""
+        """Write what the streams of an attempt of a worker ended with, then say so: `on_durable(worker, states)`.
+
+        A worker may say again that it has ended, before the disk has taken what came with its first word.
+        """
         states = tuple(self._finals.pop(stream) for stream in streams if stream in self._finals)
-        self._waiting[worker] = states
+        self._waiting[worker] = (*self._waiting.get(worker, ()), *states)
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
 
@@ -65,7 +68,9 @@ class Keeper:
                     await asyncio.to_thread(self._store.append_ended, records)
                 except OSError:
                     log.exception("Could not keep what streams ended with")
-                    self._waiting = batch | self._waiting
+                    for worker, states in self._waiting.items():
+                        batch[worker] = (*batch.get(worker, ()), *states)
+                    self._waiting = batch
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
                 for worker, states in batch.items():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from loadstone_core.stats.stream import Counters, StreamId, StreamState
+from loadstone_protocol.codec import stream_state_to_bytes
+from loadstone_runner.master import keeper as keeping
 from loadstone_runner.master.checkpoints import Checkpoints
 from loadstone_runner.master.keeper import Keeper
 from loadstone_runner.master.roster import Roster
@@ -42,6 +45,38 @@ def test_a_worker_goes_only_when_what_its_lost_streams_ended_with_is_on_disk(tmp
         checkpoints.look()
         await checkpoints.finish()
         assert len(store.read_lost()) == 1, "it is written once"
+
+    asyncio.run(run())
+
+
+@promise("master-restart", "exact-totals")
+@pytest.mark.parametrize("refusals", [0, 1])
+def test_a_worker_that_says_its_last_word_twice_loses_nothing_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int
+) -> None:
+    final = replace(LOST, full=True, final=True)
+    monkeypatch.setattr(keeping, "RETRY_SECONDS", 0.01)
+
+    async def run() -> None:
+        store, told, left = Store(tmp_path), [], refusals
+
+        async def refuse() -> None:
+            nonlocal left
+            if left:
+                left -= 1
+                # The word comes again while the disk takes nothing.
+                keeper.settle((1, 1), {final.stream})
+                raise OSError(28, "full")
+
+        keeper = Keeper(store, lambda who, states: told.append((who, states)), keep_lost=refuse)
+        keeper.hold(final)
+        keeper.settle((1, 1), {final.stream})
+        if not refusals:
+            keeper.settle((1, 1), {final.stream})
+        await keeper.finish()
+
+        assert told == [((1, 1), (final,))]
+        assert store.read_ended() == [stream_state_to_bytes(final)]
 
     asyncio.run(run())
 
