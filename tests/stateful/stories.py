@@ -205,7 +205,7 @@ class Story:
     def _parts(self) -> tuple[int, int]:
         """Return what must be done of what is asked for, and what may."""
         world, asked = self.world, self.world.users_asked
-        if world.shape.on_loss is not OnLoss.CONTINUE:
+        if world.shape.on_loss in {OnLoss.REPLACE, OnLoss.REDISTRIBUTE}:
             return asked, asked
         if world.has_resized:
             is_whole = all(each.state != control_pb2.WorkerReport.LOST for each in world.report.workers)
