@@ -209,18 +209,12 @@ async def start(
         StartFailed: it could not be started; the message holds what it said.
     """
     place = make_place(folder)
-    try:
+    with place.unless_started(file):
         arguments = place.command(Path(file), settings or {}, command)
         with place.begin() as log:
             process = await asyncio.create_subprocess_exec(
                 *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-    except OSError as error:
-        place.leave()
-        raise place.failed(file, str(error)) from error
-    except BaseException:
-        place.leave()
-        raise
     run = LocalRun(process, place)
     try:
         await _await_start(run, process, file)

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,7 @@ from loadstone_client.errors import StartFailed
 from loadstone_client.values import outcome_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import BinaryIO
 
     from loadstone_client.values import Outcome
@@ -90,6 +91,22 @@ class Place:
         log.truncate(0)
         self._status.unlink(missing_ok=True)
         return log
+
+    @contextmanager
+    def unless_started(self, file: str | Path) -> Iterator[None]:
+        """Leave nothing behind if what is done within starts no run of a file.
+
+        Raises:
+            StartFailed: the system did not let it, for what is an OSError within.
+        """
+        try:
+            yield
+        except OSError as error:
+            self.leave()
+            raise self.failed(file, str(error)) from error
+        except BaseException:
+            self.leave()
+            raise
 
     def outcome(self) -> Outcome:
         """Return how the run ended; raise StartFailed if it left no status, with its last lines."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SERIES_MAX: Final = 4_096  # of one state: the cap of an engine, its overflow series, and room
 NAME_MAX: Final = 1_024
 LABELS_MAX: Final = 32
+MOMENT_MAX_NS: Final = 2**62  # of any clock; how far apart two of them are has to be told, too
 
 _START_UNKNOWN: Final = -1
 _TOTAL_END: Final = 1 << 63

@@ -10,7 +10,13 @@ from loadstone_core.register import Version
 from loadstone_core.spec.defaults import REPLICAS_MOST
 from loadstone_core.stats.stream import BLOCKS
 from loadstone_protocol.allotment import grant_news, grants_to_messages, shares_to_messages
-from loadstone_protocol.codec import WireError, counters_from_message, scenario_to_message, stream_id_from_message
+from loadstone_protocol.codec import (
+    MOMENT_MAX_NS,
+    WireError,
+    counters_from_message,
+    scenario_to_message,
+    stream_id_from_message,
+)
 from loadstone_protocol.inheritance import inheritance_from_message
 from loadstone_protocol.messages import (
     AgentWord,
@@ -46,7 +52,6 @@ ENGINES_MAX: Final = 1_024
 LOGS_MAX: Final = 4 * ENGINES_MAX
 BOOT_MAX: Final = 64
 DIGEST_BYTES: Final = 32
-MOMENT_MAX_NS: Final = 2**62  # of any clock; how far apart two of them are has to be told, too
 GRANTS_MAX: Final = 128
 SIGNAL_MAX: Final = 127  # which exit codes have room for
 USERS_MAX: Final = 2**32 - 1  # of all engines of a worker: what followers can be told

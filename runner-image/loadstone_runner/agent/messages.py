@@ -18,7 +18,7 @@ from loadstone_protocol.allotment import (
     shares_from_messages,
     shares_to_messages,
 )
-from loadstone_protocol.codec import WireError, counters_to_message, stream_id_to_message
+from loadstone_protocol.codec import MOMENT_MAX_NS, WireError, counters_to_message, stream_id_to_message
 from loadstone_protocol.messages import EngineStage, RefusalCode, RunOrder
 from loadstone_protocol.v1 import coordination_pb2, engine_pb2, statistics_pb2
 from loadstone_protocol.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from loadstone_runner.agent.logs import LogEnd
 
 TAIL_MAX: Final = 4_096
-MOMENT_MAX_NS: Final = 2**62  # of any clock; what is beyond it could not be moved to another one
 
 _RUN_ORDERS: Final = {
     engine_pb2.READY_STATE: RunOrder.READY,

@@ -48,10 +48,12 @@ class Keeper:
 
         A worker may say again that it has ended, before the disk has taken what came with its first word.
         """
-        states = tuple(self._finals.pop(stream) for stream in streams if stream in self._finals)
-        self._waiting[worker] = (*self._waiting.get(worker, ()), *states)
+        self._add(worker, tuple(self._finals.pop(stream) for stream in streams if stream in self._finals))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
+
+    def _add(self, worker: Attempt, states: tuple[StreamState, ...]) -> None:
+        self._waiting[worker] = (*self._waiting.get(worker, ()), *states)
 
     async def finish(self) -> None:
         """Wait until everything that was settled is durable."""
@@ -68,9 +70,9 @@ class Keeper:
                     await asyncio.to_thread(self._store.append_ended, records)
                 except OSError:
                     log.exception("Could not keep what streams ended with")
-                    for worker, states in self._waiting.items():
-                        batch[worker] = (*batch.get(worker, ()), *states)
-                    self._waiting = batch
+                    later, self._waiting = self._waiting, batch
+                    for worker, states in later.items():
+                        self._add(worker, states)
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
                 for worker, states in batch.items():

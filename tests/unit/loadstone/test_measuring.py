@@ -117,9 +117,11 @@ def test_a_size_that_is_none_counts_as_nothing(listener, size) -> None:
 def test_outside_of_an_engine_a_block_just_runs() -> None:
     seat.take(None)
 
-    with measure("SELECT"):
-        pass
+    with measure("SELECT") as call:
+        call.size = 7
     events.request.fire(request_type="x", name="y", response_time=1)
+
+    assert (call.size, call.error) == (7, None)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from loadstone_runner.transport.grpc.reading import read
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
-    from loadstone_core.stats.stream import SeriesState, StreamState
+    from loadstone_core.stats.stream import SeriesState, StreamId, StreamState
     from loadstone_protocol.identity import Pems
     from loadstone_protocol.messages import AgentWord, Hello, Peer
     from loadstone_runner.transport.grpc.bulk import BulkEnd
@@ -257,7 +257,7 @@ def _word_of(message: coordination_pb2.AgentMessage, peer: Peer) -> AgentWord:
     word = coordination.word_from_message(message)
     ends = word.engines if isinstance(word, Bye) else (word,) if isinstance(word, EngineEnd) else ()
     for end in ends:
-        if (end.stream.worker, end.stream.attempt) != (peer.worker, peer.attempt):
+        if not _is_own(end.stream, peer):
             raise WireError(f"worker {peer.worker} reports the end of stream {end.stream}")
     return word
 
@@ -268,9 +268,13 @@ def _state_of(
     if frame.WhichOneof("kind") != "state":
         raise WireError("a frame of a statistics stream holds a state")
     state = stream_state_from_message(frame.state, read_series)
-    if (state.stream.worker, state.stream.attempt) != (peer.worker, peer.attempt):
+    if not _is_own(state.stream, peer):
         raise WireError(f"worker {peer.worker} reports for stream {state.stream}")
     return state
+
+
+def _is_own(stream: StreamId, peer: Peer) -> bool:
+    return (stream.worker, stream.attempt) == (peer.worker, peer.attempt)
 
 
 async def _both_ways(writing: Any, reading: Any) -> None:
