@@ -147,10 +147,8 @@ class World:
         self.shape, self.loop, self.dice, self._folder = shape, loop, dice, folder
         self.network = Network(loop, dice)
         self.plan = shape.plan()
-        most_lost = 0 if shape.on_loss is OnLoss.ABORT else self.plan.most_lost(shape.workers)
-        # Without so many the load may begin.
-        most_lost = max(most_lost, shape.workers - (shape.min_available or shape.workers))
         hearing = LONGEST_STANDSTILL + shape.lease_seconds + 8
+        most_lost = self._most_lost(shape.workers)
         self.laws = Laws(loop, self.network, hearing_seconds=hearing, planned=shape.workers, most_lost=most_lost)
         self.laws.most_guests = shape.max_users or math.inf
         self.epoch = 0
@@ -363,9 +361,13 @@ class World:
         self.laws.least_wanted = min(self._numbers_wanted)
         self.workers_made = max(self.workers_made, workers)
         self._revision += 1
-        if self.shape.on_loss is not OnLoss.ABORT:
-            self.laws.most_lost = max(self.laws.most_lost, self.plan.most_lost(workers))
+        self.laws.most_lost = max(self.laws.most_lost, self._most_lost(workers))
         self.laws.note(f"wants {workers} workers")
+
+    def _most_lost(self, workers: int) -> int:
+        """Return how many of so many may be lost while there is load, or when it begins."""
+        most_lost = 0 if self.shape.on_loss is OnLoss.ABORT else self.plan.most_lost(workers)
+        return max(most_lost, workers - (self.shape.min_available or workers))
 
     @property
     def has_resized(self) -> bool:

@@ -58,10 +58,11 @@ class Farewell:
 
     def bury_orphans(self, now_ns: int) -> None:
         """Take engines as dead whose launcher, without which none lives, is known to be gone."""
-        if self._launcher_left_ns is None:
-            return
-        # The kubelet ends the agent's container only after the launcher's, so SIGTERM proves it.
-        if self.terminated_ns is None and now_ns - self._launcher_left_ns < LAUNCHER_ABSENT_NS:
+        # The kubelet ends the agent's container only after the launcher's, so SIGTERM proves it; also to an agent that
+        # was started again, and to which no launcher has come.
+        is_proven = self.terminated_ns is not None and not self._has_launcher
+        left_ns = self._launcher_left_ns
+        if not is_proven and (left_ns is None or now_ns - left_ns < LAUNCHER_ABSENT_NS):
             return
         for view in self._engines:
             if not view.is_connected and view.process_end is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,7 @@ Stream = tuple[int, int]  # (engine, start)
 
 STATUS_EVERY_NS: Final = 1_000_000_000
 STATUS_MISSED_NS: Final = 2_000_000_000  # who reports each second may be a little late
+_COUNTERS_FILE: Final = re.compile(r"engine-(?P<engine>\d{1,9})-(?P<start>\d{1,9})\.counters")
 _WITH_LOOP: Final = frozenset(
     {engine_pb2.EngineStatus.READY, engine_pb2.EngineStatus.RUNNING, engine_pb2.EngineStatus.STOPPING}
 )
@@ -170,6 +172,11 @@ class Relay:
         with contextlib.suppress(OSError, WorldError):
             return read_counters(path.read_bytes())
         return None if path.exists() or (engine, start) in self._statuses else Counters()
+
+    def left_behind(self) -> list[Stream]:
+        """Return the engines whose counters files are there; at this agent's beginning, those of one before it."""
+        names = (_COUNTERS_FILE.fullmatch(path.name) for path in self._socket_dir.iterdir())
+        return sorted((int(name["engine"]), int(name["start"])) for name in names if name)
 
     def all_counters(self) -> Counters:
         """Return the sum of what is known of all engines now."""

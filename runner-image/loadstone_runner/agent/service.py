@@ -83,6 +83,8 @@ class Agent:
             report=self._uplink.report,
             react=self._react,
         )
+        for engine, start in self._relay.left_behind():
+            self._session.know(engine, start)
         self._logs = LogShipper(
             settings.log_dir, self._uplink.bulk, on_kept=self._relay.tell_kept, on_settled=self._on_logs_settled
         )

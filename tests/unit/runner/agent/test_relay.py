@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from loadstone_runner.agent.usage import Usage
 from loadstone_runner.export.agent_metrics import exposition
 from loadstone_runner.settings import read_agent
 from loadstone_runner.transport.local.engines import EngineLink
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MILLISECOND = 1_000_000
 SETTINGS = {"RUN_UID": "run", "EPOCH": "1", "WORKER": "0", "MASTER": "master:1"}
@@ -30,10 +34,11 @@ class Link(EngineLink):
 class Engine:
     """One engine as its agent sees it: a connection over which it says things."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.session = Session(worker=0, attempt=1, engines=1, epoch=1, script_digest="d", first_revision=1)
         self.clock = ManualClock()
-        settings = read_agent({f"LOADSTONE_{name}": value for name, value in SETTINGS.items()})
+        environment = {**SETTINGS, "SOCKET_DIR": str(folder)}
+        settings = read_agent({f"LOADSTONE_{name}": value for name, value in environment.items()})
         self.relay = Relay(self.session, settings, clock=self.clock, report=lambda _: None, react=lambda: None)
         hello = engine_pb2.EngineHello(engine=0, start=1, role=engine_pb2.ENGINE_ROLE_ENGINE)
         self.sent: list[engine_pb2.ToEngine] = []
@@ -59,8 +64,8 @@ class Engine:
 
 
 @pytest.fixture
-def engine() -> Engine:
-    return Engine()
+def engine(tmp_path: Path) -> Engine:
+    return Engine(tmp_path)
 
 
 def test_how_late_an_engine_was_is_not_hidden_by_its_next_status(engine: Engine) -> None:
@@ -129,3 +134,11 @@ def test_lanes_are_shown_by_engine_and_name(engine: Engine) -> None:
     assert f"loadstone_agent_message_oldest_seconds{labels} 1.5" in lines
     assert f"loadstone_agent_messages_processed_total{labels} 7" in lines
     assert lines.count("# TYPE loadstone_agent_message_queue_depth gauge") == 1
+
+
+def test_the_engines_of_an_agent_before_are_known_by_their_counters_files(engine: Engine, tmp_path: Path) -> None:
+    assert engine.relay.left_behind() == []
+    for name in ("engine-10-1", "engine-2-1", "engine-x-1", "director-0-1"):
+        (tmp_path / f"{name}.counters").write_bytes(b"")
+
+    assert engine.relay.left_behind() == [(2, 1), (10, 1)]

@@ -522,6 +522,20 @@ def test_sigterm_proves_that_a_lost_launcher_is_dead():
     assert (bye.reason, bye.ends[0].exit_code, bye.ends[0].is_clean) == ("terminated", -1, False)
 
 
+def test_sigterm_to_an_agent_that_was_started_again_proves_that_the_launcher_of_the_one_before_is_dead():
+    session = _session()
+    assert session.know(0, 1)
+    session.welcome(1, 30 * S)
+    session.tick(60 * S)
+    assert not _of(session.take(), Conclude)
+    session.terminate(60 * S)
+
+    assert _of(session.take(), Conclude) == [Conclude(0, 1)]
+    session.conclude(0, 1, Counters(started=7, completed=6), now_ns=61 * S)
+    (bye,) = _of(session.take(), SayBye)
+    assert [end.counters for end in bye.ends] == [Counters(started=7, completed=6)]
+
+
 def test_sigterm_before_any_engine_ends_at_once_without_a_master():
     session = _session()
     session.terminate(0)
