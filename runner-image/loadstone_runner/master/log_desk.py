@@ -113,7 +113,10 @@ class LogDesk:
     def _settle_director(self, reader: SpoolReader, number: int, marks: list[Record]) -> None:
         for mark in marks:
             self._on_director_kept(int(mark.payload[1:]), mark.payload[:1] == b"-")
-        reader.release(number)
+        try:
+            reader.release(number)
+        except OSError as error:
+            log.warning("A segment of the director's log cannot be removed: %s", error)
 
     def _keep(self, source: Source, record: Record, encoded: bytes) -> None:
         if record.number > self._book.newest(source):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
+import os
 import tracemalloc
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,7 @@ from loadstone_runner.master.log_desk import LogDesk, recall
 from loadstone_runner.master.log_reading import whole
 from loadstone_runner.master.log_store import LogStore
 from loadstone_runner.master.logbook import LogBook
-from loadstone_runner.spool import Kind, LogStream, Record, segments_in
+from loadstone_runner.spool import Kind, LogStream, Record, SpoolReader, segments_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,6 +183,25 @@ def test_the_directors_spool_is_read_kept_and_removed_and_its_marks_are_answered
         damage(path)
         later.desk.take_in(str(tmp_path / "spool"))
         later.desk.take_in(str(tmp_path / "spool"))
+
+    asyncio.run(check())
+
+
+def test_a_segment_of_the_directors_that_cannot_be_removed_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_reader: SpoolReader, _number: int) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(SpoolReader, "release", refuse)
+
+    async def check() -> None:
+        Spool(str(tmp_path / "spool"), "d").put(OUT, b"setup\n", 1)
+        desk = Desk(tmp_path)
+        desk.desk.take_in(str(tmp_path / "spool"))
+        desk.hear(1, record(1))
+        await desk.desk.finish()
+        assert desk.durable() == 1
 
     asyncio.run(check())
 
