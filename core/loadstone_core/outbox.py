@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from itertools import islice
 from typing import NamedTuple
 
 from loadstone_core.errors import InternalError
@@ -145,20 +146,20 @@ class Outbox:
         self.dropped += entries
         self.dropped_bytes += size
 
-    def take(self, *, bytes_max: int, in_flight_max: int) -> Batch | None:
+    def take(self, *, bytes_max: int, entries_max: int, in_flight_max: int) -> Batch | None:
         """Return what is to be sent next, at least one entry of it; None if there is nothing, or too much on its way.
 
         Args:
             bytes_max: of one batch.
+            entries_max: of one batch; a receiver refuses one of more.
             in_flight_max: bytes that were sent and not received.
         """
         self._end_gap_if_alone()
         begin = self._sent - self.durable
-        in_flight = sum(len(self._kept[at].payload) for at in range(self._received - self.durable, begin))
+        in_flight = sum(len(entry.payload) for entry in islice(self._kept, self._received - self.durable, begin))
         room = min(bytes_max, in_flight_max - in_flight)
         taken: list[Entry] = []
-        for at in range(begin, len(self._kept)):
-            entry = self._kept[at]
+        for entry in islice(self._kept, begin, begin + entries_max):
             room -= len(entry.payload)
             if room < 0 and (taken or in_flight):
                 break

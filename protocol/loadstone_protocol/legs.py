@@ -92,7 +92,7 @@ class Leg:
         """Return what is to be sent now; None: nothing."""
         was_quiet = self._outbox.unsent == self._outbox.last - self._outbox.durable
         # Nobody is there yet who could take entries; a hub says who it is when it hears of this end.
-        batch = self._outbox.take(bytes_max=FRAME_BYTES, in_flight_max=IN_FLIGHT_BYTES) if self.hub else None
+        batch = self._next_batch() if self.hub else None
         if batch is None and not self._owes_receipt:
             return None
         if batch is not None and was_quiet:
@@ -107,6 +107,9 @@ class Leg:
             frame.entries.extend(entry.payload for entry in batch.entries)
         self._owes_receipt = self._wants_rewind = False
         return frame
+
+    def _next_batch(self) -> Batch | None:
+        return self._outbox.take(bytes_max=FRAME_BYTES, entries_max=FRAME_ENTRIES_MAX, in_flight_max=IN_FLIGHT_BYTES)
 
 
 def _batch(frame: engine_pb2.MessageFrame) -> Batch | None:

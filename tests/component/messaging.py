@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 import os
 import textwrap
@@ -62,9 +63,11 @@ class Ran:
 
     Attributes:
         answered: when each agent was seen to have another answer to a heartbeat, while the load ran.
+        log: what its processes have said.
     """
 
     result: LocalResult
+    log: str
     reports: list[Any] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
     answered: list[list[float]] = field(default_factory=list)
@@ -106,6 +109,7 @@ def run(
         files=files,
         environment={"NOTES": str(notes), "COMPUTE": str(COMPUTE_SECONDS), "HOLD": str(HOLD_SECONDS)},
         on_report=reports.append,
+        log_file=folder / "log.gz",
         metrics={f"agent-{worker}": f"127.0.0.1:{port}" for worker, port in enumerate(ports)},
     )
     answered: list[list[float]] = [[] for _ in ports]
@@ -128,7 +132,8 @@ def run(
             assert all(each.cancelled() for each in watching), watching
 
     result = asyncio.run(asyncio.wait_for(watched(), 100 + (seconds or 0)))
-    return Ran(result, reports, [json.loads(line) for line in notes.read_text().splitlines()], answered)
+    noted = [json.loads(line) for line in notes.read_text().splitlines()]
+    return Ran(result, gzip.decompress((folder / "log.gz").read_bytes()).decode(), reports, noted, answered)
 
 
 async def watch_beats(port: int, is_running: Callable[[], bool], moments: list[float]) -> None:

@@ -117,6 +117,37 @@ def test_a_flood_runs_in_the_pool_only_and_each_message_is_processed_or_rejected
 
 
 @promise("messages")
+def test_ten_thousand_answers_come_to_a_sender_that_has_held_the_interpreter_meanwhile(tmp_path) -> None:
+    ran = run(
+        tmp_path,
+        """
+        from gevent.monkey import get_original
+
+        @on_message("count", queue=20_000)
+        def count(message):
+            pass
+
+        @events.test_start.add_listener
+        def begin(environment):
+            if environment.is_director:
+                return
+            sent = [send_message("count", number) for number in range(10_000)]
+            gevent.sleep(0.05)
+            get_original("time", "sleep")(6)  # what waits is sent again meanwhile, all at once
+            statuses = [each.wait(30).status for each in sent]
+            note(statuses={each: statuses.count(each) for each in set(statuses)})
+            stop_run("done")
+        """,
+        seconds=80,
+        workers=1,
+    )
+
+    assert ran.noted("statuses") == [{"processed": 10_000}], ran.result.outcome
+    # Each frame of what was sent again was one that a receiver takes.
+    assert "Left out" not in ran.log
+
+
+@promise("messages")
 def test_messages_to_a_worker_that_is_lost_are_rejected_with_the_reason(tmp_path) -> None:
     ran = run(
         tmp_path,

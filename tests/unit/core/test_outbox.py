@@ -16,7 +16,7 @@ STEPS = ("put", "put", "put", "send", "send", "keep", "answer", "reconnect", "cr
 
 
 def send(outbox: Outbox) -> Batch:
-    batch = outbox.take(bytes_max=100_000, in_flight_max=1_000_000)
+    batch = outbox.take(bytes_max=100_000, entries_max=1_000, in_flight_max=1_000_000)
     assert batch is not None
     return batch
 
@@ -40,7 +40,7 @@ class World:
                 self.put += 1
                 self.outbox.put(b"%d" % self.put)
             case "send":
-                if (batch := self.outbox.take(bytes_max=8, in_flight_max=16)) is not None:
+                if (batch := self.outbox.take(bytes_max=8, entries_max=1_000, in_flight_max=16)) is not None:
                     self.batches.append(batch)
             case "keep":
                 self.kept = list(self.applied)
@@ -77,7 +77,7 @@ class World:
     def heal(self) -> None:
         for _ in range(10_000):
             self.step("reconnect", 0)
-            while (batch := self.outbox.take(bytes_max=8, in_flight_max=16)) is not None:
+            while (batch := self.outbox.take(bytes_max=8, entries_max=1_000, in_flight_max=16)) is not None:
                 self.applied += self.inbox.take(batch)
                 self.step("keep", 0)
                 self.outbox.acknowledge(self.inbox.receipt())
@@ -151,7 +151,7 @@ def test_what_has_no_room_becomes_one_gap_with_an_exact_count_and_leaves_the_res
     numbers = [outbox.put(b"xx") for _ in range(8)]
 
     assert numbers == [1, 2, 3, 0, 0, 0, 0, 0]
-    outbox.take(bytes_max=100, in_flight_max=100)
+    outbox.take(bytes_max=100, entries_max=1_000, in_flight_max=100)
     outbox.acknowledge(Receipt(received=3, durable=3))
     assert outbox.put(b"yy") == 5
     assert send(outbox).entries == (Entry(b"", lost=5, lost_bytes=10), Entry(b"yy"))
@@ -212,22 +212,31 @@ def test_no_more_is_on_its_way_than_allowed_but_always_one_entry() -> None:
     for _ in range(5):
         outbox.put(b"x" * 10)
 
-    assert [len(outbox.take(bytes_max=1, in_flight_max=25).entries) for _ in range(1)] == [1]  # type: ignore[union-attr]
-    batch = outbox.take(bytes_max=100, in_flight_max=25)
+    assert [len(outbox.take(bytes_max=1, entries_max=1_000, in_flight_max=25).entries) for _ in range(1)] == [1]  # type: ignore[union-attr]
+    batch = outbox.take(bytes_max=100, entries_max=1_000, in_flight_max=25)
     assert batch is not None
     assert batch.first == 2
     assert len(batch.entries) == 1
-    assert outbox.take(bytes_max=100, in_flight_max=25) is None
+    assert outbox.take(bytes_max=100, entries_max=1_000, in_flight_max=25) is None
     assert outbox.unsent == 3
     outbox.acknowledge(Receipt(received=2, durable=0))
     assert len(send(outbox).entries) == 3
+
+
+def test_a_batch_has_no_more_entries_than_its_receiver_takes() -> None:
+    outbox = Outbox(**ROOMY)
+    for _ in range(5):
+        outbox.put(b"")
+
+    batches = [outbox.take(bytes_max=100, entries_max=2, in_flight_max=100) for _ in range(4)]
+    assert [each and (each.first, len(each.entries)) for each in batches] == [(1, 2), (3, 2), (5, 1), None]
 
 
 def test_what_does_not_follow_is_asked_for_once_and_sent_again() -> None:
     outbox, inbox = Outbox(**ROOMY), Inbox()
     for payload in (b"a", b"b", b"c"):
         outbox.put(payload)
-    first, second, third = (outbox.take(bytes_max=1, in_flight_max=100) for _ in range(3))
+    first, second, third = (outbox.take(bytes_max=1, entries_max=1_000, in_flight_max=100) for _ in range(3))
     assert first is not None
     assert second is not None
     assert third is not None

@@ -11,7 +11,15 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from loadstone_core.outbox import Inbox, OutboxError
-from loadstone_protocol.bulk import BulkBatch, BulkReceipt, batch_frame, kind_of, receipt_frame, word_from_frame
+from loadstone_protocol.bulk import (
+    ENTRIES_MAX,
+    BulkBatch,
+    BulkReceipt,
+    batch_frame,
+    kind_of,
+    receipt_frame,
+    word_from_frame,
+)
 from loadstone_protocol.codec import WireError
 from loadstone_protocol.v1 import coordination_pb2
 
@@ -202,7 +210,9 @@ class BulkEnd:
         for _ in range(len(self._outboxes)):
             self._turns = [each for each in self._turns if each in self._outboxes] or list(self._outboxes)
             channel = self._turns.pop(0)
-            batch = self._outboxes[channel].take(bytes_max=FRAME_BYTES, in_flight_max=IN_FLIGHT_BYTES)
+            batch = self._outboxes[channel].take(
+                bytes_max=FRAME_BYTES, entries_max=ENTRIES_MAX, in_flight_max=IN_FLIGHT_BYTES
+            )
             if batch is not None:
                 return batch_frame(channel, batch)
         return None
