@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from itertools import islice
 from typing import NamedTuple
 
 from loadstone_core.errors import InternalError
@@ -76,8 +75,9 @@ class Outbox:
     """
 
     __slots__ = (
-        "_bytes",
+        "_base",
         "_bytes_max",
+        "_ends",
         "_entries_max",
         "_highest",
         "_kept",
@@ -97,7 +97,8 @@ class Outbox:
         self._entries_max = entries_max
         self._bytes_max = bytes_max
         self._kept: deque[Entry] = deque()  # number `durable + 1` and on
-        self._bytes = 0
+        self._ends: deque[int] = deque()  # of each of those: the bytes of all entries up to it
+        self._base = 0  # of all that are durable
         self._phase = Phase.OPEN
         self._lost = 0  # since the newest entry
         self._lost_bytes = 0
@@ -125,7 +126,9 @@ class Outbox:
     def has_room(self, size: int) -> bool:
         """Say whether an entry of `size` bytes would be held now."""
         gaps = 1 if self._lost else 0
-        return len(self._kept) + gaps < self._entries_max and self._bytes + size <= self._bytes_max
+        return (
+            len(self._kept) + gaps < self._entries_max and self._end(self.last) - self._base + size <= self._bytes_max
+        )
 
     def put(self, payload: bytes) -> int:
         """Take an entry; return its number, 0 if there was no room or it was too late, which is counted."""
@@ -156,10 +159,12 @@ class Outbox:
         """
         self._end_gap_if_alone()
         begin = self._sent - self.durable
-        in_flight = sum(len(entry.payload) for entry in islice(self._kept, self._received - self.durable, begin))
+        in_flight = self._end(self._sent) - self._end(self._received)
         room = min(bytes_max, in_flight_max - in_flight)
         taken: list[Entry] = []
-        for entry in islice(self._kept, begin, begin + entries_max):
+        # Not islice: a deque finds what is near one of its ends at once.
+        for at in range(begin, min(begin + entries_max, len(self._kept))):
+            entry = self._kept[at]
             room -= len(entry.payload)
             if room < 0 and (taken or in_flight):
                 break
@@ -181,7 +186,8 @@ class Outbox:
             raise OutboxError(f"entry {receipt.received} was acknowledged, and {self._highest} were sent")
         settled = max(0, receipt.durable - self.durable)
         for _ in range(settled):
-            self._bytes -= len(self._kept.popleft().payload)
+            self._kept.popleft()
+            self._base = self._ends.popleft()
         self.durable += settled
         if receipt.resend:
             self._received = self._sent = max(receipt.received, self.durable)
@@ -210,8 +216,12 @@ class Outbox:
         return given_up
 
     def _keep(self, entry: Entry) -> None:
+        self._ends.append(self._end(self.last) + len(entry.payload))
         self._kept.append(entry)
-        self._bytes += len(entry.payload)
+
+    def _end(self, number: int) -> int:
+        """Return the bytes of all entries up to one that is held, or the newest durable one."""
+        return self._ends[number - self.durable - 1] if number > self.durable else self._base
 
     def _end_gap(self) -> None:
         """Number what was dropped, as what comes behind it is not part of the gap."""
