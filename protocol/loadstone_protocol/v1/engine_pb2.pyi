@@ -76,20 +76,22 @@ class EngineHello(_message.Message):
     def __init__(self, role: _Optional[_Union[EngineRole, str]] = ..., engine: _Optional[int] = ..., start: _Optional[int] = ..., pid: _Optional[int] = ..., counters_path: _Optional[str] = ..., protocol_major: _Optional[int] = ..., protocol_minor: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...
 
 class ScriptReport(_message.Message):
-    __slots__ = ("ok", "problem", "traceback", "user_classes", "preflight_failed", "has_shape")
+    __slots__ = ("ok", "problem", "traceback", "user_classes", "preflight_failed", "has_shape", "handles_messages")
     OK_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     TRACEBACK_FIELD_NUMBER: _ClassVar[int]
     USER_CLASSES_FIELD_NUMBER: _ClassVar[int]
     PREFLIGHT_FAILED_FIELD_NUMBER: _ClassVar[int]
     HAS_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    HANDLES_MESSAGES_FIELD_NUMBER: _ClassVar[int]
     ok: bool
     problem: str
     traceback: str
     user_classes: _containers.RepeatedScalarFieldContainer[str]
     preflight_failed: bool
     has_shape: bool
-    def __init__(self, ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., user_classes: _Optional[_Iterable[str]] = ..., preflight_failed: _Optional[bool] = ..., has_shape: _Optional[bool] = ...) -> None: ...
+    handles_messages: bool
+    def __init__(self, ok: _Optional[bool] = ..., problem: _Optional[str] = ..., traceback: _Optional[str] = ..., user_classes: _Optional[_Iterable[str]] = ..., preflight_failed: _Optional[bool] = ..., has_shape: _Optional[bool] = ..., handles_messages: _Optional[bool] = ...) -> None: ...
 
 class EngineStatus(_message.Message):
     __slots__ = ("stage", "users", "applied_revision", "loop_lag_ns", "schedule_slip_ns", "memory_bytes", "grants", "over", "stop_asked", "errors", "shape", "flavour", "exhausted", "lanes", "holding", "leaving", "start_at_ns", "series", "queued_bytes")

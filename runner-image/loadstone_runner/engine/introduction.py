@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from loadstone.messages import handlings
 from loadstone_core import __version__
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_protocol.version import PROTOCOL_MAJOR, PROTOCOL_MINOR
@@ -39,4 +40,7 @@ def load_and_report(settings: EngineSettings) -> tuple[Script | None, engine_pb2
         return None, engine_pb2.ScriptReport(ok=False, problem=str(error), traceback=error.trace)
     import_ahead(settings.script_dir, settings.target)
     names = [each.__name__ for each in script.users]
-    return script, engine_pb2.ScriptReport(ok=True, user_classes=names, has_shape=script.shape is not None)
+    report = engine_pb2.ScriptReport(
+        ok=True, user_classes=names, has_shape=script.shape is not None, handles_messages=bool(handlings())
+    )
+    return script, report

@@ -19,7 +19,7 @@ from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.engine.apart import Apart
 from loadstone_runner.engine.payloads import Payload, decode, encode
 from loadstone_runner.engine.script import ScriptError, load_script
-from loadstone_runner.engine.tracebacks import text_of
+from loadstone_runner.engine.tracebacks import Tracebacks, text_of
 from loadstone_runner.parent_death import end_with
 
 if TYPE_CHECKING:
@@ -57,8 +57,9 @@ def serve(settings: LaneSettings) -> int:
     # Not before: what a script does while it is imported is done by its engine.
     seat.take(Apart())
     engine.sendall(_frame(_Answer(status=_Answer.PROCESSED)))
+    tracebacks = Tracebacks()
     for message in _messages(engine):
-        engine.sendall(_frame(_handle(handling, message)))
+        engine.sendall(_frame(_handle(handling, message, tracebacks)))
     return 0
 
 
@@ -74,7 +75,7 @@ def _messages(engine: socket.socket) -> Iterator[engine_pb2.CustomMessage]:
                 yield engine_pb2.MessageEntry.FromString(entry).message
 
 
-def _handle(handling: Handling, message: engine_pb2.CustomMessage) -> engine_pb2.MessageAnswer:
+def _handle(handling: Handling, message: engine_pb2.CustomMessage, tracebacks: Tracebacks) -> engine_pb2.MessageAnswer:
     by = message.sender
     sender: Sender = "director" if by.director else Place(by.worker, by.engine)
     # Whatever a script has made of it: its default action is the end of the process.
@@ -84,7 +85,8 @@ def _handle(handling: Handling, message: engine_pb2.CustomMessage) -> engine_pb2
         data = decode(Payload(message.data, message.is_bytes))
         result = encode(handling.function(Message(message.name, data, sender)))
     except BaseException as error:
-        log.exception("A handler failed: message=%s", handling.name)
+        if tracebacks.is_first(error):
+            log.exception("A handler failed: message=%s", handling.name)
         return _Answer(status=_Answer.FAILED, reason=text_of(error))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -77,6 +77,7 @@ class Director:
         errors: of the script's listeners and handlers in it.
         lanes: of the custom messages that it handles.
         has_shape: whether the script has a shape.
+        handles_messages: whether the script does, or did when another master knew it.
         refused: connections and messages that were, as they could not be meant.
     """
 
@@ -87,7 +88,7 @@ class Director:
         self._owed: engine_pb2.ToEngine | None = None
         self._is_teardown = False
         self._config: engine_pb2.ToEngine | None = None
-        self.has_shape = False
+        self.has_shape = self.handles_messages = False
         self.refused = 0
         self._is_shaped = False
         self._is_dismissed = False
@@ -105,6 +106,12 @@ class Director:
     def is_connected(self) -> bool:
         """Whether the director has come."""
         return self._link is not None
+
+    def kept_there(self, *, is_shaped: bool) -> str:
+        """Return what of the run only the director has; empty: nothing, so a plain test needs it no more."""
+        if is_shaped:
+            return "the shape of the load"
+        return "what handlers of custom messages knew" if self.handles_messages else ""
 
     def ask(self, *, is_teardown: bool) -> None:
         """Let the director run setup or teardown, as soon as it is there."""
@@ -189,6 +196,7 @@ class Director:
             case "script":
                 script = message.script
                 self.has_shape = script.has_shape
+                self.handles_messages |= script.handles_messages
                 self._listener.on_script(ScriptNews(script.ok, script.problem, script.traceback))
             case "setup":
                 self._take_answer(message.setup)

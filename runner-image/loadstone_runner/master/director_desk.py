@@ -80,18 +80,13 @@ class DirectorDesk:
 
     def _lose(self, message: str) -> None:
         self._run.mail.lose_director(message)
+        what = self._director.kept_there(is_shaped=self._run.plan.is_shaped)
         if self._run.state.stage is Stage.GATHERING:
             self._run.handle(run.Broke(Reason.DIRECTOR_LOST, f"{message}; see the log of the director's container"))
-        elif (what := self._kept_there()) and self._run.state.stage in {Stage.ARMED, Stage.RUNNING_LOAD}:
+        elif what and self._run.state.stage in {Stage.ARMED, Stage.RUNNING_LOAD}:
             text = f"{message}, and with it {what}; the results end there"
             self._run.handle(run.Broke(Reason.DIRECTOR_LOST, text))
         elif self._run.state.stage is not Stage.FINISHED and not self._run.state.is_killed:
             self._run.notes.append(Cause(Reason.HANDLER_ERRORS, f"{message}; teardown was not run"))
             if self._run.state.is_torn_down:
                 self._run.handle(run.TeardownDone())
-
-    def _kept_there(self) -> str:
-        """Return what of the run only the director has; empty: nothing, so a plain test needs it no more."""
-        if self._run.plan.is_shaped:
-            return "the shape of the load"
-        return "what handlers of custom messages knew" if self._director.lanes else ""

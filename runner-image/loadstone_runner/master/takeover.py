@@ -80,6 +80,7 @@ def decided(conductor: Conductor) -> dict[str, Any]:
         "excused": conductor.roster.remember_excused(),
         "workers": [conductor.roster.wanted, len(conductor.roster.members)],
         "notes": _notes(conductor),
+        "handles_messages": conductor.director.handles_messages,
     }
 
 
@@ -242,8 +243,9 @@ def _enter(conductor: Conductor, inheritance: Inheritance, word: Word) -> None:
         # What its earlier attempts did was known to nobody but the master before.
         for attempt in range(1, member.attempt):
             conductor.farewells.lose(member.worker, attempt, has_begun=conductor.commander.has_ordered_load)
-    if conductor.plan.is_shaped and conductor.state.stage in {Stage.ARMED, Stage.RUNNING_LOAD}:
-        text = "the director was in the pod of the master that was lost, and with it the shape of the load"
+    what = conductor.director.kept_there(is_shaped=conductor.plan.is_shaped)
+    if what and conductor.state.stage in {Stage.ARMED, Stage.RUNNING_LOAD}:
+        text = f"the director was in the pod of the master that was lost, and with it {what}"
         conductor.handle(run.Broke(Reason.DIRECTOR_LOST, text))
 
 
@@ -277,6 +279,7 @@ def _recall_decisions(conductor: Conductor, kept: Kept, *, is_barred: bool) -> N
     commander.resume_config(held["config"], held["config_revision"])
     conductor.times.load_started_ns = kept.register.load_started_ns
     conductor.load_ns = held["load_ns"]
+    conductor.director.handles_messages |= held.get("handles_messages", False)
     conductor.outside.update(held["outside"])
     _recall_notes(conductor, held["notes"])
     for account, plan in zip(conductor.measurement.accounts, held["plans"], strict=True):

@@ -16,7 +16,7 @@ from loadstone_runner.engine.introduction import load_and_report
 from loadstone_runner.engine.numbers import Allotment
 from loadstone_runner.engine.script import Script
 from loadstone_runner.engine.shaping import Shaping
-from loadstone_runner.engine.tracebacks import text_of
+from loadstone_runner.engine.tracebacks import Tracebacks, text_of
 from loadstone_runner.settings import read_engine
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def test_a_handler_in_a_process_of_its_own_that_raises_it_is_answered() -> None:
     [handling] = messages.handlings()
     messages.forget()
 
-    answer = lane_process._handle(handling, engine_pb2.CustomMessage(name="step"))
+    answer = lane_process._handle(handling, engine_pb2.CustomMessage(name="step"), Tracebacks())
 
     assert (answer.status, answer.reason) == (engine_pb2.MessageAnswer.FAILED, "ValueError: ?")
 

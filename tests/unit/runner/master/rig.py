@@ -272,10 +272,10 @@ class Agent:
         self.read()
 
 
-async def start_load(master: Master, agents: list[Agent]) -> None:
+async def start_load(master: Master, agents: list[Agent], *, handles_messages: bool = False) -> None:
     """Bring a run to its load, with a director that has no setup."""
     master.bring_director()
-    master.director_says(script=engine_pb2.ScriptReport(ok=True))
+    master.director_says(script=engine_pb2.ScriptReport(ok=True, handles_messages=handles_messages))
     for agent in agents:
         agent.join()
     master.director_says(setup=engine_pb2.SetupReport(ok=True))

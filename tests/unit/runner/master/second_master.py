@@ -15,11 +15,11 @@ LOADED_NS = 10 * SECOND
 REQUESTS = 1_000
 
 
-async def begun(folder: Path) -> tuple[Master, list[Agent]]:
+async def begun(folder: Path, *, handles_messages: bool = False) -> tuple[Master, list[Agent]]:
     """Return a master in the load of which two workers have done 10 s, and those."""
     master = Master(folder, plan_of(2), Clock())
     agents = [Agent(master, 0), Agent(master, 1)]
-    await start_load(master, agents)
+    await start_load(master, agents, handles_messages=handles_messages)
     master.clock.advance(LOADED_NS / SECOND)
     for agent in agents:
         agent.beat()

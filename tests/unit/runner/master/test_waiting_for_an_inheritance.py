@@ -147,6 +147,50 @@ def test_a_director_that_dies_while_a_master_takes_over_leaves_a_plain_load_alon
     asyncio.run(story())
 
 
+def handling(master: Master) -> None:
+    """Let the director of a master say that its script handles messages."""
+    master.bring_director()
+    master.director_says(script=engine_pb2.ScriptReport(ok=True, handles_messages=True))
+
+
+@promise("director-lost", "master-restart")
+def test_what_handlers_of_messages_knew_is_lost_with_the_pod_of_the_master(tmp_path: Path) -> None:
+    async def story() -> None:
+        first, agents = await begun(tmp_path / "first", handles_messages=True)
+        assert first.conductor.state.stage is Stage.RUNNING_LOAD
+        master = another(first, tmp_path / "second")
+        handling(master)
+        for agent in agents:
+            come(agent, master)
+            agent.bequeath(LOADED_NS)
+        await turns()
+
+        [broke] = master.conductor.state.broke
+        assert broke.reason is Reason.DIRECTOR_LOST
+        assert "what handlers of custom messages knew" in broke.message
+
+    asyncio.run(story())
+
+
+@promise("director-lost", "master-restart")
+def test_a_director_that_handles_messages_and_dies_while_its_master_is_started_again_ends_the_run(
+    tmp_path: Path,
+) -> None:
+    async def story() -> None:
+        first, agents = await begun(tmp_path / "first", handles_messages=True)
+        again = Master(tmp_path / "first", plan_of(2), first.clock)
+        for agent in agents:
+            come(agent, again)
+        again.director.on_event(OUT_OF_MEMORY)
+        await turns()
+
+        [broke] = again.conductor.state.broke
+        assert broke.reason is Reason.DIRECTOR_LOST
+        assert "what handlers of custom messages knew" in broke.message
+
+    asyncio.run(story())
+
+
 @promise("master-restart", "stop-keeps-results")
 def test_a_stop_that_the_director_asks_for_while_a_master_takes_over_stops_the_load_that_goes_on(
     tmp_path: Path,
