@@ -27,6 +27,8 @@ from loadstone_runner.export.results import ROW_FIELDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from loadstone_core.load.profile import LoadProfile
+
 ROOT = Path(__file__).resolve().parents[2]
 promise = pytest.mark.promise
 
@@ -286,22 +288,30 @@ def test_a_late_worker_goes_on_and_nothing_is_granted_before_it_tells_what_it_ho
     scenario(run())
 
 
-@promise("master-restart")
-def test_a_shape_is_lost_with_the_pod_of_its_director(tmp_path: Path) -> None:
+@promise("master-restart", "director-lost")
+@pytest.mark.parametrize(
+    ("load", "has", "what"),
+    [
+        (replace(users(0, 60), is_shaped=True, max_users=9), "has_shape", "the shape of the load"),
+        (users(4, 60), "handles_messages", "what handlers of custom messages knew"),
+    ],
+    ids=["shape", "handlers"],
+)
+def test_what_a_director_knows_is_lost_with_its_pod(tmp_path: Path, load: LoadProfile, has: str, what: str) -> None:
     async def run() -> None:
-        shaped = replace(users(0, 60), is_shaped=True, max_users=9)
-        async with master_of(plan_of(shaped), tmp_path) as master:
-            await master.direct(script={"ok": True, "has_shape": True})
+        async with master_of(plan_of(load), tmp_path) as master:
+            await master.direct(script={"ok": True, has: True})
             agents = await master.crew(2)
             agents[0].request(3)
             await agents[0].send(agents[0].state(0))
             await lose_pod(master)
-            await come_back(master, script={"ok": True, "has_shape": True})
+            await come_back(master, script={"ok": True, has: True})
             await asyncio.gather(*(agent.stopped() for agent in agents))
             await agents[0].retell(0)
             await asyncio.gather(*(agent.bye() for agent in agents))
             report, _ = await master.finish()
             assert (report.outcome.verdict, report.outcome.reason) == ("Error", "DirectorLost")
+            assert what in report.outcome.message
             assert json.loads(report.outcome.results_json)["requests"] == 3
 
     scenario(run())
