@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.lacking import lacks
 
 ROOT = Path("/sys/fs/cgroup")
+IS_V2 = (ROOT / "cgroup.controllers").exists()
 MIB = 1024 * 1024
 LIMIT_BYTES = 700 * MIB
 promise = pytest.mark.promise
@@ -46,28 +48,56 @@ class Thinker(User):
             while time.monotonic() < end:
                 pass
 """
+BUSY = """
+from loadstone import User, constant, task
+
+class Busy(User):
+    wait = constant(0.001)
+
+    @task
+    def compute(self):
+        sum(range(200_000))
+"""
 
 
-@pytest.fixture
-def cramped():
-    """A cgroup with little memory; give what a process has to be started with to be in it."""
+@contextlib.contextmanager
+def limited(controller: str, limits: dict[str, str], wishes: dict[str, str]) -> Iterator[tuple[str, ...]]:
+    """Make a cgroup with limits; give what a process has to be started with to be in it."""
     name = f"loadstone-test-{uuid.uuid4().hex[:8]}"
-    is_v2 = (ROOT / "cgroup.controllers").exists()
-    folder = (ROOT if is_v2 else ROOT / "memory") / name
+    folder = (ROOT if IS_V2 else ROOT / controller) / name
     try:
         folder.mkdir()
-        (folder / ("memory.max" if is_v2 else "memory.limit_in_bytes")).write_text(str(LIMIT_BYTES))
-        with contextlib.suppress(OSError):  # where there is no swap there is nothing to be said of it
-            (folder / ("memory.swap.max" if is_v2 else "memory.swappiness")).write_text("0")
+        for file, limit in limits.items():
+            (folder / file).write_text(limit)
+        for file, wish in wishes.items():
+            with contextlib.suppress(OSError):
+                (folder / file).write_text(wish)
     except OSError as error:
-        lacks(f"no cgroup with a limit of memory can be made here: {error}")
-    yield ["sh", "-c", f'echo $$ > {folder}/cgroup.procs && exec "$@"', "sh"]
+        lacks(f"no cgroup with a limit of {controller} can be made here: {error}")
+    yield ("sh", "-c", f'echo $$ > {folder}/cgroup.procs && exec "$@"', "sh")
     # What is left of the run ends first.
     for _ in range(100):
         with contextlib.suppress(OSError):
             os.rmdir(folder)  # noqa: PTH106 a cgroup, not a folder of files
             return
         time.sleep(0.1)
+
+
+@pytest.fixture
+def cramped() -> Iterator[tuple[str, ...]]:
+    """Have little memory."""
+    file, swap = ("memory.max", "memory.swap.max") if IS_V2 else ("memory.limit_in_bytes", "memory.swappiness")
+    # Where there is no swap there is nothing to be said of it.
+    with limited("memory", {file: str(LIMIT_BYTES)}, {swap: "0"}) as before:
+        yield before
+
+
+@pytest.fixture
+def throttled() -> Iterator[tuple[str, ...]]:
+    """Have less than a third of a processor."""
+    limits = {"cpu.max": "30000 100000"} if IS_V2 else {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "30000"}
+    with limited("cpu", limits, {}) as before:
+        yield before
 
 
 def run(script: str, folder: Path, load: dict, before: tuple[str, ...] = ()) -> dict:
@@ -93,7 +123,7 @@ def run(script: str, folder: Path, load: dict, before: tuple[str, ...] = ()) -> 
 
 @promise("memory-high", "worker-oom")
 def test_who_owns_the_memory_is_told_before_the_kernel_kills(cramped, tmp_path) -> None:
-    status = run(HOARDER, tmp_path, {"users": 500, "spawnRate": 25, "duration": "60s"}, tuple(cramped))
+    status = run(HOARDER, tmp_path, {"users": 500, "spawnRate": 25, "duration": "60s"}, cramped)
 
     assert (status["verdict"], status["reason"]) == ("Error", "WorkerOOM"), status
     (high,) = [finding for finding in status["findings"] if finding.startswith("MemoryHigh: ")]
@@ -115,3 +145,12 @@ def test_a_loop_that_stood_still_is_named_with_its_lag(tmp_path) -> None:
     lag = degraded.split("loop lag up to ")[1].split("s")[0]
     assert 5.5 < float(lag) < 60, degraded
     assert "CPU up to" in degraded
+
+
+@promise("saturation-told")
+def test_what_a_limit_of_the_processor_keeps_from_running_is_told(throttled, tmp_path) -> None:
+    status = run(BUSY, tmp_path, {"users": 2, "duration": "8s"}, throttled)
+
+    (degraded,) = [each for each in status["findings"] if each.startswith("WorkerDegraded: ")]
+    share = degraded.split("kept from running by its CPU limit up to ")[1].split(" %")[0]
+    assert int(share) > 10, degraded
