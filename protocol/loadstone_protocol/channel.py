@@ -11,7 +11,9 @@ from typing import Final
 
 _Options = tuple[tuple[str, int], ...]
 
-MESSAGE_MAX_BYTES: Final = 8 * 1024 * 1024  # 2,000 series of 300 buckets each are 3 MB
+# Room for all that an engine may have measured: 2,000 series of 300 buckets each are 3 MB; if all 4,033 buckets of each
+# hold two million samples it is 33 MB, with 2 MB of names.
+MESSAGE_MAX_BYTES: Final = 40 * 1024 * 1024
 
 _ALIVE: Final[_Options] = (
     ("grpc.keepalive_timeout_ms", 5_000),

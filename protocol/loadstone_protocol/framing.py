@@ -7,7 +7,7 @@ from typing import Final
 
 from loadstone_core.errors import InternalError
 
-FRAME_MAX_BYTES: Final = 16 * 1024 * 1024
+FRAME_MAX_BYTES: Final = 40 * 1024 * 1024  # what an engine reports goes on to the master as a message of its own
 
 _LENGTH: Final = struct.Struct(">I")
 

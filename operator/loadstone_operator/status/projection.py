@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from loadstone_operator.observation import Cause, Times
 
 HISTORY_MOST: Final = 10
+FINDING_MAX: Final = 1_024  # characters
 
 # What belongs to one run, and so leaves with it.
 _OF_A_RUN: Final = (
@@ -137,7 +138,7 @@ def _follow(status: dict[str, Any], seen: Observation, moment: Moment, *, worker
         if value:
             status[key] = dict(value)
     _list_thresholds(status, master.thresholds)
-    status["findings"] = [finding.partition("\n")[0] for finding in master.findings]
+    status["findings"] = [finding.partition("\n")[0][:FINDING_MAX] for finding in master.findings]
     status["run"] = {**status.get("run", {}), **_times(master.times, moment)}
     if master.config_revision:
         status["run"]["configRevision"] = master.config_revision

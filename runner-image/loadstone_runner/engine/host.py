@@ -38,6 +38,7 @@ from loadstone_runner.engine.path import FLAVOUR, Instruments
 from loadstone_runner.engine.population import Portion
 from loadstone_runner.engine.preflight import PreflightError, check
 from loadstone_runner.engine.reports import Reports
+from loadstone_runner.engine.tracebacks import TEXT_MAX
 from loadstone_runner.engine.vitals import LoopLag, resident_bytes
 from loadstone_runner.redaction import Redactor, secrets_of
 
@@ -176,7 +177,7 @@ class Engine:
             is_preflight = isinstance(error, PreflightError)
             log.error("Refused a configuration: %s", error, exc_info=None if is_preflight else error)  # noqa: TRY400
             self._script_report = engine_pb2.ScriptReport(
-                ok=False, problem=storable(str(error)), preflight_failed=is_preflight
+                ok=False, problem=storable(str(error)[:TEXT_MAX]), preflight_failed=is_preflight
             )
             self._link.send(engine_pb2.EngineMessage(script=self._script_report))
         self._applied = config.revision

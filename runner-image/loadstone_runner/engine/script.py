@@ -12,7 +12,7 @@ from loadstone import Shape, User
 from loadstone.hooks import setup_function, teardown_function
 from loadstone_core.stats.metrics import storable
 from loadstone_runner.engine.tasks import repertoire_of
-from loadstone_runner.engine.tracebacks import text_of
+from loadstone_runner.engine.tracebacks import TEXT_MAX, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,7 @@ def last_lines(error: BaseException, directory: str) -> str:
     while frame is not None and not frame.tb_frame.f_code.co_filename.startswith(directory):
         frame = frame.tb_next
     text = "".join(traceback.format_exception(type(error), error, frame))
-    return storable("\n".join(text.rstrip().splitlines()[-_LINES:]))
+    return storable("\n".join(text.rstrip().splitlines()[-_LINES:])[-TEXT_MAX:])
 
 
 def _import(path: Path, directory: str) -> ModuleType:
@@ -99,9 +99,9 @@ def _import(path: Path, directory: str) -> ModuleType:
 def _sentence(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError):
         where = f"{Path(error.filename or path).name} line {error.lineno or 0}"
-        return f"{where}: {type(error).__name__}: {error.msg}"
+        return f"{where}: {type(error).__name__}: {error.msg}"[:TEXT_MAX]
     if isinstance(error, SystemExit):
-        return f"{path.name} calls sys.exit({error.code!r}) while it is imported"
+        return f"{path.name} calls sys.exit({error.code!r:.{TEXT_MAX}}) while it is imported"
     return f"{path.name} cannot be imported: {text_of(error)}{_advice(error)}"
 
 

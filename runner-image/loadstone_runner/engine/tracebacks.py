@@ -9,6 +9,7 @@ from typing import Final
 
 from loadstone_core.stats.metrics import storable
 
+TEXT_MAX: Final = 4_096  # characters of what is sent of one exception
 _KINDS_MAX: Final = 100
 
 
@@ -32,7 +33,7 @@ class Tracebacks:
 def text_of(error: BaseException) -> str:
     """Return what an exception says, as it can be sent; its kind alone if its own text cannot be had."""
     try:
-        return storable(f"{type(error).__name__}: {error}")
+        return storable(f"{type(error).__name__}: {error}"[:TEXT_MAX])
     except (Exception, SystemExit, KeyboardInterrupt):  # noqa: BLE001 whatever a script's own exceptions do instead
         return type(error).__name__
 

@@ -171,10 +171,11 @@ class UserSeconds:
     def _forget(self) -> None:
         """Add up what was planned of loads that no open second falls into: a shape makes one each second."""
         settled_ns = self._settled * SECOND
-        while self._past and self._past[0][1] <= settled_ns and self.scenario.load.model is not Model.ITERATIONS:
+        while self._past and self._past[0][1] <= settled_ns:
             old, end = self._past.pop(0)
-            self._past_planned += old.planned(end)
-            self._past_warm_up += old.planned(min(end, self._warm_up_ns))
+            if self.scenario.load.model is not Model.ITERATIONS:
+                self._past_planned += old.planned(end)
+                self._past_warm_up += old.planned(min(end, self._warm_up_ns))
 
     def _of_second(self, second: int, live: int, until_ns: int) -> int:
         start_ns, end_ns = max(second * SECOND, self._warm_up_ns), min((second + 1) * SECOND, until_ns)

@@ -32,7 +32,7 @@ from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.member import Departure, Member
 from loadstone_runner.master.news import Happened, Incident, News
 from loadstone_runner.master.relief import Relief
-from loadstone_runner.master.remarks import remarks_on, slow_workers
+from loadstone_runner.master.remarks import slow_workers
 from loadstone_runner.master.roster import Roster
 from loadstone_runner.master.rows import Rows
 from loadstone_runner.master.run import Stage
@@ -359,7 +359,7 @@ class Conductor:
             outside=self.outside,
             notes=(*self.notes, *slow_workers(self.roster.members)),
             director_errors=self.director.errors,
-            remarks=remarks_on(self.plan, has_shape=self.director.has_shape, shape_asked=self.workload.shape_asked),
+            remarks=self.workload.remarks(has_shape=self.director.has_shape),
             load_ns=self.load_ns,
             logs=logs.to_status(),
             idle_ns=self.workload.course.idle_ns(self.load_ns or 0),

@@ -27,7 +27,7 @@ from loadstone_protocol.messages import (
 )
 from loadstone_runner.master import run
 from loadstone_runner.master.farewell import TERMINATED
-from loadstone_runner.master.member import Departure, Member, WorkerState
+from loadstone_runner.master.member import SAID_MAX, Departure, Member, WorkerState
 from loadstone_runner.master.run import Stage
 from loadstone_runner.master.shelf import read_series
 
@@ -354,7 +354,7 @@ class Desk:
         problem = news.describe() if news is not None else member.conflict(self._digest or member.script_digest)
         if problem is not None:
             reason = Reason.SCRIPT_INVALID if news is not None else Reason.CONFIG_CONFLICT
-            self._run.lose(member.worker, member.attempt, Departure(reason, problem))
+            self._run.lose(member.worker, member.attempt, Departure(reason, problem[:SAID_MAX]))
 
     def _hear_end(self, peer: Peer, word: EngineEnd | Bye) -> None:
         """Take in what ended; a newer attempt of its worker may have come while that waited, and lives on."""

@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from loadstone_core.stats.stream import ErrorCount
-from loadstone_protocol.coordination import lane_news
+from loadstone_protocol.coordination import TEXT_MAX, lane_news
 from loadstone_protocol.messages import ScriptNews, ShapeNews
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.master.news import Happened, Incident, Summary
@@ -197,7 +197,7 @@ class Director:
                 script = message.script
                 self.has_shape = script.has_shape
                 self.handles_messages |= script.handles_messages
-                self._listener.on_script(ScriptNews(script.ok, script.problem, script.traceback))
+                self._listener.on_script(_news(script))
             case "setup":
                 self._take_answer(message.setup)
             case "status":
@@ -269,11 +269,7 @@ class Director:
         if self._owed is None or report.teardown != self._is_teardown:
             return
         self._owed = None
-        problem = (
-            None
-            if report.ok
-            else ScriptNews(is_ok=False, problem=report.problem, traceback=report.traceback).describe()
-        )
+        problem = None if report.ok else _news(report).describe()
         if report.teardown:
             self._listener.on_teardown(problem=problem, requests=report.requests)
             return
@@ -284,3 +280,7 @@ class Director:
     def _order(self, order: dict[str, Any]) -> None:
         if self._launcher is not None:
             self._launcher.send(order)
+
+
+def _news(report: engine_pb2.ScriptReport | engine_pb2.SetupReport) -> ScriptNews:
+    return ScriptNews(report.ok, report.problem[:TEXT_MAX], report.traceback[-TEXT_MAX:])

@@ -22,7 +22,7 @@ SECONDS_AHEAD: Final = 2
 SMALL_BLOCK: Final = 100
 # Rows of a feeder that an engine holds and never uses are missing elsewhere: near the end each gets what it waits for.
 AMPLE: Final = 10
-NAMES_MAX: Final = 256
+NAMES_MAX: Final = 16_384  # of rows, in the whole run: an engine has at most 128
 
 
 class Place(NamedTuple):
@@ -112,6 +112,7 @@ class Grants:
 
     Attributes:
         given: how often numbers were given to an engine: as long as it stays, so does everything that was granted.
+        has_left_out: there were more names than NAMES_MAX, and those who wait for the others wait in vain.
         untold: workers of which it is not known what another master has granted them.
     """
 
@@ -129,6 +130,7 @@ class Grants:
         self._closed = set(totals)
         self._versions = [1] * workers
         self.given = 0
+        self.has_left_out = False
         self.untold: set[int] = set()
         self._awaited: set[int] = set()  # those of them for whose word everybody waits
 
@@ -189,6 +191,7 @@ class Grants:
         if granted.name not in self._books and len(self._books) < NAMES_MAX:
             self._books[granted.name] = _Book(total=None)
         book = self._books.get(granted.name)
+        self.has_left_out |= book is None
         if book is not None and place in self._places:
             self._closed.discard(granted.name)
             end = granted.end if book.total is None else min(granted.end, book.total)
@@ -297,7 +300,9 @@ class Grants:
             book = self._books.get(each.name)
             if book is None and len(self._books) < NAMES_MAX:
                 book = self._books[each.name] = _Book(total=None)
-            if book is not None:
+            if book is None:
+                self.has_left_out = True
+            else:
                 changed.update(self._look(book, Place(*place), each, {Place(*one) for one in living}))
         return changed
 

@@ -23,7 +23,6 @@ REASON_MAX: Final = 1_024
 DATA_MAX_BYTES: Final = 256 * 1024
 # Of one sender: answers that are still to come, and how many messages a second.
 AWAITED_MAX: Final = 100_000
-UNSAID_MAX: Final = 2 * AWAITED_MAX
 RATE_PER_SECOND: Final = 5_000
 BURST: Final = 10_000
 NUMBER_MAX: Final = 2**53
@@ -268,7 +267,8 @@ class Hub:
         if member.allowance < 0:
             member.allowance = 0.0
             return f"more than {RATE_PER_SECOND} messages a second came from here"
-        if member.awaited + len(places) > AWAITED_MAX:
+        # One to all that there are goes, however many these are.
+        if member.awaited and member.awaited + len(places) > AWAITED_MAX:
             return f"more than {AWAITED_MAX} answers are still to come"
         return ""
 
@@ -319,7 +319,7 @@ class Hub:
 
     def _say(self, post: Post, member: _Member, answer: engine_pb2.MessageAnswer) -> None:
         """Tell a sender something; later, if its leg is full."""
-        if len(member.unsaid) >= UNSAID_MAX:
+        if len(member.unsaid) >= 2 * max(AWAITED_MAX, self._most * self._engines):
             # More than it can have asked for: it sends and never reads.
             return
         content = engine_pb2.MessageEntry(answer=answer).SerializeToString()

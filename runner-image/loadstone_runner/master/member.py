@@ -37,6 +37,9 @@ class WorkerState(StrEnum):
         return self in {WorkerState.ENDED, WorkerState.LOST}
 
 
+SAID_MAX: Final = 1_024  # characters of what followers are told of one worker: there may be thousands
+
+
 @dataclass(frozen=True, slots=True)
 class Departure:
     """Why a worker is gone before its time."""

@@ -14,7 +14,7 @@ from loadstone_protocol.codec import WireError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MEMORY_MAX: Final = 4 * 1024 * 1024
+MEMORY_MAX: Final = 64 * 1024 * 1024  # unpacked: hundreds of changes of 32 scenarios of 256 stages, and of losses
 
 
 def to_memory(held: Mapping[str, Any], *, is_shaped: bool) -> bytes:

@@ -8,6 +8,7 @@ from loadstone_core.load.profile import Model
 from loadstone_core.stats.metrics import HANDLER_ERROR, HANDLER_SLOW, LISTENER_ERROR, METRIC_ERROR
 from loadstone_core.verdict.reasons import Cause, Reason
 from loadstone_runner.flavour import PURE
+from loadstone_runner.master.grants import NAMES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,16 +21,21 @@ CLOSED: Final = (
     "users wait while the target stalls, so latency is that of the requests they sent, without those they would have "
     "sent meanwhile (closed model); use rate to have the waiting in it"
 )
+TOO_MANY_NAMES: Final = (
+    f"there are more than {NAMES_MAX} feeders of rows that nobody else has, and users wait for rows of the others; "
+    "let engines share them"
+)
 UNUSED_SHAPE: Final = "the script has a shape, and the load is that of spec.load; set load.shape to let the shape lead"
 
 
-def remarks_on(plan: RunPlan, *, has_shape: bool, shape_asked: int) -> tuple[str, ...]:
+def remarks_on(plan: RunPlan, *, has_shape: bool, shape_asked: int, has_left_out: bool = False) -> tuple[str, ...]:
     """Return what is to be said of the load.
 
     Args:
         plan: of the run.
         has_shape: the script has a shape.
         shape_asked: the most users that it has asked for, if it leads the load.
+        has_left_out: there were more names of rows than a run may have.
     """
     remarks = []
     closed = [each.name for each in plan.scenarios if each.load.model is not Model.RATE]
@@ -42,6 +48,8 @@ def remarks_on(plan: RunPlan, *, has_shape: bool, shape_asked: int) -> tuple[str
     most = max((each.load.most_users for each in plan.scenarios if each.load.is_shaped), default=shape_asked)
     if shape_asked > most:
         remarks.append(f"the script's shape asked for {shape_asked} users, and load.shape.maxUsers allows {most}")
+    if has_left_out:
+        remarks.append(TOO_MANY_NAMES)
     return tuple(remarks)
 
 

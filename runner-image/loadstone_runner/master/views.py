@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from loadstone_core.units import SECOND
 from loadstone_protocol.views import TimesView, WorkerView
 from loadstone_runner.export.prometheus import RunFigures
-from loadstone_runner.master.member import Departure, WorkerState
+from loadstone_runner.master.member import SAID_MAX, Departure, WorkerState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,7 +68,7 @@ def worker_view(member: Member, loss: Loss | None = None) -> WorkerView:
         state="retired" if member.has_retired and not member.state.is_over else member.state.value,
         pod=member.pod,
         reason=departure.reason if departure else "",
-        message="; ".join(said),
+        message="; ".join(said)[:SAID_MAX],
         exit_code=departure.exit_code if departure else 0,
         users=member.users,
     )

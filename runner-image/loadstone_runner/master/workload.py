@@ -15,6 +15,7 @@ from loadstone_runner.master import run
 from loadstone_runner.master.course import Course
 from loadstone_runner.master.grants import Grants, Place
 from loadstone_runner.master.member import WorkerState
+from loadstone_runner.master.remarks import remarks_on
 from loadstone_runner.master.shares import Shares
 
 if TYPE_CHECKING:
@@ -69,6 +70,11 @@ class Workload:
         self._changed_ns = -1  # when the newest change begins
         self._roster = roster
         self._measurement = measurement
+
+    def remarks(self, *, has_shape: bool) -> tuple[str, ...]:
+        """Return what is to be said of the load, of a script that has a shape or has none."""
+        has_left_out = self.grants.has_left_out
+        return remarks_on(self.plan, has_shape=has_shape, shape_asked=self.shape_asked, has_left_out=has_left_out)
 
     def look(self, since_start_ns: int, *, lead_ns: int) -> run.LoadDone | run.LoadChanged | None:
         """Return what has become of the load by a moment; None: nothing that anybody has to hear of."""

@@ -340,6 +340,16 @@ def test_no_status_is_too_large_and_what_is_left_out_is_counted(status: dict[str
     assert fitted["results"]["endpoints"] == status["results"]["endpoints"][: len(kept)]
 
 
+def test_a_finding_of_one_endless_line_leaves_room_for_the_status() -> None:
+    said = "test.py cannot be imported: " + "x" * 2_000_000
+    broken = replace(PASSED, verdict=Verdict.ERROR, reason=Reason.SCRIPT_INVALID, message=said)
+    seen = replace(SEEN, master=replace(TALKING, findings=(f"ScriptInvalid: {said}",)))
+    status = status_after(BEGIN, End(1, Cause.CREATED, broken, ReportState.SAVED), seen=seen)
+
+    assert len(json.dumps(status)) < 32_768
+    assert status["findings"][0].startswith("ScriptInvalid: test.py cannot be imported: xxx")
+
+
 def test_what_is_left_out_goes_in_a_fixed_order_and_findings_say_how_many() -> None:
     row = {"name": "x" * 100}
     status = {

@@ -9,15 +9,18 @@ from hypothesis import strategies as st
 from loadstone_core.load.grant import Grant
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
+from loadstone_core.stats.histogram import LARGEST_INDEX
 from loadstone_core.stats.metrics import Kind, SeriesKey
 from loadstone_core.stats.recorder import Recorder
-from loadstone_core.stats.series import Series
-from loadstone_core.stats.stream import Counters, ErrorCount, StreamId, StreamState
+from loadstone_core.stats.series import KEYS_CAP_BYTES, SERIES_CAP, Series
+from loadstone_core.stats.stream import Counters, ErrorCount, SeriesState, StreamId, StreamState
 from loadstone_core.stats.timeline import Row
 from loadstone_core.stats.windows import SeriesRow
 from loadstone_protocol import allotment, codec
+from loadstone_protocol.channel import MESSAGE_MAX_BYTES
 from loadstone_protocol.codec import WireError
 from loadstone_protocol.control import row_message
+from loadstone_protocol.framing import FRAME_MAX_BYTES
 from loadstone_protocol.v1 import engine_pb2, statistics_pb2
 
 STREAM = StreamId(3, 1, 0, 2)
@@ -199,3 +202,21 @@ def test_grants_survive_the_wire_and_refuse_what_is_empty_or_goes_back() -> None
     for bad in ((range(3), range(2, 5)), (range(3, 3),)):
         with pytest.raises(WireError):
             allotment.grants_from_messages(allotment.grants_to_messages([Grant("a", 0, bad, 0)]))
+
+
+def test_a_message_and_a_frame_carry_all_that_an_engine_may_have_measured() -> None:
+    everywhere = tuple(range(1, LARGEST_INDEX + 1))
+    full = SeriesState(
+        SeriesKey("latency", name="/", method="GET"),
+        Kind.TREND,
+        count=2_000_000 * LARGEST_INDEX,
+        total=2**61,
+        minimum=1,
+        maximum=2**61,
+        indexes=everywhere,
+        counts=(2_000_000,) * LARGEST_INDEX,
+    )
+    state = StreamState(StreamId(0, 1, 0, 1), sequence=1, second=0, full=True, series=(full,))
+
+    size = SERIES_CAP * len(codec.stream_state_to_bytes(state)) + KEYS_CAP_BYTES
+    assert size < min(MESSAGE_MAX_BYTES, FRAME_MAX_BYTES)

@@ -113,6 +113,18 @@ def test_a_traceback_starts_in_the_users_own_file(load) -> None:
     assert "loadstone_runner" not in raised.value.trace
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["raise ValueError('x' * 9_000_000)", "raise SystemExit('x' * 9_000_000)", "raise SyntaxError('x' * 9_000_000)"],
+)
+def test_however_much_a_script_says_as_it_fails_it_can_be_told(load, content) -> None:
+    with pytest.raises(ScriptError) as raised:
+        load(content)
+
+    assert len(str(raised.value)) < 5_000
+    assert len(raised.value.trace) < 5_000
+
+
 def test_a_missing_or_unpythonic_entrypoint_is_named(load, tmp_path) -> None:
     with pytest.raises(ScriptError, match=r"there is no other\.py"):
         load_script(str(tmp_path), "other.py")

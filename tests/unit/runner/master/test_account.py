@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +111,17 @@ def test_a_stopped_load_counts_up_to_its_stop_and_memory_stays_bounded() -> None
 
     assert counted.achieved_ns(999 * SECOND + SECOND // 2) == 1999 * SECOND
     assert len(counted._live) <= SECONDS_OPEN + 1
+
+
+@pytest.mark.parametrize("model", [Model.USERS, Model.ITERATIONS])
+def test_loads_of_long_ago_are_not_kept_however_often_a_run_is_paused(model: Model) -> None:
+    counted = UserSeconds(scenario_of(constant(2, 9000), model=model))
+    for second in range(2000):
+        see(counted, ONE, second, 2)
+        if second % 100 == 0:
+            counted.follow(scenario_of(constant(2, 9000), start_ns=second * SECOND + 1, model=model))
+
+    assert len(counted.remember_plan()["past"]) <= 2
 
 
 def test_iterations_are_those_of_the_newest_counters_of_each_stream() -> None:

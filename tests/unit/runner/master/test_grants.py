@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from loadstone_protocol.allotment import grants_from_messages, grants_to_messages
 from loadstone_protocol.messages import Granted, GrantNews
 from loadstone_runner.engine.grants import Grants as EngineGrants
-from loadstone_runner.master.grants import Grants, Place
+from loadstone_runner.master.grants import NAMES_MAX, Grants, Place
 
 WORK, ROWS = "iterations/a", "feeder/b"
 
@@ -185,14 +185,6 @@ def test_what_a_worker_had_left_is_known_by_name() -> None:
     assert grants.granted_to("feeder/other", 0) == 0
 
 
-def test_a_peer_that_makes_up_names_is_heard_only_so_far() -> None:
-    grants = Grants({}, 1, 1)
-    for number in range(1_000):
-        grants.hear(Place(0, 0), [GrantNews(f"feeder/{number}", 0, left=0, per_second=0, waiting=1)], living=[])
-
-    assert len(grants.of(0)[1]) == 256
-
-
 def test_a_new_attempt_begins_anew_and_what_the_old_one_had_is_not_given_again() -> None:
     grants = Grants({WORK: 10_000}, 2, 1)
     grants.open(WORK)
@@ -291,3 +283,14 @@ def test_an_engine_without_a_user_is_granted_nothing_that_others_would_miss() ->
     grants = Grants({WORK: 1_000}, 3, 1, users={WORK: 2})
     grants.open(WORK)
     assert grants.hear((2, 0), [replace(idle, waiting=1)], living=everybody) == {2}
+
+
+def test_as_many_feeders_as_engines_have_are_granted_and_one_more_is_told() -> None:
+    grants = Grants({}, workers=1, engines=1)
+    for name in range(NAMES_MAX):
+        grants.hear((0, 0), [GrantNews(f"feeder/{name}", 0, left=0, per_second=1, waiting=1)], living=[(0, 0)])
+    assert len(grants.of(0)[1]) == NAMES_MAX
+    assert not grants.has_left_out
+
+    grants.hear((0, 0), [GrantNews("feeder/more", 0, left=0, per_second=1, waiting=1)], living=[(0, 0)])
+    assert grants.has_left_out

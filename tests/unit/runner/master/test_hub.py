@@ -101,3 +101,18 @@ def test_the_log_says_how_much_of_a_frame_was_left_out(tmp_path: Path, caplog: p
     said = "from=the director reason=1 of its 2 entries: an entry says nothing that is known here"
     assert caplog.messages == [f"Left out what cannot be meant of a frame of messages: {said}"]
     assert master.conductor.mail.bad_frames == {"director": 1}
+
+
+@pytest.mark.promise("messages")
+def test_a_message_to_all_engines_goes_however_many_there_are() -> None:
+    sent: list[tuple[Post, engine_pb2.MessageFrame]] = []
+    hub = Hub("hub", workers=1_700, engines=64, send=lambda *told: sent.append(told), absence=lambda _worker: "")
+    hub.hear(DIRECTOR, START, engine_pb2.MessageFrame(rewind=True), 1)
+    name = sent[-1][1].hub
+    message = entry(1, "go", to=engine_pb2.CustomMessage.WORKERS)
+    hub.hear(DIRECTOR, START, engine_pb2.MessageFrame(hub=name, first=1, oldest=1, entries=[message]), 2)
+
+    answers = [content for to, frame in sent if to == DIRECTOR for content in frame.entries]
+    routed = engine_pb2.MessageEntry.FromString(answers[0]).answer
+    assert (routed.status, routed.expected) == (engine_pb2.MessageAnswer.ROUTED, 1_700 * 64)
+    assert len(answers) == 1

@@ -61,6 +61,11 @@ def test_a_load_is_said_what_its_figures_leave_out(
     assert remarks_on(plan_of(*loads), has_shape=has_shape, shape_asked=asked) == remarks
 
 
+def test_feeders_beyond_what_a_run_may_have_are_told() -> None:
+    (said,) = remarks_on(plan_of(RATE), has_shape=False, shape_asked=0, has_left_out=True)
+    assert said.startswith("there are more than 16384 feeders")
+
+
 def member(worker: int, *flavours: str) -> Member:
     engines = tuple(
         EngineNews(

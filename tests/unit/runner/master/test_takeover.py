@@ -139,6 +139,14 @@ class _Nothing:
         return []
 
 
+def test_what_was_decided_in_a_long_run_is_read_whatever_its_size() -> None:
+    plans = [{"scenario": {"name": f"s{number}"}, "past": [[{"stages": [7] * 9_000}, number]]} for number in range(600)]
+    held = {"plans": plans}
+    assert len(json.dumps(held)) > 15_000_000
+
+    assert from_memory(to_memory(held, is_shaped=False)) == held
+
+
 def test_what_was_decided_travels_small_and_what_cannot_be_read_is_refused() -> None:
     held = {"state": {"stage": "running"}, "setup": "{}", "plans": [{"scenario": {}, "past": [1, 2]}]}
     assert from_memory(to_memory(held, is_shaped=False)) == {"state": {"stage": "running"}, "plans": held["plans"]}

@@ -7,7 +7,7 @@ import pytest
 from loadstone_core.plan.model import RunIdentity
 from loadstone_core.stats.merge import Merge
 from loadstone_protocol.messages import EngineNews, EngineStage, Heartbeat, LaneNews
-from loadstone_runner.master.member import Departure, Member, WorkerState
+from loadstone_runner.master.member import SAID_MAX, Departure, Member, WorkerState
 from loadstone_runner.master.roster import Roster
 from loadstone_runner.master.views import figures_of, waiting_for, worker_view
 
@@ -95,6 +95,12 @@ def member_with(*engines: EngineNews, worker: int = 0) -> Member:
         is_draining=False,
     )
     return Member(worker, state=WorkerState.RUNNING, beat=beat)
+
+
+def test_what_is_told_of_a_worker_is_bounded_as_there_may_be_thousands() -> None:
+    member = Member(0, state=WorkerState.LOST, departure=Departure("ScriptInvalid", "x" * 16_000))
+
+    assert len(worker_view(member).message) == SAID_MAX
 
 
 def test_a_worker_whose_engine_stands_still_is_shown_as_degraded_with_how_long() -> None:
