@@ -20,9 +20,8 @@ SCRIPT_KEY: Final = "s"
 AUTHORITY_KEY: Final = "ca.crt"
 REPORT_KEY: Final = "report.json.gz"
 LOG_KEY: Final = "log.txt.gz"
-# Together with the report, in base64, well below what etcd takes.
+# Together with the report, of at most 512 KiB, well below what a ConfigMap takes, and in base64 what etcd does.
 LOG_MOST_BYTES: Final = 256 * 1024
-REPORT_MOST_BYTES: Final = 512 * 1024
 
 
 def owner_reference(name: str, uid: str) -> dict[str, Any]:
