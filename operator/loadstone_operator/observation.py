@@ -193,7 +193,7 @@ class PodView:
         authority: who has signed its certificate; empty when it has none.
         gone_by_ns: when a pod that is being deleted should be gone, wall clock; 0 for others.
         trusted_restarts: how often the master or agent beside the user code was restarted.
-        last_words: termination message of the master or agent.
+        last_words: the end of the termination message of the master or agent.
         last_outcome: the verdict in a master's last words, if it had come to one.
         end: how the container with user code ended, if it did.
         problem: what keeps the pod from starting, and since when.

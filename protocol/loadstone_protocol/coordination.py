@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadstone_core.load.change import Aim
 from loadstone_core.register import Version
-from loadstone_core.spec.defaults import REPLICAS_MOST
+from loadstone_core.spec.defaults import ENGINES_MOST, REPLICAS_MOST
 from loadstone_core.stats.stream import BLOCKS
 from loadstone_protocol.allotment import grant_news, grants_to_messages, shares_to_messages
 from loadstone_protocol.codec import (
@@ -48,8 +48,7 @@ if TYPE_CHECKING:
     from loadstone_core.load.scenario import Scenario
 
 TEXT_MAX: Final = 8_192
-ENGINES_MAX: Final = 1_024
-LOGS_MAX: Final = 4 * ENGINES_MAX
+LOGS_MAX: Final = 4 * ENGINES_MOST
 BOOT_MAX: Final = 64
 DIGEST_BYTES: Final = 32
 GRANTS_MAX: Final = 128
@@ -97,8 +96,8 @@ def hello_from_message(message: coordination_pb2.AgentMessage) -> Hello:
     if message.WhichOneof("kind") != "hello":
         raise WireError("the first message of a control stream is Hello")
     hello = message.hello
-    if not 1 <= hello.engines <= ENGINES_MAX:
-        raise WireError(f"an agent has 1 to {ENGINES_MAX} engines, not {hello.engines}")
+    if not 1 <= hello.engines <= ENGINES_MOST:
+        raise WireError(f"an agent has 1 to {ENGINES_MOST} engines, not {hello.engines}")
     return Hello(
         peer=peer_from_message(hello.peer),
         protocol_major=hello.protocol_major,
@@ -304,8 +303,8 @@ def _version(version: Version) -> coordination_pb2.Version:
 def _heartbeat(message: coordination_pb2.Heartbeat) -> Heartbeat:
     if not message.number:
         raise WireError("heartbeats are counted from 1")
-    if len(message.engines) > ENGINES_MAX:
-        raise WireError(f"a heartbeat has {len(message.engines)} engines; at most {ENGINES_MAX} are allowed")
+    if len(message.engines) > ENGINES_MOST:
+        raise WireError(f"a heartbeat has {len(message.engines)} engines; at most {ENGINES_MOST} are allowed")
     if sum(each.status.users for each in message.engines) > USERS_MAX:
         raise WireError(f"a worker has at most {USERS_MAX} users")
     applied = None

@@ -8,21 +8,21 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from loadstone_core.register import Version
+from loadstone_core.spec.defaults import ENGINES_MOST
 from loadstone_protocol.allotment import NUMBER_MAX, ranges_from_messages, shares_from_messages
 from loadstone_protocol.codec import WireError
 from loadstone_protocol.messages import Granted, Inheritance
 from loadstone_protocol.v1 import coordination_pb2
 
-ENGINES_MAX: Final = 1_024
 NAME_MAX: Final = 256
-GRANTED_MAX: Final = 128 * ENGINES_MAX
+GRANTED_MAX: Final = 128 * ENGINES_MOST
 SINCE_MAX_NS: Final = 2**61  # either way; a moment that lies so far from now can still be told to everybody
 
 
 def inheritance_from_message(message: coordination_pb2.Inheritance) -> Inheritance:
     """Return what an agent holds of the master before; raise WireError if it cannot be meant."""
     if len(message.granted) > GRANTED_MAX or any(
-        not 0 < len(each.name) <= NAME_MAX or each.engine >= ENGINES_MAX for each in message.granted
+        not 0 < len(each.name) <= NAME_MAX or each.engine >= ENGINES_MOST for each in message.granted
     ):
         raise WireError("what was granted to an engine cannot be meant")
     if abs(message.since_start_ns) > SINCE_MAX_NS:

@@ -32,6 +32,8 @@ TOLERANCE: Final = "1%"
 
 NAME_LONGEST: Final = 52
 REPLICAS_MOST: Final = 5_000
+# Of a worker; the protocol takes in no agent with more.
+ENGINES_MOST: Final = 1_024
 USERS_MOST: Final = 100_000_000
 RATE_MOST: Final = 100_000_000
 ITERATIONS_MOST: Final = 1_000_000_000_000_000

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from loadstone_core.spec import defaults
 from loadstone_core.spec.shape import (
     Flag,
     Free,
@@ -263,7 +264,7 @@ TEMPLATE: Final = Record(
         "resources": Record(
             about=(
                 "CPU and memory of the container that runs the script. Each whole CPU of the limit (else of the "
-                "request) runs one engine process. Default: the operator's settings."
+                f"request) runs one engine process, up to {defaults.ENGINES_MOST:,}. Default: the operator's settings."
             ),
             fields={
                 "limits": _amounts("The most it may use."),

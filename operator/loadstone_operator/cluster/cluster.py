@@ -112,9 +112,12 @@ class KubernetesCluster:
         """Sign for a run, make its objects, all at once, and return its pods.
 
         Raises:
-            CreationFailed: an object was refused; a fatal refusal is reported before one that may pass.
+            CreationFailed: an object was refused, or would be; a fatal refusal is reported before one that may pass.
         """
-        secrets = [objects.secret(order)]
+        try:
+            secrets = [objects.secret(order)]
+        except objects.SecretTooLarge as error:
+            raise CreationFailed(CreationProblem(Reason.SPEC_INVALID, str(error), is_fatal=True), []) from error
         if order.plan.tls is Tls.MUTUAL:
             try:
                 credentials = await self._authorities.sign_run(order.plan.run.uid, workers, authority=order.authority)

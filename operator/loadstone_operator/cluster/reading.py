@@ -38,6 +38,8 @@ _PULL_PATIENCE_SECONDS: Final = 10.0
 _CONFIG_PATIENCE_SECONDS: Final = 5.0
 # The master knows more, if an agent was left to tell it.
 _OOM_PATIENCE_SECONDS: Final = 3.0
+# Of what people are shown of a termination message, which has up to 4,096 bytes.
+_SHOWN_LONGEST: Final = 1_024
 
 
 def read_pod(body: Mapping[str, Any]) -> PodView:
@@ -64,7 +66,7 @@ def read_pod(body: Mapping[str, Any]) -> PodView:
         deleting="deletionTimestamp" in metadata,
         gone_by_ns=_wall_ns(str(metadata.get("deletionTimestamp", ""))),
         trusted_restarts=_number(trusted.get("restartCount")),
-        last_words=words,
+        last_words=words[-_SHOWN_LONGEST:],
         last_outcome=_outcome(words),
         end=_end(status, user_code),
         problem=_problem(name, body),
@@ -178,7 +180,7 @@ def _last_words(trusted: Mapping[str, Any]) -> str:
     for state in (trusted.get("state") or {}, trusted.get("lastState") or {}):
         terminated = state.get("terminated")
         if terminated:
-            return str(terminated.get("message", "")).strip()[-1024:]
+            return str(terminated.get("message", "")).strip()
     return ""
 
 

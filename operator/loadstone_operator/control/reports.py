@@ -31,6 +31,8 @@ _STATES: Final = {
     wire.WorkerReport.RETIRED: "Retired",
 }
 _MICRO: Final = 1_000
+# The whole wish is one message of gRPC, and a run may have had tens of thousands of attempts.
+STEERING_MOST_BYTES: Final = 4 * 1024 * 1024
 
 
 class ReportInvalid(ValueError):  # noqa: N818 (the master's fault, and counted as its silence)
@@ -66,7 +68,18 @@ def read_report(report: wire.RunReport) -> MasterView:
 
 
 def write_steering(wish: Steer, *, run_uid: str, epoch: int, revision: int) -> wire.Steering:
-    """Return a wish as the message for the master."""
+    """Return a wish as the message for the master.
+
+    Every end is in it. If that is more than `STEERING_MOST_BYTES`, only the last bytes are of what each said.
+    """
+    steering = _steering(wish, run_uid=run_uid, epoch=epoch, revision=revision)
+    excess = steering.ByteSize() - STEERING_MOST_BYTES
+    if excess > 0:
+        _cut_messages(steering, excess)
+    return steering
+
+
+def _steering(wish: Steer, *, run_uid: str, epoch: int, revision: int) -> wire.Steering:
     return wire.Steering(
         run_uid=run_uid,
         epoch=epoch,
@@ -93,6 +106,18 @@ def write_steering(wish: Steer, *, run_uid: str, epoch: int, revision: int) -> w
         config=None if wish.config is None else wire.Values(values=wish.config),
         workers=wish.workers,
     )
+
+
+def _cut_messages(steering: wire.Steering, excess: int) -> None:
+    """Make a wish so many bytes smaller: what was said at length is cut first, down to nothing if need be."""
+    said = [end.message.encode() for end in steering.ended]
+    most = max(map(len, said), default=0)
+    while most and sum(len(text) - most for text in said if len(text) > most) < excess:
+        most //= 2
+    for end, text in zip(steering.ended, said, strict=True):
+        if len(text) > most:
+            # What is left of a character that was cut through is none.
+            end.message = text[len(text) - most :].decode(errors="ignore")
 
 
 def _worker(worker: wire.WorkerReport) -> WorkerView:

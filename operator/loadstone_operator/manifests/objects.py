@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Final
 
+from loadstone_core.errors import UserError
 from loadstone_operator import naming
 from loadstone_operator.trust.issued import Signed
 
@@ -20,9 +21,14 @@ SCRIPT_KEY: Final = "s"
 AUTHORITY_KEY: Final = "ca.crt"
 REPORT_KEY: Final = "report.json.gz"
 LOG_KEY: Final = "log.txt.gz"
-# Together with the report, in base64, well below what etcd takes.
+# What the API server takes of all values of a Secret together.
+SECRET_MOST_BYTES: Final = 1024 * 1024
+# Together with the report, of at most 512 KiB, well below what a ConfigMap takes, and in base64 what etcd does.
 LOG_MOST_BYTES: Final = 256 * 1024
-REPORT_MOST_BYTES: Final = 512 * 1024
+
+
+class SecretTooLarge(UserError):  # noqa: N818 (the user's to mend)
+    """A run's script and plan have no room in one Secret; the message says what to do."""
 
 
 def owner_reference(name: str, uid: str) -> dict[str, Any]:
@@ -41,10 +47,21 @@ def owner_reference(name: str, uid: str) -> dict[str, Any]:
 
 
 def secret(order: RunOrder) -> dict[str, Any]:
-    """Return the immutable Secret with the run's plan and script; keys are numbered, for a path is no legal key."""
+    """Return the immutable Secret with the run's plan and script; keys are numbered, for a path is no legal key.
+
+    Raises:
+        SecretTooLarge: the API server would not take it.
+    """
     name = naming.secret(order.loadtest.name, order.run, uid=order.uid)
     data = {f"{SCRIPT_KEY}{number}": order.files[path] for number, path in enumerate(sorted(order.files))}
-    data["run.json"] = order.plan.to_json().encode()
+    data["run.json"] = plan = order.plan.to_json().encode()
+    total = sum(map(len, data.values()))
+    if total > SECRET_MOST_BYTES:
+        raise SecretTooLarge(
+            f"The run's Secret {name} would have {total:,} bytes, {total - len(plan):,} of the script's files and "
+            f"{len(plan):,} of the run's plan; at most {SECRET_MOST_BYTES:,} are possible. Make the script's files "
+            "smaller, have them in the image (spec.image and spec.source.image), or ask for fewer scenarios and stages."
+        )
     return _secret(order, name, "script", data=data)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
+from loadstone_core.spec.defaults import ENGINES_MOST
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,12 +29,13 @@ _SUFFIXES: Final = {
 def engines_for(asked: Mapping[str, Any] | None) -> int:
     """Return how many engines a worker has room for: one for each whole CPU of the limit, else of the request.
 
-    The default limit says nothing about what the user wants, so without a wish it is one.
+    The default limit says nothing about what the user wants, so without a wish it is one; there are never more than a
+    master takes in.
     """
     for kind in ("limits", "requests"):
         cpu = ((asked or {}).get(kind) or {}).get("cpu")
         if cpu is not None:
-            return max(1, int(quantity(cpu)))
+            return min(max(1, int(quantity(cpu))), ENGINES_MOST)
     return 1
 
 

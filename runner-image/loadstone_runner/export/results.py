@@ -32,26 +32,29 @@ ROW_FIELDS: Final = (
 )
 
 _FEWEST_ROWS: Final = 60
+_FEWEST_ERRORS: Final = 60
 
 
 def write_report(
     head: dict[str, Any], *, series: Iterable[Series], rows: Sequence[Row], max_bytes: int = REPORT_MAX_BYTES
 ) -> bytes:
-    """Return the report as gzip JSON of at most `max_bytes`.
+    """Return the report as gzip JSON of at most `max_bytes`, unless what is never left out has more.
 
     What does not fit is left out in this order: rows of the timeline are joined, two into one, down to 60; then
-    the buckets of the series with the fewest samples; then those series whole. `omitted` says how much it was.
-    Counts of the series that remain, and everything in `head`, are always complete.
+    the buckets of the series with the fewest samples; then those series whole; then the rarest errors, down to 60;
+    then what workers said at their end, the last ones' first. `omitted` says how much it was. Counts of the series
+    that remain, and everything else in `head`, are always complete.
 
     Args:
-        head: what is known beside series and timeline: run, results, thresholds, findings, workers, errors.
+        head: what is known beside series and timeline: run, results, thresholds, findings, workers, and errors, the
+            most frequent first.
         series: every merged series.
         rows: the timeline, oldest first.
         max_bytes: of the compressed document.
     """
     entries = [_entry(each) for each in sorted(series, key=lambda each: (-each.count, each.key))]
     timeline = [[getattr(row, name) for name in ROW_FIELDS] for row in rows]
-    omitted = {"timelineRowsJoined": 0, "histograms": 0, "series": 0}
+    omitted = {"timelineRowsJoined": 0, "histograms": 0, "series": 0, "errors": 0, "workerMessages": 0}
     packed = _pack(head, entries, timeline, omitted=omitted)
     while len(packed) > max_bytes and len(timeline) > _FEWEST_ROWS:
         joined = _join(timeline)
@@ -60,6 +63,9 @@ def write_report(
         packed = _pack(head, entries, timeline, omitted=omitted)
     while len(packed) > max_bytes and entries:
         _shrink(entries, omitted, share=max_bytes / len(packed))
+        packed = _pack(head, entries, timeline, omitted=omitted)
+    while len(packed) > max_bytes and (shorter := _shorter(head, omitted)) is not None:
+        head = shorter
         packed = _pack(head, entries, timeline, omitted=omitted)
     return packed
 
@@ -129,3 +135,20 @@ def _shrink(entries: list[dict[str, Any]], omitted: dict[str, int], *, share: fl
     keep = min(len(entries) - 1, int(len(entries) * share))
     omitted["series"] += len(entries) - keep
     del entries[keep:]
+
+
+def _shorter(head: dict[str, Any], omitted: dict[str, int]) -> dict[str, Any] | None:
+    """Return a head with about half of its errors, or else of its workers' messages; None if it has no more to give."""
+    errors = head.get("errors", ())
+    if len(errors) > _FEWEST_ERRORS:
+        kept = errors[: max(_FEWEST_ERRORS, len(errors) // 2)]
+        omitted["errors"] += len(errors) - len(kept)
+        return {**head, "errors": kept}
+    workers = head.get("workers", ())
+    telling = [number for number, worker in enumerate(workers) if worker.get("message")]
+    if not telling:
+        return None
+    silenced = set(telling[len(telling) // 2 :])
+    omitted["workerMessages"] += len(silenced)
+    silent = [{**worker, "message": ""} if at in silenced else worker for at, worker in enumerate(workers)]
+    return {**head, "workers": silent}

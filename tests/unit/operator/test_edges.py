@@ -20,7 +20,7 @@ from loadstone_operator.cluster.errors import Conflict, NotFound, Unreachable
 from loadstone_operator.cluster.lease import DURATION_SECONDS, RENEW_SECONDS, RETRY_SECONDS, Lease
 from loadstone_operator.cluster.rights import NEEDED, lacking
 from loadstone_operator.cluster.store import Store
-from loadstone_operator.control.reports import ReportInvalid, read_report, write_steering
+from loadstone_operator.control.reports import STEERING_MOST_BYTES, ReportInvalid, read_report, write_steering
 from loadstone_operator.observation import Stage
 from loadstone_operator.ports import Key
 from loadstone_operator.settings import SettingsError, read_settings
@@ -28,6 +28,7 @@ from loadstone_operator.telemetry.health import WatchProgress
 from loadstone_operator.telemetry.logs import JsonFormatter
 from loadstone_operator.wishes import Steer, WorkerEnd
 from loadstone_operator.workqueue import WorkQueue
+from loadstone_protocol.coordination import steering_from_message
 from loadstone_protocol.v1 import control_pb2 as wire
 
 SECOND = 10**9
@@ -332,6 +333,22 @@ def test_a_wish_is_written_whole() -> None:
     assert (steering.ended[0].worker, steering.ended[0].exit_code) == (2, 137)
     assert steering.workers == 0
     assert write_steering(Steer(1, "", (), workers=7), run_uid="u/1", epoch=1, revision=8).workers == 7
+
+
+@pytest.mark.parametrize("said", ["x" * 512, "п" * 512, "€" * 512, "😀" * 512])
+def test_a_wish_fits_into_a_message_however_much_thousands_of_lost_attempts_have_said(said: str) -> None:
+    ended = tuple(WorkerEnd(each, 1, "TerminationByKubelet", f"{said}{each:05}", 137) for each in range(20_000))
+    few = tuple(WorkerEnd(each, 1, "Error", f"{said}{each:05}", 137) for each in range(1_000))
+    steering = write_steering(Steer(1, "Stopped", ended), run_uid="u/1", epoch=1, revision=7)
+
+    assert STEERING_MOST_BYTES // 3 < steering.ByteSize() <= STEERING_MOST_BYTES
+    taken = steering_from_message(wire.Steering.FromString(steering.SerializeToString()))
+    assert taken.stop_reason == "Stopped"
+    assert [(each.worker, each.exit_code) for each in taken.ended] == [(each, 137) for each in range(20_000)]
+    # The end of it is what says most, and no character is cut through.
+    assert all(f"{said}{each.worker:05}".endswith(each.message) and len(each.message) > 20 for each in taken.ended)
+    whole = write_steering(Steer(1, "", few), run_uid="u/1", epoch=1, revision=8)
+    assert [each.message for each in whole.ended] == [each.message for each in few]
 
 
 def test_each_state_of_a_worker_has_a_name() -> None:

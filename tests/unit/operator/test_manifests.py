@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import json
 from dataclasses import replace
@@ -6,11 +7,14 @@ from typing import Any
 import pytest
 
 from loadstone_core.admission import admit
+from loadstone_core.clock import ManualClock
 from loadstone_core.plan.model import RunPlan
 from loadstone_core.spec.digest import files_digest
 from loadstone_core.spec.model import Tls
+from loadstone_core.verdict.outcome import Reason
 from loadstone_operator import naming
 from loadstone_operator.actions import Past
+from loadstone_operator.cluster.cluster import KubernetesCluster
 from loadstone_operator.cluster.reading import owner_of, read_pod
 from loadstone_operator.manifests import objects
 from loadstone_operator.manifests.order import (
@@ -23,6 +27,7 @@ from loadstone_operator.manifests.order import (
 )
 from loadstone_operator.manifests.pods import master_pod, worker_pod
 from loadstone_operator.observation import LoadTestView
+from loadstone_operator.ports import CreationFailed
 from loadstone_operator.trust.issued import RunCredentials, Signed
 from loadstone_protocol.identity import Pems
 
@@ -150,6 +155,22 @@ def test_the_secret_holds_the_plan_that_the_master_reads() -> None:
     made = order()
 
     assert RunPlan.from_json(base64.b64decode(objects.secret(made)["data"]["run.json"]).decode()) == made.plan
+
+
+def test_a_script_that_leaves_the_plan_no_room_is_refused_with_both_sizes_before_anything_is_made() -> None:
+    small = order()
+    plan = len(small.plan.to_json())
+    full = replace(small, files={"test.py": b"x" * (2**20 - plan)})
+    assert sum(len(base64.b64decode(text)) for text in objects.secret(full)["data"].values()) == 2**20
+
+    large = replace(small, files={"test.py": b"x" * (2**20 - plan), "rows.csv": b"1"})
+    cluster = KubernetesCluster(None, ManualClock(), None, namespaces=(), instance="pod")  # type: ignore[arg-type]  # nothing is asked of them
+    with pytest.raises(CreationFailed) as refused:
+        asyncio.run(cluster.make_children(large, 2))
+    problem = refused.value.problem
+    assert (problem.reason, problem.is_fatal, refused.value.pods) == (Reason.SPEC_INVALID, True, [])
+    sizes = f"1,048,577 bytes, {2**20 - plan + 1:,} of the script's files and {plan:,} of the run's plan"
+    assert sizes in problem.message
 
 
 def test_a_users_environment_reaches_the_script_and_not_the_trusted_process() -> None:

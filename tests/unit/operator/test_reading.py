@@ -101,6 +101,22 @@ def test_a_verdict_in_the_masters_last_words_is_one() -> None:
     assert view.last_outcome.has_report is False
 
 
+def test_a_verdict_is_read_from_last_words_of_any_length_that_a_kubelet_hands_on() -> None:
+    word = {"verdict": "Error", "reason": "ScriptInvalid", "message": "", "exitCode": 2, "requests": 7}
+    message = "x" * (4_096 - len(json.dumps(word)))
+    view = read_pod(master(json.dumps({**word, "message": message})))
+
+    assert view.last_outcome is not None
+    assert (view.last_outcome.verdict, view.last_outcome.reason) == (Verdict.ERROR, Reason.SCRIPT_INVALID)
+    assert view.last_outcome.message.startswith(message)
+
+
+def test_of_last_words_without_a_verdict_the_end_is_shown() -> None:
+    said = f"Traceback {'x' * 4_000} KeyError: 'users'"
+
+    assert read_pod(master(said)).last_words == said[-1_024:]
+
+
 @pytest.mark.parametrize("said", ["Traceback (most recent call last)", "{", '{"verdict": "Great"}', "[]", '{"a": 1}'])
 def test_other_last_words_are_kept_as_they_are(said: str) -> None:
     view = read_pod(master(said))

@@ -3,6 +3,8 @@ from fractions import Fraction
 import pytest
 
 from loadstone_operator.manifests.resources import ENGINE, engines_for, quantity, resources_for
+from loadstone_protocol.coordination import hello_from_message
+from loadstone_protocol.v1 import coordination_pb2 as wire
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,14 @@ def test_no_quantity_is_an_error() -> None:
 )
 def test_each_whole_cpu_that_is_asked_for_runs_an_engine(asked: dict[str, object] | None, engines: int) -> None:
     assert engines_for(asked) == engines
+
+
+@pytest.mark.parametrize("cpu", ["1023", "1024", "1920", "1k", "5E"])
+def test_however_many_cpus_a_worker_has_its_master_takes_it_in(cpu: str) -> None:
+    engines = engines_for({"limits": {"cpu": cpu}})
+    hello = wire.Hello(peer=wire.Peer(run_uid="u/1", attempt=1, boot="b"), engines=engines)
+
+    assert hello_from_message(wire.AgentMessage(hello=hello)).engines == engines >= min(1_000, quantity(cpu))
 
 
 def test_without_a_wish_the_defaults_hold() -> None:

@@ -43,7 +43,8 @@ def test_a_report_holds_every_series_and_row_and_is_the_same_for_the_same_run() 
     assert sum(front["histogram"]["counts"]) == 50
     assert front["total"] == series[1].total
     assert document["timeline"]["rows"][1][:3] == [1, 1, 101]
-    assert document["omitted"] == {"timelineRowsJoined": 0, "histograms": 0, "series": 0}
+    assert set(document["omitted"]) == {"timelineRowsJoined", "histograms", "series", "errors", "workerMessages"}
+    assert not any(document["omitted"].values())
     assert write_report(HEAD, series=reversed(series), rows=[row(0), row(1)]) == content
 
 
@@ -68,6 +69,62 @@ def test_what_does_not_fit_is_left_out_in_order_and_counted() -> None:
 
     tiny = read(write_report(HEAD, series=series, rows=rows, max_bytes=1_200))
     assert tiny["omitted"]["series"] == 60 - len(tiny["series"]) > 0
+
+
+def noise(length: int, seed: int) -> str:
+    return random.Random(seed).randbytes(length // 2).hex()  # noqa: S311 it must not be compressible
+
+
+def crowd(errors: int, lost: int) -> dict[str, Any]:
+    return {
+        **HEAD,
+        "errors": [
+            {"kind": "exception", "message": noise(300, each), "name": "buy", "count": errors - each}
+            for each in range(errors)
+        ],
+        "workers": [
+            {"worker": each, "attempt": 1, "state": "lost", "reason": "EngineDied", "message": noise(300, -each - 1)}
+            for each in range(lost)
+        ],
+    }
+
+
+def test_a_head_that_does_not_fit_loses_its_rarest_errors_and_then_what_lost_workers_said() -> None:
+    head = crowd(errors=1_000, lost=200)
+    series, rows = [trend("front", 50)], [row(0)]
+    whole = len(write_report(head, series=series, rows=rows))
+
+    fewer = read(write_report(head, series=series, rows=rows, max_bytes=whole - 50_000))
+    kept = len(fewer["errors"])
+    assert (fewer["omitted"]["series"], fewer["omitted"]["workerMessages"]) == (1, 0)
+    assert fewer["omitted"]["errors"] == 1_000 - kept
+    assert fewer["errors"] == head["errors"][:kept]
+    assert 60 < kept < 1_000
+    assert fewer["workers"] == head["workers"]
+
+    few = write_report(head, series=series, rows=rows, max_bytes=25_000)
+    document = read(few)
+    assert len(few) <= 25_000
+    assert document["errors"] == head["errors"][:60]
+    silent = [each["worker"] for each in document["workers"] if not each["message"]]
+    assert len(document["workers"]) == 200
+    assert silent == list(range(200 - len(silent), 200))
+    assert document["omitted"]["workerMessages"] == len(silent) > 0
+    assert all(each["message"] for each in head["workers"])
+
+
+def test_what_a_head_cannot_do_without_is_written_whatever_its_size() -> None:
+    document = read(write_report(crowd(errors=70, lost=3), series=(), rows=(), max_bytes=10))
+
+    assert (len(document["errors"]), document["omitted"]["errors"]) == (60, 10)
+    assert ([each["message"] for each in document["workers"]], document["omitted"]["workerMessages"]) == ([""] * 3, 3)
+
+
+def test_thousands_of_lost_workers_and_as_many_errors_as_are_kept_fit_into_a_report() -> None:
+    content = write_report(crowd(errors=1_000, lost=5_000), series=(), rows=())
+
+    assert len(content) <= REPORT_MAX_BYTES
+    assert len(read(content)["workers"]) == 5_000
 
 
 def test_the_largest_run_there_can_be_fits_into_a_config_map() -> None:
