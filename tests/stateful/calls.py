@@ -123,6 +123,7 @@ class Call:
     """A stand-in for the client's call of `grpc.aio`, and what the server's side of it needs.
 
     Attributes:
+        made_at: when its client began it.
         who: worker, attempt and boot of an agent, once a tap has heard it.
         turn: the how manieth of its kind of that worker it is.
         hello_turn: how many control streams of that worker had begun when it did.
@@ -136,6 +137,7 @@ class Call:
 
     def __init__(self, connection: Connection, method: str, codec: dict[str, Any]) -> None:
         self.connection = connection
+        self.made_at = connection.network.loop.time()
         self.method = method.rpartition("/")[2]
         self.is_begun = False
         self.is_client_gone = False

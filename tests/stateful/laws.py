@@ -97,6 +97,7 @@ class Laws:
         self._left: dict[tuple[int, int], float] = {}
         self._hearing_seconds = hearing_seconds  # by then everybody has heard of less load, or makes none
         self._applied: dict[str, tuple[int, int]] = {}
+        self._spoken: dict[str, float] = {}  # by boot: when the newest call was made on which it has said so
         # (id of the master, worker) -> attempt, and when that was heard
         self._newest: dict[tuple[int, int], tuple[int, float]] = {}
         self._calls: Counter[tuple[str, int]] = Counter()
@@ -229,8 +230,9 @@ class Laws:
         elif kind == "heartbeat" and message.heartbeat.applied.revision:
             version = (message.heartbeat.applied.epoch, message.heartbeat.applied.revision)
             boot = call.who[2]
-            # What travels on an older connection may come behind what was said on a newer one.
-            if call.turn == self._calls[call.method, call.who[0]]:
+            # What travels on an older connection may come behind what was said on a newer one, its Hello as well.
+            self._spoken[boot] = max(self._spoken.get(boot, 0.0), call.made_at)
+            if call.made_at == self._spoken[boot]:
                 before = self._applied.get(boot, (0, 0))
                 self.demand(version >= before, f"{call.who} applied {version} after {before}")
                 self._applied[boot] = version

@@ -40,10 +40,10 @@ def write_report(
 ) -> bytes:
     """Return the report as gzip JSON of at most `max_bytes`, unless what is never left out has more.
 
-    What does not fit is left out in this order: rows of the timeline are joined, two into one, down to 60; then
-    the buckets of the series with the fewest samples; then those series whole; then the rarest errors, down to 60;
-    then what workers said at their end, the last ones' first. `omitted` says how much it was. Counts of the series
-    that remain, and everything else in `head`, are always complete.
+    What does not fit is left out in this order: rows of the timeline are joined, two into one, down to 60; then, of a
+    head that takes more than half, the rarest errors, down to 60, and what workers said at their end, the last ones'
+    first; then the buckets of the series with the fewest samples; then those series whole. `omitted` says how much it
+    was. Counts of the series that remain, and everything else in `head`, are always complete.
 
     Args:
         head: what is known beside series and timeline: run, results, thresholds, findings, workers, and errors, the
@@ -61,11 +61,13 @@ def write_report(
         omitted["timelineRowsJoined"] += len(timeline) - len(joined)
         timeline = joined
         packed = _pack(head, entries, timeline, omitted=omitted)
+    while len(packed) > max_bytes and len(_pack(head, [], [], omitted=omitted)) > max_bytes // 2:
+        if (shorter := _shorter(head, omitted)) is None:
+            break
+        head = shorter
+        packed = _pack(head, entries, timeline, omitted=omitted)
     while len(packed) > max_bytes and entries:
         _shrink(entries, omitted, share=max_bytes / len(packed))
-        packed = _pack(head, entries, timeline, omitted=omitted)
-    while len(packed) > max_bytes and (shorter := _shorter(head, omitted)) is not None:
-        head = shorter
         packed = _pack(head, entries, timeline, omitted=omitted)
     return packed
 
