@@ -332,7 +332,7 @@ def _write(path: Path, word: dict[str, Any]) -> None:
     """Leave the last word where the kubelet finds it, cut to what it reads."""
     room = TERMINATION_MAX_BYTES - len(json.dumps({**word, "message": ""}))
     message = word["message"]
-    while len(json.dumps(message)) > room:
+    while message and len(json.dumps(message)) > room:
         message = message[: len(message) * 3 // 4]
     with contextlib.suppress(OSError):
         path.write_text(json.dumps({**word, "message": message}))
