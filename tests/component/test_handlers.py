@@ -58,7 +58,8 @@ def check_beats(ran: Ran) -> None:
     assert gaps
     p99 = gaps[len(gaps) * 99 // 100]
     print(f"heartbeats: {len(gaps)} gaps, p99 {p99:.3f} s")
-    assert p99 < BEAT_GAP_SECONDS, f"heartbeats came, but not within {BEAT_GAP_SECONDS} s: {gaps}"
+    # These are bounds of the product: the texts are none of those for which a test is made again.
+    assert p99 < BEAT_GAP_SECONDS, f"heartbeats came further apart than {BEAT_GAP_SECONDS} s: {gaps}"
 
 
 @promise("handlers-beside")
@@ -104,7 +105,7 @@ def test_users_stop_at_once_while_handlers_still_run(tmp_path) -> None:
     [asked] = ran.noted("asked")
     assert ran.noted("last")
     # Another engine's code would have gone on for as long as its handler.
-    assert max(ran.noted("last")) - asked < STOP_SECONDS, f"users had not stopped: not within {STOP_SECONDS} s"
+    assert max(ran.noted("last")) - asked < STOP_SECONDS, f"users went on for more than {STOP_SECONDS} s"
 
 
 @promise("handler-errors")
