@@ -153,6 +153,14 @@ def test_failed_handlers_are_counted_told_and_make_the_run_an_error_by_policy_on
         "HandlerErrors: 1001 errors of message handlers in engines, mostly broken: ValueError: number 0",
         "HandlerErrors: 1 errors of message handlers in the director, mostly broken: ValueError: number 1",
     ]
+    # Each process has logged each kind once, with its traceback; the rest is in the counts.
+    said = [line.partition(" | ")[::2] for line in ran.log.splitlines()]
+    failed = [(who, text.rpartition("=")[2]) for who, text in said if "A handler failed" in text]
+    assert sorted(failed) == [("director", "broken"), ("worker-0", "broken"), ("worker-0", "late")], ran.log
+    raised = [who for who, text in said if text.startswith("ValueError: number ")]
+    assert sorted(raised) == ["director", "worker-0"]
+    traced = [who for who, text in said if "in broken" in text]
+    assert sorted(traced) == ["director", "worker-0"]
 
 
 @promise("messages-process", "handlers-beside")
