@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from tests.component.messaging import COMPUTE_SECONDS, HOLD_SECONDS, IS_SOAK, SLOW_SECONDS, Ran, run
 from tests.component.processes import is_alive
+from tests.component.scraping import figure
 
 promise = pytest.mark.promise
 BEAT_GAP_SECONDS = 1.5
@@ -26,9 +27,17 @@ def test_slow_handlers_in_director_and_engines_delay_nothing_and_a_stop_does_not
             time.sleep(3600)
             note(ended=True)
 
+        @on_message("quick")
+        def quick(message):
+            return message.data
+
         @events.test_start.add_listener
         def begin(environment):
             send_message("slow", to="workers" if environment.is_director else "director")
+            if environment.is_director:
+                for number in range(5):
+                    send_message("quick", number, to="workers")
+                send_message("quick", 5, to="director")
         """,
         seconds=SLOW_SECONDS,
     )
@@ -44,6 +53,7 @@ def test_slow_handlers_in_director_and_engines_delay_nothing_and_a_stop_does_not
         "HandlerErrors: 1 message handlers that were slow in the director, mostly slow: took longer than 5 s",
     ]
     check_beats(ran)
+    check_lanes(ran)
     load = json.loads(outcome.load_json)
     assert load["achieved"] >= load["planned"] * 0.95
     timeline = json.loads(gzip.decompress(ran.result.report_gzip))["timeline"]
@@ -61,6 +71,34 @@ def check_beats(ran: Ran) -> None:
     print(f"heartbeats: {len(gaps)} gaps, p99 {p99:.3f} s")
     # These are bounds of the product: the texts are none of those for which a test is made again.
     assert p99 < BEAT_GAP_SECONDS, f"heartbeats came further apart than {BEAT_GAP_SECONDS} s: {gaps}"
+
+
+def check_lanes(ran: Ran) -> None:
+    """The lanes of director and engines are to be seen at the master, and each engine's at its agent."""
+    master = ran.pages["master"]
+
+    def of_run(metric: str, role: str, lane: str, *more: str) -> float:
+        labels = sorted([f'lane="{lane}"', 'loadtest="messages"', f'role="{role}"', 'run="1"', *more])
+        return figure(master, re.escape(f"loadstone_{metric}{{{','.join(labels)}}}"))
+
+    for role, running, waiting in (("engine", 2, 0), ("director", 1, 1)):
+        assert of_run("message_running", role, "slow") == running
+        assert of_run("message_queue_depth", role, "slow") == waiting
+        # It is as old as it has run, but for how long ago that was told.
+        assert of_run("message_oldest_seconds", role, "slow") > SLOW_SECONDS / 2
+        assert of_run("message_longest_seconds", role, "slow") > SLOW_SECONDS / 2
+        assert of_run("message_longest_seconds", role, "quick") < SLOW_SECONDS / 2
+    results = {role: of_run("messages_total", role, "quick", 'result="processed"') for role in ("engine", "director")}
+    assert results == {"engine": 10, "director": 1}
+    for worker in range(2):
+        agent = ran.pages[f"agent-{worker}"]
+
+        def of_engine(metric: str, lane: str, agent: str = agent) -> float:
+            return figure(agent, re.escape(f'loadstone_agent_{metric}{{engine="0",lane="{lane}"}}'))
+
+        assert of_engine("message_running", "slow") == 1
+        assert of_engine("message_longest_seconds", "slow") > SLOW_SECONDS / 2
+        assert of_engine("messages_processed_total", "quick") == 5
 
 
 @promise("handlers-beside")
