@@ -12,6 +12,8 @@ from tests.component.scraping import figure
 
 promise = pytest.mark.promise
 BEAT_GAP_SECONDS = 1.5
+# Some milliseconds; where other tests take the processors, a turn has to wait for one.
+LOOP_LATE_SECONDS = 0.1 if IS_SOAK else 0.5
 STOP_SECONDS = 1.0  # some 20 ms, also while others take the processors
 
 
@@ -273,10 +275,12 @@ def test_a_handler_that_computes_in_its_own_process_leaves_the_loop_of_its_engin
         # In the engine the handler would stand in the way of every single one.
         during = [turn for turn in turns if begun < turn < ended]
         assert len(during) >= 10 * COMPUTE_SECONDS
+        late = sorted(after - before - 0.02 for before, after in pairwise(during))
+        p99 = late[len(late) * 99 // 100]
+        print(f"loop: {len(late)} turns, late by {p99:.3f} s at most but for one in a hundred")
+        assert p99 < LOOP_LATE_SECONDS
         if IS_SOAK:  # nothing else takes the processors
             check_beats(ran)
-            late = sorted(after - before - 0.02 for before, after in pairwise(during))
-            assert late[len(late) * 99 // 100] < 0.1
     assert ran.noted("others") == [
         [
             ["for ever", "failed", "took longer than its timeout of 1 s"],
