@@ -53,7 +53,6 @@ class Worker(User):
     def work(self):
         self.http.get(f"/iteration/{self.iteration}", name="work")
 """
-FILES = {"test.py": SCRIPT.encode()}
 ESTABLISHED = "01"
 State = pb.WorkerReport
 
@@ -64,7 +63,9 @@ def rate(per_second: int, seconds: int) -> LoadProfile:
     return LoadProfile(Model.RATE, Profile((Segment(0, duration_ns, per_second, per_second),), duration_ns), None)
 
 
-def plan_of(load: LoadProfile, *, workers: int, lease_seconds: int = 30, **changes: Any) -> RunPlan:
+def plan_of(
+    load: LoadProfile, *, workers: int, lease_seconds: int = 30, content: str = SCRIPT, **changes: Any
+) -> RunPlan:
     """Return the plan of a run in which each iteration asks for a path of its own, by its number."""
     target = f"http://127.0.0.1:{TARGET_PORT}"
     values: dict[str, Any] = {
@@ -83,7 +84,8 @@ def plan_of(load: LoadProfile, *, workers: int, lease_seconds: int = 30, **chang
         "lease_ns": lease_seconds * SECOND,
         "tls": Tls.DISABLED,
     }
-    script = ScriptRef(digest=files_digest(FILES), directory="/scripts", entrypoint="test.py")
+    digest = files_digest({"test.py": content.encode()})
+    script = ScriptRef(digest=digest, directory="/scripts", entrypoint="test.py")
     return RunPlan(**{**values, **changes}, script=script)
 
 
@@ -114,8 +116,13 @@ class DistantRun:
         losses: when the follower had no master, and why.
     """
 
-    def __init__(self, plan: RunPlan, faults: Mapping[int, Faults] | None = None) -> None:
-        """Make the networks; `faults` of workers' paths to the master are there before anybody connects."""
+    def __init__(
+        self, plan: RunPlan, faults: Mapping[int, Faults] | None = None, *, content: str = SCRIPT, **told: str
+    ) -> None:
+        """Make the networks; `faults` of workers' paths to the master are there before anybody connects.
+
+        The script is `content`, which is told some values by environment variables.
+        """
         workers = [f"worker{number}" for number in range(plan.workers)]
         self.folder = Path(tempfile.mkdtemp(prefix="ls-"))
         self.network = FaultyNetwork("operator", "master", "spare", *workers)
@@ -123,6 +130,9 @@ class DistantRun:
         self.reports: list[tuple[float, pb.RunReport]] = []
         self.losses: list[tuple[float, str]] = []
         self.follower: asyncio.subprocess.Process
+        self.master: asyncio.subprocess.Process
+        self._content = content
+        self._told = told
         self._signer = credentials.authority() if plan.tls is Tls.MUTUAL else None
         self._plan = plan
         self._processes: list[asyncio.subprocess.Process] = []
@@ -225,6 +235,12 @@ class DistantRun:
         """Let both directions between a worker and the master have faults, or none."""
         self.network.both_ways(f"worker{worker}", "master", faults)
 
+    async def kill_master(self) -> None:
+        """Kill the master's process alone; it is started again over what it has kept, as a kubelet would."""
+        self.master.kill()
+        await self.master.wait()
+        await self._master()
+
     async def steer(self, **wanted: Any) -> None:
         """Tell the master what is wanted of the run."""
         self._steered += 1
@@ -267,20 +283,20 @@ class DistantRun:
     async def _start(self) -> None:
         scripts = self.folder / "scripts"
         scripts.mkdir()
-        for name, content in FILES.items():
-            (scripts / name).write_bytes(content)
+        (scripts / "test.py").write_text(self._content)
         document = json.loads(self._plan.to_json())
         document["script"]["directory"] = str(scripts)
         (self.folder / "run.json").write_text(json.dumps(document))
         # Nobody waits for anybody: all of them have to find each other by themselves.
         await self._master()
+        (self.folder / "director").mkdir(exist_ok=True)
+        await self._launcher("master", "director", self.folder / "director", "director")
         self.follower = await self._follow()
         self._reading = asyncio.create_task(self._read(self.follower))
         await asyncio.gather(*(self.join(number) for number in range(self._plan.workers)))
 
     async def _master(self) -> None:
-        sockets = self.folder / "director"
-        await self._python(
+        self.master = await self._python(
             "master",
             "master",
             "master",
@@ -288,14 +304,12 @@ class DistantRun:
             LOADSTONE_SCRIPT_DIR=str(self.folder / "scripts"),
             LOADSTONE_LISTEN=f"0.0.0.0:{MASTER_PORT}",
             LOADSTONE_METRICS="",
-            LOADSTONE_SOCKET_DIR=str(sockets),
+            LOADSTONE_SOCKET_DIR=str(self.folder / "director"),
             LOADSTONE_STATE_DIR=str(self.folder / "state"),
             LOADSTONE_TERMINATION_FILE=str(self.folder / "master.termination"),
             LOADSTONE_LINGER_SECONDS="0",
             LOADSTONE_TLS_DIR=self._mounted("tls-master", lambda by: credentials.master(by, RUN_UID)),
         )
-        sockets.mkdir(exist_ok=True)
-        await self._launcher("master", "director", sockets, "director")
 
     async def _follow(self) -> asyncio.subprocess.Process:
         tls_dir = self._mounted("tls-operator", lambda by: credentials.operator(by, RUN_UID))
@@ -332,6 +346,7 @@ class DistantRun:
             LOADSTONE_SCRIPT_DIR=str(self.folder / "scripts"),
             LOADSTONE_ENTRYPOINT="test.py",
             LOADSTONE_TARGET=self._plan.target or "",
+            **self._told,
         )
 
     async def _python(self, node: str, name: str, role: str, **environment: str) -> asyncio.subprocess.Process:

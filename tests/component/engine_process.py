@@ -77,12 +77,18 @@ def target() -> Iterator[Target]:
 
 
 class Agent:
-    """What the engine talks to: takes everything down, acknowledges states unless told not to."""
+    """What the engine talks to: takes everything down, acknowledges states unless told not to.
+
+    Attributes:
+        takes: while it is clear nothing is read.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.received: list[pb.EngineMessage] = []
         self.acknowledges = True
+        self.takes = threading.Event()
+        self.takes.set()
         self.connections = 0
         self.connection: socket.socket | None = None
         self.changed = threading.Condition()
@@ -103,7 +109,7 @@ class Agent:
 
     def read(self, connection: socket.socket) -> None:
         decoder = Decoder()
-        while received := connection.recv(65536):
+        while self.takes.wait() and (received := connection.recv(65536)):
             for payload in decoder.feed(received):
                 message = pb.EngineMessage.FromString(payload)
                 if message.WhichOneof("kind") == "state" and self.acknowledges:
@@ -202,6 +208,7 @@ class Engine:
             self.process.kill()
         self.process.wait()
         self.log.close()
+        self.agent.takes.set()
         self.agent.listener.close()
         with contextlib.suppress(OSError, AssertionError):
             self.agent.hang_up()

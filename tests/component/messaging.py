@@ -7,7 +7,7 @@ import json
 import os
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +29,7 @@ SLOW_SECONDS = 75 if IS_SOAK else 8
 COMPUTE_SECONDS = 30 if IS_SOAK else 2
 HOLD_SECONDS = 30 if IS_SOAK else 8
 POLL_SECONDS = 0.05
+PAGE_SECONDS = 0.5
 
 HEAD = """
 import json, os, time
@@ -64,6 +65,7 @@ class Ran:
     Attributes:
         answered: when each agent was seen to have another answer to a heartbeat, while the load ran.
         log: what its processes have said.
+        pages: what each of its processes that have metrics showed last while the load ran, by role.
     """
 
     result: LocalResult
@@ -71,6 +73,7 @@ class Ran:
     reports: list[Any] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
     answered: list[list[float]] = field(default_factory=list)
+    pages: dict[str, str] = field(default_factory=dict)
 
     def noted(self, what: str) -> list[Any]:
         return [each[what] for each in self.notes if what in each]
@@ -103,25 +106,26 @@ def run(
     )
     notes, reports = folder / "notes", []
     notes.touch()
-    ports = [free_port() for _ in range(workers)]
+    ports = {"master": free_port(), **{f"agent-{worker}": free_port() for worker in range(workers)}}
     local = LocalRun(
         plan=made,
         files=files,
         environment={"NOTES": str(notes), "COMPUTE": str(COMPUTE_SECONDS), "HOLD": str(HOLD_SECONDS)},
         on_report=reports.append,
         log_file=folder / "log.gz",
-        metrics={f"agent-{worker}": f"127.0.0.1:{port}" for worker, port in enumerate(ports)},
+        metrics={role: f"127.0.0.1:{port}" for role, port in ports.items()},
     )
-    answered: list[list[float]] = [[] for _ in ports]
+    answered: list[list[float]] = []
+    pages: dict[str, str] = {}
 
     def is_running() -> bool:
         return bool(reports) and reports[-1].stage == pb.RUNNING_LOAD
 
     async def watched() -> LocalResult:
-        watching = [
-            asyncio.create_task(watch_beats(port, is_running, moments))
-            for port, moments in zip(ports, answered, strict=True)
-        ]
+        watching = [asyncio.create_task(watch_pages(ports, is_running, pages))]
+        for worker in range(workers):
+            answered.append([])
+            watching.append(asyncio.create_task(watch_beats(ports[f"agent-{worker}"], is_running, answered[-1])))
         try:
             return await local.run()
         finally:
@@ -133,7 +137,8 @@ def run(
 
     result = asyncio.run(asyncio.wait_for(watched(), 100 + (seconds or 0)))
     noted = [json.loads(line) for line in notes.read_text().splitlines()]
-    return Ran(result, gzip.decompress((folder / "log.gz").read_bytes()).decode(), reports, noted, answered)
+    log = gzip.decompress((folder / "log.gz").read_bytes()).decode()
+    return Ran(result, log, reports, noted, answered, pages)
 
 
 async def watch_beats(port: int, is_running: Callable[[], bool], moments: list[float]) -> None:
@@ -149,3 +154,14 @@ async def watch_beats(port: int, is_running: Callable[[], bool], moments: list[f
             if told > newest:
                 newest = told
                 moments.append(time.monotonic())
+
+
+async def watch_pages(ports: Mapping[str, int], is_running: Callable[[], bool], pages: dict[str, str]) -> None:
+    """Keep what was shown last at each port, by the same name, while the load runs; until cancelled."""
+    while True:
+        await asyncio.sleep(PAGE_SECONDS)
+        for role, port in ports.items():
+            with contextlib.suppress(OSError):
+                shown = await page(port)
+                if is_running():
+                    pages[role] = shown

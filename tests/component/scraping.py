@@ -17,7 +17,7 @@ async def page(port: int) -> str:
 
 def figure(text: str, name: str) -> float:
     """Return one sample of a page; `name` is a regular expression, with the labels."""
-    found = re.search(rf"^{name} ([0-9.e+]+)$", text, re.MULTILINE)
+    found = re.search(rf"^{name} ([0-9.e+-]+)$", text, re.MULTILINE)
     assert found, (name, text[:500])
     return float(found[1])
 

@@ -157,3 +157,31 @@ def test_states_merge_to_what_the_final_state_says(engines: Make, target: Target
     assert totals.requests == target.count()["requests"] == final.counters.completed
     assert totals.unaccounted == 0
     assert [state.second for state in engine.agent.states()] == [0, 1, 2]
+
+
+def test_an_engine_says_how_many_series_it_has_and_what_its_agent_has_not_taken_yet(engines: Make) -> None:
+    engine = engines("""
+        from loadstone import User, constant, measure, task
+
+        class Visitor(User):
+            wait = constant(0.2)
+
+            @task
+            def turn(self):
+                for number in range(1_000):
+                    with measure(f"{number:0200}"):
+                        pass
+    """)
+    engine.start(users(1, 60.0, "http://127.0.0.1:1"))
+    told = engine.agent.wait(lambda each: each.status.series >= 1_000).status
+    assert told.series < 3_000
+
+    # What a socket holds is no more than one such state, and each second has another one.
+    engine.agent.takes.clear()
+    time.sleep(4)
+    engine.agent.takes.set()
+    stuck = engine.agent.wait(lambda each: each.status.queued_bytes > 1_000_000).status.queued_bytes
+    with engine.agent.changed:
+        engine.agent.received.clear()
+    engine.agent.wait(lambda each: each.HasField("status") and each.status.queued_bytes < stuck)
+    assert engine.agent.connections == 1

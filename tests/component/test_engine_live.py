@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -162,3 +163,43 @@ def test_a_closed_model_does_not_see_the_stall_in_its_percentiles(engines: Make,
 
     assert latency.quantile(0.99) < SECOND // 2
     assert latency.maximum > 3 * SECOND // 2
+
+
+@pytest.mark.promise("log-durable")
+def test_whoever_waits_for_a_durable_line_waits_alone(engines: Make) -> None:
+    engine = engines("""
+        import time
+        from loadstone import User, constant, log, measure, task
+
+        turns = []
+
+        class Waiter(User):
+            wait = constant(0.01)
+
+            @task
+            def turn(self):
+                if self.number:
+                    turns.append(time.monotonic())
+                    return
+                begun = time.monotonic()
+                answer = log("kept by nobody yet", durable=True, timeout=20)
+                ended = time.monotonic()
+                during = sum(begun < turn < ended for turn in turns)
+                for name, value in (("waited", ended - begun), ("turns", during), ("answer", answer)):
+                    with measure(f"{name} {value}"):
+                        pass
+                self.wait = constant(60)
+    """)
+    engine.start(users(2, 60.0, "http://127.0.0.1:1"))
+    deadline = time.monotonic() + 20
+    while not (mark := re.search(r"loadstone-mark (\d+) ", engine.output())):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(1)
+    engine.agent.send(pb.ToEngine(log_kept=pb.LogKept(number=int(mark[1]))))
+
+    state = engine.agent.wait(lambda each: any("answer" in one.key.name for one in each.state.series)).state
+    said = dict(each.key.name.split() for each in state.series if " " in each.key.name)
+    assert said["answer"] == "True"
+    assert 0.5 < float(said["waited"]) < 20
+    assert int(said["turns"]) > 30 * float(said["waited"])

@@ -2,14 +2,18 @@
 
 import gzip
 import json
+import re
 from itertools import pairwise
 
 import pytest
 from tests.component.messaging import COMPUTE_SECONDS, HOLD_SECONDS, IS_SOAK, SLOW_SECONDS, Ran, run
 from tests.component.processes import is_alive
+from tests.component.scraping import figure
 
 promise = pytest.mark.promise
 BEAT_GAP_SECONDS = 1.5
+# Some milliseconds; where other tests take the processors, a turn has to wait for one.
+LOOP_LATE_SECONDS = 0.1 if IS_SOAK else 0.5
 STOP_SECONDS = 1.0  # some 20 ms, also while others take the processors
 
 
@@ -25,9 +29,17 @@ def test_slow_handlers_in_director_and_engines_delay_nothing_and_a_stop_does_not
             time.sleep(3600)
             note(ended=True)
 
+        @on_message("quick")
+        def quick(message):
+            return message.data
+
         @events.test_start.add_listener
         def begin(environment):
             send_message("slow", to="workers" if environment.is_director else "director")
+            if environment.is_director:
+                for number in range(5):
+                    send_message("quick", number, to="workers")
+                send_message("quick", 5, to="director")
         """,
         seconds=SLOW_SECONDS,
     )
@@ -43,6 +55,7 @@ def test_slow_handlers_in_director_and_engines_delay_nothing_and_a_stop_does_not
         "HandlerErrors: 1 message handlers that were slow in the director, mostly slow: took longer than 5 s",
     ]
     check_beats(ran)
+    check_lanes(ran)
     load = json.loads(outcome.load_json)
     assert load["achieved"] >= load["planned"] * 0.95
     timeline = json.loads(gzip.decompress(ran.result.report_gzip))["timeline"]
@@ -58,7 +71,36 @@ def check_beats(ran: Ran) -> None:
     assert gaps
     p99 = gaps[len(gaps) * 99 // 100]
     print(f"heartbeats: {len(gaps)} gaps, p99 {p99:.3f} s")
-    assert p99 < BEAT_GAP_SECONDS, f"heartbeats came, but not within {BEAT_GAP_SECONDS} s: {gaps}"
+    # These are bounds of the product: the texts are none of those for which a test is made again.
+    assert p99 < BEAT_GAP_SECONDS, f"heartbeats came further apart than {BEAT_GAP_SECONDS} s: {gaps}"
+
+
+def check_lanes(ran: Ran) -> None:
+    """The lanes of director and engines are to be seen at the master, and each engine's at its agent."""
+    master = ran.pages["master"]
+
+    def of_run(metric: str, role: str, lane: str, *more: str) -> float:
+        labels = sorted([f'lane="{lane}"', 'loadtest="messages"', f'role="{role}"', 'run="1"', *more])
+        return figure(master, re.escape(f"loadstone_{metric}{{{','.join(labels)}}}"))
+
+    for role, running, waiting in (("engine", 2, 0), ("director", 1, 1)):
+        assert of_run("message_running", role, "slow") == running
+        assert of_run("message_queue_depth", role, "slow") == waiting
+        # It is as old as it has run, but for how long ago that was told.
+        assert of_run("message_oldest_seconds", role, "slow") > SLOW_SECONDS / 2
+        assert of_run("message_longest_seconds", role, "slow") > SLOW_SECONDS / 2
+        assert of_run("message_longest_seconds", role, "quick") < SLOW_SECONDS / 2
+    results = {role: of_run("messages_total", role, "quick", 'result="processed"') for role in ("engine", "director")}
+    assert results == {"engine": 10, "director": 1}
+    for worker in range(2):
+        agent = ran.pages[f"agent-{worker}"]
+
+        def of_engine(metric: str, lane: str, agent: str = agent) -> float:
+            return figure(agent, re.escape(f'loadstone_agent_{metric}{{engine="0",lane="{lane}"}}'))
+
+        assert of_engine("message_running", "slow") == 1
+        assert of_engine("message_longest_seconds", "slow") > SLOW_SECONDS / 2
+        assert of_engine("messages_processed_total", "quick") == 5
 
 
 @promise("handlers-beside")
@@ -104,7 +146,7 @@ def test_users_stop_at_once_while_handlers_still_run(tmp_path) -> None:
     [asked] = ran.noted("asked")
     assert ran.noted("last")
     # Another engine's code would have gone on for as long as its handler.
-    assert max(ran.noted("last")) - asked < STOP_SECONDS, f"users had not stopped: not within {STOP_SECONDS} s"
+    assert max(ran.noted("last")) - asked < STOP_SECONDS, f"users went on for more than {STOP_SECONDS} s"
 
 
 @promise("handler-errors")
@@ -151,6 +193,14 @@ def test_failed_handlers_are_counted_told_and_make_the_run_an_error_by_policy_on
         "HandlerErrors: 1001 errors of message handlers in engines, mostly broken: ValueError: number 0",
         "HandlerErrors: 1 errors of message handlers in the director, mostly broken: ValueError: number 1",
     ]
+    # Each process has logged each kind once, with its traceback; the rest is in the counts.
+    said = [line.partition(" | ")[::2] for line in ran.log.splitlines()]
+    failed = [(who, text.rpartition("=")[2]) for who, text in said if "A handler failed" in text]
+    assert sorted(failed) == [("director", "broken"), ("worker-0", "broken"), ("worker-0", "late")], ran.log
+    raised = [who for who, text in said if text.startswith("ValueError: number ")]
+    assert sorted(raised) == ["director", "worker-0"]
+    traced = [who for who, text in said if "in broken" in text]
+    assert sorted(traced) == ["director", "worker-0"]
 
 
 @promise("messages-process", "handlers-beside")
@@ -225,10 +275,12 @@ def test_a_handler_that_computes_in_its_own_process_leaves_the_loop_of_its_engin
         # In the engine the handler would stand in the way of every single one.
         during = [turn for turn in turns if begun < turn < ended]
         assert len(during) >= 10 * COMPUTE_SECONDS
+        late = sorted(after - before - 0.02 for before, after in pairwise(during))
+        p99 = late[len(late) * 99 // 100]
+        print(f"loop: {len(late)} turns, late by {p99:.3f} s at most but for one in a hundred")
+        assert p99 < LOOP_LATE_SECONDS
         if IS_SOAK:  # nothing else takes the processors
             check_beats(ran)
-            late = sorted(after - before - 0.02 for before, after in pairwise(during))
-            assert late[len(late) * 99 // 100] < 0.1
     assert ran.noted("others") == [
         [
             ["for ever", "failed", "took longer than its timeout of 1 s"],
@@ -359,7 +411,13 @@ def test_a_handler_that_holds_the_interpreter_degrades_its_worker_and_loses_noth
 
         @on_message("hold")
         def hold(message):
-            re.match(r"(a+)+$", "a" * 27 + "b")
+            # Each of these is one operation that gives nobody a turn; one more letter doubles its time.
+            begun = time.monotonic()
+            end, letters = begun + int(os.environ["HOLD"]), 18
+            while (now := time.monotonic()) < end:
+                re.match(r"(a+)+$", "a" * letters + "b")
+                letters += time.monotonic() - now < (end - now) / 3
+            note(held=time.monotonic() - begun)
 
         @on_message("compute")
         def compute(message):
@@ -376,15 +434,21 @@ def test_a_handler_that_holds_the_interpreter_degrades_its_worker_and_loses_noth
         seconds=HOLD_SECONDS + 6,
     )
 
+    [held] = ran.noted("held")
+    assert held >= HOLD_SECONDS
     states = {each.state for report in ran.reports for each in report.workers}
     assert not states & {"lost", "suspect"}, states
-    said = [each.message for report in ran.reports for each in report.workers if each.reason == "Degraded"]
-    assert said, "the lag is told while it lasts"
-    longest = max(float(each.split()[-2]) for each in said)
-    if IS_SOAK:  # nothing else takes the processors
-        check_beats(ran)
-    assert HOLD_SECONDS / 2 < longest < HOLD_SECONDS + 52.0
-    assert any(each.startswith("WorkerDegraded: worker ") for each in ran.result.report.findings)
+    check_beats(ran)
+    found = [each for each in ran.result.report.findings if each.startswith("WorkerDegraded: ")]
+    for worker in (0, 1):
+        workers = [each for report in ran.reports for each in report.workers if each.worker == worker]
+        # The lag is told while it lasts, with a figure, and of each worker its own.
+        said = {each.message for each in workers if each.reason == "Degraded"}
+        assert said, worker
+        assert all(re.fullmatch(r"engine 0 stood still for [0-9.]+ s", each) for each in said), said
+        longest = max(float(each.split()[-2]) for each in said)
+        assert HOLD_SECONDS / 2 < longest < HOLD_SECONDS + 52.0, (worker, longest)
+        assert any(f"worker {worker} " in each for each in found), (worker, found)
 
 
 @promise("script-metrics")

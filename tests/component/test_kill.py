@@ -26,7 +26,7 @@ from loadstone_protocol.follower import Follower
 from loadstone_protocol.v1 import control_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tests.component.scripted_agent import Agent
 
@@ -147,11 +147,18 @@ class Run:
         by_path: dict[str, int] = fetch(f"{self.target}/count")["by_path"]
         return by_path
 
-    def wait(self, is_so: Callable[[], Any], what: str, seconds: float = START_SECONDS) -> None:
-        deadline = time.monotonic() + seconds
+    def wait(self, is_so: Callable[[], Any], what: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
         while not is_so():
-            assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+            assert time.monotonic() < deadline, f"not within {START_SECONDS} s: {what}"
             assert self.process.poll() is None, f"it ended: {what}"
+            time.sleep(0.02)
+
+    def see_end(self, processes: Iterable[int]) -> None:
+        """See processes end, as soon as is promised: the text is none of those for which a test is made again."""
+        deadline = time.monotonic() + END_SECONDS
+        while left := [each for each in processes if is_alive(each)]:
+            assert time.monotonic() < deadline, f"{left} still lived {END_SECONDS} s after the kill"
             time.sleep(0.02)
 
     def steer(self, reason: str) -> None:
@@ -236,7 +243,7 @@ def test_nothing_of_a_killed_run_goes_on_whatever_user_code_does(start: Callable
 
     began = time.monotonic()
     run.steer("Killed")
-    run.wait(lambda: not any(map(is_alive, processes)), f"{processes} have ended", END_SECONDS)
+    run.see_end(processes)
     ended = time.monotonic() - began
     counted = run.count()
     code = run.process.wait(30)
@@ -265,7 +272,7 @@ def test_a_run_that_is_killed_while_it_is_set_up_is_over_at_once(start: Callable
     run.wait(lambda: run.marks("director"), "it is set up")
 
     run.steer("Killed")
-    run.wait(lambda: not any(map(is_alive, run.marks("director"))), "the director has ended", END_SECONDS)
+    run.see_end(run.marks("director"))
     assert run.process.wait(30) == 130
     status = run.status()
     assert (status["verdict"], status["reason"], status["results"]["started"]) == ("Aborted", "Killed", 0), status

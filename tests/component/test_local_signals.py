@@ -108,6 +108,31 @@ def test_a_run_that_is_told_to_end_gives_iterations_ten_seconds_and_keeps_its_re
     assert len(list((tmp_path / "results" / "logs").glob("slow-*.log.gz"))) == 1
 
 
+@promise("local-interrupt", "stop-keeps-results")
+def test_a_second_interrupt_does_not_wait_for_iterations_that_the_first_one_lets_finish(tmp_path) -> None:
+    file, begun, status = tmp_path / "slow.yaml", tmp_path / "begun", tmp_path / "status.json"
+    file.write_text(SLOW)
+    process = subprocess.Popen(
+        [*PREFIX, str(file), "--quiet", "--results", str(tmp_path / "results"), "--status", str(status)],
+        env={**os.environ, "BEGUN": str(begun)},
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        until(begun.exists)
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(3)
+        process.send_signal(signal.SIGINT)
+        signalled = time.monotonic()
+        assert process.wait(60) == 130
+        assert time.monotonic() - signalled < 3 * STOPPING_SECONDS
+    finally:
+        process.kill()
+    told = json.loads(status.read_text())
+    assert (told["verdict"], told["reason"], told["exitCode"]) == ("Aborted", "Stopped", 130)
+    assert len(list((tmp_path / "results").glob("slow-*.json.gz"))) == 1
+
+
 def test_under_nohup_a_closed_terminal_does_not_stop_a_run(tmp_path) -> None:
     with subprocess.Popen(
         ["nohup", *PREFIX, "-", "--results", str(tmp_path / "results")],

@@ -282,6 +282,8 @@ def test_a_flood_slows_no_engine_grows_no_memory_and_its_gap_is_an_exact_number(
             assert all(size - before[role] < 40_000_000 for role, size in largest.items()), (before, largest)
             # One a second, and more when something changes: the flood has a connection of its own.
             assert rig.beats() >= 4
+            # Of the 4 MiB that the spool may hold, most of the time most are held, and told.
+            assert max(beat.spool_bytes for beat in rig.connection.all("heartbeat")) > 2**20
             # Each gap stands at its place in what is kept.
             gaps = [line for line in rig.kept() if line.startswith("[")]
             assert sum(int(gap[1:].split()[0]) for gap in gaps) == logs.missing_lines

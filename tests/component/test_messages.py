@@ -1,5 +1,7 @@
 """Custom messages between the director and the engines of two workers, all processes real."""
 
+import json
+
 import pytest
 from tests.component.messaging import run
 
@@ -204,6 +206,52 @@ def test_a_run_whose_script_handles_messages_needs_its_director_to_the_end(tmp_p
     [became] = ran.noted("became")
     assert became[0] == "rejected"
     assert how in became[1]
+
+
+@promise("director-lost")
+@pytest.mark.parametrize(
+    ("process", "how", "seconds"),
+    [
+        ("os.getpid()", "ended with signal 9", 4),
+        # Its master waits for five seconds whether it comes again.
+        ("os.getppid()", "'s launcher has ended, and the director with it", 9),
+    ],
+    ids=["director", "launcher"],
+)
+def test_a_run_whose_script_handles_no_messages_goes_on_without_its_director_and_says_so(
+    tmp_path, process, how, seconds
+) -> None:
+    ran = run(
+        tmp_path,
+        f"""
+        @teardown
+        def clean(run):
+            note(torn_down=True)
+
+        @events.test_start.add_listener
+        def begin(environment):
+            if environment.is_director:
+                note(begun=time.time())
+                gevent.spawn_later(1, os.kill, {process}, 9)
+
+        @events.test_stop.add_listener
+        def end(environment):
+            note(stopped=[environment.is_director, time.time()])
+        """,
+        seconds=seconds,
+    )
+
+    outcome = ran.result.outcome
+    assert (outcome.verdict, outcome.reason) == ("Passed", "Passed"), outcome
+    [finding] = [each for each in ran.result.report.findings if "director" in each]
+    assert finding.startswith("HandlerErrors: ")
+    assert finding.endswith(f"{how}; teardown was not run")
+    assert not ran.noted("torn_down")
+    [begun] = ran.noted("begun")
+    assert [is_director for is_director, _ in ran.noted("stopped")] == [False] * 2
+    assert all(stopped - begun > seconds * 0.8 for _, stopped in ran.noted("stopped"))
+    load = json.loads(outcome.load_json)
+    assert load["achieved"] >= load["planned"] * 0.95
 
 
 @promise("messages")

@@ -12,7 +12,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SCRIPTS = BENCHMARKS / "engine" / "scripts"
 
 
-@pytest.mark.parametrize("name", ["connect", "control", "engine", "messages", "soak"])
+@pytest.mark.parametrize("name", ["connect", "control", "engine", "master", "messages", "soak"])
 def test_a_benchmark_can_be_asked_what_it_does(name) -> None:
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / f"{name}.py"), "--help"], capture_output=True, text=True, check=False
@@ -31,6 +31,7 @@ def test_a_benchmark_can_be_asked_what_it_does(name) -> None:
         ("idle.py", "Idler", "keep_alive"),
         ("turn.py", "Turner", "keep_alive"),
         ("control.py", "Visitor", "log"),
+        ("messages.py", "Idler", "flood"),
     ],
 )
 def test_the_engine_takes_a_benchmarks_script(script, user, mode) -> None:

@@ -65,6 +65,7 @@ class Relay:
         self._worker = settings.worker
         self._attempt = settings.attempt
         self._socket_dir = Path(settings.socket_dir)
+        self._log_dir = settings.log_dir
         self._report = report
         self.pass_on: Callable[[engine_pb2.MessageFrame], None] = _drop
         self._react = react
@@ -184,10 +185,8 @@ class Relay:
         return Counters(started=sum(each.started for each in known), completed=sum(each.completed for each in known))
 
     def spool_bytes(self) -> int:
-        """Return how much the folder holds that engines and agent share: counters, and what waits to be sent."""
-        with contextlib.suppress(OSError):
-            return sum(entry.stat().st_size for entry in os.scandir(self._socket_dir) if entry.is_file())
-        return 0
+        """Return how much lies in the folders that engines and agent share: counters, and what waits of the log."""
+        return _bytes_in(self._socket_dir) + _bytes_in(self._log_dir)
 
     def engine_memory_bytes(self) -> int:
         """Return the engines' memory as they know it."""
@@ -261,3 +260,13 @@ def _stream(link: EngineLink) -> Stream:
 
 def _drop(_frame: engine_pb2.MessageFrame) -> None:
     """Lose a frame, as there is no way up yet; its engine says it again."""
+
+
+def _bytes_in(folder: str | Path) -> int:
+    """Return how large the files in a folder are, as far as they are still there."""
+    size = 0
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                size += entry.stat(follow_symlinks=False).st_size if entry.is_file(follow_symlinks=False) else 0
+    return size

@@ -21,10 +21,12 @@ def handle(_message: object) -> None: ...
 def test_a_handler_stays_what_it_is_and_a_plain_lane_is_one_of_one() -> None:
     assert on_message("plain")(handle) is handle
     on_message("wide", concurrent=True, pool=9, key=len)(handle)
+    on_message("as it is", concurrent=True)(handle)
 
-    plain, wide = messages.handlings()
+    plain, wide, usual = messages.handlings()
     assert (plain.name, plain.pool, plain.queue, plain.timeout, plain.overflow) == ("plain", 1, 1_000, None, "reject")
     assert (wide.pool, wide.key) == (9, len)
+    assert (usual.pool, usual.queue) == (32, 1_000)
 
 
 @pytest.mark.parametrize(

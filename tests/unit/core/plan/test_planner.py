@@ -16,6 +16,8 @@ from loadstone_core.spec.model import (
     InlineSource,
     Load,
     LoadTestSpec,
+    MasterOnLoss,
+    OnHandlerError,
     OnLoss,
     OnNoData,
     Results,
@@ -23,6 +25,7 @@ from loadstone_core.spec.model import (
     Severity,
     Source,
     ThresholdSpec,
+    Tls,
     Transport,
     Workers,
 )
@@ -100,6 +103,23 @@ def test_a_plan_holds_what_the_spec_asks_for():
         min_available=1,
         lease_ns=60 * SECOND,
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "planned"),
+    [
+        ({"on_handler_error": OnHandlerError.FAIL}, {"fails_on_handler_error": True}),
+        ({"master_on_loss": MasterOnLoss.ABORT}, {"master_on_loss": MasterOnLoss.ABORT}),
+        ({"transport": Transport(tls=Tls.DISABLED, lease_ns=60 * SECOND)}, {"tls": Tls.DISABLED}),
+        ({"config": {"depth": 3}}, {"config": {"depth": 3}}),
+    ],
+)
+def test_what_is_not_as_it_is_by_default_is_so_in_the_plan(asked, planned):
+    made = plan_run(
+        replace(SPEC, load=LOAD, **asked), IDENTITY, spec_digest="sha256:ab", script=SCRIPT, engines_per_worker=4
+    )
+    assert made == replace(plan(LOAD, 2, 4), **planned)
+    assert made != plan(LOAD, 2, 4)
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,17 @@ def test_an_engine_that_stops_saying_anything_stands_still_for_that_long(engine:
     assert engine.relay.largest_lag_ns() == 30_000 * MILLISECOND
 
 
+def test_what_waits_of_the_log_counts_for_the_spool_and_what_is_no_file_does_not(engine: Engine, tmp_path) -> None:
+    assert engine.relay.spool_bytes() == 0
+    (tmp_path / "engine-0-1.counters").write_bytes(b"x" * 40)
+    assert engine.relay.spool_bytes() == 40
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "boot-1").write_bytes(b"x" * 700)
+    (tmp_path / "log" / "boot-2").symlink_to(tmp_path / "nowhere")
+
+    assert engine.relay.spool_bytes() == 740
+
+
 def test_frames_of_messages_go_up_with_whose_they_are_and_down_to_whom_they_are_for(engine: Engine) -> None:
     up: list[engine_pb2.MessageFrame] = []
     engine.relay.pass_on = up.append
