@@ -134,7 +134,8 @@ def test_a_frozen_worker_is_replaced_after_its_lease_and_makes_no_load_when_it_w
 
     # Of whoever had its turn when it was frozen, a request may be under way.
     assert sent <= 2
-    assert taken_over_after(status) >= LEASE_SECONDS
+    # It has woken and ended by then, or 26 s have passed since it was heard last; the rest is for a busy machine.
+    assert LEASE_SECONDS <= taken_over_after(status) < 40
     assert (status["workers"]["lost"], status["workers"]["replaced"]) == (0, 1), status["workers"]
     assert status["load"]["achieved"] <= status["load"]["planned"]
     results = status["results"]
