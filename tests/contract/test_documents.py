@@ -8,6 +8,8 @@ import pytest
 
 from loadstone_cli.__main__ import main
 from loadstone_core.verdict.outcome import RULES
+from loadstone_operator.manifests.pods import WORKER_GRACE_SECONDS
+from loadstone_runner.agent.session import KILL_AFTER_GRACE_NS, SECOND, TERMINATION_GRACE_NS
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(r"^\| (\d) \| [^|]+ \| (\w+) \| (\d+) \| ([^|]+?) \|$", re.MULTILINE)
@@ -33,6 +35,14 @@ def test_the_verdict_table_of_the_documents_is_the_table_in_the_code() -> None:
     ]
 
     assert written == [(rule.row, str(rule.verdict), rule.exit_code, list(map(str, rule.reasons))) for rule in RULES]
+
+
+def test_the_stop_table_of_the_documents_says_how_long_a_deleted_pod_has() -> None:
+    (row,) = re.findall(r"^\| delete, .*", (ROOT / "docs" / "verdicts.md").read_text(), re.MULTILINE)
+
+    finishing, flushing, killed = map(int, re.findall(r"(\d+) s\b", row))
+    assert (finishing * SECOND, flushing * SECOND) == (TERMINATION_GRACE_NS, KILL_AFTER_GRACE_NS)
+    assert killed == WORKER_GRACE_SECONDS
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,19 @@ class Lab:
         time.sleep(2.0)
         return self.count() == before
 
+    def seconds_to_silence(self, since: float) -> float:
+        """Return how long after a moment of time.monotonic() the target got its last request, of runs that all end."""
+        counts: list[tuple[float, int]] = []
+
+        def is_silent() -> bool:
+            counts.append((time.monotonic(), self.count()))
+            at_last = counts[-1][0]
+            return at_last - counts[0][0] > 3 and len({count for at, count in counts if at > at_last - 3}) == 1
+
+        until("the target gets no request", is_silent, seconds=60)
+        last = counts[-1][1]
+        return next(at for at, count in counts if count == last) - since
+
     def check_exact(self, status: dict[str, Any]) -> None:
         """Assert that the status says what the target counted (SEMANTICS: exact when nothing is ambiguous)."""
         results, counted = status["results"], self.count()

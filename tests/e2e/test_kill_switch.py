@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from lab import Lab, kubectl, until
+from lab import kubectl, until
 
 promise = pytest.mark.promise
 
@@ -54,19 +54,6 @@ def switch(name: str, *, on: bool) -> None:
     kubectl("patch", "ldtc", name, "--type=merge", "-p", json.dumps({"spec": {"killSwitch": on}}))
 
 
-def seconds_to_silence(lab: Lab, since: float) -> float:
-    """Return how long after a moment the target has got its last request, of runs that all end."""
-    counts: list[tuple[float, int]] = []
-
-    def is_silent() -> bool:
-        counts.append((time.monotonic(), lab.count()))
-        return counts[-1][0] - counts[0][0] > 3 and len({count for at, count in counts if at > counts[-1][0] - 3}) == 1
-
-    until("the target gets no request", is_silent, seconds=60)
-    last = counts[-1][1]
-    return next(at for at, count in counts if count == last) - since
-
-
 @promise("kill-switch", "exact-totals")
 @pytest.mark.timeout(240)
 def test_the_switch_ends_stubborn_runs_of_its_class_at_once_and_leaves_others_alone(lab, labs, make_class) -> None:
@@ -76,7 +63,7 @@ def test_the_switch_ends_stubborn_runs_of_its_class_at_once_and_leaves_others_al
 
     switched_at = time.monotonic()
     switch(panic, on=True)
-    silent = seconds_to_silence(lab, switched_at)
+    silent = lab.seconds_to_silence(switched_at)
     status = lab.wait_finished("pass", seconds=30)
     finished = time.monotonic() - switched_at
     print(f"killed_last_request {silent:.1f} s  killed_verdict {finished:.1f} s")
@@ -121,7 +108,7 @@ def test_a_default_class_kills_runs_without_a_class_even_where_their_master_is_g
 
     switched_at = time.monotonic()
     switch(panic, on=True)
-    silent = seconds_to_silence(lab, switched_at)
+    silent = lab.seconds_to_silence(switched_at)
     print(f"killed_without_master_last_request {silent:.1f} s")
     status = lab.wait_finished("pass", seconds=60)
 

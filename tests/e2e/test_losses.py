@@ -89,8 +89,10 @@ def test_a_killed_workers_users_go_on_elsewhere(lab) -> None:
     # Twenty users that wait for 0.125 s on the average, all of them on two workers.
     assert sum(after[each] - before[each] for each in others) > 160
     results = status["results"]
-    # Nobody is left who could say what the killed one did last.
+    # Nobody is left who could say what the killed one did last, or had written.
     assert results["unaccountedAtLeast"] is True
+    assert (status["logs"]["complete"], status["logs"].get("missingAtLeast")) == (False, True), status["logs"]
+    assert any(each.startswith("LogsIncomplete: ") for each in status["findings"]), status["findings"]
     assert results["requests"] - results["unsent"] - results["ambiguous"] <= lab.count()
 
 
@@ -106,6 +108,8 @@ def test_a_worker_whose_engine_is_killed_is_counted_within_both_bounds_by_its_ag
     at_least, at_most = results["requests"] - results["unsent"] - results["ambiguous"], results["started"]
     print(f"engine_killed at_least {at_least} counted {counted} at_most {at_most}")
     assert "unaccountedAtLeast" not in results
+    # The launcher, which reads what an engine writes, is in the same container.
+    assert (status["logs"]["complete"], status["logs"].get("missingAtLeast")) == (False, True), status["logs"]
     lab.check_exact(status)
     # Ten users of it were in mid-request at most.
     assert at_most - at_least <= 10
@@ -130,7 +134,8 @@ def test_a_frozen_worker_is_replaced_after_its_lease_and_makes_no_load_when_it_w
 
     # Of whoever had its turn when it was frozen, a request may be under way.
     assert sent <= 2
-    assert taken_over_after(status) >= LEASE_SECONDS
+    # It has woken and ended by then, or 26 s have passed since it was heard last; the rest is for a busy machine.
+    assert LEASE_SECONDS <= taken_over_after(status) < 40
     assert (status["workers"]["lost"], status["workers"]["replaced"]) == (0, 1), status["workers"]
     assert status["load"]["achieved"] <= status["load"]["planned"]
     results = status["results"]

@@ -422,6 +422,11 @@ def test_no_pod_of_a_run_gets_a_token_of_the_api(role: str) -> None:
     assert not any("projected" in each for each in pod["volumes"])
 
 
+@pytest.mark.parametrize(("role", "seconds"), [("worker", 25), ("master", 30)])
+def test_a_pod_that_is_deleted_has_the_time_to_end_that_the_stop_table_gives_it(role: str, seconds: int) -> None:
+    assert PODS[role]()["spec"]["terminationGracePeriodSeconds"] == seconds
+
+
 @pytest.mark.promise("network-policy")
 def test_the_ports_of_a_run_are_open_to_its_workers_the_operator_and_who_scrapes() -> None:
     operator, prometheus = {"podSelector": {"matchLabels": {"app": "operator"}}}, {"ipBlock": {"cidr": "10.0.0.0/8"}}
