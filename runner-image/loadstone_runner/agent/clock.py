@@ -10,6 +10,10 @@ from typing import Final, NamedTuple
 # Clocks of two machines drift apart by less than this; an old round trip is trusted less by as much.
 DRIFT_PPM: Final = 100
 TRIPS_KEPT: Final = 16
+# What is known once one is so short, or there are so many, or the first is so long ago, is not known better soon.
+SHORT_NS: Final = 50_000_000
+TRIPS_ENOUGH: Final = 5
+SETTLED_NS: Final = 1_000_000_000
 _MILLION: Final = 1_000_000
 
 
@@ -64,6 +68,18 @@ class ClockOffset:
     def forget(self) -> None:
         """Drop everything: another master process on another machine may have another clock."""
         self._trips.clear()
+
+    def is_settled(self, now_ns: int) -> bool:
+        """Return whether a start may be fixed by what is known: a better round trip is not to be expected soon.
+
+        The first one of a worker that came while its master stood still may be off by seconds, and the next, a moment
+        later, by none.
+        """
+        best = self.best(now_ns)
+        if best is None:
+            return False
+        is_short = best.duration_ns <= SHORT_NS
+        return is_short or len(self._trips) >= TRIPS_ENOUGH or now_ns - self._trips[0].received_ns >= SETTLED_NS
 
     def best(self, now_ns: int) -> RoundTrip | None:
         """Return the round trip to trust now, None before the first."""

@@ -42,6 +42,7 @@ class Desired:
         self._engines = engines
         self._script_digest = script_digest
         self._assignment: Assignment | None = None
+        self._is_assigned = False  # by the master on the present connection
         self._revision = first_revision
         self._common_revision = first_revision
         self._assignment_revision = first_revision
@@ -77,13 +78,21 @@ class Desired:
         self._common_revision = self.revise()
         return True
 
+    def await_assignment(self) -> None:
+        """Note that a connection is new: what was assigned before may be somebody else's by now.
+
+        The master says on each what this worker is to do, but when its disk is slow a moment after the order to begin.
+        """
+        self._is_assigned = False
+
     def assign(self, assignment: Assignment) -> bool:
-        """Take this worker's part of the load; return whether it is newer than the one that was held."""
+        """Take this worker's part of the load; return whether engines have to hear of it."""
         held = self._assignment
         if assignment.epoch < self.epoch or not 0 <= assignment.slot < assignment.slots:
             return False
+        was_awaited, self._is_assigned = not self._is_assigned, True
         if held is not None and (assignment.epoch, assignment.version) <= (held.epoch, held.version):
-            return False
+            return was_awaited
         for grant in assignment.grants:
             key = (grant.name, grant.engine)
             self._granted[key] = grown(self._granted.get(key, Granted(*key, 0, 0, 0)), grant)
@@ -163,7 +172,10 @@ class Desired:
         return before != (self.applied, self.applied_assignment)
 
     def orders(self, views: Iterable[EngineView]) -> list[Configure]:
-        """Return what engines are told now; nothing while a register is empty or the master's clock unknown."""
+        """Return what engines are told now; nothing while a register is empty or the master's clock unknown.
+
+        None begins with what a master before has assigned; one that has begun goes on with it.
+        """
         common, assignment, start_at_ns = self.common, self._assignment, self._start_here()
         if common is None or assignment is None or start_at_ns is None:
             return []
@@ -187,6 +199,7 @@ class Desired:
                 shares=tuple(each for each in assignment.shares if each.engine == view.engine),
             )
             for view in views
+            if self._is_assigned or run_order is not RunOrder.RUNNING or view.start_at_ns
         ]
 
     def _start_here(self) -> int | None:

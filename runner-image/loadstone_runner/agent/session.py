@@ -148,6 +148,7 @@ class Session:
         self._is_welcome = True
         self._silence.end()
         self._farewell.forget_bye()
+        self._desired.await_assignment()
         self.lease.set_duration(lease_ns)
         for view in self.engines:
             view.received = 0
@@ -196,7 +197,8 @@ class Session:
         if best is None:
             return
         self._trip = best
-        if self._desired.know_offset(best.offset_ns, best.duration_ns):
+        is_settled = self.clock.is_settled(trip.received_ns)
+        if is_settled and self._desired.know_offset(best.offset_ns, best.duration_ns):
             self._configure()
         if is_first:
             self._effects.append(Act.BEAT)

@@ -5,6 +5,7 @@ from loadstone_runner.agent.clock import DRIFT_PPM, TRIPS_KEPT, ClockOffset, Rou
 
 delays = st.integers(min_value=0, max_value=10**10)
 moments = st.integers(min_value=0, max_value=10**18)
+SECOND = 1_000_000_000
 
 
 def _trip(sent, *, offset, there, back):
@@ -98,3 +99,21 @@ def test_many_slow_round_trips_do_not_push_out_a_good_one():
     best = clock.best(10**10)
     assert best is not None
     assert best.duration_ns == 1_000_000
+
+
+def test_a_start_is_fixed_once_no_better_round_trip_is_to_be_expected_soon():
+    bad = RoundTrip(0, 100, 6 * SECOND)
+    good = RoundTrip(6 * SECOND, 6 * SECOND, 6 * SECOND + 1_000)
+    clock = ClockOffset()
+    assert not clock.is_settled(0)
+    clock.add(bad)
+    assert not clock.is_settled(bad.received_ns)
+    assert clock.is_settled(bad.received_ns + SECOND)
+    clock.add(good)
+    assert clock.is_settled(good.received_ns)
+
+    far = ClockOffset()
+    for number in range(5):
+        assert not far.is_settled(bad.received_ns)
+        far.add(RoundTrip(number * 200_000_000, 0, (number + 1) * 200_000_000))
+    assert far.is_settled(1_000_000_000)

@@ -169,6 +169,36 @@ def test_a_start_waits_for_the_master_s_clock_and_does_not_move_afterwards():
     assert desired.orders([held.get(0, 1)])[0].start_at_ns == 700
 
 
+def test_no_engine_begins_with_what_a_master_before_has_assigned_and_one_that_has_begun_goes_on():
+    desired, held = _desired(2)
+    desired.assign(_assignment())
+    begun, other = held.get(0, 1), held.get(1, 1)
+    held.hear(begun, EngineStatus(EngineStage.RUNNING, users=1, applied_revision=0, is_starving=False, start_at_ns=9))
+    desired.await_assignment()
+    desired.change_epoch(2)
+    desired.know_offset(0, 0)
+    desired.offer(_common(epoch=2, order=RunOrder.RUNNING, start_at_ns=9))
+
+    assert [order.engine for order in desired.orders([begun, other])] == [0]
+    assert desired.assign(_assignment(epoch=2))
+    assert [order.engine for order in desired.orders([begun, other])] == [0, 1]
+    # Said again on another connection, it is no news, and may be waited for.
+    assert not desired.assign(_assignment(epoch=2))
+    desired.await_assignment()
+    assert [order.engine for order in desired.orders([begun, other])] == [0]
+    assert desired.assign(_assignment(epoch=2))
+    assert [order.engine for order in desired.orders([begun, other])] == [0, 1]
+
+
+def test_a_stop_waits_for_no_assignment():
+    desired, held = _desired()
+    desired.assign(_assignment())
+    desired.await_assignment()
+    desired.offer(_common(order=RunOrder.STOPPED))
+
+    assert [order.run_order for order in desired.orders([held.get(0, 1)])] == [RunOrder.STOPPED]
+
+
 def test_the_clock_of_another_master_is_not_that_of_the_last():
     desired, held = _desired()
     desired.assign(_assignment())
