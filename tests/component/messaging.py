@@ -100,7 +100,9 @@ def run(
     else:
         end_ns = seconds * SECOND
         load = LoadProfile(Model.USERS, Profile((Segment(0, end_ns, users, users),), end_ns), None)
-    alone = Scenario(name="default", user=None, load=load, graceful_stop_ns=5 * SECOND, target=None)
+    alone = Scenario(
+        name="default", user=None, load=load, graceful_stop_ns=plan.pop("graceful_seconds", 5) * SECOND, target=None
+    )
     made = local_plan(
         "messages", files, alone, workers=workers, engines_per_worker=engines, tolerance_ppm=50_000, **plan
     )

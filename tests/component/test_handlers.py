@@ -17,6 +17,38 @@ LOOP_LATE_SECONDS = 0.1 if IS_SOAK else 0.5
 STOP_SECONDS = 1.0  # some 20 ms, also while others take the processors
 
 
+SLOW_TO_END = """
+    class Leaving(Visitor):
+        def on_stop(self):
+            gevent.sleep(1.8)
+
+    @on_message("noise")
+    def noise(message):
+        pass
+
+    @events.test_stop.add_listener
+    def last_but_one(environment):
+        gevent.sleep(1.8)
+        note(test_stop=environment.is_director)
+
+    @events.quitting.add_listener
+    def last(environment):
+        gevent.sleep(1.8)
+        note(quitting=environment.is_director)
+    """
+
+
+@promise("events")
+def test_an_engine_whose_script_takes_its_time_at_each_step_of_the_end_is_not_killed_for_it(tmp_path) -> None:
+    ran = run(tmp_path, SLOW_TO_END, workers=1, graceful_seconds=0)
+
+    assert ran.result.outcome.verdict == "Passed", ran.result.outcome
+    assert ran.noted("test_stop").count(False) == 1
+    # All that is left of the time is not enough for the last one, and that is told.
+    findings = ran.result.report.findings
+    assert any("it was cut off" in each for each in findings), findings
+
+
 @promise("messages", "handlers-beside")
 @pytest.mark.timeout(300)
 def test_slow_handlers_in_director_and_engines_delay_nothing_and_a_stop_does_not_wait_for_them(tmp_path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("loadstone.engine")
 
 STANDSTILL_SECONDS: Final = 3.0  # two looks that did not come
+LEAST_SECONDS: Final = 0.2  # for whoever has something to do that takes no time
+_SECOND_NS: Final = 1_000_000_000
 _STDERR: Final = 2
 
 
@@ -129,8 +132,16 @@ class Backstage:
         if self._mailroom is not None:
             self._mailroom.look()
 
-    def close(self, *last: str) -> None:
-        """End what the script still does: its listeners hear the last events, one after the other, then no more."""
+    def close(self, *last: str, until_ns: int) -> None:
+        """End what the script still does: its listeners hear the last events, one after the other, then no more.
+
+        Each step has two seconds, and all of them together until a moment of the monotonic clock: who is not done then
+        is cut off, as otherwise the whole process would be.
+        """
+
+        def left(steps: int = 1) -> float:
+            return min(DRAIN_SECONDS, max(LEAST_SECONDS, (until_ns - monotonic_ns()) / _SECOND_NS / steps))
+
         faulthandler.cancel_dump_traceback_later()
         ended = self._strays.end()
         if ended:
@@ -139,13 +150,13 @@ class Backstage:
             return
         for event in last:
             # In between, as whoever writes down requests wants to close its file after the last one.
-            self._audience.drain()
+            self._audience.drain(left())
             self.tell(event)
-        self._audience.drain()
+        self._audience.drain(left())
         self._audience.end()
         if self._mailroom is not None:
-            # Last, as listeners send messages, too.
-            self._mailroom.close()
+            # Last, as listeners send messages, too; for handlers, and again until the hub has heard of them.
+            self._mailroom.close(left(steps=2))
 
     def _send_message(self, name: str, data: Any, to: To | None) -> Delivery:
         return self._mail().send_message(name, data, to)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("loadstone.director")
 
+END_NS: Final = 3_500_000_000  # for all that the script still does; half a second later the launcher ends this process
 RESULT_MAX_BYTES: Final = 256 * 1024
 _TOLD_ERRORS: Final = frozenset({LISTENER_ERROR, HANDLER_ERROR, HANDLER_SLOW, METRIC_ERROR})
 
@@ -113,7 +114,7 @@ class Director:
         self._say_status()
         gevent.spawn(self._tick)
         is_over.wait()
-        self._backstage.close("quitting")
+        self._backstage.close("quitting", until_ns=monotonic_ns() + END_NS)
         return 0
 
     def _tick(self) -> None:

@@ -32,6 +32,7 @@ QUEUE_MAX: Final = 10_000
 BLOCKED_NS: Final = 5_000_000_000
 DRAIN_SECONDS: Final = 2.0
 _NOT_HEARD: Final = "the run has ended before it was heard: dropped"
+_CUT_OFF: Final = "it was cut off, as it took longer than there is time at the end"
 _TURN_NS: Final = 1_000_000
 _MILLI: Final = 1_000_000
 _MICROS: Final = 1_000
@@ -85,7 +86,9 @@ class Lane:
         return self._is_over or not (self._queue or self._busy_since_ns)
 
     def end(self) -> None:
-        """Let it hear nothing more; what it has not heard counts as dropped."""
+        """Let it hear nothing more; what it has not heard counts as dropped, and that it is cut off is told."""
+        if self._busy_since_ns and not self._is_over:
+            self._count(LISTENER_ERROR, _CUT_OFF, self._name)
         self._is_over = True
         for _ in range(len(self._queue)):
             self._drop(_NOT_HEARD)

@@ -60,6 +60,8 @@ SECOND_NS: Final = 1_000_000_000
 TERMINATION_GRACE_NS: Final = 10 * SECOND_NS
 ACKNOWLEDGED_WITHIN_SECONDS: Final = 10.0
 SOON_SECONDS: Final = 0.02
+# Behind gracefulStop, for all that the script still does; a second later the agent has this process killed.
+END_NS: Final = 4 * SECOND_NS
 _WORST_SHARE: Final = 0.99
 
 Stage = engine_pb2.EngineStatus.Stage
@@ -305,7 +307,8 @@ class Engine:
 
     def _finish(self) -> None:
         """Report for the last time, and wait until that has arrived."""
-        self._backstage.close("test_stop", "quitting")
+        stop_by_ns = max((part.stop_by_ns for part in self._parts), default=0) or monotonic_ns()
+        self._backstage.close("test_stop", "quitting", until_ns=stop_by_ns + END_NS)
         self._stage = Stage.ENDED
         if self._reports is None:
             self._is_over.set()

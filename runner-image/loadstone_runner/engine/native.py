@@ -93,7 +93,7 @@ class Seat(Runner):
         index: of the seat in this engine.
     """
 
-    __slots__ = ("_number", "_role", "_scene", "index")
+    __slots__ = ("_is_in_on_stop", "_number", "_role", "_scene", "index")
 
     def __init__(self, index: int, number: int, *, role: Role, scene: Scene, turns: Turns, hold: bool = False) -> None:
         self.index = index
@@ -106,7 +106,7 @@ class Seat(Runner):
         self._scene = scene
         self._turns = turns
         self._instruments = scene.instruments
-        self._is_killed = False
+        self._is_killed = self._is_in_on_stop = False
         self._tasks = role.tasks
         self._has_wait = role.has_wait
         self._chooser = None
@@ -122,10 +122,16 @@ class Seat(Runner):
         self.rouse()
 
     def kill(self) -> None:
-        """End the running iteration now; a second time also on_stop."""
+        """End the running iteration now; a second time also on_stop, whether or not it had begun by itself before."""
+        is_first = not self._is_killed
         self.is_retired = True
         self._is_killed = self.is_gone = True
-        self.greenlet.kill(block=False)
+        # Behind those that were roused in this turn of the loop, and go to on_stop by themselves.
+        get_hub().loop.run_callback(self._cut, is_first)
+
+    def _cut(self, is_first: bool) -> None:  # noqa: FBT001 called by position
+        if not (is_first and self._is_in_on_stop):
+            self.greenlet.kill(block=False)
 
     def rest(self, seconds: float | None) -> None:
         """Wait so long, or (None) until `rouse`."""
@@ -161,6 +167,7 @@ class Seat(Runner):
             if user is not None:
                 if self._chooser is not None:
                     self._chooser.unwind()
+                self._is_in_on_stop = True
                 self._guard(user.on_stop, f"{self._role.name}.on_stop")
         except gevent.GreenletExit:
             pass  # on_stop had its time

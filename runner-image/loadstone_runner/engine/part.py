@@ -79,6 +79,11 @@ class Part:
         self._stop_by_ns = 0
 
     @property
+    def stop_by_ns(self) -> int:
+        """Until when running iterations may take; 0 before it is stopped."""
+        return self._stop_by_ns
+
+    @property
     def is_stopping(self) -> bool:
         """Whether no further iteration begins."""
         return self._stop_by_ns > 0

@@ -241,7 +241,8 @@ class Launcher:
 
     def _finished(self, now_ns: int) -> int | None:
         """Return the exit code if there is nothing left to do, None if there is."""
-        if self._link.absent_ns(now_ns) > AGENT_ABSENT_NS:
+        # Engines whose lease runs make load with right, and end with it.
+        if self._link.absent_ns(now_ns) > AGENT_ABSENT_NS and self._switch.lease_ns is None:
             for engine in self._living():
                 engine.kill()
             kill_children()

@@ -180,18 +180,22 @@ class Commander:
         """Return how long ago the load started; negative before it, and while that is not set."""
         return self._clock.monotonic_ns() - self.start_at_ns if self.start_at_ns else -SECOND
 
+    def graceful_stop_ns(self, effect: Configure) -> int:
+        """Return how long iterations that run may take when the load is stopped so."""
+        if effect.is_kill:
+            return 0
+        graceful_ns = self._plan.graceful_stop_ns
+        return min(graceful_ns, IMMEDIATE_STOP_NS) if effect.is_immediate else graceful_ns
+
     def _body(self, effect: Configure) -> bytes:
         plan = self._plan
-        graceful_stop_ns = plan.graceful_stop_ns
-        if effect.is_immediate:
-            graceful_stop_ns = 0 if effect.is_kill else min(graceful_stop_ns, IMMEDIATE_STOP_NS)
         return common_body(
             effect.order,
             self._course.scenarios,
             script_digest=plan.script.digest or "",
             start_at_ns=self.start_at_ns,
             stop_reason=effect.stop_reason,
-            graceful_stop_ns=graceful_stop_ns,
+            graceful_stop_ns=self.graceful_stop_ns(effect),
             setup_json=self.setup_json,
             warm_up_ns=plan.warm_up_ns,
             config=self.config,

@@ -32,7 +32,7 @@ from loadstone_runner.master.measurement import Measurement
 from loadstone_runner.master.member import Departure, Member
 from loadstone_runner.master.news import Happened, Incident, News
 from loadstone_runner.master.relief import Relief
-from loadstone_runner.master.remarks import slow_workers
+from loadstone_runner.master.remarks import TEARDOWN_CUT_OFF, slow_workers
 from loadstone_runner.master.roster import Roster
 from loadstone_runner.master.rows import Rows
 from loadstone_runner.master.run import Stage
@@ -211,6 +211,7 @@ class Conductor:
                 self.lose(member.worker, member.attempt, Departure("Overdue", text))
             # Teardown that begins because nobody is waited for any more has a time of its own.
             if self.state.is_torn_down == was_torn_down:
+                self.notes += [TEARDOWN_CUT_OFF] if was_torn_down else []
                 self.handle(run.Overdue())
 
     # --- Events into effects.
@@ -250,7 +251,7 @@ class Conductor:
                 self.workload.steer(0)
             case RunOrder.RUNNING:
                 self.crew.assign(self.workload.open_grants())
-            case RunOrder.STOPPED:
+            case RunOrder.STOPPED if not self.state.is_torn_down:
                 self._stop_clock(effect)
         self._order(effect)
         if effect.is_kill:
@@ -301,8 +302,7 @@ class Conductor:
         since_start_ns = self.commander.since_start_ns()
         if self.load_ns is None and since_start_ns > 0:
             self.load_ns = min(since_start_ns, self.workload.course.bound_ns)
-        graceful_ns = 0 if effect.is_immediate else self.plan.graceful_stop_ns
-        self.deadline_ns = self.clock.monotonic_ns() + graceful_ns + DRAIN_NS
+        self.deadline_ns = self.clock.monotonic_ns() + self.commander.graceful_stop_ns(effect) + DRAIN_NS
 
     def _ask_teardown(self) -> None:
         self.times.load_stopped_ns = self.times.load_stopped_ns or self.clock.wall_ns()

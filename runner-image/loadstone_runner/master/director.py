@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from loadstone_runner.transport.local.engines import EngineLink
     from loadstone_runner.transport.local.launcher import Event, LauncherLink
 
-LEASE_SECONDS: Final = 30.0
+LEASE_SECONDS: Final = 30.0  # at the least; as long as the workers' lease, as it has to outlive what these do
 LAUNCHER_AWAITED_SECONDS: Final = 5.0  # it connects anew within 0.2 s
 # For listeners to `quitting` and functions of `atexit`; the master waits a little longer for the launcher.
 LAST_WORDS_SECONDS: Final = 4.0
@@ -81,7 +81,9 @@ class Director:
         refused: connections and messages that were, as they could not be meant.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lease_seconds: float = LEASE_SECONDS) -> None:
+        """Begin without either; without its master the director lives for so long."""
+        self._lease_seconds = max(LEASE_SECONDS, lease_seconds)
         self._listener: DirectorListener
         self._link: EngineLink | None = None
         self._launcher: LauncherLink | None = None
@@ -162,7 +164,7 @@ class Director:
 
     def renew_lease(self) -> None:
         """Let the launcher keep the director alive; without this it ends with its master."""
-        self._order({"do": "lease", "seconds": LEASE_SECONDS})
+        self._order({"do": "lease", "seconds": self._lease_seconds})
 
     def dismiss(self) -> None:
         """End the director, which may say its last words, and its launcher: the master's pod is over."""

@@ -25,6 +25,7 @@ TOO_MANY_NAMES: Final = (
     f"there are more than {NAMES_MAX} feeders of rows that nobody else has, and users wait for rows of the others; "
     "let engines share them"
 )
+TEARDOWN_CUT_OFF: Final = Cause(Reason.HANDLER_ERRORS, "teardown did not end within 30 s and was cut off")
 UNUSED_SHAPE: Final = "the script has a shape, and the load is that of spec.load; set load.shape to let the shape lead"
 
 

@@ -18,6 +18,7 @@ from loadstone_core.errors import InternalError, LoadstoneError
 from loadstone_core.plan.model import RunPlan
 from loadstone_core.spec.defaults import REPLICAS_MOST
 from loadstone_core.spec.model import Tls
+from loadstone_core.units import SECOND
 from loadstone_core.verdict.reasons import Reason
 from loadstone_protocol.codec import WireError, stream_state_from_bytes
 from loadstone_protocol.credentials import read_pems
@@ -76,7 +77,7 @@ async def serve(settings: MasterSettings, clock: Clock | None = None) -> int:
             # Whoever looks for a verdict looks at the container's newest end.
             _write(last_word, store.read_last_word() or {"message": ""})
             return 0
-        director = Director()
+        director = Director(plan.lease_ns / SECOND)
         conductor = Conductor(plan, clock=clock, store=store, director=director)
         DirectorDesk(conductor, director)
         logs = _open_logs(settings, conductor, director)

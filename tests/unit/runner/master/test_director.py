@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.master.director import Director
 
@@ -42,3 +44,11 @@ def test_a_launcher_that_comes_later_hears_that_its_director_is_to_be_killed() -
     director.on_launcher_hello(launcher, {})  # type: ignore[arg-type]
 
     assert kills(launcher) == 1
+
+
+@pytest.mark.parametrize(("lease", "lent"), [(10.0, 30.0), (300.0, 300.0)])
+def test_a_director_lives_without_its_master_for_as_long_as_workers_do(lease: float, lent: float) -> None:
+    director, launcher = Director(lease), Link()
+    director.on_launcher_hello(launcher, {})  # type: ignore[arg-type]
+
+    assert launcher.sent == [{"do": "lease", "seconds": lent}]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.unit.runner.master.rig import Agent, Clock, Master, plan_of, start_load, turns
 
+from loadstone_core.units import SECOND
 from loadstone_protocol.messages import Steering
 from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.master.run import Stage
@@ -20,17 +22,20 @@ DRAINED_SECONDS = 3 + 15  # gracefulStop of the plan, and the time for last stat
 TORN_DOWN_SECONDS = 30
 
 
-async def stopping(folder: Path) -> tuple[Clock, Master, list[Agent]]:
+async def stopping(
+    folder: Path, *, is_immediate: bool = False, graceful_seconds: int = 3
+) -> tuple[Clock, Master, list[Agent]]:
     """Return a run that was stopped, of which worker 0 has ended and worker 1 says nothing but that it is there."""
-    clock = Clock()
-    master = Master(folder, plan_of(2), clock)
+    clock, plan = Clock(), plan_of(2)
+    scenarios = tuple(replace(each, graceful_stop_ns=graceful_seconds * SECOND) for each in plan.scenarios)
+    master = Master(folder, replace(plan, scenarios=scenarios), clock)
     agents = [Agent(master, 0), Agent(master, 1)]
     await start_load(master, agents)
     clock.advance(10)
     for agent in agents:
         agent.beat()
         agent.report(10, 9)
-    master.desk.steer(Steering(revision=1, stop_reason="Stopped", is_immediate=False, ended=()))
+    master.desk.steer(Steering(revision=1, stop_reason="Stopped", is_immediate=is_immediate, ended=()))
     agents[0].report(11, 10, final=True, users=0)
     agents[0].bye(sequence=11)
     return clock, master, agents
@@ -75,5 +80,42 @@ def test_a_teardown_that_does_not_end_is_not_waited_for_longer_than_its_time(tmp
         assert master.conductor.ending.outcome is None
         let_pass(clock, master, agents[1:], 2)
         assert master.conductor.ending.finished.is_set()
+
+    asyncio.run(check())
+
+
+@promise("stop-keeps-results")
+def test_a_worker_has_the_time_at_an_immediate_stop_that_it_was_told_of(tmp_path: Path) -> None:
+    async def check() -> None:
+        clock, master, agents = await stopping(tmp_path, is_immediate=True, graceful_seconds=300)
+        # Ten seconds for its iterations, and then for its last states.
+        let_pass(clock, master, agents[1:], 10 + 15 - 1)
+        assert not was_teardown_asked(master)
+        agents[1].report(11, 10, final=True, users=0)
+        agents[1].bye(sequence=11)
+        await turns()
+
+        assert was_teardown_asked(master)
+        assert not list(master.conductor.relief.losses)
+
+    asyncio.run(check())
+
+
+@promise("script-setup")
+def test_a_teardown_that_is_cut_off_is_told_and_another_stop_gives_it_no_more_time(tmp_path: Path) -> None:
+    async def check() -> None:
+        clock, master, agents = await stopping(tmp_path)
+        agents[1].report(11, 10, final=True, users=0)
+        agents[1].bye(sequence=11)
+        await turns()
+        assert was_teardown_asked(master)
+        let_pass(clock, master, [], TORN_DOWN_SECONDS - 1)
+        master.desk.steer(Steering(revision=2, stop_reason="Stopped", is_immediate=True, ended=()))
+        assert master.conductor.ending.outcome is None
+        let_pass(clock, master, [], 2)
+        await turns()
+
+        assert master.conductor.ending.outcome is not None
+        assert any("teardown did not end within 30 s" in each.message for each in master.conductor.notes)
 
     asyncio.run(check())
