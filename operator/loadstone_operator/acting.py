@@ -24,7 +24,8 @@ from loadstone_operator.actions import (
 )
 from loadstone_operator.manifests.objects import LOG_MOST_BYTES
 from loadstone_operator.manifests.order import SourceMissing, make_order, script_files
-from loadstone_operator.observation import ReportState, SourceState
+from loadstone_operator.observation import ReportState
+from loadstone_operator.permission import SourceState
 from loadstone_operator.ports import CreationFailed, NameHeld
 from loadstone_operator.wishes import Steer
 

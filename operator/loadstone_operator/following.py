@@ -37,9 +37,10 @@ from loadstone_operator.observation import (
     Outcome,
     Rejected,
     ReportState,
-    SourceState,
     Stage,
 )
+from loadstone_operator.patience import is_stop_overdue
+from loadstone_operator.permission import SourceState
 from loadstone_operator.remarks import remark
 from loadstone_operator.replacing import missing_pods
 from loadstone_operator.resizing import added_pods, past, pods_of_run, steered_workers, surplus_pods
@@ -54,7 +55,6 @@ RETRY_SECONDS: Final = 2.0
 LISTEN_SECONDS: Final = 3.0
 # The master names the workers that are missing, so it is given the first word on a late start.
 _MASTER_FIRST_SECONDS: Final = 10.0
-_FLUSH_SECONDS: Final = 30.0
 # Workers end their load 30 s after they have lost their master, and wait longer with what they have measured.
 MASTER_PATIENCE_SECONDS: Final = 90.0
 MASTERS_MOST: Final = 5
@@ -62,7 +62,6 @@ _OF_PODS: Final = frozenset({"source", "image", "imagePullPolicy", "workers", "e
 # Whatever it is now, a run is planned with what it was.
 _OF_NO_POD: Final = "workers.replicas"
 _DEFAULT_STARTUP_SECONDS: Final = 600.0
-_DEFAULT_GRACE_SECONDS: Final = 30.0
 
 # What the master sees, and what the cluster may know to be behind it.
 _EFFECTS: Final = frozenset(
@@ -273,8 +272,7 @@ def _end_unstoppable(seen: Observation) -> Decision | None:
         return None
     if _is_starting(seen) and _is_silent(seen) and seen.seconds_watched >= LISTEN_SECONDS:
         return abort(seen, stop, "before its load began")
-    grace = seen.spec.graceful_stop_ns / SECOND if isinstance(seen.spec, Accepted) else _DEFAULT_GRACE_SECONDS
-    if is_killed(seen) or seen.seconds_stopping < grace + _FLUSH_SECONDS:
+    if is_killed(seen) or not is_stop_overdue(seen):
         return None
     return abort(seen, stop, "and its master did not answer in time, so its results are lost")
 

@@ -55,12 +55,10 @@ from loadstone_operator.observation import (
     PodProblem,
     Rejected,
     ReportState,
-    SourceState,
-    SourceView,
     Stage,
     WorkerView,
 )
-from loadstone_operator.permission import Capacity
+from loadstone_operator.permission import Capacity, SourceState, SourceView
 from loadstone_operator.wishes import Steer, WorkerEnd
 
 promise = pytest.mark.promise
@@ -264,15 +262,6 @@ def test_a_stop_before_pods_exist_ends_at_once() -> None:
     outcome = end_of(decide(queued)).outcome
 
     assert (outcome.verdict, outcome.reason, outcome.exit_code) == (Verdict.ABORTED, Reason.SUSPENDED, 130)
-
-
-def test_a_stop_that_the_master_does_not_answer_ends_after_grace_and_flush() -> None:
-    stopping = replace(RUNNING, test=replace(RUNNING.test, stop_run=1), seconds_stopping=59.0)
-
-    assert not isinstance(decide(stopping).update, End)
-    decision = decide(replace(stopping, seconds_stopping=61.0))
-    assert end_of(decision).outcome.verdict == Verdict.ABORTED
-    assert isinstance(decision.actions[0], DeletePods)
 
 
 def test_a_pause_is_handed_to_the_master_and_shown_when_it_is_one() -> None:
