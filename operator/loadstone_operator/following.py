@@ -39,7 +39,7 @@ from loadstone_operator.observation import (
     ReportState,
     Stage,
 )
-from loadstone_operator.patience import is_stop_overdue
+from loadstone_operator.patience import is_masters_to_end, is_stop_overdue, most_seconds_of_start, seconds_of_start
 from loadstone_operator.permission import SourceState
 from loadstone_operator.remarks import remark
 from loadstone_operator.replacing import missing_pods
@@ -61,7 +61,6 @@ MASTERS_MOST: Final = 5
 _OF_PODS: Final = frozenset({"source", "image", "imagePullPolicy", "workers", "env", "envFrom"})
 # Whatever it is now, a run is planned with what it was.
 _OF_NO_POD: Final = "workers.replicas"
-_DEFAULT_STARTUP_SECONDS: Final = 600.0
 
 # What the master sees, and what the cluster may know to be behind it.
 _EFFECTS: Final = frozenset(
@@ -108,7 +107,7 @@ def start(seen: Observation, run: int, cause: Cause) -> Decision:
         problems = "; ".join(str(problem) for problem in seen.spec.problems)
         return _give_up(seen, Reason.SPEC_INVALID, problems, run=run, cause=cause)
     problem = seen.creation
-    if problem is not None and (problem.is_fatal or _is_too_late(seen) or seen.creation_seconds < RETRY_SECONDS):
+    if problem is not None and (_ends_creation(seen, problem) or seen.creation_seconds < RETRY_SECONDS):
         return _after_failed_creation(seen, problem, run=run, cause=cause)
     source, governing = seen.source, seen.governing
     if governing.missing:
@@ -211,11 +210,21 @@ def _end_as_error(seen: Observation, reason: Reason, message: str, *, run: int, 
 
 
 def _after_failed_creation(seen: Observation, problem: CreationProblem, *, run: int, cause: Cause) -> Decision:
-    if problem.is_fatal or _is_too_late(seen):
+    if _ends_creation(seen, problem):
         return _end_as_error(seen, problem.reason, problem.message, run=run, cause=cause)
     shown = problem.shown or problem.reason
     waiting = _at(seen, Phase.PENDING, reason=shown, message=problem.message, run=run, cause=cause)
     return Decision(waiting, recheck_seconds=1.0)
+
+
+def _ends_creation(seen: Observation, problem: CreationProblem) -> bool:
+    """Say whether a run ends because its objects could not be made.
+
+    With a quorum its master would begin the load, in a run that has not all of its pods, so it has no time beyond.
+    """
+    has_quorum = isinstance(seen.spec, Accepted) and seen.spec.min_available is not None
+    most_seconds = seconds_of_start(seen) if has_quorum else most_seconds_of_start(seen)
+    return problem.is_fatal or seen.seconds_in_run >= most_seconds
 
 
 def _end_without_master(seen: Observation) -> Decision | None:
@@ -285,21 +294,18 @@ def _end_failed_start(seen: Observation) -> Decision | None:
         problem = pod.problem
         if problem and problem.patience_seconds is not None and pod.problem_seconds >= problem.patience_seconds:
             return fail(seen, problem.reason, problem.message)
-    # With a quorum the load may begin all the same: the master decides, and counts from its own start.
-    is_masters = isinstance(seen.spec, Accepted) and seen.spec.min_available is not None and not _is_silent(seen)
-    if problems and problems[0].problem and _is_too_late(seen) and not is_masters:
+    if problems and problems[0].problem and seen.seconds_in_run >= most_seconds_of_start(seen):
         return fail(seen, problems[0].problem.reason, problems[0].problem.message)
-    limit = _startup_seconds(seen)
-    if seen.seconds_in_run < limit * (2 if is_masters else 1) + _MASTER_FIRST_SECONDS:
+    is_masters = is_masters_to_end(seen)
+    if seen.seconds_in_run < most_seconds_of_start(seen) + (0.0 if is_masters else _MASTER_FIRST_SECONDS):
         return None
-    late = (
-        ", ".join(pod.name for pod in pods_of_run(seen) if pod.phase == "Pending")
-        or "all pods run, the master is silent"
-    )
+    master = "does not end the run" if is_masters else "is silent"
+    late = ", ".join(pod.name for pod in pods_of_run(seen) if pod.phase == "Pending")
     return fail(
         seen,
         Reason.STARTUP_TIMEOUT,
-        f"The load did not begin within {format_duration(int(limit * SECOND))} (not started: {late}). "
+        f"The load did not begin within {format_duration(int(seconds_of_start(seen) * SECOND))} "
+        f"(not started: {late or f'all pods run, the master {master}'}). "
         "Look at the pods with kubectl describe, or raise spec.startupTimeout.",
     )
 
@@ -348,14 +354,6 @@ def _is_starting(seen: Observation) -> bool:
 
 def _is_silent(seen: Observation) -> bool:
     return seen.master is None or seen.master.stage is None
-
-
-def _is_too_late(seen: Observation) -> bool:
-    return seen.seconds_in_run >= _startup_seconds(seen)
-
-
-def _startup_seconds(seen: Observation) -> float:
-    return seen.spec.startup_timeout_ns / SECOND if isinstance(seen.spec, Accepted) else _DEFAULT_STARTUP_SECONDS
 
 
 def _at(

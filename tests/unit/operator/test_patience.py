@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.unit.operator.runs import RUN, RUNNING, SPEC, end_of
+from tests.unit.operator.runs import MASTER, PROVISIONING, RUN, RUNNING, SPEC, WORKERS, end_of
 
 from loadstone_core.errors import Problem
 from loadstone_core.lifecycle.phases import Phase
@@ -14,12 +14,21 @@ from loadstone_core.units import SECOND
 from loadstone_core.verdict.outcome import Reason, Verdict
 from loadstone_operator.actions import Begin, DeletePods, End
 from loadstone_operator.decision import decide
-from loadstone_operator.observation import Cause, MasterView, Observation, Rejected, Stage
+from loadstone_operator.observation import (
+    Cause,
+    CreationProblem,
+    MasterView,
+    Observation,
+    Outcome,
+    PodProblem,
+    Rejected,
+    Stage,
+)
 from loadstone_operator.status.held import read_held
 from loadstone_operator.status.projection import Moment, project
 
 if TYPE_CHECKING:
-    from loadstone_operator.observation import SpecView
+    from loadstone_operator.observation import PodView, SpecView
 
 # A run that is to stop, was planned with a gracefulStop of 5 m, and says so or cannot be heard.
 TO_STOP = replace(
@@ -30,6 +39,7 @@ TO_STOP = replace(
     seconds_heard=3_600.0,
 )
 BEGIN = Begin(1, Cause.CREATED, Phase.RUNNING)
+BEGUN = Begin(1, Cause.CREATED, Phase.PROVISIONING)
 AWAY = MasterView(connected=False, stage=Stage.STOPPING)
 GRACE = 300.0
 # Last states, teardown and the verdict take a master no longer.
@@ -90,3 +100,80 @@ def test_a_run_whose_status_an_earlier_release_has_written_stops_by_its_spec_if_
     for spec in (replace(SPEC, graceful_stop_ns=30 * SECOND), Rejected((Problem("spec", "wrong"),))):
         assert not ends(replace(earlier, spec=spec, seconds_unheard=30.0 + THE_REST - 1))
         assert ends(replace(earlier, spec=spec, seconds_unheard=30.0 + THE_REST))
+
+
+# The start
+
+LATE = 600.0
+STUCK = replace(
+    WORKERS[1], phase="Pending", problem=PodProblem(Reason.UNSCHEDULABLE, "Pod waits for a node: no cpu.", None)
+)
+GATHERING = replace(
+    PROVISIONING,
+    pods=(MASTER, WORKERS[0], STUCK),
+    master=MasterView(connected=True, stage=Stage.GATHERING),
+    seconds_in_run=LATE,
+    seconds_heard=590.0,
+)
+OVER_TIME = 2 * LATE + 60.0
+NOT_ALL_MADE = replace(
+    GATHERING,
+    pods=(MASTER, WORKERS[0]),
+    held=replace(RUN, phase=Phase.PENDING),
+    creation=CreationProblem(Reason.QUOTA_EXCEEDED, "quota small is used up", is_fatal=False),
+)
+
+
+@pytest.mark.parametrize("worker", [STUCK, replace(STUCK, problem=None)], ids=["with a cause", "without"])
+def test_a_late_start_is_ended_by_the_master_that_is_heard_so_that_its_teardown_is_run(worker: PodView) -> None:
+    late = replace(GATHERING, pods=(MASTER, WORKERS[0], worker))
+
+    for seconds in (LATE, LATE + 10.0, OVER_TIME - 1):
+        assert not ends(replace(late, seconds_in_run=seconds))
+    # Its own timeout counts from its own start, and then it is not gathering any more.
+    assert not ends(replace(late, seconds_in_run=9_000.0, master=MasterView(connected=True, stage=Stage.STOPPING)))
+
+
+def test_the_operator_adds_the_cause_to_a_start_that_the_master_has_ended() -> None:
+    late = Outcome(Verdict.ERROR, Reason.STARTUP_TIMEOUT, "Waited for worker 1.", 1)
+    over = replace(GATHERING, master=MasterView(connected=True, stage=Stage.FINISHED, outcome=late))
+    outcome = end_of(decide(over)).outcome
+
+    assert (outcome.reason, outcome.message) == (
+        Reason.UNSCHEDULABLE,
+        "Pod waits for a node: no cpu. Waited for worker 1.",
+    )
+
+
+def test_a_late_start_that_its_master_does_not_end_is_ended_for_it() -> None:
+    assert end_of(decide(replace(GATHERING, seconds_in_run=OVER_TIME))).outcome.reason == Reason.UNSCHEDULABLE
+
+    outcome = end_of(decide(replace(GATHERING, pods=(MASTER, *WORKERS), seconds_in_run=OVER_TIME))).outcome
+    assert outcome.reason == Reason.STARTUP_TIMEOUT
+    assert "the master does not end the run" in outcome.message
+
+
+def test_a_late_start_whose_master_is_silent_is_ended_for_it() -> None:
+    never = replace(GATHERING, master=MasterView(connected=False), seconds_heard=0.0, seconds_unheard=LATE)
+    assert end_of(decide(never)).outcome.reason == Reason.UNSCHEDULABLE
+
+    away = MasterView(connected=False, stage=Stage.GATHERING)
+    lost = replace(GATHERING, master=away, seconds_heard=0.0, pods=(MASTER, *WORKERS), seconds_in_run=LATE + 10.0)
+    assert not ends(replace(lost, seconds_unheard=THE_REST - 1)), "it may be ending the run"
+    assert "the master is silent" in end_of(decide(replace(lost, seconds_unheard=THE_REST))).outcome.message
+
+
+def test_a_start_takes_the_timeout_that_the_run_was_planned_with_whatever_the_spec_says_by_now() -> None:
+    begun = project({}, replace(RUNNING, spec=replace(SPEC, startup_timeout_ns=60 * SECOND)), BEGUN, Moment(1, 1))
+    silent = replace(GATHERING, held=read_held(begun), master=None)
+
+    for spec in (SPEC, Rejected((Problem("spec", "wrong"),))):
+        assert not ends(replace(silent, spec=spec, seconds_in_run=59.0))
+        assert ends(replace(silent, spec=spec, seconds_in_run=60.0))
+
+
+def test_a_start_whose_pods_are_not_all_made_is_the_masters_to_end_unless_it_would_begin_with_a_quorum() -> None:
+    assert not ends(NOT_ALL_MADE)
+    assert end_of(decide(replace(NOT_ALL_MADE, seconds_in_run=OVER_TIME))).outcome.reason == Reason.QUOTA_EXCEEDED
+
+    assert ends(replace(NOT_ALL_MADE, spec=replace(SPEC, min_available=1)))
