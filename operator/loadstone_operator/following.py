@@ -39,7 +39,13 @@ from loadstone_operator.observation import (
     ReportState,
     Stage,
 )
-from loadstone_operator.patience import is_masters_to_end, is_stop_overdue, most_seconds_of_start, seconds_of_start
+from loadstone_operator.patience import (
+    is_master_given_up,
+    is_masters_to_end,
+    is_stop_overdue,
+    most_seconds_of_start,
+    seconds_of_start,
+)
 from loadstone_operator.permission import SourceState
 from loadstone_operator.remarks import remark
 from loadstone_operator.replacing import missing_pods
@@ -55,8 +61,6 @@ RETRY_SECONDS: Final = 2.0
 LISTEN_SECONDS: Final = 3.0
 # The master names the workers that are missing, so it is given the first word on a late start.
 _MASTER_FIRST_SECONDS: Final = 10.0
-# Workers end their load 30 s after they have lost their master, and wait longer with what they have measured.
-MASTER_PATIENCE_SECONDS: Final = 90.0
 MASTERS_MOST: Final = 5
 _OF_PODS: Final = frozenset({"source", "image", "imagePullPolicy", "workers", "env", "envFrom"})
 # Whatever it is now, a run is planned with what it was.
@@ -238,7 +242,7 @@ def _end_without_master(seen: Observation) -> Decision | None:
     if master.last_outcome is not None:
         return end(seen, master.last_outcome, report=ReportState.NONE)
     # One that was started again, or has taken over, goes on, or ends the run with all of its results.
-    if not master.is_terminal and seen.seconds_unheard < MASTER_PATIENCE_SECONDS:
+    if not master.is_terminal and not is_master_given_up(seen):
         return None
     if master.is_terminal and (replaced := _replace_master(seen)):
         return replaced
@@ -262,7 +266,7 @@ def _replace_master(seen: Observation) -> Decision | None:
     paths = set(edited(held.parts, spec.parts)) - {_OF_NO_POD}
     if any(path.partition(".")[0] in _OF_PODS for path in paths):
         return None
-    if seen.source.state is SourceState.MISSING or seen.seconds_unheard >= MASTER_PATIENCE_SECONDS:
+    if seen.source.state is SourceState.MISSING or is_master_given_up(seen):
         return None
     if seen.source.state is SourceState.UNKNOWN:
         # It was read when the pods were made: before the run had its number, or by another process.

@@ -10,7 +10,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from loadstone_core.lifecycle.phases import Phase
+from loadstone_core.spec import defaults
 from loadstone_core.spec.model import MasterOnLoss, OnLoss
+from loadstone_core.units import parse_duration
 from loadstone_core.verdict.outcome import Reason
 from loadstone_operator.naming import ROLE_MASTER, ROLE_WORKER
 from loadstone_operator.permission import NO_CLASS, Capacity, ClassView, SourceView
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 # Of a pod of which no container will run again.
 TERMINAL_PHASES: Final = ("Succeeded", "Failed")
+# Also of pods that an earlier release has made, and that do not say it.
+DEFAULT_LEASE_NS: Final = parse_duration(defaults.LEASE)
 
 
 class Cause(StrEnum):
@@ -186,6 +190,7 @@ class PodView:
         epoch: of a master; 0 for a worker.
         is_sole: of a master: when it was made, every one of its run before it was known to have ended.
         authority: who has signed its certificate; empty when it has none.
+        lease_ns: for how long its worker makes load without a word of the master.
         gone_by_ns: when a pod that is being deleted should be gone, wall clock; 0 for others.
         trusted_restarts: how often the master or agent beside the user code was restarted.
         last_words: the end of the termination message of the master or agent.
@@ -203,6 +208,7 @@ class PodView:
     epoch: int = 0
     is_sole: bool = False
     authority: str = ""
+    lease_ns: int = DEFAULT_LEASE_NS
     phase: str = "Pending"
     ip: str = ""
     node: str = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from loadstone_core.units import SECOND
-from loadstone_operator.observation import Accepted, Stage
+from loadstone_operator.observation import DEFAULT_LEASE_NS, Accepted, Stage
 
 if TYPE_CHECKING:
     from loadstone_operator.observation import Observation
@@ -24,6 +24,15 @@ _DEFAULT_STARTUP_SECONDS: Final = 600.0
 # the difference between its start and the moment at which it is heard, and for its tick. On a full disk it may need
 # longer, and one that was started again counts anew.
 _OVERTIME_SECONDS: Final = 60.0
+# Beyond its lease a worker waits 120 s for a master that takes what it has measured, counted from the end of its
+# engines, which are killed 2 s after the lease and have some to end. No master is given up before all workers are gone.
+_BEYOND_A_LEASE_SECONDS: Final = 120.0 + 10.0
+
+
+def is_master_given_up(seen: Observation) -> bool:
+    """Say whether a master was not heard for so long that no worker waits for one any more."""
+    lease_ns = max((pod.lease_ns for pod in seen.pods if pod.run == seen.run), default=DEFAULT_LEASE_NS)
+    return seen.seconds_unheard >= lease_ns / SECOND + _BEYOND_A_LEASE_SECONDS
 
 
 def is_stop_overdue(seen: Observation) -> bool:

@@ -9,10 +9,10 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from loadstone_core.units import SECOND
+from loadstone_core.units import SECOND, parse_duration
 from loadstone_core.verdict.outcome import EXIT_CODES, Reason, Verdict
 from loadstone_operator import naming
-from loadstone_operator.observation import TERMINAL_PHASES, ContainerEnd, Outcome, PodProblem, PodView
+from loadstone_operator.observation import DEFAULT_LEASE_NS, TERMINAL_PHASES, ContainerEnd, Outcome, PodProblem, PodView
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +60,7 @@ def read_pod(body: Mapping[str, Any]) -> PodView:
         epoch=_number(labels.get(naming.LABEL_EPOCH)),
         is_sole=labels.get(naming.LABEL_SOLE) == "true" or _number(labels.get(naming.LABEL_EPOCH)) == 1,
         authority=str(labels.get(naming.LABEL_AUTHORITY, "")),
+        lease_ns=_lease_ns(labels.get(naming.LABEL_LEASE)),
         phase=str(status.get("phase", "Pending")),
         ip=str(status.get("podIP", "")),
         node=str(spec.get("nodeName", "")),
@@ -201,6 +202,13 @@ def _outcome(words: str) -> Outcome | None:
         exit_code=EXIT_CODES[verdict],
         results={"requests": requests},
     )
+
+
+def _lease_ns(value: object) -> int:
+    try:
+        return parse_duration(str(value))
+    except ValueError:
+        return DEFAULT_LEASE_NS
 
 
 def _number(value: object, *, default: int = 0) -> int:

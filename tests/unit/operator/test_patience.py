@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.unit.operator.runs import MASTER, PROVISIONING, RUN, RUNNING, SPEC, WORKERS, end_of
+from tests.unit.operator.shell import Operator, run, running
 
 from loadstone_core.errors import Problem
 from loadstone_core.lifecycle.phases import Phase
-from loadstone_core.units import SECOND
+from loadstone_core.units import SECOND, parse_duration
 from loadstone_core.verdict.outcome import Reason, Verdict
 from loadstone_operator.actions import Begin, DeletePods, End
+from loadstone_operator.cluster.reading import read_pod
 from loadstone_operator.decision import decide
 from loadstone_operator.observation import (
     Cause,
@@ -26,6 +28,7 @@ from loadstone_operator.observation import (
 )
 from loadstone_operator.status.held import read_held
 from loadstone_operator.status.projection import Moment, project
+from loadstone_runner.agent.farewell import MASTER_AWAITED_NS
 
 if TYPE_CHECKING:
     from loadstone_operator.observation import PodView, SpecView
@@ -100,6 +103,49 @@ def test_a_run_whose_status_an_earlier_release_has_written_stops_by_its_spec_if_
     for spec in (replace(SPEC, graceful_stop_ns=30 * SECOND), Rejected((Problem("spec", "wrong"),))):
         assert not ends(replace(earlier, spec=spec, seconds_unheard=30.0 + THE_REST - 1))
         assert ends(replace(earlier, spec=spec, seconds_unheard=30.0 + THE_REST))
+
+
+# The loss of a master
+
+
+@pytest.mark.parametrize("lease_seconds", [10, 30, 300])
+def test_no_master_is_given_up_before_the_last_worker_has_given_up(lease_seconds: int) -> None:
+    pods = tuple(replace(each, lease_ns=lease_seconds * SECOND) for each in (MASTER, *WORKERS))
+    again = replace(
+        RUNNING,
+        pods=(replace(pods[0], trusted_restarts=1), *pods[1:]),
+        master=MasterView(connected=False, stage=Stage.RUNNING),
+    )
+    gone = replace(again, pods=pods[1:])
+    # Its engines are killed 2 s after the lease; they have ended some seconds after that at the latest.
+    last_seconds = lease_seconds + 2.0 + 5.0 + MASTER_AWAITED_NS / SECOND
+
+    for seen in (again, gone):
+        assert not ends(replace(seen, seconds_unheard=last_seconds))
+        assert end_of(decide(replace(seen, seconds_unheard=last_seconds + 10.0))).outcome.reason == Reason.MASTER_LOST
+
+
+@pytest.mark.parametrize("lease", ["5m", "30s", "1m0.5s"])
+def test_pods_say_the_lease_that_their_run_was_planned_with_also_those_that_are_made_after_an_edit(lease: str) -> None:
+    async def story() -> None:
+        operator = Operator()
+        await running(operator, transport={"lease": lease})
+        await operator.hear(operator.cluster.put("checkout", generation=2, transport={"lease": "10s"}))
+        operator.masters.views.pop("uid-checkout")
+        operator.controller.heard_pod("DELETED", operator.cluster.pods.pop("checkout-m-1-1"))
+        await operator.look()
+        await operator.look()
+
+        assert {name: read_pod(pod).lease_ns for name, pod in operator.cluster.pods.items()} == dict.fromkeys(
+            ("checkout-m-1-2", "checkout-w-1-0-1", "checkout-w-1-1-1"), parse_duration(lease)
+        )
+
+    run(story())
+
+
+def test_a_pod_that_says_no_lease_has_the_default() -> None:
+    for said in ({}, {"loadstone.dev/lease": "soon"}):
+        assert read_pod({"metadata": {"name": "w", "labels": said}}).lease_ns == 30 * SECOND
 
 
 # The start
