@@ -34,7 +34,9 @@ _CREATE_FAILURES: Final = frozenset(
         "PreStartHookError",
     }
 )
-_PULL_PATIENCE_SECONDS: Final = 10.0
+# A kubelet tries again 10 s and 30 s after the first failure: a registry may be away for a moment.
+_PULL_PATIENCE_SECONDS: Final = 45.0
+_CREATE_PATIENCE_SECONDS: Final = 10.0
 _CONFIG_PATIENCE_SECONDS: Final = 5.0
 # The master knows more, if an agent was left to tell it.
 _OOM_PATIENCE_SECONDS: Final = 3.0
@@ -144,7 +146,7 @@ def _container_problem(name: str, container: Mapping[str, Any]) -> PodProblem | 
             Reason.TEMPLATE_INVALID,
             f"A container cannot be started ({where}): {message or terminated.get('message') or reason}. "
             "Correct spec.image or workers.template.",
-            _PULL_PATIENCE_SECONDS,
+            _CREATE_PATIENCE_SECONDS,
         )
     if terminated.get("reason") == "OOMKilled":
         return PodProblem(

@@ -223,3 +223,26 @@ def test_a_start_whose_pods_are_not_all_made_is_the_masters_to_end_unless_it_wou
     assert end_of(decide(replace(NOT_ALL_MADE, seconds_in_run=OVER_TIME))).outcome.reason == Reason.QUOTA_EXCEEDED
 
     assert ends(replace(NOT_ALL_MADE, spec=replace(SPEC, min_available=1)))
+
+
+def test_an_image_whose_registry_is_away_for_a_moment_is_pulled_again_before_the_run_ends() -> None:
+    async def story() -> None:
+        operator = Operator()
+        await operator.hear(operator.cluster.put("checkout"))
+        for seconds, reason in ((0, "ErrImagePull"), (10, "ImagePullBackOff"), (20, "RegistryUnavailable"), (14, "")):
+            operator.clock.advance(seconds * SECOND)
+            state = {"waiting": {"reason": reason, "message": "no route to host"}} if reason else {"running": {}}
+            operator.pod("checkout-w-1-0-1", containerStatuses=[{"name": "engine", "image": "r:1", "state": state}])
+            await operator.look()
+            assert (operator.status()["phase"], operator.status().get("reason")) == (
+                "Provisioning",
+                "ImagePull" if reason else None,
+            )
+        broken = {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}
+        operator.pod("checkout-w-1-0-1", containerStatuses=[{"name": "engine", "image": "r:1", "state": broken}])
+        await operator.look()
+        operator.clock.advance(45 * SECOND)
+        await operator.look()
+        assert (operator.status()["verdict"], operator.status()["reason"]) == ("Error", "ImagePull")
+
+    run(story())
