@@ -57,8 +57,9 @@ if TYPE_CHECKING:
 
 MISSING_PATIENCE_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 2.0
-# An operator that comes back may have missed everything; a master that lives is heard within this time.
-LISTEN_SECONDS: Final = 3.0
+# An operator that comes back may have missed everything; a master that lives is heard within this time: it may take
+# 5 s to connect to it.
+LISTEN_SECONDS: Final = 6.0
 # The master names the workers that are missing, so it is given the first word on a late start.
 _MASTER_FIRST_SECONDS: Final = 10.0
 MASTERS_MOST: Final = 5

@@ -231,11 +231,12 @@ def test_a_silent_start_ends_at_the_startup_timeout_and_names_the_late_pods() ->
 
 
 def test_an_operator_that_comes_back_late_listens_before_it_ends_anything() -> None:
-    back = replace(PROVISIONING, seconds_in_run=9000.0, seconds_watched=0.5)
+    back = replace(PROVISIONING, seconds_in_run=9000.0, seconds_watched=5.5)
     assert isinstance(decide(back).update, Progress)
 
     stopping = replace(back, test=replace(back.test, suspend=True))
     assert isinstance(decide(stopping).update, Progress)
+    assert end_of(decide(replace(stopping, seconds_watched=6.0))).outcome.reason == Reason.SUSPENDED
 
 
 def test_a_run_whose_load_has_begun_never_ends_by_the_startup_timeout() -> None:
