@@ -24,7 +24,8 @@ from loadstone_operator.actions import (
 )
 from loadstone_operator.manifests.objects import LOG_MOST_BYTES
 from loadstone_operator.manifests.order import SourceMissing, make_order, script_files
-from loadstone_operator.observation import ReportState, SourceState
+from loadstone_operator.observation import ReportState
+from loadstone_operator.permission import SourceState
 from loadstone_operator.ports import CreationFailed, NameHeld
 from loadstone_operator.wishes import Steer
 
@@ -197,9 +198,11 @@ class Actor:
             files=files,
             runner=self._runner,
         )
-        # Who has signed for the run; empty when its TLS is off, None while it has no pods.
-        authority = next((pod.authority for pod in look.seen.pods if pod.run == action.run), None)
-        return order if authority is None else order.signed_by(authority)
+        made = [pod for pod in look.seen.pods if pod.run == action.run]
+        if not made:
+            return order
+        # Who has signed for the run; empty when its TLS is off.
+        return order.leased(max(pod.lease_ns for pod in made)).signed_by(made[0].authority)
 
     async def _delete(self, look: Look, action: DeletePods) -> None:
         namespace, grace = look.seen.test.namespace, action.grace_seconds

@@ -37,9 +37,16 @@ from loadstone_operator.observation import (
     Outcome,
     Rejected,
     ReportState,
-    SourceState,
     Stage,
 )
+from loadstone_operator.patience import (
+    is_master_given_up,
+    is_masters_to_end,
+    is_stop_overdue,
+    most_seconds_of_start,
+    seconds_of_start,
+)
+from loadstone_operator.permission import SourceState
 from loadstone_operator.remarks import remark
 from loadstone_operator.replacing import missing_pods
 from loadstone_operator.resizing import added_pods, past, pods_of_run, steered_workers, surplus_pods
@@ -50,19 +57,15 @@ if TYPE_CHECKING:
 
 MISSING_PATIENCE_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 2.0
-# An operator that comes back may have missed everything; a master that lives is heard within this time.
-LISTEN_SECONDS: Final = 3.0
+# An operator that comes back may have missed everything; a master that lives is heard within this time: it may take
+# 5 s to connect to it.
+LISTEN_SECONDS: Final = 6.0
 # The master names the workers that are missing, so it is given the first word on a late start.
 _MASTER_FIRST_SECONDS: Final = 10.0
-_FLUSH_SECONDS: Final = 30.0
-# Workers end their load 30 s after they have lost their master, and wait longer with what they have measured.
-MASTER_PATIENCE_SECONDS: Final = 90.0
 MASTERS_MOST: Final = 5
 _OF_PODS: Final = frozenset({"source", "image", "imagePullPolicy", "workers", "env", "envFrom"})
 # Whatever it is now, a run is planned with what it was.
 _OF_NO_POD: Final = "workers.replicas"
-_DEFAULT_STARTUP_SECONDS: Final = 600.0
-_DEFAULT_GRACE_SECONDS: Final = 30.0
 
 # What the master sees, and what the cluster may know to be behind it.
 _EFFECTS: Final = frozenset(
@@ -109,7 +112,7 @@ def start(seen: Observation, run: int, cause: Cause) -> Decision:
         problems = "; ".join(str(problem) for problem in seen.spec.problems)
         return _give_up(seen, Reason.SPEC_INVALID, problems, run=run, cause=cause)
     problem = seen.creation
-    if problem is not None and (problem.is_fatal or _is_too_late(seen) or seen.creation_seconds < RETRY_SECONDS):
+    if problem is not None and (_ends_creation(seen, problem) or seen.creation_seconds < RETRY_SECONDS):
         return _after_failed_creation(seen, problem, run=run, cause=cause)
     source, governing = seen.source, seen.governing
     if governing.missing:
@@ -212,11 +215,21 @@ def _end_as_error(seen: Observation, reason: Reason, message: str, *, run: int, 
 
 
 def _after_failed_creation(seen: Observation, problem: CreationProblem, *, run: int, cause: Cause) -> Decision:
-    if problem.is_fatal or _is_too_late(seen):
+    if _ends_creation(seen, problem):
         return _end_as_error(seen, problem.reason, problem.message, run=run, cause=cause)
     shown = problem.shown or problem.reason
     waiting = _at(seen, Phase.PENDING, reason=shown, message=problem.message, run=run, cause=cause)
     return Decision(waiting, recheck_seconds=1.0)
+
+
+def _ends_creation(seen: Observation, problem: CreationProblem) -> bool:
+    """Say whether a run ends because its objects could not be made.
+
+    With a quorum its master would begin the load, in a run that has not all of its pods, so it has no time beyond.
+    """
+    has_quorum = isinstance(seen.spec, Accepted) and seen.spec.min_available is not None
+    most_seconds = seconds_of_start(seen) if has_quorum else most_seconds_of_start(seen)
+    return problem.is_fatal or seen.seconds_in_run >= most_seconds
 
 
 def _end_without_master(seen: Observation) -> Decision | None:
@@ -230,7 +243,7 @@ def _end_without_master(seen: Observation) -> Decision | None:
     if master.last_outcome is not None:
         return end(seen, master.last_outcome, report=ReportState.NONE)
     # One that was started again, or has taken over, goes on, or ends the run with all of its results.
-    if not master.is_terminal and seen.seconds_unheard < MASTER_PATIENCE_SECONDS:
+    if not master.is_terminal and not is_master_given_up(seen):
         return None
     if master.is_terminal and (replaced := _replace_master(seen)):
         return replaced
@@ -254,7 +267,7 @@ def _replace_master(seen: Observation) -> Decision | None:
     paths = set(edited(held.parts, spec.parts)) - {_OF_NO_POD}
     if any(path.partition(".")[0] in _OF_PODS for path in paths):
         return None
-    if seen.source.state is SourceState.MISSING or seen.seconds_unheard >= MASTER_PATIENCE_SECONDS:
+    if seen.source.state is SourceState.MISSING or is_master_given_up(seen):
         return None
     if seen.source.state is SourceState.UNKNOWN:
         # It was read when the pods were made: before the run had its number, or by another process.
@@ -273,8 +286,7 @@ def _end_unstoppable(seen: Observation) -> Decision | None:
         return None
     if _is_starting(seen) and _is_silent(seen) and seen.seconds_watched >= LISTEN_SECONDS:
         return abort(seen, stop, "before its load began")
-    grace = seen.spec.graceful_stop_ns / SECOND if isinstance(seen.spec, Accepted) else _DEFAULT_GRACE_SECONDS
-    if is_killed(seen) or seen.seconds_stopping < grace + _FLUSH_SECONDS:
+    if is_killed(seen) or not is_stop_overdue(seen):
         return None
     return abort(seen, stop, "and its master did not answer in time, so its results are lost")
 
@@ -287,21 +299,18 @@ def _end_failed_start(seen: Observation) -> Decision | None:
         problem = pod.problem
         if problem and problem.patience_seconds is not None and pod.problem_seconds >= problem.patience_seconds:
             return fail(seen, problem.reason, problem.message)
-    # With a quorum the load may begin all the same: the master decides, and counts from its own start.
-    is_masters = isinstance(seen.spec, Accepted) and seen.spec.min_available is not None and not _is_silent(seen)
-    if problems and problems[0].problem and _is_too_late(seen) and not is_masters:
+    if problems and problems[0].problem and seen.seconds_in_run >= most_seconds_of_start(seen):
         return fail(seen, problems[0].problem.reason, problems[0].problem.message)
-    limit = _startup_seconds(seen)
-    if seen.seconds_in_run < limit * (2 if is_masters else 1) + _MASTER_FIRST_SECONDS:
+    is_masters = is_masters_to_end(seen)
+    if seen.seconds_in_run < most_seconds_of_start(seen) + (0.0 if is_masters else _MASTER_FIRST_SECONDS):
         return None
-    late = (
-        ", ".join(pod.name for pod in pods_of_run(seen) if pod.phase == "Pending")
-        or "all pods run, the master is silent"
-    )
+    master = "does not end the run" if is_masters else "is silent"
+    late = ", ".join(pod.name for pod in pods_of_run(seen) if pod.phase == "Pending")
     return fail(
         seen,
         Reason.STARTUP_TIMEOUT,
-        f"The load did not begin within {format_duration(int(limit * SECOND))} (not started: {late}). "
+        f"The load did not begin within {format_duration(int(seconds_of_start(seen) * SECOND))} "
+        f"(not started: {late or f'all pods run, the master {master}'}). "
         "Look at the pods with kubectl describe, or raise spec.startupTimeout.",
     )
 
@@ -350,14 +359,6 @@ def _is_starting(seen: Observation) -> bool:
 
 def _is_silent(seen: Observation) -> bool:
     return seen.master is None or seen.master.stage is None
-
-
-def _is_too_late(seen: Observation) -> bool:
-    return seen.seconds_in_run >= _startup_seconds(seen)
-
-
-def _startup_seconds(seen: Observation) -> float:
-    return seen.spec.startup_timeout_ns / SECOND if isinstance(seen.spec, Accepted) else _DEFAULT_STARTUP_SECONDS
 
 
 def _at(

@@ -26,12 +26,10 @@ from loadstone_operator.observation import (
     PodView,
     Rejected,
     ReportState,
-    SourceState,
-    SourceView,
     SpecView,
     Stage,
 )
-from loadstone_operator.permission import Capacity
+from loadstone_operator.permission import Capacity, SourceState, SourceView
 from loadstone_operator.ports import MasterRef
 from loadstone_operator.replacing import missing_pods
 from loadstone_operator.resizing import added_pods, asked_workers

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from loadstone_operator.observation import ReportState, SourceState
+from loadstone_operator.observation import ReportState
+from loadstone_operator.permission import SourceState
 
 if TYPE_CHECKING:
     from loadstone_operator.observation import CreationProblem

@@ -28,6 +28,8 @@ LABEL_EPOCH: Final = f"{GROUP}/epoch"
 LABEL_SOLE: Final = f"{GROUP}/sole"
 # Who has signed the certificates of a run; without it its TLS is off.
 LABEL_AUTHORITY: Final = f"{GROUP}/authority"
+# For how long its worker makes load without a word of the master, as the run was planned (`transport.lease`).
+LABEL_LEASE: Final = f"{GROUP}/lease"
 
 ANNOTATION_LAST_RUN: Final = f"{GROUP}/last-run"
 

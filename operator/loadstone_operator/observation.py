@@ -10,10 +10,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from loadstone_core.lifecycle.phases import Phase
+from loadstone_core.spec import defaults
 from loadstone_core.spec.model import MasterOnLoss, OnLoss
+from loadstone_core.units import parse_duration
 from loadstone_core.verdict.outcome import Reason
 from loadstone_operator.naming import ROLE_MASTER, ROLE_WORKER
-from loadstone_operator.permission import NO_CLASS, Capacity, ClassView
+from loadstone_operator.permission import NO_CLASS, Capacity, ClassView, SourceView
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 # Of a pod of which no container will run again.
 TERMINAL_PHASES: Final = ("Succeeded", "Failed")
+# Also of pods that an earlier release has made, and that do not say it.
+DEFAULT_LEASE_NS: Final = parse_duration(defaults.LEASE)
 
 
 class Cause(StrEnum):
@@ -33,14 +37,6 @@ class Cause(StrEnum):
     CREATED = "Created"
     TRIGGER = "Trigger"
     UNSUSPEND = "Unsuspend"
-
-
-class SourceState(StrEnum):
-    """Whether the script is at hand."""
-
-    UNKNOWN = "Unknown"
-    FOUND = "Found"
-    MISSING = "Missing"
 
 
 class ReportState(StrEnum):
@@ -130,6 +126,7 @@ class Held:
         planned: how many the run was planned with.
         generation: of the spec that the run was planned with; 0: unknown.
         made: how many there were at most; those beyond `workers` had to go.
+        graceful_stop_ns, startup_timeout_ns: what the run was planned with; None: unknown.
         can_resize: workers may be added and taken away while the run goes on.
     """
 
@@ -146,6 +143,8 @@ class Held:
     attempts: Mapping[int, int] = field(default_factory=dict)
     planned: int = 0
     made: int = 0
+    graceful_stop_ns: int | None = None
+    startup_timeout_ns: int | None = None
     can_resize: bool = False
     generation: int = 0
     trigger: str | None = None
@@ -191,6 +190,7 @@ class PodView:
         epoch: of a master; 0 for a worker.
         is_sole: of a master: when it was made, every one of its run before it was known to have ended.
         authority: who has signed its certificate; empty when it has none.
+        lease_ns: for how long its worker makes load without a word of the master.
         gone_by_ns: when a pod that is being deleted should be gone, wall clock; 0 for others.
         trusted_restarts: how often the master or agent beside the user code was restarted.
         last_words: the end of the termination message of the master or agent.
@@ -208,6 +208,7 @@ class PodView:
     epoch: int = 0
     is_sole: bool = False
     authority: str = ""
+    lease_ns: int = DEFAULT_LEASE_NS
     phase: str = "Pending"
     ip: str = ""
     node: str = ""
@@ -300,15 +301,6 @@ class CreationProblem:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceView:
-    """What is known of the script, and for how long it has been missing."""
-
-    state: SourceState = SourceState.FOUND
-    message: str = ""
-    seconds_missing: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Observation:
     """Everything that one decision is made from.
 
@@ -320,7 +312,7 @@ class Observation:
         creation: why the last attempt to make the run's objects failed, `creation_seconds` ago.
         seconds_in_run: since the run was given its number or left the queue, as far as this process has seen it.
         seconds_watched: since this process first looked at the run; an operator that comes back must listen first.
-        seconds_stopping: since the master was first told to stop; 0 if it was not.
+        seconds_stopping: since the run was first seen to be one that is to stop; 0 if it is not.
         seconds_killed: since the run was first seen to be one that is killed; 0 if it is not.
         seconds_heard: since the run's master is heard; 0 while it is not.
         seconds_unheard: since the run's master was heard last, or looked for first; 0 while it is heard.

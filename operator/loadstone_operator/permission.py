@@ -1,8 +1,9 @@
-"""Hold what others say of whether a run may be: the class of its test, and the limits of the installation. Values."""
+"""Hold what others say of whether a run may be: its class, its script, the limits of the installation. Values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 
@@ -24,6 +25,23 @@ class ClassView:
 
 
 NO_CLASS: Final = ClassView()
+
+
+class SourceState(StrEnum):
+    """Whether the script is at hand."""
+
+    UNKNOWN = "Unknown"
+    FOUND = "Found"
+    MISSING = "Missing"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceView:
+    """What is known of the script, and for how long it has been missing."""
+
+    state: SourceState = SourceState.FOUND
+    message: str = ""
+    seconds_missing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ def test_unschedulable_workers_are_told_and_end_at_the_startup_timeout(lab) -> N
 @promise("quota")
 def test_an_exceeded_quota_is_told(lab) -> None:
     lab.kubectl("create", "quota", "small", "--hard=pods=2")
-    status = error_of(lab, lab.manifest("pass", startupTimeout="10s"), seconds=30)
+    status = error_of(lab, lab.manifest("pass", startupTimeout="10s"), seconds=45)
 
     assert (status["verdict"], status["reason"]) == ("Error", "QuotaExceeded"), status
     assert "small" in status["message"]

@@ -216,7 +216,8 @@ SPEC: Final = Record(
             longest=128,
         ),
         "startupTimeout": duration(
-            "How long it may take until load starts; then the run ends as Error with StartupTimeout. Default: 10m.",
+            "How long it may take until load starts, from the start of the master, or of the run if nobody hears that; "
+            "then the run ends as Error with StartupTimeout, or what caused it. Default: 10m.",
             default=defaults.STARTUP_TIMEOUT,
         ),
         "transport": Record(

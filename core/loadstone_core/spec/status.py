@@ -63,6 +63,8 @@ _RUN: Final = _record(
     generation=_count("Generation of the LoadTest that it runs."),
     workers=_count("How many workers the run was planned with."),
     resizable=Flag(about="Whether an edit of spec.workers.replicas takes effect while the run goes on."),
+    gracefulStopMillis=_count("Milliseconds that running iterations may take to finish, as the run was planned."),
+    startupTimeoutMillis=_count("Milliseconds that its start may take, as the run was planned."),
     specHash=_text("Digest of the fields that decide what a run does."),
     specParts=Table(
         about="Short digests of those parts of the spec that count from the next run on when they are edited.",

@@ -9,10 +9,10 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from loadstone_core.units import SECOND
+from loadstone_core.units import SECOND, parse_duration
 from loadstone_core.verdict.outcome import EXIT_CODES, Reason, Verdict
 from loadstone_operator import naming
-from loadstone_operator.observation import TERMINAL_PHASES, ContainerEnd, Outcome, PodProblem, PodView
+from loadstone_operator.observation import DEFAULT_LEASE_NS, TERMINAL_PHASES, ContainerEnd, Outcome, PodProblem, PodView
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,9 @@ _CREATE_FAILURES: Final = frozenset(
         "PreStartHookError",
     }
 )
-_PULL_PATIENCE_SECONDS: Final = 10.0
+# A kubelet tries again 10 s and 30 s after the first failure: a registry may be away for a moment.
+_PULL_PATIENCE_SECONDS: Final = 45.0
+_CREATE_PATIENCE_SECONDS: Final = 10.0
 _CONFIG_PATIENCE_SECONDS: Final = 5.0
 # The master knows more, if an agent was left to tell it.
 _OOM_PATIENCE_SECONDS: Final = 3.0
@@ -60,6 +62,7 @@ def read_pod(body: Mapping[str, Any]) -> PodView:
         epoch=_number(labels.get(naming.LABEL_EPOCH)),
         is_sole=labels.get(naming.LABEL_SOLE) == "true" or _number(labels.get(naming.LABEL_EPOCH)) == 1,
         authority=str(labels.get(naming.LABEL_AUTHORITY, "")),
+        lease_ns=_lease_ns(labels.get(naming.LABEL_LEASE)),
         phase=str(status.get("phase", "Pending")),
         ip=str(status.get("podIP", "")),
         node=str(spec.get("nodeName", "")),
@@ -143,7 +146,7 @@ def _container_problem(name: str, container: Mapping[str, Any]) -> PodProblem | 
             Reason.TEMPLATE_INVALID,
             f"A container cannot be started ({where}): {message or terminated.get('message') or reason}. "
             "Correct spec.image or workers.template.",
-            _PULL_PATIENCE_SECONDS,
+            _CREATE_PATIENCE_SECONDS,
         )
     if terminated.get("reason") == "OOMKilled":
         return PodProblem(
@@ -201,6 +204,13 @@ def _outcome(words: str) -> Outcome | None:
         exit_code=EXIT_CODES[verdict],
         results={"requests": requests},
     )
+
+
+def _lease_ns(value: object) -> int:
+    try:
+        return parse_duration(str(value))
+    except ValueError:
+        return DEFAULT_LEASE_NS
 
 
 def _number(value: object, *, default: int = 0) -> int:

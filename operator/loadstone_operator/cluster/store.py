@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from loadstone_operator.observation import PodView
     from loadstone_operator.ports import Body
 
-# A worker's own lease ends its load within 30 s of silence, and its engines within seconds after that.
-HUNG_SECONDS: Final = 60
+# A worker's own lease ends its load, and its engines within seconds after that. A short one may have been renewed for a
+# while after the deletion, by a master that had not noticed it.
+HUNG_LEAST_NS: Final = 60 * SECOND
+_BEYOND_A_LEASE_NS: Final = 30 * SECOND
 
 
 class Store:
@@ -123,7 +125,7 @@ class Store:
         alive: dict[tuple[str, int], int] = {}
         for owner, pods in self._pods.items():
             for pod in pods.values():
-                is_hung = 0 < pod.gone_by_ns < wall_ns - HUNG_SECONDS * SECOND
+                is_hung = 0 < pod.gone_by_ns < wall_ns - max(HUNG_LEAST_NS, pod.lease_ns + _BEYOND_A_LEASE_NS)
                 if pod.role == naming.ROLE_WORKER and not pod.is_terminal and not is_hung:
                     alive[owner, pod.run] = alive.get((owner, pod.run), 0) + 1
         return alive

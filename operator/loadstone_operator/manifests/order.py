@@ -88,6 +88,10 @@ class RunOrder:
         """Return the number of the run's master."""
         return self.plan.run.epoch
 
+    def leased(self, lease_ns: int) -> RunOrder:
+        """Return the order with the lease under which its workers make load, whatever the spec says since."""
+        return replace(self, plan=replace(self.plan, lease_ns=lease_ns))
+
     def signed_by(self, authority: str) -> RunOrder:
         """Return the order with who signs for it; empty where TLS is off.
 

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.spec.model import MasterOnLoss
+from loadstone_core.units import format_duration
 from loadstone_operator import naming
 from loadstone_operator.manifests import resources
 from loadstone_operator.manifests.objects import AUTHORITY_KEY, SCRIPT_KEY, owner_reference, tls_secret_name
@@ -163,6 +164,7 @@ def _pod(
     if secrets:
         pod_spec["imagePullSecrets"] = secrets
     own = naming.child_labels(loadtest.name, order.uid, run=order.run, component=role)
+    own[naming.LABEL_LEASE] = format_duration(order.plan.lease_ns)
     return {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.lifecycle.phases import Phase
+from loadstone_core.units import MILLISECOND
 from loadstone_operator.observation import Cause, Held, ReportState
 from loadstone_operator.status.attempts import read_attempts
 
@@ -38,6 +39,8 @@ def read_held(status: Mapping[str, Any]) -> Held:
         attempts=read_attempts(workers),
         planned=planned,
         made=max(planned, desired, int(workers.get("made") or 0)),
+        graceful_stop_ns=_planned_ns(run, "gracefulStopMillis"),
+        startup_timeout_ns=_planned_ns(run, "startupTimeoutMillis"),
         can_resize=run.get("resizable") is True,
         generation=int(run.get("generation") or 0),
         trigger=status.get("lastHandledTrigger"),
@@ -45,6 +48,12 @@ def read_held(status: Mapping[str, Any]) -> Held:
         parts=dict(run.get("specParts") or {}),
         report=_report(status),
     )
+
+
+def _planned_ns(run: Mapping[str, Any], field: str) -> int | None:
+    """Return a duration that a run was planned with; None if an earlier release has not written it."""
+    millis = run.get(field)
+    return None if millis is None else int(millis) * MILLISECOND
 
 
 def _report(status: Mapping[str, Any]) -> ReportState:

@@ -121,8 +121,14 @@ def _planned(seen: Observation) -> dict[str, Any]:
     spec = seen.spec
     if not isinstance(spec, Accepted):
         return {}
-    told = {"specHash": spec.digest, "specParts": dict(spec.parts)}
-    return {**told, "workers": spec.workers, "resizable": spec.can_resize}
+    return {
+        "specHash": spec.digest,
+        "specParts": dict(spec.parts),
+        "workers": spec.workers,
+        "resizable": spec.can_resize,
+        "gracefulStopMillis": -(-spec.graceful_stop_ns // _MILLIS),
+        "startupTimeoutMillis": -(-spec.startup_timeout_ns // _MILLIS),
+    }
 
 
 def _follow(status: dict[str, Any], seen: Observation, moment: Moment, *, workers: int = 0) -> None:

@@ -241,8 +241,8 @@ def run(story: Coroutine[Any, Any, None]) -> None:
     asyncio.run(story)
 
 
-async def running(operator: Operator) -> None:
-    await operator.hear(operator.cluster.put("checkout"))
+async def running(operator: Operator, **spec: Any) -> None:
+    await operator.hear(operator.cluster.put("checkout", **spec))
     for name in list(operator.cluster.pods):
         operator.pod(name, phase="Running", podIP="10.0.0.1")
     await operator.look()

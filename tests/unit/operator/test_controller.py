@@ -303,10 +303,13 @@ def test_an_operator_that_comes_back_counts_the_workers_that_still_leave() -> No
     run(story())
 
 
-def test_workers_on_a_node_that_fell_silent_are_not_waited_for_for_ever() -> None:
+@pytest.mark.parametrize("lease_seconds", [30, 300])
+def test_workers_on_a_node_that_fell_silent_are_waited_for_until_their_lease_is_over_and_no_longer(
+    lease_seconds: int,
+) -> None:
     async def story() -> None:
         operator = Operator(Limits(total_workers=3))
-        await running(operator)
+        await running(operator, transport={"lease": f"{lease_seconds}s"})
         operator.masters.views["uid-checkout"] = OVER
         await operator.look()
         for name in list(operator.cluster.pods):
@@ -314,7 +317,7 @@ def test_workers_on_a_node_that_fell_silent_are_not_waited_for_for_ever() -> Non
             operator.pod(name)
         await operator.look()
         await operator.hear(operator.cluster.put("second", created="2"))
-        operator.clock.advance(59 * SECOND)
+        operator.clock.advance((lease_seconds + 29) * SECOND)
         await operator.look("second")
         assert operator.status("second")["phase"] == "Queued"
         operator.clock.advance(3 * SECOND)

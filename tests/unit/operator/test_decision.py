@@ -44,7 +44,7 @@ from loadstone_operator.actions import (
     Wait,
 )
 from loadstone_operator.decision import RESTORED, decide, wanted_cause
-from loadstone_operator.following import MASTER_PATIENCE_SECONDS, MASTERS_MOST
+from loadstone_operator.following import MASTERS_MOST
 from loadstone_operator.naming import last_run_mark
 from loadstone_operator.observation import (
     Cause,
@@ -55,15 +55,15 @@ from loadstone_operator.observation import (
     PodProblem,
     Rejected,
     ReportState,
-    SourceState,
-    SourceView,
     Stage,
     WorkerView,
 )
-from loadstone_operator.permission import Capacity
+from loadstone_operator.permission import Capacity, SourceState, SourceView
 from loadstone_operator.wishes import Steer, WorkerEnd
 
 promise = pytest.mark.promise
+# A lease of 30 s, and what workers wait for a master beyond it.
+GIVEN_UP_SECONDS = 30.0 + 130.0
 
 
 def test_the_first_run_is_made_at_once_without_a_write_before() -> None:
@@ -231,11 +231,12 @@ def test_a_silent_start_ends_at_the_startup_timeout_and_names_the_late_pods() ->
 
 
 def test_an_operator_that_comes_back_late_listens_before_it_ends_anything() -> None:
-    back = replace(PROVISIONING, seconds_in_run=9000.0, seconds_watched=0.5)
+    back = replace(PROVISIONING, seconds_in_run=9000.0, seconds_watched=5.5)
     assert isinstance(decide(back).update, Progress)
 
     stopping = replace(back, test=replace(back.test, suspend=True))
     assert isinstance(decide(stopping).update, Progress)
+    assert end_of(decide(replace(stopping, seconds_watched=6.0))).outcome.reason == Reason.SUSPENDED
 
 
 def test_a_run_whose_load_has_begun_never_ends_by_the_startup_timeout() -> None:
@@ -264,15 +265,6 @@ def test_a_stop_before_pods_exist_ends_at_once() -> None:
     outcome = end_of(decide(queued)).outcome
 
     assert (outcome.verdict, outcome.reason, outcome.exit_code) == (Verdict.ABORTED, Reason.SUSPENDED, 130)
-
-
-def test_a_stop_that_the_master_does_not_answer_ends_after_grace_and_flush() -> None:
-    stopping = replace(RUNNING, test=replace(RUNNING.test, stop_run=1), seconds_stopping=59.0)
-
-    assert not isinstance(decide(stopping).update, End)
-    decision = decide(replace(stopping, seconds_stopping=61.0))
-    assert end_of(decision).outcome.verdict == Verdict.ABORTED
-    assert isinstance(decision.actions[0], DeletePods)
 
 
 def test_a_pause_is_handed_to_the_master_and_shown_when_it_is_one() -> None:
@@ -420,9 +412,9 @@ def test_a_master_whose_pod_is_lost_gets_a_successor_whose_epoch_is_in_the_statu
 @pytest.mark.parametrize(
     "changes",
     [
-        {"seconds_unheard": MASTER_PATIENCE_SECONDS},
+        {"seconds_unheard": GIVEN_UP_SECONDS},
         {"source": SourceView(SourceState.MISSING)},
-        {"source": SourceView(SourceState.UNKNOWN), "seconds_unheard": MASTER_PATIENCE_SECONDS},
+        {"source": SourceView(SourceState.UNKNOWN), "seconds_unheard": GIVEN_UP_SECONDS},
         {"spec": replace(SPEC, parts={"image": "other"})},
         {"spec": replace(SPEC, parts={"source.inline": "other"})},
         {"spec": Rejected(())},
@@ -446,9 +438,11 @@ def test_a_master_that_was_started_again_goes_on_unless_it_is_never_heard() -> N
     restarted = replace(RUNNING, pods=(replace(MASTER, trusted_restarts=1, last_words="Traceback"), *WORKERS))
     assert isinstance(decide(restarted).update, Progress)
 
-    waiting = replace(restarted, master=MasterView(connected=False, stage=Stage.RUNNING), seconds_unheard=80.0)
+    waiting = replace(
+        restarted, master=MasterView(connected=False, stage=Stage.RUNNING), seconds_unheard=GIVEN_UP_SECONDS - 1
+    )
     assert isinstance(decide(waiting).update, Progress)
-    outcome = end_of(decide(replace(waiting, seconds_unheard=MASTER_PATIENCE_SECONDS))).outcome
+    outcome = end_of(decide(replace(waiting, seconds_unheard=GIVEN_UP_SECONDS))).outcome
 
     assert outcome.reason == Reason.MASTER_LOST
     assert "Traceback" in outcome.message
@@ -491,12 +485,11 @@ def test_a_lost_worker_is_told_while_the_run_goes_on() -> None:
 def test_with_a_quorum_the_master_decides_whether_the_load_begins_without_those_that_do_not_come() -> None:
     stuck = replace(WORKERS[1], phase="Pending", problem=PodProblem(Reason.UNSCHEDULABLE, "No node.", None))
     gathering = MasterView(connected=True, stage=Stage.GATHERING)
-    late = replace(PROVISIONING, pods=(MASTER, WORKERS[0], stuck), master=gathering, seconds_in_run=650.0)
+    late = replace(PROVISIONING, pods=(MASTER, WORKERS[0], stuck), master=gathering, seconds_in_run=1_250.0)
     with_quorum = replace(late, spec=replace(SPEC, min_available=1))
 
-    assert end_of(decide(late)).outcome.reason == Reason.UNSCHEDULABLE
     assert isinstance(decide(with_quorum).update, Progress)
-    assert end_of(decide(replace(with_quorum, seconds_in_run=1_211.0))).outcome.reason == Reason.STARTUP_TIMEOUT
+    assert end_of(decide(replace(with_quorum, seconds_in_run=1_260.0))).outcome.reason == Reason.UNSCHEDULABLE
     assert end_of(decide(replace(with_quorum, master=None))).outcome.reason == Reason.UNSCHEDULABLE
 
 

@@ -24,8 +24,9 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("container", "reason", "patience"),
     [
-        (waiting("ErrImagePull", "not found"), Reason.IMAGE_PULL, 10.0),
-        (waiting("ImagePullBackOff"), Reason.IMAGE_PULL, 10.0),
+        (waiting("ErrImagePull", "not found"), Reason.IMAGE_PULL, 45.0),
+        (waiting("ImagePullBackOff"), Reason.IMAGE_PULL, 45.0),
+        (waiting("RegistryUnavailable"), Reason.IMAGE_PULL, 45.0),
         (waiting("InvalidImageName"), Reason.IMAGE_PULL, 0.0),
         (waiting("ErrImageNeverPull"), Reason.IMAGE_PULL, 0.0),
         (waiting("CreateContainerConfigError", 'secret "shop" not found'), Reason.SOURCE_NOT_FOUND, 5.0),

@@ -267,7 +267,7 @@ def test_a_pod_that_never_came_goes_once_its_master_does_not_expect_it_any_more(
     assert deleted(seen) == ("checkout-w-1-2-1",)
     # And it ends nothing on its way.
     assert message(seen) == ""
-    assert isinstance(decide(replace(seen, seconds_in_run=900.0)).update, End)
+    assert isinstance(decide(replace(seen, seconds_in_run=1_300.0)).update, End)
     wanted = replace(seen, spec=replace(SPEC, workers=3), held=replace(seen.held, workers=3))
     assert isinstance(decide(wanted).update, End)
 

@@ -14,8 +14,8 @@ from loadstone_core.lifecycle.phases import Phase
 from loadstone_core.verdict.outcome import Reason, Verdict
 from loadstone_operator.actions import DeletePods, Refuse
 from loadstone_operator.decision import decide
-from loadstone_operator.observation import CreationProblem, Observation, Rejected, SourceState, SourceView
-from loadstone_operator.permission import Capacity, ClassView
+from loadstone_operator.observation import CreationProblem, Observation, Rejected
+from loadstone_operator.permission import Capacity, ClassView, SourceState, SourceView
 from loadstone_operator.ports import CreationFailed
 
 if TYPE_CHECKING:
