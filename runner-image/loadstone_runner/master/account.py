@@ -53,8 +53,8 @@ class UserSeconds:
         self.scenario = scenario
         self.is_open = False
         self._past: list[tuple[Scenario, int]] = []  # earlier loads of it, and when each was replaced
-        self._past_planned = Fraction(0)  # of loads that are not kept any more, and what of it was in the warm-up
-        self._past_warm_up = Fraction(0)
+        self._past_planned = Fraction(0)  # of loads that are not kept any more; see `_rounded`
+        self._past_warm_up = Fraction(0)  # what of it was in the warm-up
         self._warm_up_ns = warm_up_ns
         self._seen: dict[StreamId, _LastSeen] = {}
         self._live: dict[int, int] = {}
@@ -82,7 +82,7 @@ class UserSeconds:
         """Count by what was asked for so far."""
         self.scenario = scenario_from(held["scenario"])
         self._past = [(scenario_from(old), end) for old, end in held["past"]]
-        self._past_planned, self._past_warm_up = map(Fraction, held["planned"])
+        self._past_planned, self._past_warm_up = (_rounded(Fraction(each)) for each in held["planned"])
 
     def remember(self) -> dict[str, Any]:
         """Return what was achieved so far, for `recall`, as JSON has it."""
@@ -174,8 +174,8 @@ class UserSeconds:
         while self._past and self._past[0][1] <= settled_ns:
             old, end = self._past.pop(0)
             if self.scenario.load.model is not Model.ITERATIONS:
-                self._past_planned += old.planned(end)
-                self._past_warm_up += old.planned(min(end, self._warm_up_ns))
+                self._past_planned += _rounded(old.planned(end))
+                self._past_warm_up += _rounded(old.planned(min(end, self._warm_up_ns)))
 
     def _of_second(self, second: int, live: int, until_ns: int) -> int:
         start_ns, end_ns = max(second * SECOND, self._warm_up_ns), min((second + 1) * SECOND, until_ns)
@@ -184,6 +184,16 @@ class UserSeconds:
         # The same steps as the plan's: what was asked for in this second is all that can be achieved in it.
         planned_ns = self._planned_ns(end_ns) - self._planned_ns(start_ns)
         return min(int(planned_ns), live * (end_ns - start_ns))
+
+
+def _rounded(planned: Fraction) -> Fraction:
+    """Return user-seconds to the nearest user-nanosecond, iterations as they are.
+
+    A ramp plans a fraction of which the denominator is its own: the exact sum of thousands, as a shape makes them, has
+    thousands of digits. So it is off by at most half a user-nanosecond for each load that is not kept any more, and
+    what is planned after the warm-up by less than one.
+    """
+    return Fraction(round(planned * SECOND), SECOND)
 
 
 class Iterations:

@@ -198,6 +198,25 @@ def test_a_load_that_changes_each_second_is_planned_exactly_after_its_parts_are_
     assert account.planned() == sum(live[3:]) + Fraction(live[2], 2) == account.achieved(600 * SECOND)
 
 
+def test_what_was_planned_stays_as_long_as_a_number_however_many_ramps_are_forgotten() -> None:
+    changes, recalled = 1_000, Account(scenario_of(constant(1, 600)), place=0, warm_up_ns=5 * SECOND // 2)
+    account = Account(recalled.scenario, place=0, warm_up_ns=5 * SECOND // 2)
+    exact = Fraction(0)
+    for change in range(1, changes):
+        before, now_ns = account.scenario, change * SECOND + change * 7919 % 50_000_000
+        exact += before.planned(now_ns) - before.planned(min(now_ns, 5 * SECOND // 2))
+        ramp_ns = -(-(1_000 + change * 7919 % 9_999) * SECOND // 300)
+        ramp = Profile((Segment(0, ramp_ns, change * 104_729 % 9_999, change % 997),), ramp_ns)
+        account.user_seconds.follow(scenario_of(ramp, start_ns=now_ns))
+        see(account.user_seconds, ONE, change, 9)
+    exact += account.scenario.planned()
+    recalled.user_seconds.recall_plan(account.user_seconds.remember_plan())
+
+    assert max(map(len, account.user_seconds.remember_plan()["planned"])) < 40
+    assert 0 < abs(account.planned() - exact) < Fraction(changes, SECOND)
+    assert recalled.planned() == account.planned()
+
+
 def test_users_of_a_stream_that_is_gone_are_gone_until_it_is_heard_again() -> None:
     counted = UserSeconds(scenario_of(constant(4, 10)))
     see(counted, ONE, 0, 3)
