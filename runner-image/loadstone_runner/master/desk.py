@@ -289,12 +289,11 @@ class Desk:
         Nobody waits for iterations of a lost worker any more, and users that it still has need their rows.
         """
         names = of_feeder("") if member.state.is_over else ""
-        asking = [engine for engine in beat.engines if engine.grants]
-        # Looking through all workers is worth it only for those that ask.
-        living = self._roster.places() if asking else ()
-        for engine in asking:
+        load = self._run.workload
+        for engine in beat.engines:
             news = [each for each in engine.grants if each.name.startswith(names)]
-            self._crew.assign(self._run.workload.grants.hear((member.worker, engine.engine), news, living=living))
+            if news:
+                self._crew.assign(load.grants.hear((member.worker, engine.engine), news, living=load.living))
 
     def _look_at_peer(self, peer: Peer) -> None:
         if self._roster.knows(peer):
