@@ -5,6 +5,7 @@ What falling short means is the verdict's affair.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, astuple, dataclass
 from fractions import Fraction
 from itertools import accumulate, islice
@@ -255,6 +256,7 @@ class Iterations:
     def __init__(self) -> None:
         self._started: dict[StreamId, int] = {}
         self._completed: dict[StreamId, int] = {}
+        self._completed_by: Counter[tuple[int, int]] = Counter()  # worker and attempt
         self.started = 0
         self.completed = 0
 
@@ -262,15 +264,15 @@ class Iterations:
         """Take in the counters of a stream; they only grow, so older ones change nothing."""
         begun = max(started, self._started.get(stream, 0))
         ended = max(completed, self._completed.get(stream, 0))
+        more = ended - self._completed.get(stream, 0)
         self.started += begun - self._started.get(stream, 0)
-        self.completed += ended - self._completed.get(stream, 0)
+        self.completed += more
+        self._completed_by[stream.worker, stream.attempt] += more
         self._started[stream], self._completed[stream] = begun, ended
 
     def completed_by(self, worker: int, attempt: int) -> int:
         """Return how many iterations the streams of an attempt of a worker have completed."""
-        return sum(
-            done for stream, done in self._completed.items() if (stream.worker, stream.attempt) == (worker, attempt)
-        )
+        return self._completed_by[worker, attempt]
 
 
 class Account:

@@ -39,7 +39,6 @@ class Workload:
         grants: the numbers of its iterations and rows.
         living: the engines that can take some.
         shares: who does which part of it.
-        counts_iterations: whether a scenario ends with its iterations.
         shape_asked: the most users that a shape in the script has asked for.
     """
 
@@ -64,7 +63,6 @@ class Workload:
         self.living = Living(roster)
         self._engines = plan.engines_per_worker
         self._moves = plan.moves_load
-        self.counts_iterations = any(each.load.model is Model.ITERATIONS for each in plan.scenarios)
         self.shape_asked = 0
         self._aims: tuple[Aim, ...] = ()
         self._shaped = next((each for each in plan.scenarios if each.load.is_shaped), None)
@@ -192,9 +190,9 @@ class Workload:
     def _is_done(self, place: int, since_start_ns: int) -> bool:
         """Say whether nothing more will be done of a scenario that is counted in iterations."""
         account = self._measurement.accounts[place]
-        if account.scenario.load.model is Model.ITERATIONS and self._roster.is_done(place):
-            return True
-        return account.is_done(since_start_ns, abandoned=self._abandoned(account))
+        if account.scenario.load.model is not Model.ITERATIONS:
+            return account.is_done(since_start_ns)
+        return self._roster.is_done(place) or account.is_done(since_start_ns, abandoned=self._abandoned(account))
 
     def _abandoned(self, account: Account) -> int:
         """Return how many iterations were granted to workers that are lost: what they did not do is never redone."""
