@@ -10,6 +10,7 @@ from loadstone_core.register import Held, Version
 from loadstone_core.units import MILLISECOND, SECOND
 from loadstone_protocol.coordination import common_body
 from loadstone_protocol.messages import RunOrder
+from loadstone_runner.master.restarts import Restarts
 from loadstone_runner.master.store import Register
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Commander:
         config: the script's values, as they are wanted now.
         config_revision: that first had the newest of them.
         boot: how often the process of this master was started, from 1.
+        restarts: those of which people are told.
         order: the newest that was given; None before the first.
         unsent: the same as long as the disk has not taken it; None once it was sent.
         remember: returns what is kept with each version, for a later start of this master.
@@ -57,6 +59,7 @@ class Commander:
 
     def __init__(self, plan: RunPlan, course: Course, *, clock: Clock, store: Store, crew: Crew) -> None:
         self.boot = 1
+        self.restarts = Restarts()
         self.order: Configure | None = None
         self.unsent: Configure | None = None
         self.remember: Callable[[], Mapping[str, Any]] = dict
