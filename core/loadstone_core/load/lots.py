@@ -16,12 +16,12 @@ from loadstone_core.load.share import share
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-# Into more pieces the lot of one slot is not cut: of a thousand workers 64 then have a sixty-fourth more of a share.
+# Into more pieces the lot of one slot is not cut: of three hundred workers 64 then have a sixty-fourth more of a share.
 PIECES_MAX: Final = 64
 # So many pieces for each holder, and so many in all, leave room for the next changes of their number.
 PIECES_AHEAD: Final = 8
 LOTS_LEAST: Final = 64
-# More lots than these are more than a master can look through at once.
+# More lots than these are more than a master can look through at once. So of a thousand slots each is cut into 20.
 LOTS_MOST: Final = 20_000
 
 Holder = TypeVar("Holder")
@@ -59,8 +59,9 @@ def deal(
 ) -> list[tuple[Lot, Holder]]:
     """Return who gets which of the lots that nobody has: those who have the least come first.
 
-    The lot of a whole slot is cut into as many pieces as there are holders. What is a piece already stays one, so that
-    workers that come and go do not grind a load to dust.
+    The lot of a whole slot is cut into as many pieces as there are holders, and as a master can look through if that
+    happens to every slot. What is a piece already stays one, so that workers that come and go do not grind a load to
+    dust.
 
     Args:
         free: the lots.
@@ -72,7 +73,7 @@ def deal(
     if not held:
         return []
     loads = {holder: (sum(lot.share(whole) for lot in lots), turn) for turn, (holder, lots) in enumerate(held.items())}
-    given = []
+    most, given = _pieces_most(slots, most), []
     for lot in sorted(free, key=lambda each: (-each.share(whole), each)):
         ways = min(len(held), most) if lot.parts < 2 * slots else 1
         poorest = sorted(loads, key=loads.__getitem__)[:ways]
@@ -85,12 +86,16 @@ def deal(
 
 def pieces_for(slots: int, holders: int, *, most: int = PIECES_MAX) -> int:
     """Return into how many pieces, at `most`, each of so many slots is cut so that holders can have about the same."""
-    most = max(1, min(most, PIECES_MAX, LOTS_MOST // slots))
+    most = _pieces_most(slots, most)
     even = lcm(slots, holders) // slots
     if even >= most:
         return most
     wanted = -(-max(LOTS_LEAST, PIECES_AHEAD * holders) // slots)
     return even * max(1, min(most, wanted) // even)
+
+
+def _pieces_most(slots: int, most: int) -> int:
+    return max(1, min(most, PIECES_MAX, LOTS_MOST // slots))
 
 
 def spread(homes: Mapping[Lot, Holder], holders: Sequence[Holder], *, whole: int) -> dict[Lot, Holder]:

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from itertools import islice
 from math import ceil, floor, isqrt, sqrt
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -103,12 +104,28 @@ class Profile:
         """
         return sum((_area(segment, until) for segment, until in self._parts(until_ns)), Fraction(0))
 
-    def whole_integral(self, until_ns: int) -> Fraction:
-        """Return the area under `value_at`, the line rounded down, exactly, in value-nanoseconds.
+    def whole_integral(self, until_ns: int, *, since_ns: int = 0) -> Fraction:
+        """Return the area under `value_at`, the line rounded down, between two moments, exactly, in value-nanoseconds.
 
         Of a users profile this is 10^9 times the planned user-seconds: there are no fractions of users.
         """
-        return sum((_whole_area(segment, until) for segment, until in self._parts(until_ns)), Fraction(0))
+        until_ns, area = min(until_ns, self.bound_ns), Fraction(0)
+        since_ns = min(since_ns, until_ns)
+        first = max(0, bisect_right(self.segments, since_ns, key=_start) - 1)
+        for segment in islice(self.segments, first, None):
+            if segment.start_ns >= until_ns:
+                break
+            area += _whole_area(segment, min(until_ns - segment.start_ns, segment.duration_ns))
+            if segment.start_ns < since_ns:
+                area -= _whole_area(segment, min(since_ns - segment.start_ns, segment.duration_ns))
+        return area
+
+    def steady_until(self, at_ns: int) -> int:
+        """Return until when `value_at` stays what it is just after a moment that is not before the start."""
+        if at_ns >= self.bound_ns:
+            return FOREVER_NS
+        segment = self.segments[bisect_right(self.segments, at_ns, key=_start) - 1]
+        return min(segment.start_ns + _steady_until(segment, at_ns - segment.start_ns), self.bound_ns)
 
     def _parts(self, until_ns: int) -> Iterator[tuple[Segment, int]]:
         """Yield each segment that has begun, and how much of it has passed."""
@@ -258,6 +275,12 @@ def _whole_area(segment: Segment, passed_ns: int) -> Fraction:
         return Fraction(segment.from_value * passed_ns)
     reached = segment.from_value + Fraction(rise * passed_ns, segment.duration_ns)
     return (_staircase(reached) - _staircase(Fraction(segment.from_value))) * segment.duration_ns / rise
+
+
+def _steady_until(segment: Segment, passed_ns: int) -> int:
+    """Return how much of a segment has passed when its line comes to the next whole number, rounded down."""
+    rise, duration = abs(segment.to_value - segment.from_value), segment.duration_ns
+    return (rise * passed_ns // duration + 1) * duration // rise if rise else duration
 
 
 def _staircase(value: Fraction) -> Fraction:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from loadstone_core.load.profile import LoadProfile, Model, profile_of
+from loadstone_core.load.profile import FOREVER_NS, LoadProfile, Model, profile_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,11 +59,18 @@ class Scenario:
         """When it will be over, if time alone decides that."""
         return None if self.load.model is Model.ITERATIONS else self.end_ns
 
-    def planned_user_ns(self, until_ns: int) -> Fraction:
-        """Return the planned user-nanoseconds of a users profile up to a moment of the run."""
+    def planned_user_ns(self, until_ns: int, *, since_ns: int = 0) -> Fraction:
+        """Return the planned user-nanoseconds of a users profile between two moments of the run."""
         if self.start_ns is None or until_ns <= self.start_ns:
             return Fraction(0)
-        return self.load.profile.whole_integral(until_ns - self.start_ns)
+        since_ns = max(0, since_ns - self.start_ns)
+        return self.load.profile.whole_integral(until_ns - self.start_ns, since_ns=since_ns)
+
+    def steady_until(self, at_ns: int) -> int:
+        """Return until when as many users are planned as just after a moment of the run."""
+        if self.start_ns is None:
+            return FOREVER_NS
+        return self.start_ns + (self.load.profile.steady_until(at_ns - self.start_ns) if at_ns >= self.start_ns else 0)
 
     def planned(self, until_ns: int | None = None) -> Fraction:
         """Return what is planned up to a moment of the run (default: in all), in the unit of its model."""

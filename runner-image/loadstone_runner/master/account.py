@@ -5,11 +5,13 @@ What falling short means is the verdict's affair.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, astuple, dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final
+from itertools import accumulate, islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from loadstone_core.load.profile import Model, due_ns
+from loadstone_core.load.profile import FOREVER_NS, Model, due_ns
 from loadstone_core.plan.model import scenario_from
 from loadstone_core.stats.stream import StreamId, UsersAt
 from loadstone_core.units import SECOND
@@ -17,13 +19,15 @@ from loadstone_core.verdict.causes import SATURATED_LAG_NS
 from loadstone_runner.master.spans import Spans
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from loadstone_core.load.scenario import Scenario
     from loadstone_core.stats.stream import Counters, StreamState
 
 # A worker is lost 35 s after its last word: no second older than this is reported any more.
 SECONDS_OPEN: Final = 120
+# Of a ramp each second is one, and a hundred take 3 ms: heartbeats want their answer meanwhile.
+SPANS_AT_ONCE: Final = 200
 
 
 @dataclass(slots=True)
@@ -31,6 +35,12 @@ class _LastSeen:
     second: int
     users: int
     sequence: int
+
+
+class _Span(NamedTuple):
+    end: int  # the second behind it
+    users: int
+    achieved_ns: int
 
 
 class UserSeconds:
@@ -43,6 +53,9 @@ class UserSeconds:
 
     An engine numbers its reports, one a second. Seconds for which it has made none were no load: it stood still.
 
+    A master that takes over is told of weeks at once, so seconds are never walked one by one: users are kept as steps,
+    and seconds that hold as many users as the one before, and are planned to, count like that.
+
     Attributes:
         scenario: whose plan it is, as it is now.
         is_open: any second may still be reported, however long ago it was.
@@ -53,12 +66,14 @@ class UserSeconds:
         self.scenario = scenario
         self.is_open = False
         self._past: list[tuple[Scenario, int]] = []  # earlier loads of it, and when each was replaced
-        self._past_planned = Fraction(0)  # of loads that are not kept any more, and what of it was in the warm-up
-        self._past_warm_up = Fraction(0)
+        self._past_planned = Fraction(0)  # of loads that are not kept any more; see `_rounded`
+        self._past_warm_up = Fraction(0)  # what of it was in the warm-up
         self._warm_up_ns = warm_up_ns
         self._seen: dict[StreamId, _LastSeen] = {}
-        self._live: dict[int, int] = {}
-        self._settled = 0  # seconds before this are in _sum
+        self._steps: dict[int, int] = {}  # by how many the users of a second are more than those of the one before
+        self._level = 0  # users of all streams in the last second before _settled
+        self._closed = 0  # nobody reports seconds before this any more
+        self._settled = 0  # seconds before this are in _sum_ns
         self._sum_ns = 0
         self._peak = 0
         self._gone: set[StreamId] = set()
@@ -82,13 +97,15 @@ class UserSeconds:
         """Count by what was asked for so far."""
         self.scenario = scenario_from(held["scenario"])
         self._past = [(scenario_from(old), end) for old, end in held["past"]]
-        self._past_planned, self._past_warm_up = map(Fraction, held["planned"])
+        self._past_planned, self._past_warm_up = (_rounded(Fraction(each)) for each in held["planned"])
 
     def remember(self) -> dict[str, Any]:
         """Return what was achieved so far, for `recall`, as JSON has it."""
         return {
             "seen": [[*astuple(stream), *astuple(last)] for stream, last in self._seen.items()],
-            "live": sorted(self._live.items()),
+            "steps": sorted(self._steps.items()),
+            "level": self._level,
+            "closed": self._closed,
             "settled": [self._settled, self._sum_ns, self._peak],
             "gone": [astuple(stream) for stream in self._gone],
         }
@@ -96,8 +113,12 @@ class UserSeconds:
     def recall(self, held: Mapping[str, Any]) -> None:
         """Go on where another has counted."""
         self._seen = {StreamId(*each[:4]): _LastSeen(*each[4:]) for each in held["seen"]}
-        self._live = dict(held["live"])
         self._settled, self._sum_ns, self._peak = held["settled"]
+        self._closed, self._level = held.get("closed", self._settled), held.get("level", 0)
+        self._steps = dict(held.get("steps", ()))
+        for second, users in held.get("live", ()):
+            # Masters of earlier releases kept users by the second.
+            self._add(second, second + 1, users)
         self._gone = {StreamId(*each) for each in held["gone"]}
 
     def planned(self) -> Fraction:
@@ -109,10 +130,6 @@ class UserSeconds:
             warm_up += sum(old.planned(min(end, self._warm_up_ns)) for old, end in self._past)
         return whole - warm_up if self._warm_up_ns else whole
 
-    def _planned_ns(self, until_ns: int) -> Fraction:
-        past = sum((old.planned_user_ns(min(end, until_ns)) for old, end in self._past), Fraction(0))
-        return past + self.scenario.planned_user_ns(until_ns)
-
     def observe(self, stream: StreamId, second: int, users: int, *, sequence: int, is_final: bool = False) -> None:
         """Take in how many users of a stream were live at the end of a second; an older second changes nothing."""
         last = self._seen.setdefault(stream, _LastSeen(-1, 0, 0))
@@ -122,9 +139,8 @@ class UserSeconds:
             return
         # The last report closes the second that still runs, so one more may lie before it.
         stood_still = max(0, second - last.second - 1 - lost - int(is_final))
-        for between in range(max(last.second + 1 + stood_still, self._settled), second):
-            self._add(between, last.users if is_final else min(last.users, users))
-        self._add(second, max(users, last.users if last.second == second - 1 else 0))
+        self._add(last.second + 1 + stood_still, second, last.users if is_final else min(last.users, users))
+        self._add(second, second + 1, max(users, last.users if last.second == second - 1 else 0))
         last.second, last.users = second, users
         self._gone.discard(stream)
         self._settle(second - SECONDS_OPEN)
@@ -137,14 +153,13 @@ class UserSeconds:
 
     def achieved_ns(self, until_ns: int) -> int:
         """Return the achieved user-nanoseconds up to a moment."""
-        return self._sum_ns + sum(
-            self._of_second(second, live, until_ns) for second, live in self._live.items() if second * SECOND < until_ns
-        )
+        return self._sum_ns + sum(each.achieved_ns for each in self._spans(until_ns))
 
     @property
     def peak(self) -> int:
         """The most users of a second."""
-        return max(self._peak, *self._live.values(), 0)
+        levels = accumulate((by for _, by in sorted(self._steps.items())), initial=self._level)
+        return max(self._peak, *levels)
 
     @property
     def users(self) -> int:
@@ -155,17 +170,29 @@ class UserSeconds:
         """Note that a stream has ended without saying that its users have gone."""
         self._gone.add(stream)
 
-    def _add(self, second: int, users: int) -> None:
-        if second >= self._settled:
-            self._live[second] = self._live.get(second, 0) + users
+    def _add(self, first: int, end: int, users: int) -> None:
+        """Count users in the seconds from `first` to the one before `end` that may still be reported."""
+        first = max(first, self._closed)
+        if first < end:
+            self._step(first, users)
+            self._step(end, -users)
+
+    def _step(self, second: int, by: int) -> None:
+        self._steps[second] = self._steps.get(second, 0) + by
+        if not self._steps[second]:
+            del self._steps[second]
 
     def _settle(self, before: int) -> None:
-        """Add up the seconds that nobody will report any more, and forget them."""
-        while self._settled < before and not self.is_open:
-            live = self._live.pop(self._settled, 0)
-            self._peak = max(self._peak, live)
-            self._sum_ns += self._of_second(self._settled, live, (self._settled + 1) * SECOND)
-            self._settled += 1
+        """Add up the seconds that nobody will report any more, and forget them; of many some, the others soon."""
+        if not self.is_open:
+            self._closed = max(self._closed, before)
+        if self._settled < self._closed:
+            for each in list(islice(self._spans(self._closed * SECOND), SPANS_AT_ONCE)):
+                self._peak = max(self._peak, each.users)
+                self._sum_ns += each.achieved_ns
+                self._settled = each.end
+            for second in [each for each in self._steps if each < self._settled]:
+                self._level += self._steps.pop(second)
         self._forget()
 
     def _forget(self) -> None:
@@ -174,16 +201,53 @@ class UserSeconds:
         while self._past and self._past[0][1] <= settled_ns:
             old, end = self._past.pop(0)
             if self.scenario.load.model is not Model.ITERATIONS:
-                self._past_planned += old.planned(end)
-                self._past_warm_up += old.planned(min(end, self._warm_up_ns))
+                self._past_planned += _rounded(old.planned(end))
+                self._past_warm_up += _rounded(old.planned(min(end, self._warm_up_ns)))
 
-    def _of_second(self, second: int, live: int, until_ns: int) -> int:
-        start_ns, end_ns = max(second * SECOND, self._warm_up_ns), min((second + 1) * SECOND, until_ns)
-        if start_ns >= end_ns:
-            return 0
+    def _spans(self, until_ns: int) -> Iterator[_Span]:
+        """Yield what was achieved in the seconds that are not settled, up to a moment, oldest first."""
+        first, users, last = self._settled, self._level, -(-until_ns // SECOND)
+        for second in [*sorted(self._steps), last]:
+            end = min(second, last)
+            while first < end:
+                span = self._span(first, end, users, until_ns)
+                yield span
+                first = span.end
+            users += self._steps.get(second, 0)
+
+    def _span(self, first: int, end: int, users: int, until_ns: int) -> _Span:
+        """Return what so many users achieved in the first seconds of some: in as many as are planned alike."""
+        idle = end if not users else min(end, self._warm_up_ns // SECOND)
+        if first < idle:
+            return _Span(idle, users, 0)
+        start_ns = max(first * SECOND, self._warm_up_ns)
+        end_ns = max(start_ns, min((first + 1) * SECOND, until_ns))
         # The same steps as the plan's: what was asked for in this second is all that can be achieved in it.
-        planned_ns = self._planned_ns(end_ns) - self._planned_ns(start_ns)
-        return min(int(planned_ns), live * (end_ns - start_ns))
+        achieved_ns = min(int(self._planned_ns(start_ns, end_ns)), users * (end_ns - start_ns))
+        if end_ns - start_ns < SECOND:
+            return _Span(first + 1, users, achieved_ns)
+        alike = min(self._steady_until(start_ns), until_ns) // SECOND
+        seconds = max(1, min(alike, end) - first)
+        return _Span(first + seconds, users, seconds * achieved_ns)
+
+    def _planned_ns(self, since_ns: int, until_ns: int) -> Fraction:
+        loads = [(self.scenario, until_ns), *((old, min(end, until_ns)) for old, end in self._past if end > since_ns)]
+        return sum((load.planned_user_ns(end_ns, since_ns=since_ns) for load, end_ns in loads), Fraction(0))
+
+    def _steady_until(self, at_ns: int) -> int:
+        """Return until when as many users are planned as just after a moment."""
+        past = [min(end, old.steady_until(at_ns)) for old, end in self._past if end > at_ns]
+        return min(self.scenario.steady_until(at_ns), *past, FOREVER_NS)
+
+
+def _rounded(planned: Fraction) -> Fraction:
+    """Return user-seconds to the nearest user-nanosecond, iterations as they are.
+
+    A ramp plans a fraction of which the denominator is its own: the exact sum of thousands, as a shape makes them, has
+    thousands of digits. So it is off by at most half a user-nanosecond for each load that is not kept any more, and
+    what is planned after the warm-up by less than one.
+    """
+    return Fraction(round(planned * SECOND), SECOND)
 
 
 class Iterations:
@@ -192,6 +256,7 @@ class Iterations:
     def __init__(self) -> None:
         self._started: dict[StreamId, int] = {}
         self._completed: dict[StreamId, int] = {}
+        self._completed_by: Counter[tuple[int, int]] = Counter()  # worker and attempt
         self.started = 0
         self.completed = 0
 
@@ -199,15 +264,15 @@ class Iterations:
         """Take in the counters of a stream; they only grow, so older ones change nothing."""
         begun = max(started, self._started.get(stream, 0))
         ended = max(completed, self._completed.get(stream, 0))
+        more = ended - self._completed.get(stream, 0)
         self.started += begun - self._started.get(stream, 0)
-        self.completed += ended - self._completed.get(stream, 0)
+        self.completed += more
+        self._completed_by[stream.worker, stream.attempt] += more
         self._started[stream], self._completed[stream] = begun, ended
 
     def completed_by(self, worker: int, attempt: int) -> int:
         """Return how many iterations the streams of an attempt of a worker have completed."""
-        return sum(
-            done for stream, done in self._completed.items() if (stream.worker, stream.attempt) == (worker, attempt)
-        )
+        return self._completed_by[worker, attempt]
 
 
 class Account:

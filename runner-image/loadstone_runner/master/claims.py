@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from loadstone_core.load.lots import PIECES_MAX, Lot, Share
-from loadstone_runner.master.grants import Place
+from loadstone_runner.master.books import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

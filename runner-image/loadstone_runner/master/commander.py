@@ -10,6 +10,7 @@ from loadstone_core.register import Held, Version
 from loadstone_core.units import MILLISECOND, SECOND
 from loadstone_protocol.coordination import common_body
 from loadstone_protocol.messages import RunOrder
+from loadstone_runner.master.restarts import Restarts
 from loadstone_runner.master.store import Register
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 LEAD_NS: Final = 100 * MILLISECOND  # from the order to start to the start, at the least
 LEAD_ROUND_TRIPS: Final = 4
 IMMEDIATE_STOP_NS: Final = 10 * SECOND
+
+_NO_DISK: Final = "The disk takes no register: what is ordered is said when it does"
+_NO_REGISTER: Final = "What was decided cannot be kept: nothing but a kill is said until it can"
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ class Commander:
         config: the script's values, as they are wanted now.
         config_revision: that first had the newest of them.
         boot: how often the process of this master was started, from 1.
+        restarts: those of which people are told.
         order: the newest that was given; None before the first.
         unsent: the same as long as the disk has not taken it; None once it was sent.
         remember: returns what is kept with each version, for a later start of this master.
@@ -54,6 +59,7 @@ class Commander:
 
     def __init__(self, plan: RunPlan, course: Course, *, clock: Clock, store: Store, crew: Crew) -> None:
         self.boot = 1
+        self.restarts = Restarts()
         self.order: Configure | None = None
         self.unsent: Configure | None = None
         self.remember: Callable[[], Mapping[str, Any]] = dict
@@ -72,7 +78,8 @@ class Commander:
         self._crew = crew
         self._sent: Mapping[str, str] = plan.config
         self._is_closed = False
-        self._is_refused = False  # the disk has not taken the newest write
+        self._refusal: type[Exception] | None = None  # why the newest register was not kept
+        self._is_memory_lost = False  # the newest version went out without it
         self._known = 0  # newest revision of the script's values that everybody has
         self._revision = 0
         self._write_ns = 0  # that the newest write took
@@ -91,8 +98,8 @@ class Commander:
     def configure(self, effect: Configure, *, round_trip_ns: int) -> bool:
         """Make the next version, and send it once it is on disk: so no number ever means two things.
 
-        Return whether it was sent. If the disk does not take it, the order is `unsent`, and is to be given again; a
-        kill alone waits for no disk, as nobody whom it reaches does anything under a later number.
+        Return whether it was sent. If it cannot be kept, the order is `unsent`, and is to be given again; a kill alone
+        does not wait for that, as nobody whom it reaches does anything under a later number.
         """
         self._revision += 1
         self.order = self.unsent = effect
@@ -133,12 +140,31 @@ class Commander:
         return self.config != self._sent
 
     def keep(self) -> bool:
-        """Write the register; return whether that, and what has to be there before it, is on disk.
+        """Write the register; return whether that, and what has to be there before it, is on disk. Nothing is raised.
 
         It is written again when the load has started: before it was sent nobody knew exactly when it would.
         """
         before_ns = self._clock.monotonic_ns()
-        register = Register(
+        try:
+            register = self._register()
+            if self._crew.is_behind:
+                return False
+            self._store.write_register(register)
+        except Exception as error:
+            # Not only the disk: whatever is wrong with what is kept, time goes on, and a kill reaches everybody.
+            kind = type(error)
+            if self._refusal is not kind:
+                log.exception(_NO_DISK if issubclass(kind, OSError) else _NO_REGISTER)
+            self._refusal = kind
+            return False
+        if self._refusal is not None:
+            log.info("The disk took the register again: revision=%d", self._revision)
+        self._refusal = None
+        self._write_ns = self._clock.monotonic_ns() - before_ns
+        return True
+
+    def _register(self) -> Register:
+        return Register(
             epoch=self._plan.run.epoch,
             revision=self._revision,
             start_at_ns=self.start_at_ns,
@@ -147,20 +173,6 @@ class Commander:
             boot=self.boot,
             run=self.remember(),
         )
-        if self._crew.is_behind:
-            return False
-        try:
-            self._store.write_register(register)
-        except OSError:
-            if not self._is_refused:
-                log.exception("The disk takes no register: what is ordered is said when it does")
-            self._is_refused = True
-            return False
-        if self._is_refused:
-            log.info("The disk took the register again: revision=%d", self._revision)
-        self._is_refused = False
-        self._write_ns = self._clock.monotonic_ns() - before_ns
-        return True
 
     def lead_ns(self, round_trip_ns: int) -> int:
         """Return how long before something happens it has to be ordered, so that it is kept and everybody hears it."""
@@ -201,8 +213,20 @@ class Commander:
             config=self.config,
             dropped=plan.dropped,
             is_kill=effect.is_kill,
-            memory=self.bequeath(),
+            memory=self._memory(),
         )
+
+    def _memory(self) -> bytes:
+        """Return what a master in another pod would go on from; nothing if that fails, as an order is worth more."""
+        try:
+            memory = self.bequeath()
+        except Exception:
+            if not self._is_memory_lost:
+                log.exception("No master in another pod could go on from here: what was decided cannot be told")
+            self._is_memory_lost = True
+            return b""
+        self._is_memory_lost = False
+        return memory
 
     def _set_start(self, round_trip_ns: int) -> None:
         lead_ns = lead_of(round_trip_ns)

@@ -357,7 +357,7 @@ class Conductor:
             unused=self.workload.unused_rows(),
             judge=self.judge,
             outside=self.outside,
-            notes=(*self.notes, *slow_workers(self.roster.members)),
+            notes=(*self.notes, *self.commander.restarts.causes(), *slow_workers(self.roster.members)),
             director_errors=self.director.errors,
             remarks=self.workload.remarks(has_shape=self.director.has_shape),
             load_ns=self.load_ns,

@@ -151,8 +151,6 @@ class Desk:
         # A final state is kept as it is, so it has to hold everything.
         link.acknowledge(stream, received=state.sequence, durable=0, wants_full=state.final and not state.full)
         self._settle(stream.worker, stream.attempt)
-        if self._run.state.stage is Stage.RUNNING_LOAD and self._run.workload.counts_iterations:
-            self._run.check_load()
 
     def part_statistics(self, link: StatisticsLink) -> None:
         """Note that a statistics connection has ended."""
@@ -289,12 +287,11 @@ class Desk:
         Nobody waits for iterations of a lost worker any more, and users that it still has need their rows.
         """
         names = of_feeder("") if member.state.is_over else ""
-        asking = [engine for engine in beat.engines if engine.grants]
-        # Looking through all workers is worth it only for those that ask.
-        living = self._roster.places() if asking else ()
-        for engine in asking:
+        load = self._run.workload
+        for engine in beat.engines:
             news = [each for each in engine.grants if each.name.startswith(names)]
-            self._crew.assign(self._run.workload.grants.hear((member.worker, engine.engine), news, living=living))
+            if news:
+                self._crew.assign(load.grants.hear((member.worker, engine.engine), news, living=load.living))
 
     def _look_at_peer(self, peer: Peer) -> None:
         if self._roster.knows(peer):
@@ -368,6 +365,8 @@ class Desk:
         departure = self._run.farewells.end_engine(end, has_begun=self._run.commander.has_ordered_load)
         # One that was replaced is lost already.
         if departure is not None and self._roster.members[peer.worker].attempt == peer.attempt:
+            # It may have done the last iteration before that.
+            self._run.check_load()
             self._run.lose(peer.worker, peer.attempt, departure, awaits_bye=True)
         self._run.relief.release(peer.worker, peer.attempt, end.stream.engine)
 

@@ -5,14 +5,15 @@ Iterations of a scenario have a last number; rows of a feeder have none here, as
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.load.grant import Grant
 from loadstone_core.load.share import share
+from loadstone_runner.master.books import Book, Ledger, Place, ledger_of, plain_book
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from loadstone_protocol.messages import Granted, GrantNews
 
@@ -23,88 +24,6 @@ SMALL_BLOCK: Final = 100
 # Rows of a feeder that an engine holds and never uses are missing elsewhere: near the end each gets what it waits for.
 AMPLE: Final = 10
 NAMES_MAX: Final = 16_384  # of rows, in the whole run: an engine has at most 128
-
-
-class Place(NamedTuple):
-    """One engine of one worker."""
-
-    worker: int
-    engine: int
-
-
-@dataclass(slots=True)
-class _Ledger:
-    """What one engine was given of one name.
-
-    Attributes:
-        ranges: those that it may not know yet.
-        first_range: number of the first of them.
-        last_block: how many numbers this master has given it last; 0: all are from another.
-        granted: how many numbers in all.
-        end: one more than the highest of them.
-        left: how many of them nobody had taken, by its newest word.
-    """
-
-    ranges: list[range] = field(default_factory=list)
-    first_range: int = 0
-    last_block: int = 0
-    granted: int = 0
-    end: int = 0
-    left: int = 0
-
-    @property
-    def before(self) -> int:
-        """How many numbers were in the ranges that the engine holds for sure."""
-        return self.granted - sum(map(len, self.ranges))
-
-    @property
-    def is_untouched(self) -> bool:
-        """Whether this master has given all of it, and the engine is not known to have heard of any."""
-        return self.first_range == 0 and self.last_block > 0
-
-    def learn(self, news: GrantNews) -> int:
-        """Forget the ranges that the engine holds for sure; return how many numbers it has, those on the way too."""
-        known = min(max(0, news.known - self.first_range), len(self.ranges))
-        del self.ranges[:known]
-        self.first_range += known
-        self.left = news.left + sum(map(len, self.ranges))
-        return self.left
-
-
-@dataclass(slots=True)
-class _Book:
-    """The numbers of one name.
-
-    Attributes:
-        total: how many there are; None if there is no last one.
-        next: from here on nobody was given any.
-        returned: what was given to somebody who never came.
-        former: what attempts of workers that were replaced had been granted, and had left by their last word.
-    """
-
-    total: int | None
-    next: int = 0
-    ledgers: dict[Place, _Ledger] = field(default_factory=dict)
-    returned: list[range] = field(default_factory=list)
-    former: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
-
-    @property
-    def left(self) -> int | None:
-        """How many numbers nobody has been given yet; None: there are always more."""
-        return None if self.total is None else self.total - self.next + sum(map(len, self.returned))
-
-    def take(self, count: int) -> list[range]:
-        """Return ranges of so many numbers, or of as many as there are."""
-        taken = []
-        while count > 0 and self.returned:
-            first = self.returned.pop(0)
-            if first[count:]:
-                self.returned.insert(0, first[count:])
-            taken.append(first[:count])
-            count -= len(taken[-1])
-        fresh = range(self.next, self.next + count if self.total is None else min(self.next + count, self.total))
-        self.next = max(self.next, fresh.stop)
-        return [*taken, fresh] if fresh else taken
 
 
 class Grants:
@@ -126,7 +45,7 @@ class Grants:
         self._users = users or {}
         self._engines = engines
         self._places = _places(workers, engines)
-        self._books = {name: _Book(total) for name, total in totals.items()}
+        self._books = {name: Book(total) for name, total in totals.items()}
         self._closed = set(totals)
         self._versions = [1] * workers
         self.given = 0
@@ -147,7 +66,7 @@ class Grants:
             "closed": sorted(self._closed),
             "untold": sorted(self.untold),
             "awaited": sorted(self._awaited),
-            "books": [_plain_book(name, book) for name, book in self._books.items()],
+            "books": [plain_book(name, book) for name, book in self._books.items()],
         }
 
     def recall(self, held: Mapping[str, Any]) -> None:
@@ -155,9 +74,9 @@ class Grants:
         self._closed = set(held["closed"])
         self.untold, self._awaited = set(held["untold"]), set(held["awaited"])
         for name, total, following, ledgers, returned, former in held["books"]:
-            places = {Place(*each[:2]): _ledger(*each[2:]) for each in ledgers}
+            places = {Place(*each[:2]): ledger_of(*each[2:]) for each in ledgers}
             gone = {(worker, attempt): (granted, left) for worker, attempt, granted, left in former}
-            self._books[name] = _Book(total, following, places, [range(*each) for each in returned], gone)
+            self._books[name] = Book(total, following, places, [range(*each) for each in returned], gone)
 
     def await_words(self) -> None:
         """Give out nothing until every worker has told what another master has granted it, or is forsaken."""
@@ -189,15 +108,16 @@ class Grants:
 
     def _learn(self, place: Place, granted: Granted) -> None:
         if granted.name not in self._books and len(self._books) < NAMES_MAX:
-            self._books[granted.name] = _Book(total=None)
+            self._books[granted.name] = Book(total=None)
         book = self._books.get(granted.name)
         self.has_left_out |= book is None
-        if book is not None and place in self._places:
+        if book is not None and self._knows(place):
             self._closed.discard(granted.name)
             end = granted.end if book.total is None else min(granted.end, book.total)
             book.next = max(book.next, end)
             latest, before = [*granted.latest], granted.ranges - len(granted.latest)
-            book.ledgers[place] = _Ledger(latest, before, granted=granted.numbers, end=granted.end)
+            book.ledgers[place] = Ledger(latest, before, granted=granted.numbers, end=granted.end)
+            book.takers.add(place)
             self.given += 1
 
     def _close(self) -> None:
@@ -226,8 +146,7 @@ class Grants:
 
     def granted_to(self, name: str, worker: int) -> int:
         """Return how many numbers of a name the engines of a worker have been given so far, used or not."""
-        book = self._books.get(name)
-        return 0 if book is None else sum(each.granted for place, each in book.ledgers.items() if place[0] == worker)
+        return sum(ledger.granted for each, _, ledger in self._ledgers_of(worker) if each == name)
 
     def former(self, name: str) -> dict[tuple[int, int], int]:
         """Return how many numbers of a name attempts of workers had been given that were replaced."""
@@ -236,10 +155,9 @@ class Grants:
 
     def unused_by(self, worker: int) -> dict[str, int]:
         """Return how many numbers of each name a worker had left by its last word."""
-        unused = {
-            name: sum(ledger.left for place, ledger in book.ledgers.items() if place.worker == worker)
-            for name, book in self._books.items()
-        }
+        unused: Counter[str] = Counter()
+        for name, _, ledger in self._ledgers_of(worker):
+            unused[name] += ledger.left
         return {name: count for name, count in unused.items() if count}
 
     def unused_by_former(self) -> dict[str, int]:
@@ -254,9 +172,9 @@ class Grants:
         One that `was_idle` has begun nothing: its successor has the same, as far as this master knows what that is.
         """
         for book in self._books.values():
-            places = [each for each in book.ledgers if each.worker == worker]
+            places = [each for each in self._places_of(worker) if each in book.ledgers]
             gone = [each for each in places if not (was_idle and book.ledgers[each].is_untouched)]
-            ledgers = [book.ledgers.pop(place) for place in gone]
+            ledgers = [book.drop(place) for place in gone]
             if ledgers:
                 granted, left = book.former.get((worker, attempt), (0, 0))
                 granted += sum(each.granted for each in ledgers)
@@ -267,8 +185,9 @@ class Grants:
     def take_back(self, worker: int) -> None:
         """Let others have what was meant for a worker that never came, and so has never heard of it."""
         for book in self._books.values():
-            for place in [each for each in book.ledgers if each.worker == worker]:
-                book.returned += book.ledgers.pop(place).ranges
+            for place in self._places_of(worker):
+                if place in book.ledgers:
+                    book.returned += book.drop(place).ranges
         self._versions[worker] += 1
 
     def open(self, name: str) -> tuple[int, ...]:
@@ -292,31 +211,46 @@ class Grants:
 
         When little remains of a name, all of it is divided at once over the living engines: they end together. A worker
         that has still to tell what it holds gets nothing: that would be numbered as if it held nothing.
+
+        Every engine asks once in two heartbeats, so nothing here looks at all of them but near that end: of the
+        `living` ones only the number is asked before, which need not be the newest.
         """
         changed: set[int] = set()
-        if place[0] in self.untold:
+        if place[0] in self.untold or not self._knows(Place(*place)):
             return changed
         for each in news:
             book = self._books.get(each.name)
             if book is None and len(self._books) < NAMES_MAX:
-                book = self._books[each.name] = _Book(total=None)
+                book = self._books[each.name] = Book(total=None)
             if book is None:
                 self.has_left_out = True
             else:
-                changed.update(self._look(book, Place(*place), each, {Place(*one) for one in living}))
+                changed.update(self._look(book, Place(*place), each, living))
         return changed
 
     def of(self, worker: int) -> tuple[int, tuple[Grant, ...]]:
         """Return what a worker is to know now: the version of its assignment, and what its engines were granted."""
         return self._versions[worker], tuple(
-            Grant(name, place.engine, tuple(ledger.ranges), ledger.first_range, ledger.before, ledger.end)
-            for name, book in self._books.items()
-            for place, ledger in book.ledgers.items()
-            if place.worker == worker and ledger.granted
+            Grant(name, engine, tuple(ledger.ranges), ledger.first_range, ledger.before, ledger.end)
+            for name, engine, ledger in self._ledgers_of(worker)
+            if ledger.granted
         )
 
-    def _look(self, book: _Book, place: Place, news: GrantNews, living: set[Place]) -> Collection[int]:
-        ledger = book.ledgers.setdefault(place, _Ledger())
+    def _ledgers_of(self, worker: int) -> Iterator[tuple[str, int, Ledger]]:
+        places = self._places_of(worker)
+        for name, book in self._books.items():
+            for place in places:
+                if place in book.ledgers:
+                    yield name, place.engine, book.ledgers[place]
+
+    def _knows(self, place: Place) -> bool:
+        return place.worker < len(self._versions) and place.engine < self._engines
+
+    def _places_of(self, worker: int) -> list[Place]:
+        return [Place(worker, engine) for engine in range(self._engines)]
+
+    def _look(self, book: Book, place: Place, news: GrantNews, living: Collection[tuple[int, int]]) -> Collection[int]:
+        ledger = book.ledgers.setdefault(place, Ledger())
         has = ledger.learn(news)
         if not (ledger.granted or news.waiting or news.per_second):
             # It has no user that would take one.
@@ -333,14 +267,15 @@ class Grants:
             return (place.worker,) if count > 0 else ()
         # Who ran dry between two heartbeats is faster than the last figure says.
         wanted = max(ahead, ledger.last_block * (1 if has else 4), 1)
-        takers = {each for each, held in book.ledgers.items() if held.granted and each in living}
-        sharers = [each for each in self._places if each in takers or each == place]
-        if book.left <= wanted * len(sharers):
-            return self._divide(book, sharers)
+        if book.left <= wanted * (len(book.takers) + 1):
+            takers = {each for each in book.takers if each in living}
+            sharers = [each for each in self._places if each in takers or each == place]
+            if book.left <= wanted * len(sharers):
+                return self._divide(book, sharers)
         self._give(book, place, wanted)
         return (place.worker,)
 
-    def _divide(self, book: _Book, places: Collection[Place]) -> tuple[int, ...]:
+    def _divide(self, book: Book, places: Collection[Place]) -> tuple[int, ...]:
         rest, changed = book.left or 0, []
         for turn, place in enumerate(places):
             if count := share(rest, turn, len(places)):
@@ -348,11 +283,12 @@ class Grants:
                 changed.append(place.worker)
         return tuple(changed)
 
-    def _give(self, book: _Book, place: Place, count: int) -> None:
+    def _give(self, book: Book, place: Place, count: int) -> None:
         given = book.take(count)
         if not given:
             return
-        ledger = book.ledgers.setdefault(place, _Ledger())
+        ledger = book.ledgers.setdefault(place, Ledger())
+        book.takers.add(place)
         ledger.ranges += given
         ledger.last_block = count
         ledger.end = max(ledger.end, *(each.stop for each in given))
@@ -365,18 +301,3 @@ class Grants:
 def _places(workers: int, engines: int) -> tuple[Place, ...]:
     """Return all engines: all workers' first ones come before any second, so that few numbers spread over workers."""
     return tuple(Place(worker, engine) for engine in range(engines) for worker in range(workers))
-
-
-def _plain_book(name: str, book: _Book) -> list[Any]:
-    ledgers = [[*place, *_plain(ledger)] for place, ledger in book.ledgers.items()]
-    returned = [[each.start, each.stop] for each in book.returned]
-    return [name, book.total, book.next, ledgers, returned, [[*each, *gone] for each, gone in book.former.items()]]
-
-
-def _plain(ledger: _Ledger) -> list[Any]:
-    ranges = [[each.start, each.stop] for each in ledger.ranges]
-    return [ledger.first_range, ledger.last_block, ledger.granted, ledger.end, ledger.left, ranges]
-
-
-def _ledger(first_range: int, last_block: int, granted: int, end: int, left: int, ranges: list[list[int]]) -> _Ledger:
-    return _Ledger([range(*each) for each in ranges], first_range, last_block, granted, end, left)

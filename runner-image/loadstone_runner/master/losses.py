@@ -73,6 +73,7 @@ class Losses:
     def __init__(self) -> None:
         self.most = self.allowed = 0
         self._all: list[Loss] = []
+        self._newest: dict[int, Loss] = {}  # by worker
 
     def __iter__(self) -> Iterator[Loss]:
         return iter(self._all)
@@ -85,6 +86,7 @@ class Losses:
         """Go on where another master of the run was."""
         self.most, self.allowed = held["most"], held["allowed"]
         self._all = [Loss(**{**each, "departure": Departure(**each["departure"])}) for each in held["all"]]
+        self._newest = {each.worker: each for each in self._all}
 
     @property
     def of_load(self) -> tuple[Loss, ...]:
@@ -95,7 +97,9 @@ class Losses:
         self, member: Member, departure: Departure, since_ns: int, *, lost: int, allowed: int, is_early: bool = False
     ) -> None:
         """Remember that an attempt of a worker was lost, and that so many workers are lost now, and may be."""
-        self._all.append(Loss(member.worker, member.attempt, departure, since_ns, member.pod, is_early))
+        loss = Loss(member.worker, member.attempt, departure, since_ns, member.pod, is_early)
+        self._all.append(loss)
+        self._newest[member.worker] = loss
         if not is_early and lost - allowed >= self.most - self.allowed:
             self.most, self.allowed = lost, allowed
 
@@ -118,10 +122,7 @@ class Losses:
 
     def newest(self, worker: int) -> Loss | None:
         """Return the last loss of a worker, None if it was never lost."""
-        for each in reversed(self._all):
-            if each.worker == worker:
-                return each
-        return None
+        return self._newest.get(worker)
 
     def describe(self) -> str:
         """Return what became of the load of all, for people; empty if there was no loss or nothing to say."""

@@ -125,6 +125,11 @@ class Member:
         return next((each.script for each in self.engines if each.script is not None and not each.script.is_ok), None)
 
     @property
+    def is_living(self) -> bool:
+        """Whether the worker has come and is not over."""
+        return not self.state.is_over and self.state is not WorkerState.EXPECTED
+
+    @property
     def is_settled(self) -> bool:
         """Whether nothing more will be heard of the worker that counts."""
         return (self.state.is_over or self.is_excused) and not self.awaits_bye

@@ -323,9 +323,7 @@ class Roster:
 
     def living(self) -> tuple[int, ...]:
         """Return the workers that have come and are not over."""
-        return tuple(
-            each.worker for each in self.members if not each.state.is_over and each.state is not WorkerState.EXPECTED
-        )
+        return tuple(each.worker for each in self.members if each.is_living)
 
     def lost(self) -> tuple[Member, ...]:
         """Return the workers that are gone before their time; those that the load began without are not among them."""
@@ -338,10 +336,6 @@ class Roster:
     def are_all_settled(self) -> bool:
         """Say whether nothing more will be heard of any worker that counts."""
         return all(each.is_settled for each in self.members)
-
-    def places(self) -> tuple[tuple[int, int], ...]:
-        """Return (worker, engine) of the engines of living workers, as far as they have come."""
-        return tuple((worker, each.engine) for worker in self.living() for each in self.members[worker].engines)
 
     def is_done(self, scenario: int) -> bool:
         """Say whether all engines of living workers, of which there is one, will begin nothing more of a scenario."""

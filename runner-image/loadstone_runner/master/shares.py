@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_core.load.lots import PIECES_MAX, Lot, Share, deal, pieces_for, spread
 from loadstone_core.load.share import slot_of
+from loadstone_runner.master.books import Place
 from loadstone_runner.master.claims import sort_out
-from loadstone_runner.master.grants import Place
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -80,6 +80,7 @@ def decided(conductor: Conductor) -> dict[str, Any]:
         "excused": conductor.roster.remember_excused(),
         "workers": [conductor.roster.wanted, len(conductor.roster.members)],
         "notes": _notes(conductor),
+        "restarts": commander.restarts.remember(),
         "handles_messages": conductor.director.handles_messages,
     }
 
@@ -132,7 +133,7 @@ def resume(conductor: Conductor, kept: Kept) -> None:
         conductor.conclude()
         return
     if conductor.plan.master_on_loss is MasterOnLoss.RESTART:
-        conductor.notes.append(_restart_note(conductor, kept))
+        _note_restart(conductor, kept)
         conductor.go_on(_order(held["order"]))
         _lose_early(conductor, ended)
         return
@@ -282,6 +283,9 @@ def _recall_decisions(conductor: Conductor, kept: Kept, *, is_barred: bool) -> N
     conductor.director.handles_messages |= held.get("handles_messages", False)
     conductor.outside.update(held["outside"])
     _recall_notes(conductor, held["notes"])
+    if "restarts" in held:
+        # Masters of earlier releases kept a note of each.
+        commander.restarts.recall(held["restarts"])
     for account, plan in zip(conductor.measurement.accounts, held["plans"], strict=True):
         account.user_seconds.recall_plan(plan)
     conductor.workload.recall(held)
@@ -374,24 +378,18 @@ def _lose_early(conductor: Conductor, ended: Iterable[Member]) -> None:
             conductor.lose(member.worker, member.attempt, TERMINATED)
 
 
-def _restart_note(conductor: Conductor, kept: Kept) -> Cause:
-    if kept.is_inherited:
-        alone = "" if conductor.relief.standing.is_sole else f"; {_NOT_ALONE}"
-        text = (
-            f"the master's pod was lost and another took over (epoch {conductor.epoch}); the load went on, and the "
-            "totals of living workers are whole; nothing is known of streams that had ended, and seconds before are "
-            f"not in the timeline and in no window of a threshold{alone}"
-        )
-        return Cause(Reason.MASTER_RESTARTED, text)
-    now_ns = conductor.clock.boottime_ns()
-    away = ""
-    if kept.checkpoint is not None:
-        away = f" It was away for at most {(now_ns - kept.checkpoint['at_ns']) / SECOND:.1f} s."
+def _note_restart(conductor: Conductor, kept: Kept) -> None:
+    if not kept.is_inherited:
+        before = kept.checkpoint
+        conductor.commander.restarts.note(None if before is None else conductor.clock.boottime_ns() - before["at_ns"])
+        return
+    alone = "" if conductor.relief.standing.is_sole else f"; {_NOT_ALONE}"
     text = (
-        f"the master's process ended and was started again (start {conductor.commander.boot}); the load went on, and "
-        f"the totals are whole: the timeline has a gap there.{away}"
+        f"the master's pod was lost and another took over (epoch {conductor.epoch}); the load went on, and the "
+        "totals of living workers are whole; nothing is known of streams that had ended, and seconds before are "
+        f"not in the timeline and in no window of a threshold{alone}"
     )
-    return Cause(Reason.MASTER_RESTARTED, text)
+    conductor.notes.append(Cause(Reason.MASTER_RESTARTED, text))
 
 
 def _order(held: Mapping[str, Any]) -> run.Configure:

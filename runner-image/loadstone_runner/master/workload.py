@@ -12,8 +12,10 @@ from loadstone_core.load.change import Aim
 from loadstone_core.load.grant import of_feeder, of_iterations
 from loadstone_core.load.profile import Model
 from loadstone_runner.master import run
+from loadstone_runner.master.books import Place
 from loadstone_runner.master.course import Course
-from loadstone_runner.master.grants import Grants, Place
+from loadstone_runner.master.grants import Grants
+from loadstone_runner.master.living import Living
 from loadstone_runner.master.member import WorkerState
 from loadstone_runner.master.remarks import remarks_on
 from loadstone_runner.master.shares import Shares
@@ -35,8 +37,8 @@ class Workload:
         plan: of the run.
         course: its scenarios.
         grants: the numbers of its iterations and rows.
+        living: the engines that can take some.
         shares: who does which part of it.
-        counts_iterations: whether a scenario ends with its iterations.
         shape_asked: the most users that a shape in the script has asked for.
     """
 
@@ -58,9 +60,9 @@ class Workload:
             epoch=plan.run.epoch,
             most_users=min((each.load.max_users for each in rates if each.load.max_users is not None), default=None),
         )
+        self.living = Living(roster)
         self._engines = plan.engines_per_worker
         self._moves = plan.moves_load
-        self.counts_iterations = any(each.load.model is Model.ITERATIONS for each in plan.scenarios)
         self.shape_asked = 0
         self._aims: tuple[Aim, ...] = ()
         self._shaped = next((each for each in plan.scenarios if each.load.is_shaped), None)
@@ -78,6 +80,7 @@ class Workload:
 
     def look(self, since_start_ns: int, *, lead_ns: int) -> run.LoadDone | run.LoadChanged | None:
         """Return what has become of the load by a moment; None: nothing that anybody has to hear of."""
+        self.living.look()
         has_changed = self.course.advance(
             since_start_ns, is_done=lambda place: self._is_done(place, since_start_ns), lead_ns=lead_ns
         )
@@ -187,9 +190,9 @@ class Workload:
     def _is_done(self, place: int, since_start_ns: int) -> bool:
         """Say whether nothing more will be done of a scenario that is counted in iterations."""
         account = self._measurement.accounts[place]
-        if account.scenario.load.model is Model.ITERATIONS and self._roster.is_done(place):
-            return True
-        return account.is_done(since_start_ns, abandoned=self._abandoned(account))
+        if account.scenario.load.model is not Model.ITERATIONS:
+            return account.is_done(since_start_ns)
+        return self._roster.is_done(place) or account.is_done(since_start_ns, abandoned=self._abandoned(account))
 
     def _abandoned(self, account: Account) -> int:
         """Return how many iterations were granted to workers that are lost: what they did not do is never redone."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadstone_core.load.lots import PIECES_MAX, Lot, deal, pieces_for, spread
+from loadstone_core.load.lots import LOTS_MOST, PIECES_MAX, Lot, deal, pieces_for, spread
 from loadstone_core.load.pacing import targets
 from loadstone_core.load.profile import Profile, Segment, dues, planned_iterations
 from loadstone_core.units import SECOND
@@ -95,6 +95,18 @@ def test_nobody_gets_more_than_twice_what_an_even_deal_gives(case: tuple[int, li
         lose(hands, lost, whole=whole, slots=slots)
 
         assert max(sum(lot.share(whole) for lot in lots) for lots in hands.values()) <= 2 * whole / len(hands) + 1
+
+
+@pytest.mark.parametrize(("slots", "pieces"), [(300, 64), (400, 50), (1_000, 20), (5_000, 4), (30_000, 1)])
+def test_there_are_never_more_lots_than_a_master_can_look_through_if_every_slot_is_lost(
+    slots: int, pieces: int
+) -> None:
+    lost = [Lot(slot, slots) for slot in range(0, slots, slots // 100)]
+
+    dealt = deal(lost, dict.fromkeys(range(100), ()), whole=slots, slots=slots)
+    assert len(dealt) == pieces * len(lost)
+    assert pieces * slots <= max(slots, LOTS_MOST)
+    assert sum(lot.share(slots) for lot, _ in dealt) == len(lost)
 
 
 def test_without_anybody_there_nothing_is_dealt() -> None:

@@ -87,6 +87,34 @@ def test_the_integral_of_whole_users_is_the_time_they_are_there(profile, until):
     )
 
 
+@given(any_profile, moments, moments)
+def test_the_integral_of_whole_users_between_two_moments_is_the_difference_of_both(profile, one, other):
+    since, until = sorted((one, other))
+
+    between = profile.whole_integral(until, since_ns=since)
+    assert between == profile.whole_integral(until) - profile.whole_integral(since)
+    assert profile.whole_integral(since, since_ns=until) == 0
+
+
+@given(any_profile, st.integers(0, 20 * HOUR), st.floats(0, 1))
+def test_as_long_as_the_value_stays_the_same_users_are_there_all_the_time(profile, at, part):
+    until = min(profile.steady_until(at), max(at, profile.bound_ns) + 1)
+    between = at + int((until - at) * part)
+
+    assert at <= between <= until
+    whole, begun = (profile.whole_integral(end, since_ns=at) for end in (until, between))
+    users = whole / max(1, until - at)
+    assert users.denominator == 1
+    assert begun == users * (between - at)
+
+
+def test_a_ramp_is_steady_between_two_whole_users_and_a_profile_for_ever_after_its_end():
+    up, down = profile_through([(30, 0, 3), (30, 5, 2), (10, 2, 2)]), profile_through([(30, 3, 0)])
+
+    assert [up.steady_until(at) for at in (0, 9, 10, 29, 30, 40, 60, 70)] == [10, 10, 20, 30, 40, 50, 70, FOREVER_NS]
+    assert [down.steady_until(at) for at in (0, 9, 10, 29, 30)] == [10, 10, 20, 30, FOREVER_NS]
+
+
 @given(any_profile, moments)
 def test_the_value_is_the_line_rounded_down_and_nothing_outside(profile, at):
     if not 0 <= at <= profile.bound_ns or not profile.segments:

@@ -6,7 +6,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment, profile_of
+from loadstone_core.load.profile import FOREVER_NS, LoadProfile, Model, Profile, Segment, profile_of
 from loadstone_core.load.scenario import Scenario, begun_after, end_of, scenarios_of
 from loadstone_core.spec.model import Load, ScenarioSpec
 
@@ -58,6 +58,9 @@ def test_a_scenario_plans_nothing_before_it_begins_and_all_of_it_in_all():
     assert late.planned_user_ns(4 * SECOND) == 0
     waiting = after("b", "a", 10)
     assert (waiting.planned(), waiting.planned(SECOND), waiting.planned_user_ns(SECOND)) == (30, 0, 0)
+    assert late.planned_user_ns(7 * SECOND, since_ns=5 * SECOND) == late.planned_user_ns(6 * SECOND) == 6 * SECOND
+    assert [late.steady_until(at * SECOND) for at in (0, 4, 13)] == [4 * SECOND, 14 * SECOND, 14 * SECOND]
+    assert waiting.steady_until(0) == FOREVER_NS
     assert (late.end_ns, waiting.end_ns, scenario("c", 0).end_ns) == (14 * SECOND, None, None)
     assert scenario("d", 9, model=Model.ITERATIONS).foreseen_end_ns is None
 

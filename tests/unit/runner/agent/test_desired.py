@@ -12,7 +12,8 @@ from loadstone_runner.agent.desired import Desired
 from loadstone_runner.agent.effects import Assignment, Common, EngineStatus, ProcessEnd
 from loadstone_runner.agent.engines import Engines
 from loadstone_runner.engine.grants import Grants as EngineGrants
-from loadstone_runner.master.grants import Grants, Place
+from loadstone_runner.master.books import Place
+from loadstone_runner.master.grants import Grants
 
 OWN = "sha256:own"
 

@@ -11,7 +11,8 @@ from loadstone_protocol.allotment import GRANT_NAME_MAX
 from loadstone_protocol.coordination import GRANTS_MAX
 from loadstone_protocol.messages import GrantNews
 from loadstone_runner.engine.numbers import Allotment
-from loadstone_runner.master.grants import Grants, Place
+from loadstone_runner.master.books import Place
+from loadstone_runner.master.grants import Grants
 
 SECOND = 1_000_000_000
 

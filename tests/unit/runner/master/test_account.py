@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadstone_core.load.profile import LoadProfile, Model, Profile, Segment
 from loadstone_core.load.scenario import Scenario
 from loadstone_core.stats.stream import StreamId
 from loadstone_core.units import SECOND
-from loadstone_runner.master.account import SECONDS_OPEN, Account, Iterations, Saturation, UserSeconds
+from loadstone_runner.master.account import SECONDS_OPEN, SPANS_AT_ONCE, Account, Iterations, Saturation, UserSeconds
 
 ONE, TWO = StreamId(0, 1, 0, 1), StreamId(1, 1, 0, 1)
 MILLISECOND = 1_000_000
@@ -94,6 +96,153 @@ def test_seconds_for_which_an_engine_has_made_no_report_achieved_nothing() -> No
     assert counted.achieved_ns(60 * SECOND) == (2 + 3 + 1) * 10 * SECOND
 
 
+class Walked:
+    """The same as UserSeconds by its definition: second by second."""
+
+    def __init__(self, scenario: Scenario, warm_up_ns: int) -> None:
+        self.loads = [(scenario, 2**63)]
+        self.warm_up_ns = warm_up_ns
+        self.live: dict[int, int] = {}
+        self.seen: dict[StreamId, tuple[int, int, int]] = {}
+        self.closed = 0
+        self.is_open = False
+
+    def follow(self, scenario: Scenario) -> None:
+        self.loads[-1] = (self.loads[-1][0], scenario.start_ns)
+        self.loads.append((scenario, 2**63))
+
+    def observe(self, stream: StreamId, second: int, users: int, *, sequence: int, is_final: bool = False) -> None:
+        last, before, number = self.seen.get(stream, (-1, 0, 0))
+        lost = max(0, sequence - number - 1)
+        if second <= last:
+            self.seen[stream] = (last, before, max(number, sequence))
+            return
+        stood_still = max(0, second - last - 1 - lost - is_final)
+        counts = dict.fromkeys(range(last + 1 + stood_still, second), before if is_final else min(before, users))
+        counts[second] = max(users, before if last == second - 1 else 0)
+        for each, live in counts.items():
+            if each >= self.closed:
+                self.live[each] = self.live.get(each, 0) + live
+        self.seen[stream] = (second, users, max(number, sequence))
+        if not self.is_open:
+            self.closed = max(self.closed, second - SECONDS_OPEN)
+
+    def achieved_ns(self, until_ns: int) -> int:
+        achieved_ns = 0
+        for second, live in self.live.items():
+            start_ns, end_ns = max(second * SECOND, self.warm_up_ns), min((second + 1) * SECOND, until_ns)
+            if start_ns < end_ns:
+                planned_ns = sum(
+                    load.planned_user_ns(min(end, end_ns)) - load.planned_user_ns(min(end, start_ns))
+                    for load, end in self.loads
+                )
+                achieved_ns += min(int(planned_ns), live * (end_ns - start_ns))
+        return achieved_ns
+
+
+users_and_seconds = st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 400 * SECOND))
+moment_ns = st.one_of(st.integers(0, 900 * SECOND), st.integers(0, 900).map(lambda second: second * SECOND))
+
+
+def staged(stages: list[tuple[int, int, int]]) -> Profile:
+    segments, reached_ns = [], 0
+    for before, after, duration_ns in stages:
+        segments.append(Segment(reached_ns, duration_ns, before, after))
+        reached_ns += duration_ns
+    return Profile(tuple(segments), reached_ns)
+
+
+profiles = st.lists(users_and_seconds, max_size=4).map(staged)
+reports = st.tuples(
+    st.sampled_from([ONE, TWO]), st.integers(0, 300), st.integers(0, 9), st.integers(1, 300), st.booleans()
+)
+
+
+@pytest.mark.promise("master-restart")
+@settings(max_examples=300)
+@given(
+    loads=st.lists(st.tuples(profiles, st.integers(0, 900 * SECOND)), min_size=1, max_size=3),
+    warm_up_ns=st.one_of(st.just(0), moment_ns),
+    told=st.lists(reports, max_size=12),
+    opens=st.integers(0, 12),
+    until_ns=moment_ns,
+    again=st.booleans(),
+)
+def test_spans_of_seconds_count_as_much_as_their_seconds_one_by_one(
+    *, loads, warm_up_ns, told, opens, until_ns, again
+) -> None:
+    loads = sorted(loads, key=lambda each: each[1])
+    first = scenario_of(loads[0][0], loads[0][1])
+    counted, walked = UserSeconds(first, warm_up_ns), Walked(first, warm_up_ns)
+    counted.is_open = walked.is_open = opens > 0
+    second, sequences = 0, {ONE: 0, TWO: 0}
+    for turn, (stream, later, users, number, is_final) in enumerate(told):
+        # What changes does so in seconds that are open, and after what changed before.
+        if 0 < turn < len(loads) and loads[turn][1] > max(walked.loads[-1][0].start_ns, walked.closed * SECOND):
+            for each in (counted, walked):
+                each.follow(scenario_of(loads[turn][0], loads[turn][1]))
+        if turn == opens:
+            counted.is_open = walked.is_open = False
+        second = max(0, second + later - 20)
+        sequences[stream] += number
+        for each in (counted, walked):
+            each.observe(stream, second, users, sequence=sequences[stream], is_final=is_final)
+        if again:
+            recalled = UserSeconds(first, warm_up_ns)
+            recalled.is_open = counted.is_open
+            recalled.recall_plan(json.loads(json.dumps(counted.remember_plan())))
+            recalled.recall(json.loads(json.dumps(counted.remember())))
+            counted = recalled
+    until_ns = max(until_ns, walked.closed * SECOND)
+    assert counted.peak == max([0, *walked.live.values()])
+    assert counted.achieved_ns(until_ns) == walked.achieved_ns(until_ns)
+
+
+def test_a_month_that_is_told_at_once_is_counted_in_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    planned = Scenario.planned_user_ns
+    monkeypatch.setattr(Scenario, "planned_user_ns", lambda *args, **more: calls.append(1) or planned(*args, **more))
+    month = 30 * 86_400
+    ramp = Segment(0, 100 * SECOND, 0, 50), Segment(100 * SECOND, month * SECOND, 50, 50)
+    counted = UserSeconds(scenario_of(Profile(ramp, month * SECOND)))
+    counted.is_open = True
+    for stream in (ONE, TWO):
+        see(counted, stream, 0, 20)
+        counted.observe(stream, month - 1, 20, sequence=month)
+    assert len(counted._steps) <= 4
+    counted.is_open = False
+    see(counted, ONE, month, 20)
+
+    assert counted._settled == month - SECONDS_OPEN
+    assert len(calls) < 300
+    assert counted.achieved_ns(month * SECOND) == counted._sum_ns + SECONDS_OPEN * 40 * SECOND
+
+
+def test_seconds_of_a_ramp_that_are_told_at_once_are_settled_in_parts() -> None:
+    seconds = 2_000
+    counted = UserSeconds(scenario_of(Profile((Segment(0, seconds * SECOND, 0, 9 * seconds),), seconds * SECOND)))
+    counted.is_open = True
+    see(counted, ONE, 0, 9)
+    see(counted, ONE, seconds - 1, 9, sequence=seconds)
+    counted.is_open = False
+    before, reached = counted.achieved_ns(seconds * SECOND), []
+    for later in range(20):
+        see(counted, ONE, seconds + later, 0)
+        reached.append(counted._settled)
+    see(counted, TWO, 100, 9, sequence=101)
+
+    assert max(after - before for before, after in pairwise([0, *reached])) <= SPANS_AT_ONCE
+    assert reached[-1] == seconds + 19 - SECONDS_OPEN
+    assert counted.achieved_ns(seconds * SECOND) == before
+
+
+def test_users_that_a_master_of_an_earlier_release_kept_by_the_second_are_counted_on() -> None:
+    counted, held = UserSeconds(scenario_of(constant(9, 60))), {"seen": [], "gone": [], "settled": [2, 5, 7]}
+    counted.recall({**held, "live": [[2, 4], [3, 0], [5, 6]]})
+
+    assert (counted.peak, counted.achieved_ns(60 * SECOND)) == (7, 5 + 10 * SECOND)
+
+
 @given(st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.integers(0, 300), st.integers(0, 9)), max_size=60))
 def test_the_achieved_load_is_never_above_the_planned_one(seen: list[tuple[StreamId, int, int]]) -> None:
     profile, counted, before = constant(5, 300), UserSeconds(scenario_of(constant(5, 300))), 0
@@ -110,7 +259,7 @@ def test_a_stopped_load_counts_up_to_its_stop_and_memory_stays_bounded() -> None
         see(counted, ONE, second, 2)
 
     assert counted.achieved_ns(999 * SECOND + SECOND // 2) == 1999 * SECOND
-    assert len(counted._live) <= SECONDS_OPEN + 1
+    assert len(counted._steps) <= 2
 
 
 @pytest.mark.parametrize("model", [Model.USERS, Model.ITERATIONS])
@@ -196,6 +345,25 @@ def test_a_load_that_changes_each_second_is_planned_exactly_after_its_parts_are_
 
     live = [1, *(second % 7 for second in range(1, 600))]
     assert account.planned() == sum(live[3:]) + Fraction(live[2], 2) == account.achieved(600 * SECOND)
+
+
+def test_what_was_planned_stays_as_long_as_a_number_however_many_ramps_are_forgotten() -> None:
+    changes, recalled = 1_000, Account(scenario_of(constant(1, 600)), place=0, warm_up_ns=5 * SECOND // 2)
+    account = Account(recalled.scenario, place=0, warm_up_ns=5 * SECOND // 2)
+    exact = Fraction(0)
+    for change in range(1, changes):
+        before, now_ns = account.scenario, change * SECOND + change * 7919 % 50_000_000
+        exact += before.planned(now_ns) - before.planned(min(now_ns, 5 * SECOND // 2))
+        ramp_ns = -(-(1_000 + change * 7919 % 9_999) * SECOND // 300)
+        ramp = Profile((Segment(0, ramp_ns, change * 104_729 % 9_999, change % 997),), ramp_ns)
+        account.user_seconds.follow(scenario_of(ramp, start_ns=now_ns))
+        see(account.user_seconds, ONE, change, 9)
+    exact += account.scenario.planned()
+    recalled.user_seconds.recall_plan(account.user_seconds.remember_plan())
+
+    assert max(map(len, account.user_seconds.remember_plan()["planned"])) < 40
+    assert 0 < abs(account.planned() - exact) < Fraction(changes, SECOND)
+    assert recalled.planned() == account.planned()
 
 
 def test_users_of_a_stream_that_is_gone_are_gone_until_it_is_heard_again() -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from loadstone_core.load.lots import Lot, Share
 from loadstone_protocol.messages import EngineNews, EngineStage
+from loadstone_runner.master.books import Place
 from loadstone_runner.master.claims import sort_out
-from loadstone_runner.master.grants import Place
 from loadstone_runner.master.shares import VERSIONS_OF_AN_EPOCH, Shares
 
 promise = pytest.mark.promise

@@ -101,6 +101,35 @@ def test_a_stop_reaches_the_workers_when_the_disk_takes_it_and_they_have_their_w
     asyncio.run(check())
 
 
+def test_whatever_is_wrong_with_what_is_kept_ticks_go_on_and_a_kill_reaches_everybody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> NoReturn:
+        raise ValueError("Exceeds the limit (4300 digits) for integer string conversion")
+
+    async def check() -> None:
+        clock, master, agents = await running(tmp_path)
+        commander = master.conductor.commander
+        remember, commander.remember, commander.bequeath = commander.remember, fail, fail
+        with caplog.at_level(logging.INFO):
+            steer(master, 1, "Stopped")
+            let_pass(clock, master, agents, 5)
+            assert {each.run_state for each in orders(agents[0])} == {engine_pb2.READY_STATE, engine_pb2.RUNNING_STATE}
+            steer(master, 2, "Killed")
+            commander.remember = remember
+            let_pass(clock, master, agents, 1)
+        assert [(told.run_state, told.kill) for each in agents for told in orders(each)[-1:]] == [
+            (engine_pb2.STOPPED_STATE, True)
+        ] * 2
+        said = [each.message for each in caplog.records if each.levelno >= logging.ERROR]
+        assert said == [
+            "What was decided cannot be kept: nothing but a kill is said until it can",
+            "No master in another pod could go on from here: what was decided cannot be told",
+        ]
+
+    asyncio.run(check())
+
+
 @promise("live-load")
 def test_a_pause_reaches_the_workers_when_the_disk_takes_it(tmp_path: Path) -> None:
     async def check() -> None:

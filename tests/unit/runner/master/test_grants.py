@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from loadstone_protocol.allotment import grants_from_messages, grants_to_messages
 from loadstone_protocol.messages import Granted, GrantNews
 from loadstone_runner.engine.grants import Grants as EngineGrants
-from loadstone_runner.master.grants import NAMES_MAX, Grants, Place
+from loadstone_runner.master.books import Place
+from loadstone_runner.master.grants import NAMES_MAX, Grants
 
 WORK, ROWS = "iterations/a", "feeder/b"
 
@@ -294,3 +295,49 @@ def test_as_many_feeders_as_engines_have_are_granted_and_one_more_is_told() -> N
 
     grants.hear((0, 0), [GrantNews("feeder/more", 0, left=0, per_second=1, waiting=1)], living=[(0, 0)])
     assert grants.has_left_out
+
+
+class Counted(list):
+    """Places that count how often somebody looks through them, or asks for one."""
+
+    looked = 0
+
+    def __iter__(self):
+        self.looked += len(self)
+        return super().__iter__()
+
+    def __contains__(self, place: object) -> bool:
+        self.looked += 1
+        return place[0] < len(self)
+
+
+@pytest.mark.parametrize(("name", "rows"), [(WORK, 0), (ROWS, 0), (ROWS, 10**9)])
+def test_who_asks_is_given_some_without_a_look_at_all_the_others(name: str, rows: int) -> None:
+    workers = 200
+    grants, living = Grants({WORK: 10**9}, workers, 1), Counted(Place(worker, 0) for worker in range(workers))
+    grants.open(WORK)
+    for worker in range(workers):
+        news = GrantNews(name, 1, left=0, per_second=10, waiting=1, rows=rows)
+        assert grants.hear((worker, 0), [news], living=living) == {worker}
+
+    assert living.looked == 0
+
+
+def test_the_end_of_a_book_is_divided_over_the_takers_that_live_and_only_there_they_are_looked_at() -> None:
+    grants, living = Grants({WORK: 100_000}, 4, 1), Counted(Place(worker, 0) for worker in range(3))
+    grants.open(WORK)
+    first, asks = grants.granted_to(WORK, 3), 0
+    while grants.left(WORK):
+        grants.hear((asks % 3, 0), [GrantNews(WORK, asks, left=0, per_second=1_000, waiting=1)], living=living)
+        asks += 1
+
+    assert asks > 4
+    assert 4 <= living.looked <= 2 * 4
+    assert grants.granted_to(WORK, 3) == first, "who is lost is given nothing of the rest"
+
+
+def test_an_engine_that_there_is_not_is_granted_nothing() -> None:
+    grants = Grants({}, 2, 1)
+    news = [GrantNews(ROWS, 0, left=0, per_second=1, waiting=1)]
+
+    assert [grants.hear(place, news, living=[place]) for place in ((0, 1), (2, 0), (1, 0))] == [set(), set(), {1}]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -78,6 +79,26 @@ def test_a_loss_after_the_others_were_settled_is_told_apart() -> None:
     newest = some.newest(1)
     assert newest is not None
     assert newest.attempt == 2
+
+
+class Unseen(list):
+    """What is not to be looked through for each worker."""
+
+    def __iter__(self):
+        raise AssertionError("these may be thousands")
+
+    __reversed__ = __iter__
+
+
+def test_the_newest_loss_of_a_worker_is_known_without_a_look_at_the_others() -> None:
+    some = losses(1, 2)
+    some.note(Member(1, attempt=2), GONE, since_ns=5 * SECOND, lost=1, allowed=0)
+    recalled = Losses()
+    recalled.recall(json.loads(json.dumps(some.remember())))
+    for each in (some, recalled):
+        each._all = Unseen(each._all)
+        newest = [each.newest(worker) for worker in range(3)]
+        assert [loss and loss.attempt for loss in newest] == [None, 2, 1]
 
 
 PLAN = RunPlan(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loadstone_core.load.lots import Lot
 from loadstone_protocol.messages import EngineNews, EngineStage
-from loadstone_runner.master.grants import Place
+from loadstone_runner.master.books import Place
 from loadstone_runner.master.shares import Shares
 
 WHOLE = 60

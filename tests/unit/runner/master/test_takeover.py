@@ -18,8 +18,9 @@ from loadstone_core.units import SECOND
 from loadstone_protocol.codec import WireError
 from loadstone_protocol.messages import Granted, GrantNews
 from loadstone_protocol.messages import Inheritance as Word
+from loadstone_runner.master.books import Place
 from loadstone_runner.master.course import Course
-from loadstone_runner.master.grants import Grants, Place
+from loadstone_runner.master.grants import Grants
 from loadstone_runner.master.inheritance import ALONE_NS, PATIENCE_NS, Inheritance
 from loadstone_runner.master.judge import Judge
 from loadstone_runner.master.member import Departure, WorkerState
