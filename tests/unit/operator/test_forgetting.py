@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.unit.operator.shell import SECOND, Operator, run
 
+from loadstone_core.errors import WorldError
 from loadstone_core.verdict.outcome import Reason, Verdict
 from loadstone_operator.observation import MasterView, Outcome, Stage
 from loadstone_operator.ports import Key
@@ -79,5 +80,55 @@ def test_a_run_that_is_in_the_status_has_those_before_forgotten() -> None:
 
         assert operator.status()["run"]["number"] == 3
         assert [len(operator.store.ended("uid-checkout", number)) for number in (3, 2, 1)] == [1, 0, 0]
+
+    run(story())
+
+
+class Refused(Operator):
+    """Whatever it does for a LoadTest is refused; notes for how many seconds it waits then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+        async def refuse(*_: Any) -> list[dict[str, Any]]:
+            raise WorldError("denied")
+
+        self.cluster.make_children = refuse  # type: ignore[method-assign]
+        self.queue.add_later = lambda _, seconds: self.waits.append(seconds)  # type: ignore[method-assign]
+
+
+def test_a_loadtest_that_fails_for_hours_is_tried_again_every_half_minute() -> None:
+    async def story() -> None:
+        operator, key = Refused(), Key("shop", "checkout")
+        operator.controller.heard_test("ADDED", operator.cluster.put("checkout"))
+        for _ in range(1_100):
+            await operator.controller._reconcile_safely(key)
+
+        assert operator.waits[:5] == [1, 2, 4, 8, 16]
+        assert set(operator.waits[5:]) == {30}
+
+    run(story())
+
+
+def test_another_loadtest_of_the_name_of_one_that_failed_begins_with_the_shortest_wait() -> None:
+    async def story() -> None:
+        operator, key = Refused(), Key("shop", "checkout")
+        old = operator.cluster.put("checkout")
+        operator.controller.heard_test("ADDED", old)
+        for _ in range(10):
+            await operator.controller._reconcile_safely(key)
+        # Nobody looks between the two.
+        operator.controller.heard_test("DELETED", old)
+        new = operator.cluster.put("checkout")
+        new["metadata"]["uid"] = "uid-another"
+        operator.controller.heard_test("ADDED", new)
+        operator.waits.clear()
+        await operator.controller._reconcile_safely(key)
+        assert operator.waits == [1]
+
+        operator.controller.heard_test("DELETED", new)
+        await operator.controller._reconcile_safely(key)
+        assert operator.controller._failures == {}
 
     run(story())
