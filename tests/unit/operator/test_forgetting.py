@@ -9,6 +9,7 @@ from loadstone_core.verdict.outcome import Reason, Verdict
 from loadstone_operator.observation import MasterView, Outcome, Stage
 from loadstone_operator.ports import Key
 
+SOURCE = {"configMap": {"name": "scripts"}, "entrypoint": "shop.py"}
 PASSED = Outcome(Verdict.PASSED, Reason.PASSED, "held", 0, results={"requests": 1}, has_report=True)
 OVER = MasterView(connected=True, stage=Stage.FINISHED, outcome=PASSED)
 ENDED: dict[str, Any] = {
@@ -130,5 +131,50 @@ def test_another_loadtest_of_the_name_of_one_that_failed_begins_with_the_shortes
         operator.controller.heard_test("DELETED", new)
         await operator.controller._reconcile_safely(key)
         assert operator.controller._failures == {}
+
+    run(story())
+
+
+def test_the_script_of_a_run_that_has_ended_is_not_kept_and_the_next_run_reads_it_again() -> None:
+    async def story() -> None:
+        operator = Operator()
+        operator.cluster.config_maps["scripts"] = {"data": {"shop.py": "pass" + " " * 1000}}
+        for number in (1, 2, 3):
+            spec: dict[str, Any] = {"trigger": f"t{number}", "source": SOURCE}
+            await operator.hear(operator.cluster.put("checkout", generation=number, **spec))
+            await operator.look()
+            # The first run was read for before it had its number.
+            assert (operator.looker._memories["uid-checkout"].files is not None) == (number > 1)
+            for pod in [pod for pod in operator.cluster.pods if f"-{number}-" in pod]:
+                operator.pod(pod, phase="Running", podIP="10.0.0.1")
+            operator.masters.views["uid-checkout"] = MasterView(connected=True, stage=Stage.RUNNING)
+            await operator.look()
+            operator.masters.views["uid-checkout"] = OVER
+            operator.clock.advance(SECOND)
+            await operator.look()
+            assert operator.status()["verdict"] == "Passed"
+            operator.clock.advance(SECOND)
+            await operator.look()
+            assert operator.looker._memories["uid-checkout"].files is None
+
+        assert operator.cluster.calls.count("get scripts") == 3
+        assert operator.status()["run"]["number"] == 3
+
+    run(story())
+
+
+def test_a_loadtest_that_was_refused_first_begins_with_the_script_that_it_has_read() -> None:
+    async def story() -> None:
+        operator = Operator()
+        await operator.hear(operator.cluster.put("checkout", source=SOURCE))
+        for _ in range(2):
+            operator.clock.advance(6 * SECOND)
+            await operator.look()
+        assert operator.status()["reason"] == "SourceNotFound"
+        operator.cluster.config_maps["scripts"] = {"data": {"shop.py": "pass"}}
+        operator.clock.advance(2 * SECOND)
+        await operator.hear(operator.cluster.put("checkout", generation=2, source=SOURCE))
+
+        assert operator.status()["phase"] == "Provisioning"
 
     run(story())
