@@ -50,6 +50,8 @@ _EARLY: Final = 0.75
 
 _SECOND: Final = 1_000_000_000
 _LONGEST_BACKOFF_SECONDS: Final = 30.0
+# So many failures in a row lead to the longest wait; more need not be counted.
+_FAILURES_COUNTED: Final = 6
 
 
 def progress_seconds(runs: int) -> float:
@@ -91,7 +93,7 @@ class Controller:
         self._progress = progress
         self._clock = clock
         self._queue = queue
-        self._failures: dict[Key, int] = {}
+        self._failures: dict[str, int] = {}  # in a row, by UID
         self._background: set[asyncio.Task[None]] = set()
         self._orphaned = asyncio.Event()
         self.is_primed = False
@@ -245,6 +247,8 @@ class Controller:
     async def _reconcile_safely(self, key: Key) -> None:
         """Reconcile; whatever goes wrong with one LoadTest is tried again later and harms no other."""
         began = self._clock.monotonic_ns()
+        body = self._store.test(key)
+        uid = uid_of(body) if body is not None else ""
         try:
             again = await self.reconcile(key)
         except StatusConflict:
@@ -252,13 +256,13 @@ class Controller:
             await self._refresh(key)
         except Exception as error:  # noqa: BLE001 (a service loop)
             result = "error"
-            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            failures = self._failures[uid] = min(self._failures.get(uid, 0) + 1, _FAILURES_COUNTED)
             told = {"test": str(key), "cause": str(error)}
             _log.warning("Could not reconcile", exc_info=not isinstance(error, WorldError), extra=told)
             self._queue.add_later(key, min(0.5 * 2**failures, _LONGEST_BACKOFF_SECONDS))
         else:
             result = "ok"
-            self._failures.pop(key, None)
+            self._failures.pop(uid, None)
             if again is not None:
                 self._queue.add_later(key, again)
         self._metrics.reconciled(result, (self._clock.monotonic_ns() - began) / _SECOND)
@@ -336,6 +340,8 @@ class Controller:
         return self._store.key_of_uid(uid) is None and "deletionTimestamp" not in metadata
 
     def _forget_the_gone(self) -> None:
+        for uid in [uid for uid in self._failures if self._store.key_of_uid(uid) is None]:
+            del self._failures[uid]
         freed = [self._looker.forget(uid) for uid in self._looker.known() if self._store.key_of_uid(uid) is None]
         if any(freed):
             self._wake_waiting()

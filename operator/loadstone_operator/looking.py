@@ -189,6 +189,9 @@ class Looker:
         memory.killed_ns = (memory.killed_ns or now) if is_stopping and is_killed(seen) else None
         if seen.held.finished:
             memory.finished_ns = memory.finished_ns or now
+        if memory.files is not None and seen.held.run and not seen.is_active:
+            # Nothing is made of a run any more that has ended; if anything were, the script would be read again.
+            memory.files, memory.source = None, SourceState.UNKNOWN
         view = self._masters.view(seen.test.uid, seen.run)
         is_heard = view is not None and view.connected
         memory.unheard_ns = None if is_heard else memory.unheard_ns or now

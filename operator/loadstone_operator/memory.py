@@ -21,7 +21,7 @@ class Memory:
         began_ns: when it left the queue, or this process first looked at it: what was before says another clock.
         watched_ns: when this process first looked at it.
         problems: since when each (pod, reason) has been seen.
-        files: the script, once it was read from a ConfigMap.
+        files: the script, once it was read from a ConfigMap, until the run has ended.
         creation: why the last attempt to make the children failed, and when.
         heard_ns, unheard_ns: since when the master is heard, or is not; one of them is None.
         epoch_reserved: that is in the status for a master that was not made yet; 0: none.

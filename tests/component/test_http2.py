@@ -15,6 +15,7 @@ import pytest
 from tests.component.hostile import OK, Authority, Peer, always, server_context
 
 from loadstone_core.stats.stream import Counters
+from loadstone_runner.engine.http.pool import IDLE_MAX
 
 
 class Http2Peer:
@@ -337,6 +338,16 @@ def test_a_connection_closed_while_idle_is_not_used_again(bench, serve) -> None:
         gevent.sleep(0.1)
 
     assert server.connections == 3
+
+
+def test_a_user_keeps_no_more_connections_than_with_http1(bench, serve) -> None:
+    servers = [serve(speaks(hello)) for _ in range(IDLE_MAX + 2)]
+    client = bench.client(servers[0].url, http2=True)
+
+    for server in (*servers, servers[-1], servers[0]):
+        assert client.get(server.url).body == b"hello"
+
+    assert [server.connections for server in servers] == [2] + [1] * (IDLE_MAX + 1)
 
 
 def test_a_killed_request_tells_the_server_and_its_connection_lives_on(bench, serve) -> None:

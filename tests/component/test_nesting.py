@@ -57,8 +57,14 @@ def test_a_list_with_a_loadtest_that_is_nested_deeply_is_read_whole() -> None:
 
 
 def test_kopf_lists_and_watches_beside_a_loadtest_that_is_nested_deeply() -> None:
+    echoes = Echoes(lambda *_: None)
+    before = (
+        b'{"type":"MODIFIED","object":{"metadata":{"name":"x","managedFields":[],"resourceVersion":"1","uid":"u-9"}}}'
+    )
+    assert [echoes.is_echo(before), echoes.is_echo(before)] == [False, True]
+
     def session() -> ClientSession:
-        kind = lean_answers(Echoes(lambda *_: None))
+        kind = lean_answers(echoes)
         return ClientSession(response_class=kind, timeout=ClientTimeout(total=30))
 
     async def listed(url: str) -> list[str]:
@@ -72,4 +78,6 @@ def test_kopf_lists_and_watches_beside_a_loadtest_that_is_nested_deeply() -> Non
         return [event["object"]["metadata"]["name"] for event in events]
 
     assert names(LIST, listed) == ["deep", "other"]
+    # Of what has gone before it, no watch that follows the list will tell.
+    assert not echoes.is_echo(before)
     assert names(WATCH, watched) == ["deep", "other"]

@@ -46,6 +46,10 @@ class Echoes:
         self._on_echo = on_echo
         self._heads: dict[bytes, int] = {}
 
+    def begin_anew(self) -> None:
+        """Forget all objects: a list is passed on as it is, and of what has gone before it no watch will ever tell."""
+        self._heads.clear()
+
     def is_echo(self, line: bytes) -> bool:
         """Say whether an event, as one line of JSON, differs from the one before it in nothing but the status."""
         head, mark, rest = line.partition(_MANAGED_FIELDS)
@@ -92,7 +96,10 @@ def _readable(line: bytes) -> bytes:
 
 
 def lean_answers(echoes: Echoes) -> type[aiohttp.ClientResponse]:
-    """Return the class of answers for kopf's session: watches of LoadTests without echoes, listed pods trimmed."""
+    """Return the class of answers for kopf's session: watches of LoadTests without echoes, listed pods trimmed.
+
+    A list of LoadTests stands for what was passed on before it: kopf asks for one when a watch cannot be taken up.
+    """
 
     class Answer(aiohttp.ClientResponse):
         async def start(self, connection: Connection) -> aiohttp.ClientResponse:
@@ -103,6 +110,8 @@ def lean_answers(echoes: Echoes) -> type[aiohttp.ClientResponse]:
 
         async def json(self, **arguments: Any) -> Any:
             answer = await super().json(**{"loads": loads, **arguments})
+            if self.url.name == naming.PLURAL and self.method == METH_GET:
+                echoes.begin_anew()
             if self.url.name == "pods" and self.method == METH_GET and isinstance(answer.get("items"), list):
                 answer["items"] = [trim_pod(body) for body in answer["items"]]
             return answer

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from loadstone_operator.status.attempts import shorten_attempts
@@ -95,13 +96,24 @@ def _count(owner: dict[str, Any], name: str) -> None:
 
 
 def _shorten_findings(status: dict[str, Any]) -> bool:
+    """Leave out the last findings at once, as few as there is no room for: a long run may have thousands."""
     findings = status.get("findings") or []
     if len(findings) <= 1:
         return False
     said = [finding for finding in findings if not finding.startswith("Omitted:")]
     omitted = sum(int(finding.split()[1]) for finding in findings if finding.startswith("Omitted:"))
-    status["findings"] = [*said[:-1], f"Omitted: {omitted + 1} more findings are in the report."]
-    return len(said) > 1
+    room = LIMIT_BYTES - size({**status, "findings": []})
+    # Each with the comma and the space behind it.
+    ends = list(accumulate((len(json.dumps(finding)) + 2 for finding in said), initial=0))
+    kept = max(len(said) - 1, 0)
+    while kept and ends[kept] + len(json.dumps(_omission(omitted + len(said) - kept))) > room:
+        kept -= 1
+    status["findings"] = [*said[:kept], _omission(omitted + len(said) - kept)]
+    return kept > 0
+
+
+def _omission(count: int) -> str:
+    return f"Omitted: {count} more findings are in the report."
 
 
 def _shorten_message(status: dict[str, Any]) -> bool:

@@ -9,6 +9,8 @@ import gzip
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from loadstone_core.stats.timeline import join_pairs
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -53,11 +55,11 @@ def write_report(
         max_bytes: of the compressed document.
     """
     entries = [_entry(each) for each in sorted(series, key=lambda each: (-each.count, each.key))]
-    timeline = [[getattr(row, name) for name in ROW_FIELDS] for row in rows]
+    timeline = list(rows)
     omitted = {"timelineRowsJoined": 0, "histograms": 0, "series": 0, "errors": 0, "workerMessages": 0}
     packed = _pack(head, entries, timeline, omitted=omitted)
     while len(packed) > max_bytes and len(timeline) > _FEWEST_ROWS:
-        joined = _join(timeline)
+        joined = join_pairs(timeline)
         omitted["timelineRowsJoined"] += len(timeline) - len(joined)
         timeline = joined
         packed = _pack(head, entries, timeline, omitted=omitted)
@@ -73,13 +75,13 @@ def write_report(
 
 
 def _pack(
-    head: dict[str, Any], entries: list[dict[str, Any]], timeline: list[list[int]], *, omitted: dict[str, int]
+    head: dict[str, Any], entries: list[dict[str, Any]], timeline: list[Row], *, omitted: dict[str, int]
 ) -> bytes:
     document = {
         "schema": SCHEMA,
         **head,
         "series": entries,
-        "timeline": {"fields": ROW_FIELDS, "rows": timeline},
+        "timeline": {"fields": ROW_FIELDS, "rows": [[getattr(row, name) for name in ROW_FIELDS] for row in timeline]},
         "omitted": omitted,
     }
     text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
@@ -108,21 +110,6 @@ def _entry(series: Series) -> dict[str, Any]:
         entry |= {"min": histogram.minimum, "max": histogram.maximum}
         entry["histogram"] = {"scale": 6, "zeros": histogram.zeros, "indexes": indexes, "counts": counts}
     return entry
-
-
-def _join(timeline: list[list[int]]) -> list[list[int]]:
-    """Return half as many rows; percentiles of two rows have no exact sum, so the larger one is kept."""
-    return [_joined(timeline[at : at + 2]) for at in range(0, len(timeline), 2)]
-
-
-def _joined(rows: list[list[int]]) -> list[int]:
-    summed = {"width", "requests", "failures", "iterations", "dropped", "gaps"}
-    joined = [
-        sum(values) if name in summed else max(values)
-        for name, values in zip(ROW_FIELDS, zip(*rows, strict=True), strict=True)
-    ]
-    joined[0] = rows[0][0]
-    return joined
 
 
 def _shrink(entries: list[dict[str, Any]], omitted: dict[str, int], *, share: float) -> None:

@@ -74,6 +74,17 @@ def test_the_first_event_after_a_creation_or_a_deletion_is_passed_on() -> None:
     assert not echoes.is_echo(line(version="11"))
 
 
+def test_of_what_has_gone_while_nobody_watched_nothing_is_kept_after_the_next_list() -> None:
+    echoes, heard = echoes_after(*(line(uid=f"u-{number}") for number in range(1000)))
+    echoes.begin_anew()
+
+    assert len(echoes._heads) == 0
+    # The list may have shown a change that is taken back now.
+    assert not echoes.is_echo(line(version="8", uid="u-1"))
+    assert echoes.is_echo(line(version="9", uid="u-1"))
+    assert heard == [("u-1", "9")]
+
+
 @pytest.mark.parametrize(
     "odd",
     [

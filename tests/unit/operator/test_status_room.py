@@ -1,5 +1,6 @@
 """What a status has no room for is left out in an order, is a number, and changes nothing that is decided from it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from loadstone_operator.observation import (
     Stage,
     WorkerView,
 )
+from loadstone_operator.status import budget
 from loadstone_operator.status.attempts import list_attempts, read_attempts, shorten_attempts
 from loadstone_operator.status.budget import LIMIT_BYTES, fit, size
 from loadstone_operator.status.held import read_held
@@ -33,6 +35,7 @@ from loadstone_operator.status.workers import PROBLEMS_MOST
 
 SEEN = Observation(test=LoadTestView("shop", "checkout", "uid-1", 1), spec=Accepted(2, 50, 1, 1, "sha256:abc"))
 MOMENT = Moment(0, 0)
+SAID = "more findings are in the report."
 PASSED = Outcome(Verdict.PASSED, Reason.PASSED, "All held.", 0)
 
 
@@ -144,3 +147,36 @@ def test_the_largest_status_that_a_resource_allows_has_its_room(letter: str) -> 
     assert len(workers["problems"]) + workers["problemsOmitted"] == PROBLEMS_MOST
     assert len(results["topErrors"]) + results["topErrorsOmitted"] == 20
     assert len(read_attempts(workers)) == REPLICAS_MOST
+
+
+@given(st.lists(st.text(max_size=3000), min_size=2), st.integers(0, 40_000))
+def test_as_many_findings_are_told_as_there_is_room_for(findings: list[str], others: int) -> None:
+    status = {"findings": [f"Found: {each}" for each in findings], "message": "m", "specHash": "x" * others}
+    fitted = fit(status)
+    if fitted == status:
+        assert size(status) <= LIMIT_BYTES
+        return
+    *kept, said = fitted["findings"]
+    assert (kept, said) == (status["findings"][: len(kept)], f"Omitted: {len(findings) - len(kept)} {SAID}")
+    assert size(fitted) <= LIMIT_BYTES or not kept
+    if len(kept) < len(findings) - 1:
+        more = [*status["findings"][: len(kept) + 1], f"Omitted: {len(findings) - len(kept) - 1} {SAID}"]
+        assert size({**status, "findings": more}) > LIMIT_BYTES
+
+
+def test_what_it_takes_to_fit_a_status_does_not_grow_faster_than_its_findings(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+
+    def note(status: Mapping[str, Any]) -> int:
+        measured.append(size(status))
+        return measured[-1]
+
+    monkeypatch.setattr(budget, "size", note)
+    took: dict[int, int] = {}
+    for count in (500, 5_000):
+        measured.clear()
+        restarted = "MasterRestarted: the process was started again; the timeline has a gap there."
+        fit({"findings": [f"{restarted} Start {number:4}." for number in range(count)]})
+        took[count] = sum(measured)
+
+    assert took[5_000] < 15 * took[500]

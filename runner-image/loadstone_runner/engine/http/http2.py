@@ -15,6 +15,7 @@ from loadstone_runner.engine.http.failures import ExchangeError, FailureKind
 from loadstone_runner.engine.http.http2_stream import NotProcessedError
 from loadstone_runner.engine.http.multiplex import Session
 from loadstone_runner.engine.http.patience import DeadlinePassed
+from loadstone_runner.engine.http.pool import IDLE_MAX
 from loadstone_runner.engine.http.reception import name_failure, next_of
 from loadstone_runner.engine.http.requests import whole_parts
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _SECOND_NS: Final = 1_000_000_000
 _PROTOCOL: Final = "h2"
+# Far more than connections of HTTP/1.1 are kept to: what is forgotten costs a handshake and no connection.
+_OLD_MAX: Final = 16 * IDLE_MAX
 # Of one connection, RFC 9113 section 8.2.2; the length of a body is told by its frames, too, but servers like it.
 _OF_HTTP1: Final = frozenset({"connection", "host", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 
@@ -45,7 +48,7 @@ class Http2Courier:
         self._courier = courier
         self._first_byte_ns = first_byte_ns
         self._sessions: dict[Origin, Session] = {}
-        self._old: set[Origin] = set()  # that chose HTTP/1.1
+        self._old: dict[Origin, None] = {}  # that chose HTTP/1.1, in the order in which they did
         self._connecting = BoundedSemaphore(1)
 
     def send(self, written: Written, *, deadline_ns: int, connect_by_ns: int, keeps_body: bool) -> Answer:
@@ -107,17 +110,29 @@ class Http2Courier:
             link = self._dialer.connect(origin, connect_by_ns)
             answer.opening = link.phases
             if origin.is_tls and link.protocol != _PROTOCOL:
-                self._old.add(origin)
+                self._old[origin] = None
+                if len(self._old) > _OLD_MAX:
+                    del self._old[next(iter(self._old))]
                 self._courier.keep(origin, link.wire)
                 return None
             try:
-                held = self._sessions[origin] = Session(link)
+                session = Session(link)
             except BaseException:
                 link.wire.close()
                 raise
-            return held
+            self._sessions.pop(origin, None)
+            self._make_room(IDLE_MAX - 1)
+            self._sessions[origin] = session
+            return session
         finally:
             self._connecting.release()
+
+    def _make_room(self, most: int) -> None:
+        """Close connections that carry nothing: all that take nothing either, and of too many those known longest."""
+        for origin, session in list(self._sessions.items()):
+            if session.is_idle and (len(self._sessions) > most or not session.is_open):
+                del self._sessions[origin]
+                session.close()
 
     def _is_forwarded(self, origin: Origin) -> bool:
         """Return whether a proxy forwards requests there, which it is asked for in HTTP/1.1."""
@@ -137,6 +152,8 @@ class Http2Courier:
         finally:
             answer.first_byte_ns, answer.received = stream.first_byte_ns, stream.received
             session.end(stream)
+            if len(self._sessions) > IDLE_MAX:
+                self._make_room(IDLE_MAX)
 
     @staticmethod
     def _receive(session: Session, stream: Stream, deadline_ns: int, first_by_ns: int) -> None:

@@ -69,6 +69,11 @@ class Session:
         self._machine.increment_flow_control_window(_CONNECTION_WINDOW)
         self._reader = gevent.spawn(self._read)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it carries no stream at the moment."""
+        return not self._streams
+
     def begin(self, headers: list[Header], deadline_ns: int, *, has_body: bool) -> tuple[Stream, int]:
         """Open a stream and send its headers; return it with how many bytes that took.
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadstone_core.stats import timeline
 from loadstone_core.stats.histogram import Histogram
-from loadstone_core.stats.timeline import Row, Second, Timeline
+from loadstone_core.stats.timeline import QUANTILES, Row, Second, Timeline
 
 
 def histogram_of(samples: list[int]) -> Histogram:
@@ -96,6 +98,76 @@ def test_six_hours_are_kept_by_ten_seconds_and_the_rest_by_the_minute() -> None:
     assert 2_100 <= widths.count(10) < 2_166
     assert widths.count(60) == 120 - widths.count(10) // 6 - 10 + 360
     assert sum(row.requests for row in rows) == 8 * 3_600
+
+
+def test_a_day_is_kept_by_the_minute_and_what_is_older_by_ten() -> None:
+    timeline = run_of(24 * 3_600)
+    minutes = [row for row in timeline.rows() if row.width == 60]
+    assert (len(minutes), minutes[0].second) == ((24 - 6) * 60, 0)
+
+    for second in range(24 * 3_600, 24 * 3_600 + 900):
+        timeline.observe(second_of(second, [1_000 * (second + 1)]))
+    first, *rest = timeline.rows()
+    latency = histogram_of([1_000 * (second + 1) for second in range(600)])
+    assert (first.second, first.width, first.requests, first.users) == (0, 600, 600, 6)
+    assert (first.p50, first.p95, first.p99) == tuple(latency.quantile(each) for each in QUANTILES)
+    assert rest[0].width == 60
+
+
+@pytest.fixture
+def short_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if days were minutes, so that a test may take months."""
+    for name, value in {
+        "FINE_SECONDS": 20,
+        "MIDDLE_SECONDS": 120,
+        "COARSE_SECONDS": 600,
+        "LONG_SECONDS": 3_000,
+        "PAST_ROWS_MOST": 6,
+    }.items():
+        monkeypatch.setattr(timeline, name, value)
+
+
+@pytest.mark.usefixtures("short_tiers")
+def test_what_is_kept_does_not_grow_with_the_length_of_a_run_and_adds_up_to_it() -> None:
+    timeline = Timeline()
+    kept: dict[int, int] = {}
+    widest: dict[int, int] = {}
+    for second in range(80_000):
+        timeline.observe(second_of(second, [1_000 * (second + 1)], users=second % 7, gap=second % 1_000 == 3))
+        if second in (9_999, 19_999, 39_999, 79_999):
+            rows = timeline.rows()
+            kept[second], widest[second] = len(json.dumps(timeline.remember())), rows[0].width
+            assert rows[0].second == 0
+            assert all(row.second + row.width == after.second for row, after in pairwise(rows))
+            assert sum(row.requests for row in rows) == second + 1 == rows[-1].second + rows[-1].width
+            assert sum(row.iterations for row in rows) == 2 * sum(row.dropped for row in rows) == 2 * (second + 1)
+            assert sum(row.gaps for row in rows) == (second + 1) // 1_000
+            assert len(rows) < 110
+
+    assert widest == {9_999: 1_200, 19_999: 4_800, 39_999: 9_600, 79_999: 19_200}
+    assert kept[79_999] < 1.2 * kept[9_999]
+
+
+@pytest.mark.usefixtures("short_tiers")
+def test_joined_rows_have_the_largest_percentiles_and_the_most_users() -> None:
+    rows = run_of(12_000).rows()
+    tens = [histogram_of([1_000 * (each + 1) for each in range(start, start + 600)]) for start in range(0, 2_400, 600)]
+    width = rows[0].width // 600
+
+    assert width > 1
+    assert (rows[0].users, rows[0].p50) == (6, max(each.quantile(0.5) for each in tens[:width]))
+    assert rows[0].p99 == tens[width - 1].quantile(0.99)
+
+
+@pytest.mark.usefixtures("short_tiers")
+def test_a_long_timeline_that_was_written_down_goes_on_as_if_nothing_had_been() -> None:
+    whole, second_half = run_of(17_000), Timeline()
+    second_half.recall(json.loads(json.dumps(run_of(11_111).remember())))
+    for second in range(11_111, 17_000):
+        second_half.observe(second_of(second, [1_000 * (second + 1)], users=second % 7))
+
+    assert second_half.rows() == whole.rows()
+    assert second_half.remember() == whole.remember()
 
 
 def test_a_folded_row_has_the_percentiles_of_all_its_samples_and_the_most_users() -> None:
