@@ -122,9 +122,10 @@ def test_a_listener_that_blocks_holds_up_nobody_and_what_its_queue_cannot_hold_i
 
     assert heard == ["first", *range(8)]
     blocked_errors = [message for kind, message, name in errors if (kind, name) == ("listener", "blocked")]
-    assert len(blocked_errors) == len(errors) == 8
+    assert len(blocked_errors) == len(errors) == 9
     assert sum("queue is full" in message for message in blocked_errors) == 3
     assert sum("has ended before" in message for message in blocked_errors) == 5
+    assert sum("was cut off" in message for message in blocked_errors) == 1
 
 
 def test_a_listener_that_does_not_come_back_is_counted_once(monkeypatch) -> None:
