@@ -251,7 +251,7 @@ class Conductor:
                 self.workload.steer(0)
             case RunOrder.RUNNING:
                 self.crew.assign(self.workload.open_grants())
-            case RunOrder.STOPPED if not self.state.is_torn_down:
+            case RunOrder.STOPPED:
                 self._stop_clock(effect)
         self._order(effect)
         if effect.is_kill:
@@ -271,9 +271,8 @@ class Conductor:
         if is_start:
             loop = asyncio.get_running_loop()
             loop.call_later(self._await_start(), self.checkpoints.insist, self.commander.keep)
-        elif effect.order is RunOrder.STOPPED and not self.state.is_torn_down:
-            # Who hears of it late has no less time.
-            self._stop_clock(effect)
+        elif effect.order is RunOrder.STOPPED:
+            self._stop_clock(effect)  # who hears of it late has no less time
 
     def _await_start(self) -> float:
         """Look at the load when it starts and when scenarios end; return in how many seconds it starts."""
@@ -302,7 +301,8 @@ class Conductor:
         since_start_ns = self.commander.since_start_ns()
         if self.load_ns is None and since_start_ns > 0:
             self.load_ns = min(since_start_ns, self.workload.course.bound_ns)
-        self.deadline_ns = self.clock.monotonic_ns() + self.commander.graceful_stop_ns(effect) + DRAIN_NS
+        if not self.state.is_torn_down:
+            self.deadline_ns = self.clock.monotonic_ns() + self.commander.graceful_stop_ns(effect) + DRAIN_NS
 
     def _ask_teardown(self) -> None:
         self.times.load_stopped_ns = self.times.load_stopped_ns or self.clock.wall_ns()

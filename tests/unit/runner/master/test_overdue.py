@@ -119,3 +119,22 @@ def test_a_teardown_that_is_cut_off_is_told_and_another_stop_gives_it_no_more_ti
         assert any("teardown did not end within 30 s" in each.message for each in master.conductor.notes)
 
     asyncio.run(check())
+
+
+@promise("exact-totals")
+def test_how_long_a_load_ran_is_known_though_its_workers_end_by_themselves(tmp_path: Path) -> None:
+    async def check() -> None:
+        clock = Clock()
+        master = Master(tmp_path, plan_of(2), clock)
+        agents = [Agent(master, 0), Agent(master, 1)]
+        await start_load(master, agents)
+        clock.advance(10)
+        for agent in agents:
+            agent.report(10, 9, final=True, users=0)
+            agent.bye(sequence=10)
+        await turns()
+
+        assert was_teardown_asked(master)
+        assert master.conductor.load_ns is not None
+
+    asyncio.run(check())
