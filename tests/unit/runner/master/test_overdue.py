@@ -12,6 +12,7 @@ from tests.unit.runner.master.rig import Agent, Clock, Master, plan_of, start_lo
 from loadstone_core.units import SECOND
 from loadstone_protocol.messages import Steering
 from loadstone_protocol.v1 import engine_pb2
+from loadstone_runner.master import run
 from loadstone_runner.master.run import Stage
 
 if TYPE_CHECKING:
@@ -125,14 +126,11 @@ def test_a_teardown_that_is_cut_off_is_told_and_another_stop_gives_it_no_more_ti
 def test_how_long_a_load_ran_is_known_though_its_workers_end_by_themselves(tmp_path: Path) -> None:
     async def check() -> None:
         clock = Clock()
-        master = Master(tmp_path, plan_of(2), clock)
+        master = Master(tmp_path, plan_of(2, max_lost_percent=100), clock)
         agents = [Agent(master, 0), Agent(master, 1)]
         await start_load(master, agents)
         clock.advance(10)
-        for agent in agents:
-            agent.report(10, 9, final=True, users=0)
-            agent.bye(sequence=10)
-        await turns()
+        master.conductor.handle(run.WorkersOver())
 
         assert was_teardown_asked(master)
         assert master.conductor.load_ns is not None
