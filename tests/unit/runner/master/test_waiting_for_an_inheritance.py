@@ -147,10 +147,10 @@ def test_a_director_that_dies_while_a_master_takes_over_leaves_a_plain_load_alon
     asyncio.run(story())
 
 
-def handling(master: Master) -> None:
-    """Let the director of a master say that its script handles messages."""
-    master.bring_director()
-    master.director_says(script=engine_pb2.ScriptReport(ok=True, handles_messages=True))
+def lost_with_what_handlers_knew(master: Master) -> bool:
+    """Say whether the one thing that has ended a run is the loss of its director, with that."""
+    [broke] = master.conductor.state.broke
+    return broke.reason is Reason.DIRECTOR_LOST and "what handlers of custom messages knew" in broke.message
 
 
 @promise("director-lost", "master-restart")
@@ -159,15 +159,14 @@ def test_what_handlers_of_messages_knew_is_lost_with_the_pod_of_the_master(tmp_p
         first, agents = await begun(tmp_path / "first", handles_messages=True)
         assert first.conductor.state.stage is Stage.RUNNING_LOAD
         master = another(first, tmp_path / "second")
-        handling(master)
+        master.bring_director()
+        master.director_says(script=engine_pb2.ScriptReport(ok=True, handles_messages=True))
         for agent in agents:
             come(agent, master)
             agent.bequeath(LOADED_NS)
         await turns()
 
-        [broke] = master.conductor.state.broke
-        assert broke.reason is Reason.DIRECTOR_LOST
-        assert "what handlers of custom messages knew" in broke.message
+        assert lost_with_what_handlers_knew(master)
 
     asyncio.run(story())
 
@@ -184,9 +183,7 @@ def test_a_director_that_handles_messages_and_dies_while_its_master_is_started_a
         again.director.on_event(OUT_OF_MEMORY)
         await turns()
 
-        [broke] = again.conductor.state.broke
-        assert broke.reason is Reason.DIRECTOR_LOST
-        assert "what handlers of custom messages knew" in broke.message
+        assert lost_with_what_handlers_knew(again)
 
     asyncio.run(story())
 
