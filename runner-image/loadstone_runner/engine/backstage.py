@@ -5,7 +5,6 @@ Used by engines and by the director; when things happen is known to them.
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +19,7 @@ from loadstone_runner.engine.events import DRAIN_SECONDS, Audience
 from loadstone_runner.engine.introduction import load_and_report
 from loadstone_runner.engine.marks import LogMarks
 from loadstone_runner.engine.measuring import DirectorServices, Services
+from loadstone_runner.engine.standstill import Standstill
 from loadstone_runner.engine.strays import Strays
 
 if TYPE_CHECKING:
@@ -33,10 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("loadstone.engine")
 
-STANDSTILL_SECONDS: Final = 3.0  # two looks that did not come
 LEAST_SECONDS: Final = 0.2  # for whoever has something to do that takes no time
 _SECOND_NS: Final = 1_000_000_000
-_STDERR: Final = 2
 
 
 class Backstage:
@@ -68,6 +66,7 @@ class Backstage:
         self._launcher_fd = 0
         self._is_loaded = False
         self._mailroom: Mailroom | None = None
+        self._standstill = Standstill()
         self._strays = Strays(self.services.count_error)
         self._audience: Audience | None = None
 
@@ -86,7 +85,7 @@ class Backstage:
             if handlings():
                 self._mail()
             self.introduce()
-        _watch()
+        self._standstill.look()
         return script, report
 
     def introduce(self) -> None:
@@ -126,7 +125,7 @@ class Backstage:
 
     def look(self) -> None:
         """Look after listeners and messages, and say that the loop goes round; called each second."""
-        _watch()
+        self._standstill.look()
         if self._audience is not None:
             self._audience.look()
         if self._mailroom is not None:
@@ -142,7 +141,7 @@ class Backstage:
         def left(steps: int = 1) -> float:
             return min(DRAIN_SECONDS, max(LEAST_SECONDS, (until_ns - monotonic_ns()) / _SECOND_NS / steps))
 
-        faulthandler.cancel_dump_traceback_later()
+        self._standstill.close()
         ended = self._strays.end()
         if ended:
             log.info("Ended %d greenlets that the script had started and left", ended)
@@ -181,8 +180,3 @@ class Backstage:
             log.info("The script asked for the end of the run: %s", why)
             self.stop_asked = storable(why)
             self._on_stop()
-
-
-def _watch() -> None:
-    """Have it written to the log where the script is, unless this is called again in time; by a thread of C's own."""
-    faulthandler.dump_traceback_later(STANDSTILL_SECONDS, file=_STDERR)
