@@ -91,13 +91,21 @@ class UserSeconds:
             "scenario": asdict(self.scenario),
             "past": [[asdict(old), end] for old, end in self._past],
             "planned": [str(self._past_planned), str(self._past_warm_up)],
+            "settled": [self._settled, self._sum_ns, self._peak],
         }
 
     def recall_plan(self, held: Mapping[str, Any]) -> None:
-        """Count by what was asked for so far."""
+        """Count by what was asked for so far.
+
+        Loads that are not kept any more were all before the seconds that were settled, so these count as they did,
+        whatever streams say of them again.
+        """
         self.scenario = scenario_from(held["scenario"])
         self._past = [(scenario_from(old), end) for old, end in held["past"]]
         self._past_planned, self._past_warm_up = (_rounded(Fraction(each)) for each in held["planned"])
+        if "settled" in held:
+            # Masters of earlier releases did not keep that.
+            self._resettle(*held["settled"])
 
     def remember(self) -> dict[str, Any]:
         """Return what was achieved so far, for `recall`, as JSON has it."""
@@ -112,6 +120,7 @@ class UserSeconds:
 
     def recall(self, held: Mapping[str, Any]) -> None:
         """Go on where another has counted."""
+        told = self._settled, self._sum_ns, self._peak
         self._seen = {StreamId(*each[:4]): _LastSeen(*each[4:]) for each in held["seen"]}
         self._settled, self._sum_ns, self._peak = held["settled"]
         self._closed, self._level = held.get("closed", self._settled), held.get("level", 0)
@@ -120,6 +129,8 @@ class UserSeconds:
             # Masters of earlier releases kept users by the second.
             self._add(second, second + 1, users)
         self._gone = {StreamId(*each) for each in held["gone"]}
+        if told[0] > self._settled:  # what was asked for is kept at once, and counts now and then
+            self._resettle(*told)
 
     def planned(self) -> Fraction:
         """Return what is planned of the scenario after the warm-up, in the unit of its model."""
@@ -191,9 +202,19 @@ class UserSeconds:
                 self._peak = max(self._peak, each.users)
                 self._sum_ns += each.achieved_ns
                 self._settled = each.end
-            for second in [each for each in self._steps if each < self._settled]:
-                self._level += self._steps.pop(second)
+            self._level_out()
         self._forget()
+
+    def _resettle(self, settled: int, sum_ns: int, peak: int) -> None:
+        """Take the seconds before that number for settled, as another has added them up."""
+        self._settled, self._sum_ns, self._peak = settled, sum_ns, peak
+        self._closed = max(self._closed, settled)
+        self._level_out()
+
+    def _level_out(self) -> None:
+        """Forget the steps of seconds that are settled, and keep what they come to."""
+        for second in [each for each in self._steps if each < self._settled]:
+            self._level += self._steps.pop(second)
 
     def _forget(self) -> None:
         """Add up what was planned of loads that no open second falls into: a shape makes one each second."""

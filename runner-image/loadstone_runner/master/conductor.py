@@ -343,7 +343,7 @@ class Conductor:
             self.farewells.lose(member.worker, member.attempt, has_begun=self.load_ns is not None)
         self.farewells.lose_unknown()
         self._close_seconds()
-        logs = self.farewells.logs.summary(is_silent=bool(silent))
+        logs = self.farewells.logs.summary(is_silent=bool(silent) or self.farewells.lacks_logs)
         # A run that ends before its load does not wait for the last lines of its workers.
         if self.load_ns is not None and (complaint := logs.complaint()):
             self.notes.append(Cause(Reason.LOGS_INCOMPLETE, complaint))

@@ -12,7 +12,7 @@ from loadstone_runner.master.logbook import LogBook
 from loadstone_runner.master.member import OUT_OF_MEMORY, Departure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from loadstone_core.stats.stream import StreamState
     from loadstone_protocol.messages import Bye, EngineEnd
@@ -35,6 +35,9 @@ class Farewells:
         self._engines = engines
         self._streams: dict[tuple[int, int], set[StreamId]] = {}
         self._unknown: set[tuple[int, int]] = set()  # attempts of which something may never be known
+        self._met: set[tuple[int, int]] = set()
+        self._parted: set[tuple[int, int]] = set()  # have said Bye
+        self._wordless: set[tuple[int, int]] = set()  # were here, and are lost without having said how they ended
         self._finals: dict[StreamId, int] = {}
         self._byes: dict[tuple[int, int], Bye] = {}
 
@@ -55,6 +58,7 @@ class Farewells:
 
     def hear_bye(self, worker: int, attempt: int, bye: Bye) -> None:
         """Take in a Bye; `take_complete` says when it holds."""
+        self._parted.add((worker, attempt))
         self._byes[(worker, attempt)] = bye
         for end in bye.logs:
             self.logs.hear_end(worker, attempt, end)
@@ -77,6 +81,8 @@ class Farewells:
     def lose(self, worker: int, attempt: int, *, has_begun: bool) -> None:
         """Close what a lost worker has reported; what it did beyond that nobody knows, and never will."""
         attempt = max(1, attempt)
+        if {(worker, attempt)} & (self._met | self._unknown):
+            self._wordless.add((worker, attempt))
         streams = self._of(worker, attempt)
         if has_begun := has_begun or (worker, attempt) in self._unknown:
             self._unknown.add((worker, attempt))
@@ -95,12 +101,26 @@ class Farewells:
 
     def meet(self, worker: int, attempt: int) -> None:
         """Hear of a worker: what it did, it says."""
+        self._met.add((worker, attempt))
         self._unknown.discard((worker, attempt))
 
     def lose_unknown(self) -> None:
         """Close what nobody knows: of attempts that only a master before this one can have heard as well."""
         for worker, attempt in sorted(self._unknown):
             self.lose(worker, attempt, has_begun=True)
+
+    @property
+    def lacks_logs(self) -> bool:
+        """Whether a worker was lost before anything of its log came: nothing else tells that there was one."""
+        return bool(self._wordless - self._parted - self.logs.attempts())
+
+    def remember(self) -> list[tuple[int, int]]:
+        """Return who was lost without a word, for `recall`, as JSON has it."""
+        return sorted(self._wordless - self._parted)
+
+    def recall(self, held: Iterable[Sequence[int]]) -> None:
+        """Go on where another was."""
+        self._wordless |= {(worker, attempt) for worker, attempt in held}
 
     def _lose(self, stream: StreamId, *, has_begun: bool) -> None:
         if has_begun:

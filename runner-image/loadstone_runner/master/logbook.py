@@ -177,6 +177,10 @@ class LogBook:
         if stream.told is None and end.has_ended:
             stream.told = Tally(end.lines, end.size, end.lost_lines, end.lost_size, end.digest)
 
+    def attempts(self) -> set[tuple[int, int]]:
+        """Return the workers, and which attempts of them, of whose logs anything is known."""
+        return {(source.worker, source.attempt) for source, _ in self._streams}
+
     def summary(self, *, is_silent: bool) -> LogSummary:
         """Return what has arrived; `is_silent`: some worker never said how its log ended."""
         told = [each for each in self._streams.values() if each.told is not None]

@@ -96,6 +96,7 @@ def counted(conductor: Conductor) -> dict[str, Any]:
         "news": conductor.news.remember(),
         "notes": _notes(conductor),
         "times": asdict(conductor.times),
+        "wordless": conductor.farewells.remember(),
     }
 
 
@@ -341,6 +342,8 @@ def _recall_counts(conductor: Conductor, checkpoint: Mapping[str, Any]) -> None:
     conductor.news.recall(*checkpoint["news"])
     _recall_notes(conductor, checkpoint["notes"])
     conductor.times = Times(**checkpoint["times"])
+    # Masters of earlier releases did not keep that.
+    conductor.farewells.recall(checkpoint.get("wordless", ()))
 
 
 def _recall_streams(conductor: Conductor, kept: Kept) -> list[Member]:

@@ -273,6 +273,65 @@ def test_loads_of_long_ago_are_not_kept_however_often_a_run_is_paused(model: Mod
     assert len(counted.remember_plan()["past"]) <= 2
 
 
+steady = st.integers(1, 9).map(lambda users: staged([(users, users, 4_000 * SECOND)]))
+
+
+@pytest.mark.promise("master-restart")
+@settings(max_examples=200)
+@given(
+    loads=st.lists(st.tuples(st.one_of(steady, profiles), st.integers(0, 900 * SECOND)), min_size=1, max_size=3),
+    told=st.lists(reports, min_size=4, max_size=12),
+    leaves=st.integers(3, 12),
+    until_ns=moment_ns,
+)
+def test_a_master_in_another_pod_counts_what_this_one_would_have(*, loads, told, leaves, until_ns) -> None:
+    loads = sorted(loads, key=lambda each: each[1])
+    first = scenario_of(loads[0][0], loads[0][1])
+    counted, there, said = UserSeconds(first), None, []
+    second, sequences, since_ns = 0, {ONE: 0, TWO: 0}, loads[0][1]
+    for turn, (stream, later, users, number, _) in enumerate(told):
+        if 0 < turn < len(loads) and loads[turn][1] > max(since_ns, counted._closed * SECOND):
+            since_ns = loads[turn][1]
+            for each in filter(None, (counted, there)):
+                each.follow(scenario_of(loads[turn][0], since_ns))
+        if turn == leaves:
+            while counted._settled < counted._closed:
+                counted._settle(counted._closed)
+            there = UserSeconds(first)
+            there.is_open = True
+            there.recall_plan(json.loads(json.dumps(counted.remember_plan())))
+            for before in said:
+                there.observe(*before[:3], sequence=before[3])
+            there.is_open = False
+        second = max(0, second + later - 20)
+        sequences[stream] += number
+        said.append((stream, second, users, sequences[stream]))
+        for each in filter(None, (counted, there)):
+            each.observe(stream, second, users, sequence=sequences[stream])
+    if there is not None:
+        until_ns = max(until_ns, counted._closed * SECOND)
+        assert (there.planned(), there.peak) == (counted.planned(), counted.peak)
+        assert there.achieved_ns(until_ns) == counted.achieved_ns(until_ns)
+
+
+def test_what_was_asked_for_may_have_been_kept_after_what_was_counted() -> None:
+    counted = UserSeconds(scenario_of(constant(2, 9000)))
+    for second in range(1000):
+        see(counted, ONE, second, 2)
+        if second == 100:
+            counted.follow(scenario_of(constant(4, 9000), start_ns=100 * SECOND))
+        if second == 210:
+            held = json.loads(json.dumps(counted.remember()))
+    recalled = UserSeconds(scenario_of(constant(2, 9000)))
+    recalled.recall_plan(json.loads(json.dumps(counted.remember_plan())))
+    recalled.recall(held)
+    for second in range(211, 1000):
+        see(recalled, ONE, second, 2)
+
+    assert (recalled.planned(), recalled.peak) == (counted.planned(), counted.peak)
+    assert recalled.achieved_ns(1000 * SECOND) == counted.achieved_ns(1000 * SECOND) == 2000 * SECOND
+
+
 def test_iterations_are_those_of_the_newest_counters_of_each_stream() -> None:
     counted = Iterations()
     for stream, started in ((ONE, 5), (TWO, 7), (ONE, 9), (ONE, 6)):

@@ -74,6 +74,39 @@ def test_a_loss_that_was_made_good_is_told_after_a_restart(tmp_path: Path) -> No
     asyncio.run(story())
 
 
+@promise("master-restart", "logs-complete")
+@pytest.mark.parametrize(("restarts", "says"), [(False, False), (True, False), (False, True), (True, True)])
+def test_the_log_lacks_what_a_replaced_worker_wrote_of_which_nothing_came(
+    tmp_path: Path, *, restarts: bool, says: bool
+) -> None:
+    async def story() -> None:
+        master, agents = await in_load(tmp_path, 2)
+        if says:
+            agents[1].bye()
+        master.conductor.lose(1, 1, EVICTED)
+        agents[1] = Agent(master, 1, attempt=2)
+        agents[1].join()
+        agents[1].beat()
+        await kept(master)
+        if restarts:
+            master = await started_again(master, tmp_path, agents)
+
+        assert master.conductor.farewells.lacks_logs is not says
+
+    asyncio.run(story())
+
+
+@promise("logs-complete")
+def test_a_worker_that_never_came_has_written_nothing_that_could_be_missing(tmp_path: Path) -> None:
+    async def story() -> None:
+        master = Master(tmp_path, plan_of(2), Clock())
+        master.conductor.lose(1, 1, EVICTED)
+
+        assert not master.conductor.farewells.lacks_logs
+
+    asyncio.run(story())
+
+
 @promise("master-restart", "worker-lost")
 def test_a_worker_that_is_still_lost_is_told_once_after_a_restart(tmp_path: Path) -> None:
     async def story() -> None:
