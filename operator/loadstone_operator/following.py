@@ -35,11 +35,13 @@ from loadstone_operator.observation import (
     CreationProblem,
     Observation,
     Outcome,
+    PodProblem,
     Rejected,
     ReportState,
     Stage,
 )
 from loadstone_operator.patience import (
+    LAST_SECONDS,
     is_master_given_up,
     is_masters_to_end,
     is_stop_overdue,
@@ -143,7 +145,17 @@ def wanted(seen: Observation, steered: Steer) -> Steer:
         aims = spec.aims if aims or seen.is_edited else ()
         config = spec.config if config is not None or seen.is_edited else None
     workers = steered_workers(seen, steered.workers)
-    return Steer(seen.run, seen.wanted_stop, seen.ended, paused=paused, aims=aims, config=config, workers=workers)
+    problem = _hopeless(seen) if _is_starting(seen) else None
+    return Steer(
+        seen.run,
+        seen.wanted_stop,
+        seen.ended,
+        paused=paused,
+        aims=aims,
+        config=config,
+        workers=workers,
+        hopeless=problem.message if problem else "",
+    )
 
 
 def mark_run(seen: Observation) -> tuple[MarkRun, ...]:
@@ -171,7 +183,9 @@ def _explain(seen: Observation, outcome: Outcome) -> Outcome:
     for pod in pods_of_run(seen):
         problem = pod.problem
         if problem is not None and (outcome.reason, problem.reason) in _EFFECTS:
-            return replace(outcome, reason=problem.reason, message=f"{problem.message} {outcome.message}")
+            told = outcome.message
+            message = told if told.startswith(problem.message) else f"{problem.message} {told}"
+            return replace(outcome, reason=problem.reason, message=message)
     return outcome
 
 
@@ -295,10 +309,10 @@ def _end_failed_start(seen: Observation) -> Decision | None:
     if is_killed(seen) or not _is_starting(seen) or (_is_silent(seen) and seen.seconds_watched < LISTEN_SECONDS):
         return None
     problems = [pod for pod in pods_of_run(seen) if pod.problem]
-    for pod in problems:
-        problem = pod.problem
-        if problem and problem.patience_seconds is not None and pod.problem_seconds >= problem.patience_seconds:
-            return fail(seen, problem.reason, problem.message)
+    # A master that is heard is told, see `wanted`, and ends the run; one of an earlier release does not.
+    more_seconds = LAST_SECONDS if is_masters_to_end(seen) else 0.0
+    if (problem := _hopeless(seen, more_seconds)) is not None:
+        return fail(seen, problem.reason, problem.message)
     if problems and problems[0].problem and seen.seconds_in_run >= most_seconds_of_start(seen):
         return fail(seen, problems[0].problem.reason, problems[0].problem.message)
     is_masters = is_masters_to_end(seen)
@@ -313,6 +327,17 @@ def _end_failed_start(seen: Observation) -> Decision | None:
         f"(not started: {late or f'all pods run, the master {master}'}). "
         "Look at the pods with kubectl describe, or raise spec.startupTimeout.",
     )
+
+
+def _hopeless(seen: Observation, more_seconds: float = 0.0) -> PodProblem | None:
+    """Return what keeps a pod from starting, for longer than that may take and some seconds."""
+    for pod in pods_of_run(seen):
+        problem = pod.problem
+        if problem is None or problem.patience_seconds is None:
+            continue
+        if pod.problem_seconds >= problem.patience_seconds + more_seconds:
+            return problem
+    return None
 
 
 def _go_on(seen: Observation) -> Decision:

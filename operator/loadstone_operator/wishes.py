@@ -33,6 +33,7 @@ class Steer:
         aims: what scenarios are to reach; none as long as the spec is the one that the run was planned with.
         config: the script's values; None as long.
         workers: how many there are to be; 0 as long, and in a run that keeps its workers.
+        hopeless: why a load that has not begun cannot; empty: it may.
     """
 
     run: int
@@ -42,3 +43,4 @@ class Steer:
     aims: tuple[Aim, ...] = ()
     config: Mapping[str, str] | None = None
     workers: int = 0
+    hopeless: str = ""

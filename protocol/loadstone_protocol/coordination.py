@@ -198,6 +198,7 @@ def steering_from_message(message: control_pb2.Steering) -> Steering:
         aims=tuple(Aim(each.scenario, each.value, each.spawn_rate or None, is_rate=each.rate) for each in message.aims),
         config=_config(message),
         workers=message.workers,
+        hopeless=message.hopeless[:TEXT_MAX],
     )
 
 

@@ -323,3 +323,4 @@ class Steering:
     aims: tuple[Aim, ...] = ()
     config: Mapping[str, str] | None = None  # None: as the run was planned
     workers: int = 0  # how many are wanted; 0: as many as were planned
+    hopeless: str = ""  # why a load that has not begun cannot; empty: it may

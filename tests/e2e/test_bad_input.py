@@ -167,6 +167,28 @@ def test_an_invalid_pod_template_is_told(lab) -> None:
     assert "cpu" in status["message"]
 
 
+@promise("source-missing", "script-setup")
+def test_what_setup_has_made_is_undone_though_a_worker_cannot_start(lab) -> None:
+    lab.kubectl("create", "secret", "generic", "keys", "--from-literal=token=abc")
+    script = (
+        "import time\nfrom loadstone import User, setup, task, teardown\n\n\n"
+        "@setup\ndef make(run):\n    run.http.get('/made')\n    time.sleep(6)\n\n\n"
+        "@teardown\ndef undo(run):\n    run.http.get('/undone')\n\n\n"
+        "class Visitor(User):\n    @task\n    def visit(self):\n        self.http.get('/')\n"
+    )
+    document = with_script(lab, script)
+    document["spec"]["env"] = [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "token"}}}]
+    lab.apply(document)
+    until("setup has begun", lambda: lab.count() == 1, seconds=60)
+    lab.kubectl("delete", "secret", "keys")
+    lab.kubectl("delete", "pod", "pass-w-1-1-1", "--now", "--wait=false")
+    status = lab.wait_finished("pass", seconds=60)
+
+    assert (status["verdict"], status["reason"]) == ("Error", "SourceNotFound"), status
+    assert "keys" in status["message"]
+    assert lab.target("/count")["by_path"] == {"/made": 1, "/undone": 1}, status
+
+
 @promise("target-refuses")
 def test_a_target_that_refuses_connections_fails_by_threshold(lab) -> None:
     status = error_of(lab, lab.manifest("pass", load__target="http://shop:81", load__duration="3s"), seconds=60)

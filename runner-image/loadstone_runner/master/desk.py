@@ -205,6 +205,8 @@ class Desk:
         self._run.steer_load()
         if steering.stop_reason is not None:
             self._run.handle(run.StopAsked(steering.stop_reason, steering.is_immediate))
+        if steering.hopeless and self._run.state.stage is Stage.GATHERING:
+            self._run.handle(run.Broke(Reason.STARTUP_TIMEOUT, steering.hopeless))
 
     def followed(self) -> AbstractContextManager[None]:
         """Note that somebody follows the run, as long as the context lasts."""

@@ -245,7 +245,7 @@ def test_a_run_that_has_seen_the_switch_is_killed_also_when_it_is_off_again() ->
 def test_what_keeps_a_killed_run_from_starting_is_not_its_verdict() -> None:
     broken = PodProblem(Reason.IMAGE_PULL, "no such image", 0.0)
     seen = killed("Expected", master=MasterView(connected=True, stage=Stage.GATHERING), seconds_in_run=900.0)
-    pods = (MASTER, pod(0, phase="Pending", problem=broken, problem_seconds=9.0))
+    pods = (MASTER, pod(0, phase="Pending", problem=broken, problem_seconds=60.0))
     early = replace(seen, pods=pods, held=replace(RUNNING.held, phase=Phase.PROVISIONING))
 
     assert isinstance(decide(early).update, Progress)

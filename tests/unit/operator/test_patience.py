@@ -28,6 +28,7 @@ from loadstone_operator.observation import (
 )
 from loadstone_operator.status.held import read_held
 from loadstone_operator.status.projection import Moment, project
+from loadstone_operator.wishes import Steer
 from loadstone_runner.agent.farewell import MASTER_AWAITED_NS
 
 if TYPE_CHECKING:
@@ -189,6 +190,43 @@ def test_the_operator_adds_the_cause_to_a_start_that_the_master_has_ended() -> N
         Reason.UNSCHEDULABLE,
         "Pod waits for a node: no cpu. Waited for worker 1.",
     )
+
+
+BROKEN = replace(STUCK, problem=PodProblem(Reason.IMAGE_PULL, "no such image", 45.0), problem_seconds=45.0)
+HOPELESS = replace(GATHERING, pods=(MASTER, WORKERS[0], BROKEN), seconds_in_run=60.0)
+
+
+def told(seen: Observation) -> list[str]:
+    return [each.hopeless for each in decide(seen).actions if isinstance(each, Steer)]
+
+
+def test_a_start_that_is_hopeless_is_ended_by_the_master_that_is_heard_so_that_its_teardown_is_run() -> None:
+    assert told(replace(HOPELESS, pods=(MASTER, WORKERS[0], replace(BROKEN, problem_seconds=44.0)))) == []
+    assert (told(HOPELESS), ends(HOPELESS)) == (["no such image"], False)
+    said = Steer(1, "", (), hopeless="no such image")
+    assert told(replace(HOPELESS, steered=said)) == []
+    # It ends the run, which takes as long as its teardown, and says what it was told.
+    tears_down = MasterView(connected=True, stage=Stage.STOPPING)
+    assert not ends(replace(HOPELESS, master=tears_down, steered=said, seconds_in_run=9_000.0))
+    word = Outcome(Verdict.ERROR, Reason.STARTUP_TIMEOUT, "no such image", 1)
+    over = replace(HOPELESS, master=MasterView(connected=True, stage=Stage.FINISHED, outcome=word), steered=said)
+    outcome = end_of(decide(over)).outcome
+    assert (outcome.reason, outcome.message) == (Reason.IMAGE_PULL, "no such image")
+
+
+def test_a_start_that_is_hopeless_is_ended_for_a_master_that_does_not_or_is_silent() -> None:
+    late = replace(BROKEN, problem_seconds=45.0 + THE_REST)
+    for seen in (
+        replace(HOPELESS, pods=(MASTER, WORKERS[0], late)),
+        replace(HOPELESS, master=MasterView(connected=False), seconds_heard=0.0, seconds_watched=60.0),
+    ):
+        assert end_of(decide(seen)).outcome.reason == Reason.IMAGE_PULL
+
+
+def test_a_load_that_has_begun_is_not_hopeless() -> None:
+    begun = replace(HOPELESS.held, phase=Phase.RUNNING)
+
+    assert told(replace(HOPELESS, master=MasterView(connected=True, stage=Stage.RUNNING), held=begun)) == []
 
 
 def test_a_late_start_that_its_master_does_not_end_is_ended_for_it() -> None:

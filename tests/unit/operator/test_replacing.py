@@ -33,7 +33,7 @@ from loadstone_operator.observation import (
 from loadstone_operator.replacing import attempts
 from loadstone_operator.status.held import read_held
 from loadstone_operator.status.projection import Moment, project
-from loadstone_operator.wishes import WorkerEnd
+from loadstone_operator.wishes import Steer, WorkerEnd
 
 promise = pytest.mark.promise
 
@@ -156,7 +156,11 @@ def test_a_pod_that_ran_out_of_memory_before_the_load_begins_is_not_replaced_and
     assert statuses(seen) == ({}, ())
 
     late = replace(seen, pods=(MASTER, WORKERS[0], replace(oom, problem_seconds=3.0)))
-    assert end_of(decide(late)).outcome.reason == Reason.WORKER_OOM
+    assert [each.hopeless for each in decide(late).actions if isinstance(each, Steer)] == [
+        "More memory than its limit."
+    ]
+    silent = replace(late, master=MasterView(connected=False), seconds_watched=60.0)
+    assert end_of(decide(silent)).outcome.reason == Reason.WORKER_OOM
 
 
 @pytest.mark.promise("early-loss")

@@ -261,7 +261,7 @@ def test_a_pod_stays_while_its_worker_may_do_something(state: str) -> None:
 @promise("live-replicas")
 def test_a_pod_that_never_came_goes_once_its_master_does_not_expect_it_any_more() -> None:
     seen = run("Running", "Running", stage=Stage.GATHERING)
-    stuck = pod(2, phase="Pending", problem=PodProblem(Reason.UNSCHEDULABLE, "No node.", 0.0), problem_seconds=9.0)
+    stuck = pod(2, phase="Pending", problem=PodProblem(Reason.UNSCHEDULABLE, "No node.", 0.0), problem_seconds=60.0)
     seen = replace(seen, pods=(*seen.pods, stuck), held=replace(seen.held, phase=Phase.PROVISIONING))
 
     assert deleted(seen) == ("checkout-w-1-2-1",)

@@ -122,6 +122,31 @@ def test_a_teardown_that_is_cut_off_is_told_and_another_stop_gives_it_no_more_ti
     asyncio.run(check())
 
 
+@promise("script-setup")
+def test_a_start_that_is_hopeless_ends_with_its_teardown_and_a_load_that_has_begun_goes_on(tmp_path: Path) -> None:
+    async def check() -> None:
+        said = Steering(revision=1, stop_reason=None, is_immediate=False, ended=(), hopeless="no such image")
+        early = Master(tmp_path / "early", plan_of(2), Clock())
+        early.bring_director()
+        early.director_says(script=engine_pb2.ScriptReport(ok=True))
+        Agent(early, 0).join()
+        early.director_says(setup=engine_pb2.SetupReport(ok=True))
+        early.desk.steer(said)
+        assert (was_teardown_asked(early), early.conductor.ending.outcome) == (True, None)
+        early.director_says(setup=engine_pb2.SetupReport(teardown=True, ok=True))
+        early.desk.steer(replace(said, revision=2))
+        outcome = early.conductor.ending.outcome
+        assert outcome is not None
+        assert (outcome.verdict, outcome.reason, outcome.message) == ("Error", "StartupTimeout", "no such image")
+
+        loaded = Master(tmp_path / "loaded", plan_of(1), Clock())
+        await start_load(loaded, [Agent(loaded, 0)])
+        loaded.desk.steer(said)
+        assert loaded.conductor.state.stage is Stage.RUNNING_LOAD
+
+    asyncio.run(check())
+
+
 @promise("exact-totals")
 def test_how_long_a_load_ran_is_known_though_its_workers_end_by_themselves(tmp_path: Path) -> None:
     async def check() -> None:
