@@ -1,4 +1,5 @@
-# Two commands matter: `make quickstart` shows a load test on this machine, `make test` runs all that CI runs.
+# Two commands matter: `make quickstart` shows a load test on this machine, `make test` tests everything in a quarter of an
+# hour. CI runs `make sweep` after it.
 # Whatever they need, they install: a virtual environment in .venv, and for the e2e tests a real Kubernetes cluster.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -21,9 +22,12 @@ quickstart: .venv/runner.stamp ## run examples/quickstart.yaml on this machine, 
 	@$(BIN)/python examples/quickstart.py
 
 .PHONY: test
-test: .venv/compiled.stamp ## everything that CI runs
-	@$(BIN)/python tools/steps.py "lint types walls" beside prepare then "unit contract" beside "long other-python-unit" then stateful \
-	  then e2e then "component other-python-component"
+test: .venv/compiled.stamp ## all tests of one Python, and the telling ones on a real Kubernetes cluster
+	@$(BIN)/python tools/steps.py "lint types walls" beside prepare then "unit contract" beside stateful then e2e-telling then component
+
+.PHONY: sweep
+sweep: .venv/compiled.stamp ## what CI runs after that: the other end-to-end tests, Python 3.13, no compiler, what computes for a minute
+	@$(BIN)/python tools/steps.py long beside other-python-unit then "component-pure other-python-component" then e2e-others
 
 .PHONY: lint
 lint: .venv/dev.stamp ## style and format
@@ -55,9 +59,12 @@ stateful: .venv/compiled.stamp ## real masters and agents in virtual time, while
 	$(BIN)/pytest tests/stateful -q -n 2
 
 .PHONY: component
-component: .venv/compiled.stamp ## real processes on loopback, the engine's with both flavours of the request path
+component: .venv/compiled.stamp ## real processes on loopback
 	$(BIN)/pytest tests/component -q $(SIDE_BY_SIDE) -m "not alone and not long"
 	$(BIN)/pytest tests/component -q -m alone
+
+.PHONY: component-pure
+component-pure: .venv/compiled.stamp ## the engine's once more, as if there were no compiler
 	LOADSTONE_PURE_PYTHON=1 $(BIN)/pytest $(wildcard tests/component/test_engine_*.py tests/component/test_script*.py) -q $(SIDE_BY_SIDE)
 
 .PHONY: long
@@ -87,6 +94,14 @@ prepare: .venv/dev.stamp ## what the e2e tests run on, without starting it
 .PHONY: e2e
 e2e: .venv/dev.stamp ## on a real Kubernetes cluster
 	tests/e2e/run
+
+.PHONY: e2e-telling
+e2e-telling: .venv/dev.stamp # refusals, and a run through each kind of trouble
+	tests/e2e/run --telling
+
+.PHONY: e2e-others
+e2e-others: .venv/dev.stamp
+	tests/e2e/run -m "not telling and not soak" --durations=20
 
 .PHONY: bench-start
 bench-start: .venv/dev.stamp ## from kubectl apply to the first request, and from the last one to the verdict

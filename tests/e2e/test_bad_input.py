@@ -8,6 +8,7 @@ import yaml
 from lab import Lab, kubectl, until
 
 promise = pytest.mark.promise
+pytestmark = pytest.mark.telling
 SAMPLES = Path(__file__).parents[1] / "contract" / "samples"
 
 

@@ -76,6 +76,7 @@ def test_a_deleted_master_ends_in_a_clear_verdict_where_no_other_is_wanted(lab) 
     assert lab.count() < seen + 5000
 
 
+@pytest.mark.telling
 @promise("master-restart", "exact-totals")
 def test_a_master_that_is_killed_is_started_again_and_takes_over(lab) -> None:
     needs_own_cluster()

@@ -11,6 +11,7 @@ promise = pytest.mark.promise
 CHART = Path(__file__).parents[2] / "helm" / "loadstone"
 
 
+@pytest.mark.telling
 @promise("restricted")
 def test_the_operator_runs_under_enforced_restricted_pod_security(cluster_is_up) -> None:
     namespace = json.loads(kubectl("get", "namespace", OPERATOR_NAMESPACE, "-o", "json").stdout)

@@ -72,6 +72,7 @@ def test_a_deleted_workers_load_moves_at_once_and_back_to_a_new_pod(lab) -> None
     assert status["load"]["achieved"] <= status["load"]["planned"]
 
 
+@pytest.mark.telling
 @promise("load-moves", "kill-bounds")
 def test_a_killed_workers_users_go_on_elsewhere(lab) -> None:
     needs_own_cluster()

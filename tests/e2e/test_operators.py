@@ -171,6 +171,7 @@ def test_a_killed_operator_is_replaced_and_acts_again(lab) -> None:
     assert status["results"]["requests"] == lab.count()
 
 
+@pytest.mark.telling
 @promise("operator-restart", "run-rate", "exact-totals")
 def test_a_load_does_not_change_when_its_operator_is_killed(lab) -> None:
     lab.apply(lab.manifest("rate", load__duration="12s", load__rate=100, thresholds=[]))

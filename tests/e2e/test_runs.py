@@ -24,6 +24,7 @@ def column(report: dict[str, Any], name: str) -> list[int]:
     return [row[place] for row in report["timeline"]["rows"]]
 
 
+@pytest.mark.telling
 @promise("run-pass", "exact-totals", "status-complete", "report")
 def test_two_workers_pass_and_the_status_holds_what_the_target_counted(lab) -> None:
     lab.apply(lab.manifest("pass"))
@@ -81,6 +82,7 @@ def test_events_tell_the_story_of_a_run(lab) -> None:
     assert {"RunStarted", "LoadStarted", "Passed"} <= set(reasons), reasons
 
 
+@pytest.mark.telling
 @promise("run-threshold", "exact-totals")
 def test_a_broken_threshold_fails_the_run_with_exit_code_99(lab) -> None:
     lab.apply(lab.manifest("threshold"))

@@ -63,6 +63,7 @@ def whatever_can_be_seen(lab: Lab) -> str:
     return "\n".join(seen)
 
 
+@pytest.mark.telling
 @promise("mutual-tls", "keys-unseen", "no-token", "network-policy")
 def test_a_run_shows_its_keys_to_nobody_and_its_master_talks_to_nobody_else(lab) -> None:
     lab.apply(lab.manifest("pass", load__duration="8s"))
