@@ -1,15 +1,17 @@
 """Write to the log where a script is that lets nothing have a turn. What that costs the load is told elsewhere.
 
-Python's faulthandler reads frames without the interpreter's lock. Beside Python code that runs, that ends the process
-by a segmentation fault, once in some dozens of times. So a thread of this process, which takes the lock, writes where
-such code is, and puts faulthandler off as long as it has its turns. What is left for that is code of C's that holds the
-lock, whose frames stay as they are.
+Python's faulthandler reads frames without the interpreter's lock. Its own watchdog does so beside code that runs, which
+ends the process by a segmentation fault, once in some dozens of times. So a thread of this process, which takes the
+lock, writes where Python code is. Code of C's that holds the lock lets it have no turn: then the kernel's timer of
+processor time, which the thread puts off at each of its turns, lets a signal do it, and as such code holds the lock,
+frames stay as they are. A process that was stopped as a whole, or has no processor, has used no time of it.
 """
 
 from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
 from contextlib import suppress
 from datetime import timedelta
@@ -27,10 +29,10 @@ _STDERR: Final = 2
 class Standstill:
     """The watch over one process. Its thread begins with the first look."""
 
-    __slots__ = ("_is_over", "_is_told", "_looked_ns", "_thread")
+    __slots__ = ("_is_armed", "_is_over", "_is_told", "_looked_ns", "_thread")
 
     def __init__(self) -> None:
-        self._is_over = self._is_told = False
+        self._is_armed = self._is_over = self._is_told = False
         self._looked_ns = 0
         self._thread = 0  # that is watched; 0: none is yet
 
@@ -40,11 +42,15 @@ class Standstill:
         self._is_told = False
         if not self._thread:
             self._thread = get_original("_thread", "get_ident")()
+            self._is_armed = _take_signal()
+            self._put_off()
             get_original("_thread", "start_new_thread")(self._watch, ())
 
     def close(self) -> None:
         """Watch no more."""
         self._is_over = True
+        if self._is_armed:
+            signal.setitimer(signal.ITIMER_PROF, 0)
 
     def _watch(self) -> None:
         sleep = get_original("time", "sleep")
@@ -52,9 +58,13 @@ class Standstill:
             if not self._is_told and monotonic_ns() - self._looked_ns > STANDSTILL_SECONDS * _SECOND_NS:
                 self._is_told = True
                 self._tell()
-            faulthandler.dump_traceback_later(STANDSTILL_SECONDS, file=_STDERR)
+            self._put_off()
             sleep(TURN_SECONDS)
-        faulthandler.cancel_dump_traceback_later()
+        self.close()  # which may have been between the last two lines
+
+    def _put_off(self) -> None:
+        if self._is_armed:
+            signal.setitimer(signal.ITIMER_PROF, STANDSTILL_SECONDS)
 
     def _tell(self) -> None:
         frame = sys._current_frames().get(self._thread)  # noqa: SLF001 what faulthandler has for C, this is for Python
@@ -66,3 +76,11 @@ class Standstill:
             frame = frame.f_back
         with suppress(OSError):
             os.write(_STDERR, ("\n".join(lines) + "\n").encode(errors="replace"))
+
+
+def _take_signal() -> bool:
+    """Let the signal of the timer write where all threads are, unless a script wants it for something else."""
+    if signal.getsignal(signal.SIGPROF) is not signal.SIG_DFL:
+        return False
+    faulthandler.register(signal.SIGPROF, file=_STDERR)
+    return True

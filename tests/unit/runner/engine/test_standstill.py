@@ -6,8 +6,6 @@ import subprocess
 import sys
 import textwrap
 
-import pytest
-
 HEAD = """
 from gevent import monkey
 
@@ -29,16 +27,56 @@ def said_by(script: str) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize(
-    "stand",
-    ["end = time.monotonic() + 2\n    while time.monotonic() < end: pass", "re.fullmatch('(a|a)*b', 'a' * 26)"],
-    ids=["python", "with the interpreter held"],
-)
-def test_where_code_stands_still_is_told(stand: str) -> None:
-    said = said_by(f"def visit():\n    {stand}\n\nvisit()\nwatch.close()")
+def test_where_python_code_stands_still_is_told() -> None:
+    said = said_by(
+        "def visit():\n    end = time.monotonic() + 2\n    while time.monotonic() < end: pass\n\nvisit()\nwatch.close()"
+    )
 
-    assert said.count("Timeout (0:00:00.500000)!") >= 1
+    assert said.count("Timeout (0:00:00.500000)!") == 1
     assert " in visit\n" in said
+    assert "Current thread" not in said, "nobody reads the frames of code that runs"
+
+
+def test_where_code_stands_still_that_lets_no_other_thread_run_is_told() -> None:
+    said = said_by("def visit():\n    re.fullmatch('(a|a)*b', 'a' * 24)\n\nvisit()\nwatch.close()")
+
+    assert "Current thread" in said
+    assert " in visit\n" in said
+
+
+def test_a_process_that_was_stopped_as_a_whole_is_read_by_no_signal() -> None:
+    said = said_by(
+        """
+        import os, subprocess
+        stop = f"sleep 0.3; kill -STOP {os.getpid()}; sleep 2; kill -CONT {os.getpid()}"
+        with subprocess.Popen(["sh", "-c", stop]) as shell:
+            while shell.poll() is None:
+                watch.look()
+        watch.close()
+        """
+    )
+
+    assert "thread 0x" not in said.lower()
+
+
+def test_code_that_computes_for_long_once_nobody_watches_goes_on() -> None:
+    assert said_by("watch.close()\ntime.sleep(0.2)\nre.fullmatch('(a|a)*b', 'a' * 24)") == ""
+
+
+def test_a_script_that_has_the_signal_for_itself_keeps_it() -> None:
+    said = said_by(
+        """
+        import signal
+        watch.close()
+        signal.signal(signal.SIGPROF, lambda *_: print("its own", file=__import__("sys").stderr))
+        again = standstill.Standstill()
+        again.look()
+        re.fullmatch('(a|a)*b', 'a' * 24)
+        again.close()
+        """
+    )
+
+    assert "its own" not in said
 
 
 def test_a_loop_that_goes_round_is_told_of_by_nobody() -> None:
