@@ -117,7 +117,7 @@ def run(script: str, folder: Path, load: dict, before: tuple[str, ...] = ()) -> 
         timeout=100,
         check=False,
     )
-    assert status.exists(), done.stderr
+    assert status.exists(), (done.returncode, done.stderr)
     return json.loads(status.read_text())
 
 
