@@ -43,14 +43,13 @@ class Standstill:
         if not self._thread:
             self._thread = get_original("_thread", "get_ident")()
             self._is_armed = _take_signal()
-            self._put_off()
+            self._set_timer(STANDSTILL_SECONDS)
             get_original("_thread", "start_new_thread")(self._watch, ())
 
     def close(self) -> None:
         """Watch no more."""
         self._is_over = True
-        if self._is_armed:
-            signal.setitimer(signal.ITIMER_PROF, 0)
+        self._set_timer(0)
 
     def _watch(self) -> None:
         sleep = get_original("time", "sleep")
@@ -58,13 +57,15 @@ class Standstill:
             if not self._is_told and monotonic_ns() - self._looked_ns > STANDSTILL_SECONDS * _SECOND_NS:
                 self._is_told = True
                 self._tell()
-            self._put_off()
+            self._set_timer(STANDSTILL_SECONDS)
             sleep(TURN_SECONDS)
         self.close()  # which may have been between the last two lines
 
-    def _put_off(self) -> None:
+    def _set_timer(self, seconds: float) -> None:
+        # Once a script has the signal for itself, the timer is its own as well.
+        self._is_armed = self._is_armed and _is_free()
         if self._is_armed:
-            signal.setitimer(signal.ITIMER_PROF, STANDSTILL_SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, seconds)
 
     def _tell(self) -> None:
         frame = sys._current_frames().get(self._thread)  # noqa: SLF001 what faulthandler has for C, this is for Python
@@ -80,7 +81,11 @@ class Standstill:
 
 def _take_signal() -> bool:
     """Let the signal of the timer write where all threads are, unless a script wants it for something else."""
-    if signal.getsignal(signal.SIGPROF) is not signal.SIG_DFL:
+    if not _is_free():
         return False
     faulthandler.register(signal.SIGPROF, file=_STDERR)
     return True
+
+
+def _is_free() -> bool:
+    return signal.getsignal(signal.SIGPROF) is signal.SIG_DFL  # a handler of faulthandler's is none of Python's

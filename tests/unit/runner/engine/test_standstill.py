@@ -79,5 +79,25 @@ def test_a_script_that_has_the_signal_for_itself_keeps_it() -> None:
     assert "its own" not in said
 
 
+def test_a_script_that_takes_the_signal_later_has_its_timer_for_itself() -> None:
+    said = said_by(
+        """
+        import signal, sys
+        signal.signal(signal.SIGPROF, lambda *_: print("its own", file=sys.stderr))
+        signal.setitimer(signal.ITIMER_PROF, 0.6)
+        end = time.process_time() + 1
+        while time.process_time() < end:
+            watch.look()
+        watch.close()
+        signal.setitimer(signal.ITIMER_PROF, 0.3)
+        watch.close()
+        end = time.process_time() + 1
+        while time.process_time() < end: pass
+        """
+    )
+
+    assert said == "its own\nits own\n"
+
+
 def test_a_loop_that_goes_round_is_told_of_by_nobody() -> None:
     assert said_by("for _ in range(20):\n    time.sleep(0.1)\n    watch.look()\nwatch.close()") == ""
