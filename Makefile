@@ -1,5 +1,5 @@
-# Two commands matter: `make quickstart` shows a load test on this machine, `make test` tests everything in a quarter of an
-# hour. CI runs `make sweep` after it.
+# Two commands matter: `make quickstart` shows a load test on this machine, `make test` tests what matters in a quarter of
+# an hour. CI runs `make sweep` after it, and `make soak` is for a night.
 # Whatever they need, they install: a virtual environment in .venv, and for the e2e tests a real Kubernetes cluster.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help

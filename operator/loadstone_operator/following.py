@@ -42,6 +42,7 @@ from loadstone_operator.observation import (
 )
 from loadstone_operator.patience import (
     LAST_SECONDS,
+    is_left_alone,
     is_master_given_up,
     is_masters_to_end,
     is_stop_overdue,
@@ -64,6 +65,7 @@ RETRY_SECONDS: Final = 2.0
 LISTEN_SECONDS: Final = 6.0
 # The master names the workers that are missing, so it is given the first word on a late start.
 _MASTER_FIRST_SECONDS: Final = 10.0
+UNHEARD_RECHECK_SECONDS: Final = 10.0
 MASTERS_MOST: Final = 5
 _OF_PODS: Final = frozenset({"source", "image", "imagePullPolicy", "workers", "env", "envFrom"})
 # Whatever it is now, a run is planned with what it was.
@@ -155,6 +157,7 @@ def wanted(seen: Observation, steered: Steer) -> Steer:
         config=config,
         workers=workers,
         hopeless=problem.message if problem else "",
+        hopeless_reason=problem.reason if problem else "",
     )
 
 
@@ -183,9 +186,7 @@ def _explain(seen: Observation, outcome: Outcome) -> Outcome:
     for pod in pods_of_run(seen):
         problem = pod.problem
         if problem is not None and (outcome.reason, problem.reason) in _EFFECTS:
-            told = outcome.message
-            message = told if told.startswith(problem.message) else f"{problem.message} {told}"
-            return replace(outcome, reason=problem.reason, message=message)
+            return replace(outcome, reason=problem.reason, message=f"{problem.message} {outcome.message}")
     return outcome
 
 
@@ -252,7 +253,7 @@ def _end_without_master(seen: Observation) -> Decision | None:
         words = "The master's pod is gone, and with it the results; run the test again."
         return _replace_master(seen) or fail(seen, Reason.MASTER_LOST, words)
     is_restarted = master.trusted_restarts > 0 or master.epoch > 1
-    if not master.is_terminal and not is_restarted:
+    if not master.is_terminal and not is_restarted and not is_left_alone(seen):
         return None
     if master.last_outcome is not None:
         return end(seen, master.last_outcome, report=ReportState.NONE)
@@ -261,12 +262,10 @@ def _end_without_master(seen: Observation) -> Decision | None:
         return None
     if master.is_terminal and (replaced := _replace_master(seen)):
         return replaced
+    how = "ended before its run" if master.is_terminal else "is not heard any more, and no worker of it is left"
     last_words = f" It said: {master.last_words}" if master.last_words else ""
-    return fail(
-        seen,
-        Reason.MASTER_LOST,
-        f"The master (pod {master.name}) ended before its run; the numbers are the last that it reported.{last_words}",
-    )
+    words = f"The master (pod {master.name}) {how}; the numbers are the last that it reported.{last_words}"
+    return fail(seen, Reason.MASTER_LOST, words)
 
 
 def _replace_master(seen: Observation) -> Decision | None:
@@ -360,6 +359,8 @@ def _go_on(seen: Observation) -> Decision:
     reason, message = remark(seen, refusal=seen.creation if missing else None)
     # What the cluster has refused to make is tried again.
     recheck = 1.0 if _is_starting(seen) or seen.wanted_stop or missing else None
+    if seen.seconds_unheard:
+        recheck = recheck or UNHEARD_RECHECK_SECONDS
     return Decision(_at(seen, phase, reason=reason, message=message), tuple(actions), recheck_seconds=recheck)
 
 

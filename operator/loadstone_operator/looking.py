@@ -114,6 +114,7 @@ class Looker:
             seconds_killed=_since(memory.killed_ns, now),
             seconds_heard=_since(memory.heard_ns, now),
             seconds_unheard=_since(memory.unheard_ns, now),
+            seconds_alone=_since(memory.alone_ns, now),
             epoch_reserved=memory.epoch_reserved,
             seconds_finished=_since(memory.finished_ns, now),
             seconds_stored=_since(memory.stored_ns, now),
@@ -196,6 +197,10 @@ class Looker:
         is_heard = view is not None and view.connected
         memory.unheard_ns = None if is_heard else memory.unheard_ns or now
         memory.heard_ns = memory.heard_ns or now if is_heard else None
+        has_workers = any(
+            pod.phase == "Running" for pod in seen.pods if (pod.run, pod.role) == (seen.run, naming.ROLE_WORKER)
+        )
+        memory.alone_ns = None if has_workers else memory.alone_ns or now
         if view is not None and view.stored:
             memory.stored_ns = memory.stored_ns or now
         is_retried = now - memory.report_ns >= REPORT_RETRY_SECONDS * _SECOND

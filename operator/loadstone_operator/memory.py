@@ -24,6 +24,7 @@ class Memory:
         files: the script, once it was read from a ConfigMap, until the run has ended.
         creation: why the last attempt to make the children failed, and when.
         heard_ns, unheard_ns: since when the master is heard, or is not; one of them is None.
+        alone_ns: since when no pod of a worker runs.
         epoch_reserved: that is in the status for a master that was not made yet; 0: none.
     """
 
@@ -46,6 +47,7 @@ class Memory:
     killed_ns: int | None = None
     heard_ns: int | None = None
     unheard_ns: int | None = None
+    alone_ns: int | None = None
     epoch_reserved: int = 0
     finished_ns: int | None = None
     stored_ns: int | None = None

@@ -316,6 +316,7 @@ class Observation:
         seconds_killed: since the run was first seen to be one that is killed; 0 if it is not.
         seconds_heard: since the run's master is heard; 0 while it is not.
         seconds_unheard: since the run's master was heard last, or looked for first; 0 while it is heard.
+        seconds_alone: since no pod of a worker of the run runs any more; 0 while one does.
         epoch_reserved: that this process has put into the status for a master that it has not made yet; 0: none.
         seconds_finished: since the end was first seen.
         seconds_stored: since the master was told that everything is stored; 0 if it was not.
@@ -341,6 +342,7 @@ class Observation:
     seconds_killed: float = 0.0
     seconds_heard: float = 0.0
     seconds_unheard: float = 0.0
+    seconds_alone: float = 0.0
     epoch_reserved: int = 0
     seconds_finished: float = 0.0
     seconds_stored: float = 0.0

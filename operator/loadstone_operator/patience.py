@@ -35,6 +35,11 @@ def is_master_given_up(seen: Observation) -> bool:
     return seen.seconds_unheard >= lease_ns / SECOND + _BEYOND_A_LEASE_SECONDS
 
 
+def is_left_alone(seen: Observation) -> bool:
+    """Say whether a master hangs: nobody hears it, its workers are over, and it would have ended its run by now."""
+    return is_master_given_up(seen) and seen.held.has_ordered_load and seen.seconds_alone >= LAST_SECONDS
+
+
 def is_stop_overdue(seen: Observation) -> bool:
     """Say whether a run that is to stop has had all the time that it may take, and is not about to end.
 

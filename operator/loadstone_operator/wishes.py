@@ -34,6 +34,7 @@ class Steer:
         config: the script's values; None as long.
         workers: how many there are to be; 0 as long, and in a run that keeps its workers.
         hopeless: why a load that has not begun cannot; empty: it may.
+        hopeless_reason: the verdict's word for that.
     """
 
     run: int
@@ -44,3 +45,4 @@ class Steer:
     config: Mapping[str, str] | None = None
     workers: int = 0
     hopeless: str = ""
+    hopeless_reason: str = ""

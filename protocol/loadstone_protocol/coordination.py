@@ -199,6 +199,7 @@ def steering_from_message(message: control_pb2.Steering) -> Steering:
         config=_config(message),
         workers=message.workers,
         hopeless=message.hopeless[:TEXT_MAX],
+        hopeless_reason=message.hopeless_reason,
     )
 
 

@@ -324,3 +324,4 @@ class Steering:
     config: Mapping[str, str] | None = None  # None: as the run was planned
     workers: int = 0  # how many are wanted; 0: as many as were planned
     hopeless: str = ""  # why a load that has not begun cannot; empty: it may
+    hopeless_reason: str = ""  # the verdict's word for that; empty: none was told

@@ -23,6 +23,15 @@ spec:
   enableServiceLinks: false
   terminationGracePeriodSeconds: 1
   securityContext: {runAsNonRoot: true, runAsUser: 10001, seccompProfile: {type: RuntimeDefault}}
+  # Where the operator is: the other node may be frozen.
+  affinity:
+    podAffinity:
+      preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          labelSelector: {matchLabels: {app.kubernetes.io/component: operator}}
+          namespaces: [loadstone-system]
+          topologyKey: kubernetes.io/hostname
   containers:
   - name: target
     image: localhost/loadstone-target:dev
@@ -116,7 +125,10 @@ class Lab:
 
     def wait_finished(self, name: str, *, seconds: float = 90.0) -> dict[str, Any]:
         """Wait as a pipeline does, then return the status."""
-        self.kubectl("wait", f"loadtest/{name}", "--for=jsonpath={.status.finished}=true", f"--timeout={int(seconds)}s")
+        for left in range(int(seconds), 0, -100):  # a command has 120 s
+            done = f"--timeout={min(left, 100)}s"
+            is_last = left <= 100
+            self.kubectl("wait", f"loadtest/{name}", "--for=jsonpath={.status.finished}=true", done, check=is_last)
         return self.status(name)
 
     def wait_requests(self, name: str, at_least: int = 1) -> None:

@@ -106,6 +106,7 @@ def _steering(wish: Steer, *, run_uid: str, epoch: int, revision: int) -> wire.S
         config=None if wish.config is None else wire.Values(values=wish.config),
         workers=wish.workers,
         hopeless=wish.hopeless,
+        hopeless_reason=wish.hopeless_reason,
     )
 
 

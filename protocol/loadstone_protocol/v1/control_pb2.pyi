@@ -254,7 +254,7 @@ class RunOutcome(_message.Message):
     def __init__(self, verdict: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., exit_code: _Optional[int] = ..., results_json: _Optional[bytes] = ..., load_json: _Optional[bytes] = ..., thresholds_json: _Optional[bytes] = ..., summary_json: _Optional[bytes] = ..., report_sha256: _Optional[bytes] = ..., logs_json: _Optional[bytes] = ...) -> None: ...
 
 class Steering(_message.Message):
-    __slots__ = ("run_uid", "epoch", "revision", "stop", "stop_reason", "immediate", "ended", "paused", "aims", "config", "workers", "hopeless")
+    __slots__ = ("run_uid", "epoch", "revision", "stop", "stop_reason", "immediate", "ended", "paused", "aims", "config", "workers", "hopeless", "hopeless_reason")
     RUN_UID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -267,6 +267,7 @@ class Steering(_message.Message):
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
     HOPELESS_FIELD_NUMBER: _ClassVar[int]
+    HOPELESS_REASON_FIELD_NUMBER: _ClassVar[int]
     run_uid: str
     epoch: int
     revision: int
@@ -279,7 +280,8 @@ class Steering(_message.Message):
     config: Values
     workers: int
     hopeless: str
-    def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ..., revision: _Optional[int] = ..., stop: _Optional[bool] = ..., stop_reason: _Optional[str] = ..., immediate: _Optional[bool] = ..., ended: _Optional[_Iterable[_Union[WorkerEnd, _Mapping]]] = ..., paused: _Optional[bool] = ..., aims: _Optional[_Iterable[_Union[Aim, _Mapping]]] = ..., config: _Optional[_Union[Values, _Mapping]] = ..., workers: _Optional[int] = ..., hopeless: _Optional[str] = ...) -> None: ...
+    hopeless_reason: str
+    def __init__(self, run_uid: _Optional[str] = ..., epoch: _Optional[int] = ..., revision: _Optional[int] = ..., stop: _Optional[bool] = ..., stop_reason: _Optional[str] = ..., immediate: _Optional[bool] = ..., ended: _Optional[_Iterable[_Union[WorkerEnd, _Mapping]]] = ..., paused: _Optional[bool] = ..., aims: _Optional[_Iterable[_Union[Aim, _Mapping]]] = ..., config: _Optional[_Union[Values, _Mapping]] = ..., workers: _Optional[int] = ..., hopeless: _Optional[str] = ..., hopeless_reason: _Optional[str] = ...) -> None: ...
 
 class Values(_message.Message):
     __slots__ = ("values",)

@@ -62,10 +62,12 @@ class Standstill:
         self.close()  # which may have been between the last two lines
 
     def _set_timer(self, seconds: float) -> None:
-        # Once a script has the signal for itself, the timer is its own as well.
-        self._is_armed = self._is_armed and _is_free()
-        if self._is_armed:
+        holder = signal.getsignal(signal.SIGPROF)
+        if self._is_armed and holder is _nothing:
             signal.setitimer(signal.ITIMER_PROF, seconds)
+        elif self._is_armed and holder is signal.SIG_DFL:
+            signal.setitimer(signal.ITIMER_PROF, 0)  # which would be death
+        # Once a script has the signal for itself, the timer is its own as well.
 
     def _tell(self) -> None:
         frame = sys._current_frames().get(self._thread)  # noqa: SLF001 what faulthandler has for C, this is for Python
@@ -80,12 +82,16 @@ class Standstill:
 
 
 def _take_signal() -> bool:
-    """Let the signal of the timer write where all threads are, unless a script wants it for something else."""
-    if not _is_free():
+    """Let the signal of the timer write where the thread is that it meets, unless a script has it for itself."""
+    holder = signal.getsignal(signal.SIGPROF)
+    if holder is not signal.SIG_DFL and holder is not _nothing:
         return False
-    faulthandler.register(signal.SIGPROF, file=_STDERR)
+    # Python does not know of faulthandler's handlers: this one is what a script finds, and gives back.
+    signal.signal(signal.SIGPROF, _nothing)
+    # Other threads may run at that moment, and theirs are frames that change.
+    faulthandler.register(signal.SIGPROF, file=_STDERR, all_threads=False)
     return True
 
 
-def _is_free() -> bool:
-    return signal.getsignal(signal.SIGPROF) is signal.SIG_DFL  # a handler of faulthandler's is none of Python's
+def _nothing(_number: int, _frame: object) -> None:
+    """Do nothing, which is not the default."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, assert_never
 from loadstone_core.load.grant import of_feeder
 from loadstone_core.stats.timeline import MIDDLE_WIDTH
 from loadstone_core.units import SECOND
-from loadstone_core.verdict.reasons import Reason
+from loadstone_core.verdict.outcome import RULES
+from loadstone_core.verdict.reasons import Reason, Verdict
 from loadstone_protocol.messages import (
     Bye,
     EngineEnd,
@@ -52,6 +53,7 @@ log = logging.getLogger(__name__)
 
 # A row of a series takes 0.2 ms, and heartbeats want their answer.
 SERIES_AT_ONCE: Final = 50
+_ERRORS: Final = next(rule.reasons for rule in RULES if rule.verdict is Verdict.ERROR)
 
 
 class Desk:
@@ -206,7 +208,9 @@ class Desk:
         if steering.stop_reason is not None:
             self._run.handle(run.StopAsked(steering.stop_reason, steering.is_immediate))
         if steering.hopeless and self._run.state.stage is Stage.GATHERING:
-            self._run.handle(run.Broke(Reason.STARTUP_TIMEOUT, steering.hopeless))
+            is_error = steering.hopeless_reason in _ERRORS
+            reason = steering.hopeless_reason if is_error else Reason.STARTUP_TIMEOUT
+            self._run.handle(run.Broke(reason, steering.hopeless))
 
     def followed(self) -> AbstractContextManager[None]:
         """Note that somebody follows the run, as long as the context lasts."""

@@ -26,11 +26,13 @@ class Farewells:
 
     Attributes:
         logs: what was written, and what of it has come.
+        has_former: whether an earlier start of this master may have met workers that this one has never seen.
     """
 
     def __init__(self, measurement: Measurement, engines: int) -> None:
         """Begin with nothing heard; `engines` is how many each worker has."""
         self.logs = LogBook()
+        self.has_former = False
         self._measurement = measurement
         self._engines = engines
         self._streams: dict[tuple[int, int], set[StreamId]] = {}
@@ -81,7 +83,7 @@ class Farewells:
     def lose(self, worker: int, attempt: int, *, has_begun: bool) -> None:
         """Close what a lost worker has reported; what it did beyond that nobody knows, and never will."""
         attempt = max(1, attempt)
-        if {(worker, attempt)} & (self._met | self._unknown):
+        if self.has_former or {(worker, attempt)} & (self._met | self._unknown):
             self._wordless.add((worker, attempt))
         streams = self._of(worker, attempt)
         if has_begun := has_begun or (worker, attempt) in self._unknown:

@@ -231,6 +231,7 @@ def _take_over(
         workers = max(conductor.plan.workers, settings.workers, settings.workers_made)
         conductor.farewells.doubt(workers, settings.attempts)
     keep(conductor)
+    conductor.farewells.has_former = kept is not None or granted is not None
     if kept is not None:
         resume(conductor, kept)
     elif conductor.epoch > 1:

@@ -203,15 +203,33 @@ def told(seen: Observation) -> list[str]:
 def test_a_start_that_is_hopeless_is_ended_by_the_master_that_is_heard_so_that_its_teardown_is_run() -> None:
     assert told(replace(HOPELESS, pods=(MASTER, WORKERS[0], replace(BROKEN, problem_seconds=44.0)))) == []
     assert (told(HOPELESS), ends(HOPELESS)) == (["no such image"], False)
-    said = Steer(1, "", (), hopeless="no such image")
+    said = Steer(1, "", (), hopeless="no such image", hopeless_reason="ImagePull")
     assert told(replace(HOPELESS, steered=said)) == []
     # It ends the run, which takes as long as its teardown, and says what it was told.
     tears_down = MasterView(connected=True, stage=Stage.STOPPING)
     assert not ends(replace(HOPELESS, master=tears_down, steered=said, seconds_in_run=9_000.0))
-    word = Outcome(Verdict.ERROR, Reason.STARTUP_TIMEOUT, "no such image", 1)
-    over = replace(HOPELESS, master=MasterView(connected=True, stage=Stage.FINISHED, outcome=word), steered=said)
-    outcome = end_of(decide(over)).outcome
-    assert (outcome.reason, outcome.message) == (Reason.IMAGE_PULL, "no such image")
+    word = Outcome(Verdict.ERROR, Reason.IMAGE_PULL, "no such image", 1)
+    finished = MasterView(connected=True, stage=Stage.FINISHED, outcome=word)
+    unscheduled = replace(WORKERS[0], phase="Pending", problem=PodProblem(Reason.UNSCHEDULABLE, "no node", None))
+    # Whatever the pods look like by then.
+    for pods in ((MASTER, *WORKERS), (MASTER, unscheduled, BROKEN)):
+        outcome = end_of(decide(replace(HOPELESS, master=finished, steered=said, pods=pods))).outcome
+        assert (outcome.reason, outcome.message) == (Reason.IMAGE_PULL, "no such image")
+
+
+def test_a_master_that_hangs_is_given_up_once_its_workers_are_over_and_it_would_have_ended() -> None:
+    stopping = MasterView(connected=False, stage=Stage.STOPPING)
+    held = replace(HOPELESS.held, phase=Phase.STOPPING)
+    over = tuple(replace(pod, phase="Succeeded") for pod in WORKERS)
+    hangs = replace(HOPELESS, held=held, master=stopping, pods=(MASTER, *over), seconds_heard=0.0)
+    lease = 30.0 + 130.0
+    assert not ends(replace(hangs, seconds_unheard=lease - 1, seconds_alone=THE_REST))
+    assert not ends(replace(hangs, seconds_unheard=lease, seconds_alone=THE_REST - 1))
+    assert not ends(replace(hangs, seconds_unheard=9_000.0, pods=(MASTER, *WORKERS))), "it may be cut off from here"
+    assert decide(replace(hangs, seconds_unheard=lease)).recheck_seconds is not None
+    outcome = end_of(decide(replace(hangs, seconds_unheard=lease, seconds_alone=THE_REST))).outcome
+    assert outcome.reason == Reason.MASTER_LOST
+    assert "is not heard any more, and no worker of it is left" in outcome.message
 
 
 def test_a_start_that_is_hopeless_is_ended_for_a_master_that_does_not_or_is_silent() -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 HEAD = """
 from gevent import monkey
 
@@ -34,13 +36,13 @@ def test_where_python_code_stands_still_is_told() -> None:
 
     assert said.count("Timeout (0:00:00.500000)!") == 1
     assert " in visit\n" in said
-    assert "Current thread" not in said, "nobody reads the frames of code that runs"
+    assert "Stack (most" not in said, "nobody reads the frames of code that runs"
 
 
 def test_where_code_stands_still_that_lets_no_other_thread_run_is_told() -> None:
     said = said_by("def visit():\n    re.fullmatch('(a|a)*b', 'a' * 24)\n\nvisit()\nwatch.close()")
 
-    assert "Current thread" in said
+    assert "Stack (most recent call first)" in said
     assert " in visit\n" in said
 
 
@@ -56,7 +58,7 @@ def test_a_process_that_was_stopped_as_a_whole_is_read_by_no_signal() -> None:
         """
     )
 
-    assert "thread 0x" not in said.lower()
+    assert "Stack (most" not in said
 
 
 def test_code_that_computes_for_long_once_nobody_watches_goes_on() -> None:
@@ -97,6 +99,27 @@ def test_a_script_that_takes_the_signal_later_has_its_timer_for_itself() -> None
     )
 
     assert said == "its own\nits own\n"
+
+
+@pytest.mark.parametrize("seconds", [0, 0.3], ids=["between two turns of the watch", "for longer"])
+@pytest.mark.parametrize("back", ["found", "signal.SIG_DFL"])
+def test_a_script_that_gives_the_signal_back_lives_on(seconds: float, back: str) -> None:
+    said = said_by(
+        f"""
+        import signal
+        found = signal.signal(signal.SIGPROF, lambda *_: None)
+        time.sleep({seconds})
+        signal.signal(signal.SIGPROF, {back})
+        time.sleep(0.2)
+        end = time.process_time() + 1
+        while time.process_time() < end:
+            watch.look()
+        re.fullmatch('(a|a)*b', 'a' * 24)
+        watch.close()
+        """
+    )
+
+    assert "Stack (most" not in said
 
 
 def test_a_loop_that_goes_round_is_told_of_by_nobody() -> None:

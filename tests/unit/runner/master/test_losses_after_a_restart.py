@@ -11,6 +11,7 @@ from tests.unit.runner.master.rig import Agent, Clock, Master, plan_of, start_lo
 from tests.unit.runner.master.second_master import LOADED_NS, come, waiting
 
 from loadstone_core.units import SECOND
+from loadstone_protocol.v1 import engine_pb2
 from loadstone_runner.master import takeover
 from loadstone_runner.master.losses import Loss, Losses
 from loadstone_runner.master.member import Departure, Member
@@ -92,6 +93,26 @@ def test_the_log_lacks_what_a_replaced_worker_wrote_of_which_nothing_came(
             master = await started_again(master, tmp_path, agents)
 
         assert master.conductor.farewells.lacks_logs is not says
+
+    asyncio.run(story())
+
+
+@promise("master-restart", "logs-complete")
+def test_who_came_to_a_master_before_this_one_and_is_lost_before_the_load_may_have_written(tmp_path: Path) -> None:
+    async def story() -> None:
+        master = Master(tmp_path, plan_of(2), Clock())
+        master.bring_director()
+        master.director_says(script=engine_pb2.ScriptReport(ok=True))
+        master.director_says(setup=engine_pb2.SetupReport(ok=True))
+        agents = [Agent(master, worker) for worker in range(2)]
+        for agent in agents:
+            agent.join()
+        await kept(master)
+        again = Master(tmp_path, master.conductor.plan, master.clock)
+        agents[0].move_to(again)
+        again.conductor.lose(1, 1, EVICTED)
+
+        assert again.conductor.farewells.lacks_logs
 
     asyncio.run(story())
 
