@@ -65,7 +65,8 @@ RETRY_SECONDS: Final = 2.0
 LISTEN_SECONDS: Final = 6.0
 # The master names the workers that are missing, so it is given the first word on a late start.
 _MASTER_FIRST_SECONDS: Final = 10.0
-UNHEARD_RECHECK_SECONDS: Final = 10.0
+# That a master hangs is told by nothing.
+_UNHEARD_RECHECK_SECONDS: Final = 10.0
 MASTERS_MOST: Final = 5
 _OF_PODS: Final = frozenset({"source", "image", "imagePullPolicy", "workers", "env", "envFrom"})
 # Whatever it is now, a run is planned with what it was.
@@ -359,8 +360,8 @@ def _go_on(seen: Observation) -> Decision:
     reason, message = remark(seen, refusal=seen.creation if missing else None)
     # What the cluster has refused to make is tried again.
     recheck = 1.0 if _is_starting(seen) or seen.wanted_stop or missing else None
-    if seen.seconds_unheard:
-        recheck = recheck or UNHEARD_RECHECK_SECONDS
+    if seen.master is None or not seen.master.connected:
+        recheck = recheck or _UNHEARD_RECHECK_SECONDS
     return Decision(_at(seen, phase, reason=reason, message=message), tuple(actions), recheck_seconds=recheck)
 
 

@@ -197,9 +197,7 @@ class Looker:
         is_heard = view is not None and view.connected
         memory.unheard_ns = None if is_heard else memory.unheard_ns or now
         memory.heard_ns = memory.heard_ns or now if is_heard else None
-        has_workers = any(
-            pod.phase == "Running" for pod in seen.pods if (pod.run, pod.role) == (seen.run, naming.ROLE_WORKER)
-        )
+        has_workers = any(pod.phase == "Running" for pod in seen.worker_pods())
         memory.alone_ns = None if has_workers else memory.alone_ns or now
         if view is not None and view.stored:
             memory.stored_ns = memory.stored_ns or now

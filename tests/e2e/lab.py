@@ -49,10 +49,12 @@ spec: {selector: {app: shop}, ports: [{port: 80, targetPort: 8800}]}
 """
 
 
-def kubectl(*arguments: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run kubectl; AssertionError with what it said when it fails and `check` is set."""
+def kubectl(
+    *arguments: str, stdin: str | None = None, check: bool = True, seconds: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run kubectl; AssertionError with what it said if it fails and `check` is set, TimeoutExpired after `seconds`."""
     done = subprocess.run(
-        ["kubectl", *arguments], input=stdin, capture_output=True, text=True, timeout=120, check=False
+        ["kubectl", *arguments], input=stdin, capture_output=True, text=True, timeout=seconds, check=False
     )
     assert done.returncode == 0 or not check, f"kubectl {' '.join(arguments)}: {done.stderr}"
     return done
@@ -125,10 +127,8 @@ class Lab:
 
     def wait_finished(self, name: str, *, seconds: float = 90.0) -> dict[str, Any]:
         """Wait as a pipeline does, then return the status."""
-        for left in range(int(seconds), 0, -100):  # a command has 120 s
-            done = f"--timeout={min(left, 100)}s"
-            is_last = left <= 100
-            self.kubectl("wait", f"loadtest/{name}", "--for=jsonpath={.status.finished}=true", done, check=is_last)
+        wait = ("wait", f"loadtest/{name}", "--for=jsonpath={.status.finished}=true", f"--timeout={int(seconds)}s")
+        kubectl("-n", self.namespace, *wait, seconds=seconds + 30)
         return self.status(name)
 
     def wait_requests(self, name: str, at_least: int = 1) -> None:

@@ -62,11 +62,13 @@ class Standstill:
         self.close()  # which may have been between the last two lines
 
     def _set_timer(self, seconds: float) -> None:
+        if not self._is_armed:
+            return
         holder = signal.getsignal(signal.SIGPROF)
-        if self._is_armed and holder is _nothing:
+        if holder is _nothing:
             signal.setitimer(signal.ITIMER_PROF, seconds)
-        elif self._is_armed and holder is signal.SIG_DFL:
-            signal.setitimer(signal.ITIMER_PROF, 0)  # which would be death
+        elif holder is signal.SIG_DFL:
+            signal.setitimer(signal.ITIMER_PROF, 0)  # a script has set the default, which is death
         # Once a script has the signal for itself, the timer is its own as well.
 
     def _tell(self) -> None:

@@ -125,8 +125,8 @@ def test_a_teardown_that_is_cut_off_is_told_and_another_stop_gives_it_no_more_ti
 @promise("script-setup")
 def test_a_start_that_is_hopeless_ends_with_its_teardown_and_a_load_that_has_begun_goes_on(tmp_path: Path) -> None:
     async def check() -> None:
-        said = Steering(revision=1, stop_reason=None, is_immediate=False, ended=(), hopeless="no such image")
-        said = replace(said, hopeless_reason="ImagePull")
+        why = {"hopeless": "no such image", "hopeless_reason": "ImagePull"}
+        said = Steering(revision=1, stop_reason=None, is_immediate=False, ended=(), **why)
         early = Master(tmp_path / "early", plan_of(2), Clock())
         early.bring_director()
         early.director_says(script=engine_pb2.ScriptReport(ok=True))
